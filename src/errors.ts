@@ -37,7 +37,8 @@ export const ERRORS = {
 	previous_response_not_found: {
 		status: 400,
 		type: INVALID,
-		remedy: "The router keeps no responses: send the whole conversation in `input`, without `previous_response_id`.",
+		remedy:
+			"It was deleted, has lapsed (`responses.keep`, `responses.size`), was made with `store: false`, or is another key's: send the whole conversation in `input`, without `previous_response_id`.",
 	},
 	context_length_exceeded: {
 		status: 400,
@@ -98,6 +99,12 @@ export const ERRORS = {
 		status: 404,
 		type: INVALID,
 		remedy: "Check the id; calls are kept for `usage.keep`, and as long as `usage.size` has room.",
+	},
+	response_not_found: {
+		status: 404,
+		type: INVALID,
+		remedy:
+			"It was deleted, has lapsed (`responses.keep`, `responses.size`), was made with `store: false`, or is another key's.",
 	},
 	invitation_not_found: { status: 404, type: INVALID, remedy: "See `GET /admin/invitations` for those there are." },
 	unknown_path: { status: 404, type: INVALID, remedy: "See `/swagger` for the paths there are." },

@@ -25,7 +25,7 @@ afterAll(() => vendors.stop());
 
 /** What the second one does unless it is told otherwise: it calls `/v1/responses`. */
 const RESPONSES = "@ai-sdk/openai, its default";
-/** It takes models that it does not know for such as don't think, and refers to what it was answered, which the router does not keep. */
+/** It takes models that it does not know for such as don't think. Told that nothing is stored, it sends its history instead of references to it. */
 const WHOLE_HISTORY = { forceReasoning: true, store: false };
 
 /** Each of the SDK's packages for an API like OpenAI's. */
@@ -206,5 +206,25 @@ describe("of what a model says beside its text", () => {
 		expect([text, reasoningText]).toEqual(["It rains.", "Hm."]);
 		const live = streamText({ model: compatible()("claude-opus-4-6"), prompt, providerOptions });
 		expect([await live.text, await live.reasoningText]).toEqual(["It rains.", "Hm."]);
+	});
+});
+
+describe("the SDK's default, which refers to what it was answered", () => {
+	afterEach(() => expect(vendors.refusals()).toEqual([]));
+	test.each(MODELS)("%s: several turns with loops of tools, whole and streamed, thoughts included", async (name) => {
+		const model = createOpenAI({ baseURL: `${vendors.router.url}/v1`, apiKey: CLIENT_KEY })(name);
+		const weather = tool({ inputSchema: z.object({ city: z.string() }), execute: ({ city }) => `Grey in ${city}.` });
+		const providerOptions = { openai: { reasoningEffort: "low", forceReasoning: true } };
+		const messages: ModelMessage[] = [];
+		for (const [at, city] of ["Bern", "Rome", "Oslo"].entries()) {
+			messages.push({ role: "user", content: `The weather of '${city}'?` });
+			const asked = { model, tools: { weather }, stopWhen: stepCountIs(3), messages, providerOptions };
+			const result = at === 1 ? streamText(asked) : await generateText(asked);
+			const [steps, text] = await Promise.all([result.steps, result.text]);
+			expect([steps.length, text === ""]).toEqual([2, false]);
+			expect(steps.map(({ reasoningText }) => reasoningText)).toEqual([THOUGHT, THOUGHT]);
+			// Of each step: a history that lacks one is another conversation.
+			for (const { response } of steps) messages.push(...response.messages);
+		}
 	});
 });

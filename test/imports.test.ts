@@ -48,6 +48,7 @@ test.each([
 		/\bDate\.now\b/,
 		[
 			"cli/agents.ts",
+			"api/response-writer.ts",
 			"accounts/auth/agent-secrets.ts",
 			"accounts/usage/ledger.ts",
 			"accounts/auth/stored-keys.ts",

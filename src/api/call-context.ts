@@ -9,6 +9,8 @@ import type { ProxyState } from "../proxy/proxy-state.ts";
 import type { Catalog } from "../routing/catalog.ts";
 import type { ObjectStore } from "../store/object-table.ts";
 import type { Sink } from "../telemetry/events.ts";
+import type { OpenConnections } from "./open-connections.ts";
+import type { StoredResponses } from "./stored-responses.ts";
 
 /** What one configuration comes to. Immutable: a reload makes another, and a call that runs keeps the one it began with. */
 export interface CallSnapshot {
@@ -45,6 +47,10 @@ export interface CallContext {
 	readonly cache?: AnswerCache | undefined;
 	/** Files and batches that providers keep for keys; a router has it, an agent has none. */
 	readonly objects?: ObjectStore | undefined;
+	/** Answers that clients may refer to; absent where there are none. */
+	readonly responses?: StoredResponses | undefined;
+	/** WebSockets that are open. */
+	readonly connections?: OpenConnections | undefined;
 	/** Hears of errors that are the router's own fault. */
 	readonly onFault: (id: string, error: unknown) => void;
 }

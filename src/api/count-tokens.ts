@@ -1,117 +1,44 @@
-/** How many tokens a call has to read, without making it: `POST /v1/messages/count_tokens` and Google's `:countTokens`. */
-import { authenticate } from "../accounts/auth/keys.ts";
-import { estimatedTokens } from "../accounts/usage/token-estimate.ts";
+/** `POST /v1/messages/count_tokens`, `POST /v1/responses/input_tokens` and Google's `:countTokens`. */
 import { anthropicMessages, countedRequest } from "../dialects/anthropic-messages/messages-dialect.ts";
-import type { Dialect } from "../dialects/dialect.ts";
 import { countedContents, gemini } from "../dialects/gemini/gemini-dialect.ts";
-import { RouterError } from "../errors.ts";
+import { openAiResponses } from "../dialects/openai-responses/index.ts";
 import type { Peers } from "../http/client-address.ts";
-import { readRequestText } from "../http/request-body.ts";
-import type { Call, ParsedRequest } from "../openai/call.ts";
-import { parseBounded } from "../openai/json.ts";
-import { isOk, NO_INPUTS, type Target } from "../providers/provider.ts";
-import { newRequestId } from "../proxy/call-record.ts";
-import { readText } from "../proxy/net/read-body.ts";
-import type { Accounts, CallContext } from "./call-context.ts";
-import { type CallToLimit, limitCall } from "./handler.ts";
-import { IncomingCall } from "./incoming-call.ts";
-import { permittedRoute, resolveModel } from "./model-access.ts";
+import { utf8Text } from "../openai/validation.ts";
+import type { CallContext } from "./call-context.ts";
+import { countCall } from "./token-counts.ts";
 
-/** Says that a count is a guess. */
-const ESTIMATED_HEADER = "x-router-estimated";
-/** How long an upstream may take to count, ms: whoever asks waits. */
-const COUNT_MS = 5000;
-/** Longest answer that is read, bytes: vLLM's has each token. */
-const MAX_COUNT = 64 * 1024 * 1024;
-
-/** How one wire asks for a count. */
-interface CountingWire {
-	readonly dialect: Dialect;
-	/** The call whose tokens are to be counted. Throws RouterError. */
-	read(text: string, request: Request): ParsedRequest;
-	answer(tokens: number): object;
-}
-
-const MESSAGES: CountingWire = {
-	dialect: anthropicMessages,
-	read: (text, { headers }) => countedRequest(text, headers),
-	answer: (input_tokens) => ({ input_tokens }),
-};
-const GEMINI: CountingWire = {
-	dialect: gemini,
-	read: (text, { url }) => countedContents(text, url),
-	answer: (totalTokens) => ({ totalTokens }),
-};
-
-/** For Anthropic's clients. Throws as `counted` does. */
-export const countTokens = (
+/** In the words of Anthropic's clients. Throws what `countCall` does. */
+export async function countTokens(
 	context: CallContext,
 	request: Request,
 	_name: string,
 	server: Peers | null,
-): Promise<Response> => counted(context, request, server, MESSAGES);
+): Promise<Response> {
+	const { tokens, headers } = await countCall(context, request, server, anthropicMessages, (sent) =>
+		countedRequest(utf8Text(sent), request.headers),
+	);
+	return Response.json({ input_tokens: tokens }, { headers });
+}
 
-/** For Google's clients. Throws as `counted` does. */
-export const countContents = (context: CallContext, request: Request, server: Peers | null): Promise<Response> =>
-	counted(context, request, server, GEMINI);
+/** In the words of Google's clients. Throws what `countCall` does. */
+export async function countContents(context: CallContext, request: Request, server: Peers | null): Promise<Response> {
+	const { tokens, headers } = await countCall(context, request, server, gemini, (sent) =>
+		countedContents(utf8Text(sent), request.url),
+	);
+	return Response.json({ totalTokens: tokens }, { headers });
+}
 
-/**
- * The count: of the upstream that a call would go to first, where that counts and the caller's limits let it be asked, else estimated and marked
- * so. Throws what a call with that body would be refused with, but for what its limits and its upstream say.
- */
-async function counted(
+/** In the words of OpenAI's clients. Throws what `countCall` does. */
+export async function countInputTokens(
 	context: CallContext,
 	request: Request,
+	_name: string,
 	server: Peers | null,
-	{ dialect, read, answer }: CountingWire,
 ): Promise<Response> {
-	const { config, catalog, auth, accounts } = context.current.snapshot;
-	const caller = authenticate(auth, request, config);
-	const text = await readRequestText(request, config.server.body_limit);
-	const parsed = read(text, request);
-	const { model } = parsed.facts;
-	const found = await resolveModel(catalog, model, caller, context.isBehindRouter);
-	const route = permittedRoute(caller, model, found);
-	const [target] = route.targets;
-	const start = { id: newRequestId(), startedAt: performance.now() };
-	const handling = { operation: "chat", dialect } as const;
-	const call = new IncomingCall(request, start, handling, caller, context.instance, config.usage.user_headers);
-	Object.assign(call, parsed).sent = Buffer.from(text);
-	const record: CallToLimit["record"] = { headers: undefined, admission: undefined, cost: undefined };
-	const mayAsk =
-		target?.provider.counter && (await isLetIn(accounts, { call, caller, route, record, request, server }));
-	const count = mayAsk ? await countedBy(target, call) : undefined;
-	record.admission?.settle({ tokens: undefined, usd: undefined, isConclusive: false });
-	const headers = { ...dialect.headers?.(call.id, undefined), "x-request-id": call.id };
-	return Response.json(answer(count ?? estimatedTokens(call)), {
-		headers: count === undefined ? { ...headers, [ESTIMATED_HEADER]: "true" } : headers,
+	const { tokens, headers } = await countCall(context, request, server, openAiResponses, async (sent, _, caller) => {
+		const references = openAiResponses.references?.(sent);
+		const earlier = references && (await context.responses?.earlier(references, request, caller));
+		return openAiResponses.parse("chat", sent, undefined, earlier);
 	});
-}
-
-/** Whether the caller's limits let an upstream be asked: as for a call, which in the end has used no tokens and cost nothing. */
-async function isLetIn(accounts: Accounts | undefined, call: CallToLimit): Promise<boolean> {
-	try {
-		if (accounts) await limitCall(accounts, call);
-		return true;
-	} catch (thrown) {
-		if (thrown instanceof RouterError) return false;
-		throw thrown;
-	}
-}
-
-/** What an upstream counts; undefined where it can't, or does not in time. */
-async function countedBy(target: Target, call: Call): Promise<number | undefined> {
-	const { provider } = target;
-	const { counter, transport } = provider;
-	if (!counter) return undefined;
-	try {
-		const question = counter.request(provider.encode(call, target, NO_INPUTS));
-		if (!question) return undefined;
-		const answer = await transport.send(question, AbortSignal.timeout(COUNT_MS));
-		const text = await readText(answer, MAX_COUNT);
-		return isOk(answer) ? counter.read(parseBounded(text)) : undefined;
-	} catch {
-		// A call says what is wrong there.
-		return undefined;
-	}
+	return Response.json({ object: "response.input_tokens", input_tokens: tokens }, { headers });
 }

@@ -3,7 +3,7 @@ import { authenticate, type Caller } from "../accounts/auth/keys.ts";
 import type { Admission, AdmissionControl } from "../accounts/limits/admission.ts";
 import { CallCost } from "../accounts/usage/call-cost.ts";
 import type { Lead } from "../cache/single-flight.ts";
-import type { Dialect } from "../dialects/dialect.ts";
+import type { Dialect, EarlierAnswers } from "../dialects/dialect.ts";
 import { asRouterError, type RouterError } from "../errors.ts";
 import type { Peers } from "../http/client-address.ts";
 import { IDLE_SECONDS } from "../http/listen.ts";
@@ -89,12 +89,14 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		record.waitedMs = performance.now() - record.startedAt;
 		const read = dialect.withUrl?.(request.url, body) ?? body;
 		if (context.objects?.hasObjects) refuseForeignFiles(context.objects, caller, read);
-		const repeat = cache?.recentCalls.match(dialect, operation, read);
-		const { sent, parsed } = repeat ?? { sent: read, parsed: dialect.parse(operation, read, catalog) };
+		const earlier = dialect.references && (await earlierAnswers(context, dialect, read, request, caller));
+		const repeat = earlier?.isSought ? undefined : cache?.recentCalls.match(dialect, operation, read);
+		const { sent, parsed } = repeat ?? { sent: read, parsed: dialect.parse(operation, read, catalog, earlier?.found) };
 		if (repeat) releaseBody(read);
 		const { model, user } = parsed.facts;
 		readCall = Object.assign(call, parsed, { sent });
 		if (parsed.operation) record.operation = parsed.operation;
+		if (dialect.references) call.storage = context.responses?.storage(readCall, request, caller);
 		record.requested = model.slice(0, MAX_REQUESTED);
 		record.stream = parsed.stream;
 		record.user = call.user ?? user?.slice(0, MAX_USER);
@@ -103,14 +105,12 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		record.isKnown = found.alias?.name === found.label || catalog.names.includes(model) || answered.has(found.label);
 		const isOpen = !caller?.isRestricted && !caller?.budget;
 		const route = isOpen ? found : usableRoute(caller!, parsed.facts, found, accounts?.usage.prices);
-
 		if (parsed.unasked) return unaskedAnswer(parsed.unasked(readCall), dialect, record);
 		record.tellsCost = accounts !== undefined && config.usage.cost_in_answers;
 		if (accounts && isLimited) {
 			const entering = limitCall(accounts, { call, caller, route, record, request, server });
 			if (entering) await entering;
 		} else record.cost = new CallCost(call, caller, route, accounts?.usage);
-
 		if (server) record.connection = { server, request, idleSeconds: IDLE_SECONDS };
 		const finding = cache?.find(call, route, record, config, repeat);
 		if (finding instanceof Response) return fromCache(finding, sent, repeat?.sent ?? cache?.recentCalls.latest);
@@ -133,6 +133,29 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		lead?.fail();
 		return failedCall(asRouterError(thrown), dialect, record, readCall);
 	}
+}
+
+/**
+ * What was found of the answers that a request refers to. Where it refers to some (`isSought`), the same bytes may say something else for another
+ * key, or later.
+ */
+function earlierAnswers(
+	{ responses }: Pick<CallContext, "responses">,
+	dialect: Dialect,
+	sent: Buffer,
+	request: Request,
+	caller: Caller | undefined,
+): SoughtAnswers | Promise<SoughtAnswers> {
+	const references = dialect.references?.(sent);
+	if (!references || !responses) {
+		return { isSought: references !== undefined, found: { areStored: responses?.areStored ?? false } };
+	}
+	return responses.earlier(references, request, caller).then((found) => ({ isSought: true, found }));
+}
+
+interface SoughtAnswers {
+	readonly isSought: boolean;
+	readonly found: EarlierAnswers;
 }
 
 /**

@@ -33,6 +33,7 @@ export class IncomingCall implements ClientCall {
 	body!: ClientCall["body"];
 	stream = false;
 	leftOut: ClientCall["leftOut"];
+	storage: ClientCall["storage"];
 	/** The request: its signal is aborted when the client leaves. */
 	readonly client: Client;
 

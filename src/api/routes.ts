@@ -6,13 +6,14 @@ import { anthropicMessages } from "../dialects/anthropic-messages/messages-diale
 import { cohereRerank } from "../dialects/cohere-rerank.ts";
 import { ollamaChat, ollamaEmbed, ollamaEmbeddings, ollamaGenerate } from "../dialects/ollama/ollama-dialect.ts";
 import { openAiChat } from "../dialects/openai-chat.ts";
+import { responsesCompaction } from "../dialects/openai-responses/compact-dialect.ts";
 import { openAiResponses } from "../dialects/openai-responses/index.ts";
 import { guarded, type RequestGuard } from "../http/request-guard.ts";
 import type { Detail } from "../http/route-docs.ts";
 import { COUNT_TOKENS_DOCS, MESSAGES_DOCS } from "./anthropic-docs.ts";
 import { CHAT, COMPLETIONS, EMBEDDINGS, EXPLAIN, MODEL, MODELS } from "./api-docs.ts";
 import type { CallContext } from "./call-context.ts";
-import { countTokens } from "./count-tokens.ts";
+import { countInputTokens, countTokens } from "./count-tokens.ts";
 import { explainCall } from "./explain-call.ts";
 import { type MethodRoute, methodHandler } from "./gemini-calls.ts";
 import { GEMINI_MODEL_DOCS, GEMINI_MODELS_DOCS, GENERATE_DOCS } from "./gemini-docs.ts";
@@ -42,8 +43,18 @@ import {
 } from "./ollama-queries.ts";
 import { type PassedRoute, passCall } from "./passed-call.ts";
 import { objectDetail, passedDetail } from "./passed-docs.ts";
-import { RESPONSES, RESPONSES_SOCKET } from "./responses-docs.ts";
-import { refuseSocket } from "./responses-socket.ts";
+import { cancelResponse, deleteResponse, responseInput, storedResponse } from "./response-queries.ts";
+import {
+	CANCEL_RESPONSE,
+	COMPACT,
+	DELETE_RESPONSE,
+	INPUT_ITEMS,
+	INPUT_TOKENS,
+	RESPONSE,
+	RESPONSES,
+	RESPONSES_SOCKET,
+} from "./responses-docs.ts";
+import { openSocket, type Upgrading } from "./responses-socket.ts";
 import { type ObjectRoute, objectCall } from "./stored-objects.ts";
 
 /** A route that says something of models, and makes no call. Its callers are let in as those of calls are. */
@@ -53,19 +64,21 @@ export interface QueryRoute {
 	readonly query: Query;
 	/** None where the answer is the same for everybody. */
 	readonly steps: readonly ["auth"] | readonly [];
-	/** An agent has no choice to explain. */
+	/** An agent has no choice to explain, and stores nothing. */
 	readonly isRouterOnly?: boolean;
 	readonly detail: Detail;
 }
 
 type Query =
-	| ("list-models" | "one-model" | "explain" | "count-tokens" | "responses-socket")
+	| ("list-models" | "one-model" | "explain" | "count-tokens" | "input-tokens" | "responses-socket")
+	| ("response" | "delete-response" | "cancel-response" | "response-input")
 	| `ollama-${"tags" | "ps" | "show" | "pull" | "version" | "root" | "refusal"}`;
 
 const ALL_STEPS = ["auth", "limits", "cache", "relay"] as const;
 const openAi = { method: "POST", dialect: openAiChat, steps: ALL_STEPS } as const;
 const ollama = { method: "POST", steps: ALL_STEPS } as const;
 const ollamaRefusal = { method: "POST", query: "ollama-refusal", steps: ["auth"] } as const;
+const stored = { steps: ["auth"], isRouterOnly: true } as const;
 
 const google = { method: "POST", methods: "gemini", steps: ALL_STEPS } as const;
 
@@ -113,6 +126,12 @@ export const ROUTES: readonly ApiRoute[] = [
 	},
 	{ ...openAi, path: "/v1/responses", dialect: openAiResponses, operation: "chat", detail: RESPONSES },
 	{ method: "GET", path: "/v1/responses", query: "responses-socket", steps: ["auth"], detail: RESPONSES_SOCKET },
+	{ ...openAi, path: "/v1/responses/compact", dialect: responsesCompaction, operation: "chat", detail: COMPACT },
+	{ method: "POST", path: "/v1/responses/input_tokens", query: "input-tokens", steps: ["auth"], detail: INPUT_TOKENS },
+	{ ...stored, method: "GET", path: "/v1/responses/:id", query: "response", detail: RESPONSE },
+	{ ...stored, method: "DELETE", path: "/v1/responses/:id", query: "delete-response", detail: DELETE_RESPONSE },
+	{ ...stored, method: "POST", path: "/v1/responses/:id/cancel", query: "cancel-response", detail: CANCEL_RESPONSE },
+	{ ...stored, method: "GET", path: "/v1/responses/:id/input_items", query: "response-input", detail: INPUT_ITEMS },
 	passes("image_generations", "/v1/images/generations"),
 	passes("image_edits", "/v1/images/edits"),
 	passes("image_variations", "/v1/images/variations"),
@@ -167,14 +186,30 @@ export const ROUTES: readonly ApiRoute[] = [
 	{ method: "POST", path: "/v1/route", query: "explain", isRouterOnly: true, steps: ["auth"], detail: EXPLAIN },
 ];
 
-type Answer = (context: CallContext, request: Request, name: string, server: CallServer) => Promise<object>;
+/** What is used of Bun's server by whoever answers. */
+export type QueryServer = (NonNullable<CallServer> & Upgrading) | null;
+
+/** @param calls what answers calls, by the path of its route */
+type Answer = (
+	context: CallContext,
+	request: Request,
+	name: string,
+	server: QueryServer,
+	calls: CallHandlers,
+) => Promise<object | undefined>;
 
 const QUERIES: Readonly<Record<Query, Answer>> = {
 	"list-models": modelsAnswer,
 	"one-model": modelAnswer,
 	explain: explainCall,
 	"count-tokens": countTokens,
-	"responses-socket": refuseSocket,
+	"input-tokens": countInputTokens,
+	"responses-socket": (context, request, _, server, calls) =>
+		openSocket(context, request, server, calls.get("/v1/responses")!),
+	response: storedResponse,
+	"delete-response": deleteResponse,
+	"cancel-response": cancelResponse,
+	"response-input": responseInput,
 	"ollama-tags": ollamaTags,
 	"ollama-ps": ollamaRunning,
 	"ollama-show": ollamaShow,
@@ -231,7 +266,12 @@ export function apiRoutes(
 			app.route(method, path, ({ request, server }) => handle(request, server), hook);
 		} else if (isHere(route, context)) {
 			const answer = QUERIES[route.query];
-			app.route(method, path, ({ request, params, server }) => answer(context, request, nameIn(params), server), hook);
+			app.route(
+				method,
+				path,
+				({ request, params, server }) => answer(context, request, nameIn(params), server, calls),
+				hook,
+			);
 		}
 	}
 	return app;

@@ -42,11 +42,12 @@ export interface AnswerForm {
 }
 
 /** The form of a call's answer. */
-export const answerForm = ({ dialect, stream, facts, sent }: ClientCall): AnswerForm => ({
+export const answerForm = ({ id, dialect, stream, facts, sent, storage }: ClientCall): AnswerForm => ({
 	dialect,
 	stream,
 	showsUsage: facts.showsUsage,
-	request: dialect.showsRequest && stream ? sent : undefined,
+	// What is stored has an id of its caller's own: nobody else may read it along.
+	request: dialect.showsRequest && stream ? (storage ? Buffer.from(id) : sent) : undefined,
 });
 
 /** What a stream that broke after its first bytes ended with. */

@@ -1,4 +1,4 @@
-/** The sections `cache:` and `redis:` of the configuration. */
+/** The sections `cache:`, `responses:` and `redis:` of the configuration. */
 import { Type } from "@sinclair/typebox";
 import { REDIS_FORMS } from "./redis-url.ts";
 import { bytes, closed, duration, secret, section } from "./schema-parts.ts";
@@ -37,6 +37,19 @@ export const modelCache = Type.Optional(
 	),
 );
 
+/** The `responses:` section. */
+export const responses = section(
+	{
+		keep: duration({
+			default: "30d",
+			description:
+				"How long a response (/v1/responses) is stored since its last use, unless its call says `store: false`; 0s stores none.",
+		}),
+		size: bytes({ default: "1GB", description: "How much room they may take: the longest unused go first." }),
+	},
+	"Stored responses, which clients go on from by an id. In Redis, where there is one, else in the data directory.",
+);
+
 /** The `redis:` section. */
 export const redis = section(
 	{
@@ -69,5 +82,5 @@ export const redis = section(
 			}),
 		),
 	},
-	"What several routers share: answers, limits, keys, spend, agents. A Redis that is away fails no call.",
+	"What several routers share: answers, limits, keys, spend, agents, stored responses. A Redis that is away fails no call.",
 );

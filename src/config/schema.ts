@@ -5,7 +5,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { admin, key, limitsSection, price, usage } from "./access.ts";
 import { agent } from "./agent-schema.ts";
-import { cache, redis } from "./cache-schema.ts";
+import { cache, redis, responses } from "./cache-schema.ts";
 import { bytes, closed, duration, mayBeEmpty, section } from "./schema-parts.ts";
 import { model, provider, type target, timeouts } from "./upstream-schema.ts";
 
@@ -205,6 +205,7 @@ export const ConfigSchema = Type.Object(
 			examples: [{ "openai/gpt-5-mini": { input: 0.25, output: 2, cached: 0.025 }, "local/*": { gpu_hour: 1.2 } }],
 		}),
 		cache,
+		responses,
 		redis,
 		agents,
 		agent,

@@ -23,8 +23,14 @@ export interface Dialect {
 	 * `unsupported_parameter`) naming the field at fault in this wire's words; its message never quotes the request. What it has let through, `body`
 	 * can put in OpenAI's words.
 	 * @param known the models there are, for a wire whose clients may write a name in several ways
+	 * @param earlier what was found of that which `references` has named
 	 */
-	parse(operation: Operation, sent: Buffer, known?: KnownModels): ParsedRequest;
+	parse(operation: Operation, sent: Buffer, known?: KnownModels, earlier?: EarlierAnswers): ParsedRequest;
+	/**
+	 * What a request refers to of earlier answers, which are looked up before it is parsed; undefined where it refers to none. Absent where this
+	 * wire's clients can refer to none.
+	 */
+	references?(sent: Buffer): AnswerReferences | undefined;
 	/** What `parse` reads where a part of the request stands in its URL: that and the body as one; absent where the body says it all. Throws RouterError. */
 	withUrl?(url: string, body: Buffer): Buffer;
 	/** Its clients send JSON under any media type, or none. */
@@ -63,9 +69,37 @@ export interface Dialect {
 	headers?(id: string, limits: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>>;
 }
 
+/** What a request refers to of earlier answers, by their ids. */
+export interface AnswerReferences {
+	/** The answer that it goes on from. */
+	readonly previous?: string | undefined;
+	/** Items of answers. */
+	readonly items: readonly string[];
+}
+
+/** What was found of earlier answers. */
+export interface EarlierAnswers {
+	/** Answers are stored for later calls unless a call asks for something else. */
+	readonly areStored: boolean;
+	/** The conversation up to the answer that the request goes on from, in this wire's items; absent where no such answer was found. */
+	readonly conversation?: readonly object[] | undefined;
+	/** The stored answer that this ends with; absent where that is held for its connection alone. */
+	readonly previous?: string | undefined;
+	/** Items of answers by their ids. */
+	readonly items?: ReadonlyMap<string, object>;
+}
+
+/** Takes an answer that its client may refer to later. */
+export interface AnswerStorage {
+	/** It outlives the connection: what the client is told of it. */
+	readonly isLasting: boolean;
+	/** Takes the answer once it is complete, in this wire's own JSON, before the client has all of it. Must not throw. */
+	save(answer: string): void;
+}
+
 /** What of a call the form of its answer may depend on. */
 export type DialectCall = Pick<Call, "id" | "operation" | "facts" | "body" | "stream"> &
-	Partial<Pick<Call, "startedAt">>;
+	Partial<Pick<Call, "startedAt">> & { readonly storage?: AnswerStorage | undefined };
 
 /** Which names of models lead somewhere. */
 export interface KnownModels {
@@ -95,6 +129,8 @@ export interface ClientCall extends Call {
 	readonly dialect: Dialect;
 	/** The client's own bytes, of which `body` is made: the same bytes where the client speaks OpenAI. */
 	readonly sent: Buffer;
+	/** Where its answer is stored; absent where it is not. */
+	readonly storage?: AnswerStorage | undefined;
 }
 
 /** Writes one client's stream. */

@@ -16,6 +16,7 @@ import { readCa } from "../proxy/net/transport.ts";
 import type { UsageRow } from "../store/ledger-batch.ts";
 import { type RedisListener, type RedisOptions, SharedRedis } from "../store/redis.ts";
 import { RedisBus } from "../store/redis-bus.ts";
+import { redisResponses, type SharedResponses } from "../store/redis-responses.ts";
 import { type SharedRow, SharedTable, type TableHolder } from "../store/shared-table.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -33,6 +34,8 @@ export interface RedisFeatures {
 	readonly isUp: boolean;
 	/** The second level of the cache. */
 	answers(): SharedStore;
+	/** Stored responses. */
+	responses(): SharedResponses;
 	limiter(own: Limiter, spender: Spender): Limiter;
 	keys(store: KeyStore): void;
 	/** @param replica names this replica's ledger; the same after a restart */
@@ -77,6 +80,7 @@ export function redisFeatures(config: Config, { log, metrics }: RedisReports): R
 			return redis.isUp;
 		},
 		answers: () => redisStore(redis, bus, router),
+		responses: () => redisResponses(redis),
 		limiter(own, spender) {
 			const limiter = new RedisLimiter(redis, own, router, spender);
 			parts.push(() => limiter.open());

@@ -4,7 +4,9 @@ import { crossSiteRefusal } from "../accounts/auth/csrf.ts";
 import { type GeneratedKey, generatedKey } from "../accounts/auth/generated-key.ts";
 import { type AgentCredential, createKeyAuth, type KeyAuth, type StoredKeyLookup } from "../accounts/auth/keys.ts";
 import type { CallContext } from "../api/call-context.ts";
+import { OpenConnections } from "../api/open-connections.ts";
 import { apiRoutes, callHandlers, directRoutes } from "../api/routes.ts";
+import { StoredResponses } from "../api/stored-responses.ts";
 import { onCrash } from "../crash.ts";
 import { type HttpBaseOptions, httpBase } from "../http/app.ts";
 import { createLifecycle, type Lifecycle } from "../http/lifecycle.ts";
@@ -28,6 +30,9 @@ import type { CurrentSnapshot } from "./snapshot.ts";
  */
 const SHRINK_MS = 3_000;
 
+/** Of WebSockets: one whose client gives no sign of life for so long, s, is closed. Compressing each takes memory for as long as it is open. */
+const SOCKETS = { idleTimeout: 120, perMessageDeflate: false } as const;
+
 /** What a process has of either role, whatever is loaded meanwhile. */
 export interface RoleServices {
 	/** Its file is opened at the first line. */
@@ -48,6 +53,8 @@ export interface RoleAppOptions {
 	readonly sinks: readonly Partial<Sink>[];
 	readonly cache?: CallContext["cache"];
 	readonly objects?: CallContext["objects"];
+	/** Responses that are stored; those of a connection alone unless given. */
+	readonly responses?: StoredResponses;
 	/** Why a request for metrics or Swagger is refused, besides cross-site requests. */
 	readonly pages?: PageAccess;
 	/** The text of `/metrics`; that of the services unless given. */
@@ -121,8 +128,10 @@ export function crossSiteRule(current: CurrentSnapshot): PageAccess {
 
 /** What the API's routes work with. */
 export function callContext({ role }: RolePlan, services: RoleServices, options: RoleAppOptions): CallContext {
-	const { metrics, log, upstreams } = services;
-	const { current, sinks, cache, objects } = options;
+	const { metrics, log, upstreams, lifecycle } = services;
+	const { current, sinks, cache, objects, responses = new StoredResponses() } = options;
+	const connections = new OpenConnections();
+	lifecycle.onDrain(() => connections.drain());
 	return {
 		current,
 		objects,
@@ -132,6 +141,8 @@ export function callContext({ role }: RolePlan, services: RoleServices, options:
 		onPlanned: metrics.planned,
 		instance: crypto.randomUUID().slice(0, 8),
 		cache,
+		responses,
+		connections,
 		onFault: (id, error) => log.logger.error({ id, err: error }, "the router failed on a call"),
 	};
 }
@@ -164,6 +175,7 @@ export function createApp(
 	const calls = callHandlers(context);
 	app.use(apiRoutes(context, undefined, calls));
 	app.config.serve = { routes: directRoutes(calls, guard) };
+	app.config.websocket = { ...SOCKETS, maxPayloadLength: config.server.body_limit };
 	return app;
 }
 

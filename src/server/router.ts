@@ -3,10 +3,13 @@
 import { Elysia } from "elysia";
 import { agentSecrets } from "../accounts/auth/agent-secrets.ts";
 import { askAddressedAgents } from "../api/model-list.ts";
+import { ResponseWriter } from "../api/response-writer.ts";
+import { StoredResponses } from "../api/stored-responses.ts";
 import { createAnswerCache } from "../cache/cache.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import type { HealthNotes } from "../http/health.ts";
+import type { Lifecycle } from "../http/lifecycle.ts";
 import type { AgentRegistrar } from "../protocol/agent.ts";
 import { readCa } from "../proxy/net/transport.ts";
 import type { SuspectEvent } from "../proxy/suspect-step.ts";
@@ -21,7 +24,7 @@ import { agentRoutes, inProcessRegistrar } from "./agents/agent-routes.ts";
 import { AgentTransport } from "./agents/agent-transport.ts";
 import { AgentFleet } from "./agents/fleet.ts";
 import { shareAgents } from "./agents/shared-agents.ts";
-import { redisFeatures } from "./redis-features.ts";
+import { type RedisFeatures, redisFeatures } from "./redis-features.ts";
 import { type ReloadedRouter, watchConfiguration } from "./reload.ts";
 import {
 	announce,
@@ -79,7 +82,6 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	agents.onReady((target, isAgain) => suspects.reportedReady(target, isAgain));
 	const served = { agents, fleet, agentTransport, suspects };
 	const router: ReloadedRouter = { snapshot, env, state, ...served, log, metrics, generatedAuth: generated && auth };
-
 	const cache = createAnswerCache(config, redis?.answers());
 	metrics.watchAgents(fleet.counts);
 	metrics.watchLedger(() => ({ state: state.ledgerState, waiting: ledger.waiting }));
@@ -87,6 +89,7 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 
 	const options: RoleAppOptions = {
 		current: router,
+		responses: storedResponses(router, redis, lifecycle),
 		sinks: [fleet.sink, ledger],
 		cache,
 		objects: store,
@@ -112,6 +115,21 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	});
 	lifecycle.onStop(watchConfiguration(router, loaded));
 	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
+}
+
+/** Responses that clients go on from, as long as the configuration in force says. What waits is written before the store is closed. */
+function storedResponses(
+	router: ReloadedRouter,
+	redis: RedisFeatures | undefined,
+	lifecycle: Pick<Lifecycle, "onStop">,
+): StoredResponses {
+	const writer = new ResponseWriter({
+		table: router.state.store.responses,
+		shared: redis?.responses(),
+		settings: () => router.snapshot.config.responses,
+	});
+	lifecycle.onStop(writer.open());
+	return new StoredResponses(writer);
 }
 
 /** Deaths of engines and what comes of them, in the log and the metrics. Which request it was, never what it said. */

@@ -21,8 +21,8 @@ export interface Connection {
 	read<T>(query: (db: Sql) => T[]): T[];
 	/** The same, but undefined where it can't be read. */
 	tryRead<T>(query: (db: Sql) => T[]): T[] | undefined;
-	/** Makes a change in one transaction. */
-	change(change: (db: Sql) => unknown): WriteResult;
+	/** Makes a change in one transaction. `pages`: how many of the file it writes, where those are more than a few. */
+	change(change: (db: Sql) => unknown, pages?: number): WriteResult;
 	/** Writes a batch of the ledger, of so many rows, in one transaction. One that waits is the ledger's own to write again. */
 	writeLedger(change: (db: Sql) => unknown, rows: number): WriteResult;
 	/** The database's message about the row that it refused last; no value is in it. */

@@ -92,7 +92,7 @@ export class DatabaseFile implements Connection {
 		return this.#fault?.message ?? "";
 	}
 
-	change(change: Change): WriteResult {
+	change(change: Change, pages = CHANGE_PAGES): WriteResult {
 		const to = this.#opened(true)!;
 		try {
 			to.transaction(() => change(to)).immediate();
@@ -108,7 +108,7 @@ export class DatabaseFile implements Connection {
 		}
 		this.#lastWasWritten = true;
 		if (!this.isInMemory && !this.#isOnDisk()) this.#reportProblem({ message: DELETED });
-		this.#logPages += CHANGE_PAGES;
+		this.#logPages += pages;
 		return "written";
 	}
 

@@ -81,6 +81,12 @@ export function mergeInto(to: Database, from: Database): void {
 		);
 		copy(from, "SELECT name, first_at FROM served_names", to, "INSERT OR IGNORE INTO served_names VALUES (?, ?)");
 		copy(from, ALL_OBJECTS, to, SAVE_OBJECT);
+		copy(
+			from,
+			"SELECT key_id, id, used_at, size, value FROM responses",
+			to,
+			`INSERT INTO responses (key_id, id, used_at, size, value) VALUES (${placeholders(5)}) ON CONFLICT DO NOTHING`,
+		);
 		copy(from, sumsAndBase(hasBase ? "base" : "usage_days"), to, ADD_SUMS);
 		const newest = `SELECT id FROM calls ORDER BY id DESC LIMIT ${MOST_CALLS}`;
 		copy(

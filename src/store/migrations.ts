@@ -85,4 +85,14 @@ export const MIGRATIONS: readonly string[] = [
 	) STRICT, WITHOUT ROWID;
 	CREATE INDEX objects_by_age ON objects (owner, kind, created_at, id);
 	CREATE INDEX objects_by_id ON objects (kind, id);`,
+	// The size stands before the value, and in the index: sums are made without a look at values.
+	`CREATE TABLE responses (
+		key_id TEXT NOT NULL,
+		id TEXT NOT NULL,
+		used_at INTEGER NOT NULL,
+		size INTEGER NOT NULL,
+		value BLOB NOT NULL,
+		PRIMARY KEY (key_id, id)
+	) STRICT;
+	CREATE INDEX responses_by_use ON responses (used_at, size);`,
 ];

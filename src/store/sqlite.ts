@@ -15,6 +15,7 @@ import {
 	saveChange,
 	sharedRow,
 } from "./object-table.ts";
+import { responseTable } from "./response-table.ts";
 import type { SharedRow } from "./shared-table.ts";
 import type { Store, StoredAgent, StoredToken } from "./store.ts";
 
@@ -40,6 +41,7 @@ class SqliteStore extends DatabaseFile implements Store {
 	readonly ledger = ledgerStore(this);
 	onObject: ((row: SharedRow) => void) | undefined;
 	hasObjects = true;
+	readonly responses = responseTable(this);
 	/** Changes of agents' tokens that wait, by the token's hash: reading must include them. */
 	readonly #unwrittenTokens = new Map<string, StoredToken & { readonly isRevoked: boolean }>();
 

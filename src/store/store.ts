@@ -2,6 +2,7 @@
 import type { GpuReport, ModelReport } from "../protocol/agent.ts";
 import type { LedgerStore } from "./ledger-table.ts";
 import type { ObjectStore, SharedObjects } from "./object-table.ts";
+import type { ResponseTable } from "./response-table.ts";
 
 /** An agent with its last report. Times are Unix times, ms. */
 export interface StoredAgent {
@@ -49,6 +50,7 @@ export interface Store extends ObjectStore, SharedObjects {
 	/** Another number after each change by another process. 0 where there is no database. */
 	version(): number;
 	readonly ledger: LedgerStore;
+	readonly responses: ResponseTable;
 	/**
 	 * Uses the file again where it could not be used, makes it anew where it was deleted, and writes what waits. To be called
 	 * periodically.

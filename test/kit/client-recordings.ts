@@ -28,6 +28,21 @@ export function clientRequests(file: string, keepsCuts = false): ClientRequest[]
 		.map((request) => ({ ...request, body: (keepsCuts ? request.body : withoutCuts(request.body)) as Json }));
 }
 
+/** A recorded WebSocket: the headers of its handshake, and what its client sent. */
+export interface ClientSocketFrames {
+	readonly headers: Readonly<Record<string, string>>;
+	readonly frames: readonly Loose[];
+}
+
+/** The WebSocket of one file, without what the recording has cut out; no frames where the recordings are not beside the clone. */
+export function clientFrames(file: string): ClientSocketFrames {
+	const path = join(CLIENTS, `${file}.json`);
+	if (!existsSync(path) && process.env["CI"] !== "true") return { headers: {}, frames: [] };
+	const { requests } = JSON.parse(readFileSync(path, "utf8")) as { requests: Loose[] };
+	const { headers, client_text_frames: frames } = requests.find((request) => request["client_text_frames"])!;
+	return { headers, frames: withoutCuts(frames) as Loose[] };
+}
+
 function withoutCuts(value: unknown): unknown {
 	if (Array.isArray(value)) return value.filter((item) => !isCut(item)).map(withoutCuts);
 	if (typeof value !== "object" || value === null) return value;

@@ -1,6 +1,6 @@
 /**
- * OpenAI's Responses, `/v1/responses`, as Codex, the Agents SDK and the AI SDK speak it: translated to a chat and back. Nothing is kept from one call to
- * the next: a conversation comes whole with each.
+ * OpenAI's Responses, `/v1/responses`, as Codex, the Agents SDK and the AI SDK speak it: translated to a chat and back. What a request refers to of
+ * earlier responses is handed to it: nothing is looked up or stored here.
  */
 import type { ErrorCode, RouterError } from "../../errors.ts";
 import type { ParsedRequest } from "../../openai/call.ts";
@@ -12,6 +12,7 @@ import { refusal } from "./field-names.ts";
 import { foldResponse } from "./folded-response.ts";
 import { type ResponsesRequest, readRequest } from "./request.ts";
 import { ResponsesFacts } from "./request-facts.ts";
+import { referencesIn } from "./stored-response.ts";
 import { ResponseStream } from "./stream.ts";
 import { wholeResponse } from "./whole-answer.ts";
 
@@ -21,8 +22,9 @@ export const openAiResponses: Dialect = {
 	contentType: "application/json",
 	streamContentType: "text/event-stream; charset=utf-8",
 	showsRequest: true,
-	parse(operation, sent) {
-		const request = readRequest(sent);
+	references: referencesIn,
+	parse(operation, sent, _known, earlier) {
+		const request = readRequest(sent, earlier);
 		const chat = parseRequest(operation, JSON.stringify(request.chat));
 		const { body, stream } = chat;
 		const { leftOut } = request;

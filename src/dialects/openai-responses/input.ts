@@ -5,6 +5,7 @@
  */
 import { markedSystemText, withoutMarks } from "../../openai/system-marks.ts";
 import { objectIn } from "../../openai/usage.ts";
+import type { EarlierAnswers } from "../dialect.ts";
 import { assistantContent, type ChatPart, textsOf, toolContent, userContent } from "./content.ts";
 import { checkField, checkOf, invalidField, unsupportedField } from "./field-checks.ts";
 import {
@@ -86,15 +87,18 @@ const LEFT_OUT = new Set(
  * The messages. Throws `invalid_value` or `unsupported_parameter` naming the item at fault.
  * @param input text, which is the user's, or items
  * @param form Claude's translator puts what instructs later where its model takes it
+ * @param earlier what stands before the input, and items that it refers to
  */
 export function conversationOf(
 	input: string | readonly Item[],
 	instructions: string | null | undefined,
 	tools: ToolForms,
 	form: "claude" | "others" = "others",
+	earlier?: EarlierAnswers,
 ): Conversation {
-	const items = new ItemReader(tools, form === "claude");
+	const items = new ItemReader(tools, form === "claude", earlier?.items);
 	if (instructions) items.instruct([instructions], "instructions");
+	for (const item of earlier?.conversation ?? []) items.read(item as Item, "previous_response_id", false);
 	if (typeof input === "string") items.say({ role: "user", content: input }, "input");
 	else for (const [index, item] of input.entries()) items.read(item, `input[${index}]`, index === input.length - 1);
 	return items.end();
@@ -123,17 +127,24 @@ class ItemReader {
 	constructor(
 		private readonly tools: ToolForms,
 		private readonly isForClaude: boolean,
+		/** What references may lead to. */
+		private readonly found: EarlierAnswers["items"],
 	) {}
 
 	/** @param isLast nothing follows it */
 	read(item: Item, path: string, isLast: boolean): void {
 		const kind = item.type ?? (item.role === undefined ? undefined : "message");
 		if (kind === "item_reference") {
+			const found = typeof item["id"] === "string" ? this.found?.get(item["id"]) : undefined;
+			if (found) {
+				this.read(found as Item, path, isLast);
+				return;
+			}
 			// Thoughts are left out where they are sent themselves, too.
 			if (typeof item["id"] === "string" && item["id"].startsWith("rs_")) return;
 			throw unsupportedField(
 				path,
-				'it keeps no items that could be referred to; send the item itself (clients do with "store": false)',
+				'no item of this id is stored here for this key; send the item itself (clients do with "store": false)',
 			);
 		}
 		if (kind === "compaction_trigger") {

@@ -66,7 +66,8 @@ export class ResponsesFacts implements CallFacts {
 
 	memory(sent: Buffer): number {
 		// The request as it came, and what was made of it.
-		return bodyMemory(this.chat.body(), sent) + 2 * memoryOf(this.request.body);
+		const { body, earlier } = this.request;
+		return bodyMemory(this.chat.body(), sent) + 2 * (memoryOf(body) + memoryOf(earlier?.conversation));
 	}
 }
 

@@ -4,6 +4,7 @@ import { tooLarge } from "../../openai/call.ts";
 import { JsonTooLarge, type ParsedText, parseWithFields } from "../../openai/json.ts";
 import { requestScan } from "../../openai/request-scan.ts";
 import { utf8Text } from "../../openai/validation.ts";
+import type { EarlierAnswers } from "../dialect.ts";
 import { checkField, checkOf, invalidField, unsupportedField } from "./field-checks.ts";
 import { conversationOf, type MessagePath } from "./input.ts";
 import { RESPONSES_REQUEST, type ResponsesBody, ResponsesRequestSchema, TEXT_FORMATS } from "./request-schema.ts";
@@ -24,13 +25,17 @@ export interface ResponsesRequest {
 	readonly leftOut: readonly string[];
 	/** Its answer is to be one item that stands for the conversation. */
 	readonly isCompaction: boolean;
+	/** What was found of the responses that it refers to. */
+	readonly earlier: EarlierAnswers | undefined;
 }
 
 /** Fields that are known here, and go into the chat in a form of their own, or say nothing to a model. */
 const READ = new Set(
 	(
 		"model input instructions stream stream_options tools tool_choice parallel_tool_calls max_tool_calls max_output_tokens temperature top_p " +
-		"top_logprobs reasoning text include truncation store background previous_response_id conversation prompt metadata client_metadata service_tier"
+		"top_logprobs reasoning text include truncation store background previous_response_id conversation prompt metadata client_metadata service_tier " +
+		// Of a WebSocket's frames.
+		"type generate stream_id"
 	).split(" "),
 );
 
@@ -56,12 +61,13 @@ const LOGPROBS = "message.output_text.logprobs";
  * Reads a request. Throws RouterError: `invalid_json`, `duplicate_key`, `body_too_large`, `invalid_value` naming the field at fault,
  * `unsupported_parameter` for what the router can't do, `previous_response_not_found`.
  */
-export function readRequest(sent: Buffer): ResponsesRequest {
+export function readRequest(sent: Buffer, earlier?: EarlierAnswers): ResponsesRequest {
 	const body = parsedBody(sent);
-	refuseStateful(body);
+	refuseStateful(body, earlier);
 	const tools = new ToolForms(body.tools ?? []);
-	if (body.input == null) throw invalidField("input", "is missing");
-	const conversation = conversationOf(body.input, body.instructions, tools);
+	if (body.input == null && !body.previous_response_id) throw invalidField("input", "is missing");
+	const input = body.input ?? [];
+	const conversation = conversationOf(input, body.instructions, tools, "others", earlier);
 	if (conversation.messages.length === 0) throw invalidField("input", "must hold at least one message");
 	const { isCompaction } = conversation;
 	// The tools stay, so that the upstream's cached prompt holds.
@@ -70,7 +76,7 @@ export function readRequest(sent: Buffer): ResponsesRequest {
 	const leftOut = [...tools.leftOut, ...conversation.leftOut];
 	// Nothing is cut off a conversation that is too long.
 	if (body.truncation && body.truncation !== "disabled") leftOut.push("truncation");
-	if (body.store) leftOut.push("store");
+	if (body.store && !earlier?.areStored) leftOut.push("store");
 	const chat: Record<string, unknown> & { model: string } = {
 		model: body.model,
 		messages: conversation.messages,
@@ -87,12 +93,13 @@ export function readRequest(sent: Buffer): ResponsesRequest {
 		body,
 		chat,
 		claudeChat: conversation.isMarked
-			? () => ({ ...chat, messages: conversationOf(body.input!, body.instructions, tools, "claude").messages })
+			? () => ({ ...chat, messages: conversationOf(input, body.instructions, tools, "claude", earlier).messages })
 			: undefined,
 		tools,
 		paths: { messages: conversation.paths, tools: toolPaths },
 		leftOut: leftOut.slice(0, MOST_NAMED).map((name) => name.slice(0, LONGEST_NAME).replace(ODD, "_")),
 		isCompaction,
+		earlier,
 	};
 }
 
@@ -121,9 +128,12 @@ function parsedBody(sent: Buffer): ResponsesBody {
 	return value as ResponsesBody;
 }
 
-/** What needs responses, conversations or prompts that are kept. */
-function refuseStateful({ background, conversation, previous_response_id: previous, prompt }: ResponsesBody): void {
-	if (previous) {
+/** What needs responses that are not here, or conversations or prompts, which are not stored. */
+function refuseStateful(
+	{ background, conversation, previous_response_id: previous, prompt }: ResponsesBody,
+	earlier: EarlierAnswers | undefined,
+): void {
+	if (previous && !earlier?.conversation) {
 		throw new RouterError(
 			"previous_response_not_found",
 			`Previous response with id '${previous.slice(0, 100)}' not found.`,

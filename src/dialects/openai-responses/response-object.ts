@@ -2,6 +2,7 @@
 import { objectText } from "../../openai/json.ts";
 import { MAX_TOKENS, MAX_USD, numberIn, objectIn, type Tokens } from "../../openai/usage.ts";
 import { decimal } from "../../openai/usage-edits.ts";
+import type { AnswerStorage } from "../dialect.ts";
 import type { ResponsesRequest } from "./request.ts";
 import type { ResponsesBody } from "./request-schema.ts";
 
@@ -46,14 +47,17 @@ export function responseText(facts: ResponseFacts, request: string): string {
 	return `${head.slice(0, -1)}${tier},${request}}`;
 }
 
-/** What a response says of its request: fields as JSON, without the braces around them. Made once a call. */
-export function requestText({ body }: Pick<ResponsesRequest, "body">): string {
+/**
+ * What a response says of its request: fields as JSON, without the braces around them. Made once a call.
+ * @param storage where the response is stored
+ */
+export function requestText({ body }: Pick<ResponsesRequest, "body">, storage: AnswerStorage | undefined): string {
 	const fields = {
 		instructions: body.instructions ?? null,
 		max_output_tokens: body.max_output_tokens ?? null,
 		max_tool_calls: body.max_tool_calls ?? null,
 		parallel_tool_calls: body.parallel_tool_calls ?? true,
-		previous_response_id: null,
+		previous_response_id: body.previous_response_id || null,
 		reasoning: { effort: body.reasoning?.effort ?? null, summary: body.reasoning?.summary ?? null },
 		temperature: body.temperature ?? 1,
 		top_p: body.top_p ?? 1,
@@ -64,8 +68,8 @@ export function requestText({ body }: Pick<ResponsesRequest, "body">): string {
 		tool_choice: body.tool_choice ?? "auto",
 		tools: (body.tools ?? []).map(shownTool),
 		truncation: "disabled",
-		// Whatever was asked for: nothing is kept.
-		store: false,
+		// As it is, whatever was asked for.
+		store: storage?.isLasting ?? false,
 		background: false,
 		metadata: body.metadata ?? {},
 		user: body.user ?? null,

@@ -2,7 +2,7 @@
 import type { ErrorCode, RouterError } from "../../errors.ts";
 import { DONE, KEEP_ALIVE, SseSplitter, type StreamPiece, textOf } from "../../openai/sse.ts";
 import { objectIn } from "../../openai/usage.ts";
-import type { DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
+import type { AnswerStorage, DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
 import { streamSummary } from "../openai-chat.ts";
 import { CompactionOutput } from "./compaction.ts";
 import { ResponseIds } from "./output-items.ts";
@@ -19,6 +19,9 @@ import { StreamOutput } from "./stream-output.ts";
 import { TextFrame } from "./text-frame.ts";
 import { endOf } from "./whole-answer.ts";
 
+/** What a response is by now. */
+type Snapshot = Pick<ResponseFacts, "output" | "error" | "reason" | "usage"> & { readonly status: ResponseStatus };
+
 /** Writes the events of one response. Their numbers grow by one. */
 export class ResponseStream implements StreamWriter {
 	readonly keepAlive = `${KEEP_ALIVE}\n\n`;
@@ -27,6 +30,7 @@ export class ResponseStream implements StreamWriter {
 	readonly #output: StreamOutput | CompactionOutput;
 	/** What each snapshot says of the request. */
 	readonly #request: string;
+	readonly #storage: AnswerStorage | undefined;
 	#hasBegun = false;
 	#createdAt = 0;
 	#lastAt = 0;
@@ -40,7 +44,8 @@ export class ResponseStream implements StreamWriter {
 	constructor(call: DialectCall) {
 		const request = requestIn(call);
 		this.#ids = new ResponseIds(call.id);
-		this.#request = requestText(request);
+		this.#request = requestText(request, call.storage);
+		this.#storage = call.storage;
 		this.#model = request.body.model;
 		const event = (type: string, fields: string) => this.#event(type, fields);
 		this.#output = request.isCompaction
@@ -75,7 +80,9 @@ export class ResponseStream implements StreamWriter {
 		const begun = this.#begin();
 		const usage = usageText(end, this.#usage);
 		const closed = this.#output.end(status);
-		const last = this.#snapshot(`response.${status}`, { status, reason, usage, output: this.#output.items });
+		const response = this.#response({ status, reason, usage, output: this.#output.items });
+		this.#storage?.save(response);
+		const last = this.#event(`response.${status}`, `"response":${response}`);
 		// Before the last event, at which some clients stop to read.
 		return begun + closed + streamSummary(end) + last + DONE;
 	}
@@ -116,11 +123,12 @@ export class ResponseStream implements StreamWriter {
 	}
 
 	/** An event that holds the response as it is by now. */
-	#snapshot(
-		type: string,
-		facts: Pick<ResponseFacts, "output" | "error" | "reason" | "usage"> & { readonly status: ResponseStatus },
-	): string {
-		const response = responseText(
+	#snapshot(type: string, facts: Snapshot): string {
+		return this.#event(type, `"response":${this.#response(facts)}`);
+	}
+
+	#response(facts: Snapshot): string {
+		return responseText(
 			{
 				id: this.#ids.response,
 				createdAt: this.#createdAt,
@@ -131,7 +139,6 @@ export class ResponseStream implements StreamWriter {
 			},
 			this.#request,
 		);
-		return this.#event(type, `"response":${response}`);
 	}
 
 	/** @param fields JSON, without the braces around it */

@@ -38,7 +38,7 @@ export function wholeResponse(answer: string, call: DialectCall, costUsd: number
 		? compactionOutput(choice["message"], ids, end.status)
 		: outputOf(choice, request, ids, end.status);
 	const createdAt = typeof chat["created"] === "number" ? Math.floor(chat["created"]) : 0;
-	return responseText(
+	const text = responseText(
 		{
 			id: ids.response,
 			createdAt,
@@ -49,8 +49,10 @@ export function wholeResponse(answer: string, call: DialectCall, costUsd: number
 			usage: chatUsageText(chat["usage"], costUsd),
 			serviceTier: typeof chat["service_tier"] === "string" ? chat["service_tier"] : undefined,
 		},
-		requestText(request),
+		requestText(request, call.storage),
 	);
+	call.storage?.save(text);
+	return text;
 }
 
 function parsed(answer: string): unknown {

@@ -1,0 +1,171 @@
+/** Writes stored responses, many at a time, into Redis, where there is one, or into the database; and deletes what has lapsed. */
+import type { SharedResponses } from "../store/redis-responses.ts";
+import type { ResponseName, ResponseRow, ResponseTable } from "../store/response-table.ts";
+
+/** How long what is new waits to be written with more of its kind, ms. */
+const FLUSH_MS = 100;
+/** How long until what could not be written is tried again, ms: to try in vain keeps calls waiting. */
+const RETRY_MS = 5_000;
+const TRIM_MS = 60_000;
+/** So much is written at once, UTF-16 units. */
+const FLUSH_LENGTH = 4 * 1024 * 1024;
+/** Most that waits while it can't be written, UTF-16 units: the oldest is lost. */
+const MOST_WAITING = 16 * FLUSH_LENGTH;
+/** Longer texts are compressed by another thread, UTF-16 units. */
+const LONG = 32 * 1024;
+
+/** Where responses are stored. */
+export interface ResponseStores {
+	readonly table: ResponseTable;
+	readonly shared?: SharedResponses | undefined;
+	/** The configuration's, as they are now: ms, bytes. */
+	settings(): { readonly keep: number; readonly size: number };
+}
+
+/** A response that waits to be written. */
+interface WaitingResponse extends ResponseName {
+	readonly text: string;
+}
+
+/** The writer. What waits is read from it. */
+export class ResponseWriter {
+	/** By their names, the oldest first. */
+	readonly #waiting = new Map<string, WaitingResponse>();
+	#length = 0;
+	readonly #used = new Map<string, ResponseName>();
+	#timer: ReturnType<typeof setTimeout> | undefined;
+	#flushing: Promise<void> = Promise.resolve();
+	#isFlushing = false;
+
+	constructor(private readonly stores: ResponseStores) {}
+
+	/** Whether responses are stored now. */
+	get isOn(): boolean {
+		const { keep, size } = this.stores.settings();
+		return keep > 0 && size > 0;
+	}
+
+	/** The text of a response; undefined where there is none of this name, or it has lapsed. */
+	async get(name: ResponseName): Promise<string | undefined> {
+		const waiting = this.#waiting.get(nameText(name));
+		if (waiting) return waiting.text;
+		const { table, shared, settings } = this.stores;
+		const since = Date.now() - settings().keep;
+		const value = (await shared?.get(name, since)) ?? table.get(name, since);
+		if (!value) return undefined;
+		const bytes = value.length > LONG ? await Bun.zstdDecompress(value) : Bun.zstdDecompressSync(value);
+		return bytes.toString();
+	}
+
+	/** Has a response written soon. It can be read at once. */
+	put(waiting: WaitingResponse): void {
+		this.#waiting.set(nameText(waiting), waiting);
+		this.#length += waiting.text.length;
+		for (const name of this.#waiting.keys()) {
+			if (this.#length <= MOST_WAITING || this.#waiting.size === 1) break;
+			this.#forget(name);
+		}
+		if (this.#length > FLUSH_LENGTH && !this.#isFlushing && this.#timer === undefined) void this.flush();
+		else this.#schedule(FLUSH_MS);
+	}
+
+	/** Has a response live on. */
+	use(name: ResponseName): void {
+		this.#used.set(nameText(name), name);
+		this.#schedule(FLUSH_MS);
+	}
+
+	/** Deletes a response. Whether there was one. */
+	async remove(name: ResponseName): Promise<boolean> {
+		const wasWaiting = this.#forget(nameText(name));
+		// What is being written is there afterwards.
+		await this.#flushing;
+		const { table, shared } = this.stores;
+		const wasShared = (await shared?.remove(name)) ?? false;
+		return table.remove(name) || wasShared || wasWaiting;
+	}
+
+	/** Begins to delete what has lapsed. Returns how to end that: what waits is written then. */
+	open(): () => Promise<void> {
+		const timer = setInterval(() => this.trim(), TRIM_MS);
+		timer.unref();
+		return async () => {
+			clearInterval(timer);
+			await this.flush();
+			clearTimeout(this.#timer);
+		};
+	}
+
+	/** Deletes what has lapsed or has no room. Redis does so by itself. */
+	trim(): void {
+		const { keep, size } = this.stores.settings();
+		this.stores.table.trim(Date.now() - keep, size);
+	}
+
+	/** Writes what waits. */
+	flush(): Promise<void> {
+		clearTimeout(this.#timer);
+		this.#timer = undefined;
+		this.#flushing = this.#flushing.then(
+			() => this.#write(),
+			() => this.#write(),
+		);
+		return this.#flushing;
+	}
+
+	/** Whether it waited. */
+	#forget(name: string): boolean {
+		const waiting = this.#waiting.get(name);
+		if (!waiting) return false;
+		this.#waiting.delete(name);
+		this.#length -= waiting.text.length;
+		return true;
+	}
+
+	#schedule(ms: number): void {
+		this.#timer ??= setTimeout(() => void this.flush(), ms);
+	}
+
+	/** Writes what waits. What can't be written goes on waiting. */
+	async #write(): Promise<void> {
+		const waiting = [...this.#waiting.entries()];
+		const used = [...this.#used.values()];
+		this.#used.clear();
+		if (waiting.length === 0 && used.length === 0) return;
+		this.#isFlushing = true;
+		try {
+			const rows = await Promise.all(waiting.map(([, each]) => rowOf(each)));
+			const isWritten = await this.#store(rows, used);
+			for (const [at, [name, each]] of waiting.entries()) {
+				// One of the same name may have come meanwhile.
+				if (isWritten(rows[at]!) && this.#waiting.get(name) === each) this.#forget(name);
+			}
+			if (!rows.every(isWritten)) this.#schedule(RETRY_MS);
+		} finally {
+			this.#isFlushing = false;
+		}
+	}
+
+	/** Stores rows where that can be. Returns which ones were. */
+	async #store(rows: readonly ResponseRow[], used: readonly ResponseName[]): Promise<(row: ResponseRow) => boolean> {
+		const { table, shared, settings } = this.stores;
+		const { keep: keepMs, size: bytes } = settings();
+		const now = Date.now();
+		const inRedis = new Set<ResponseRow>();
+		if (shared) {
+			const put = async (row: ResponseRow) => (await shared.put(row, { now, keepMs, bytes })) && inRedis.add(row);
+			await Promise.all([...rows.map(put), shared.use(used, now)]);
+		}
+		const own = rows.filter((row) => !inRedis.has(row));
+		const isInTable = (own.length === 0 && used.length === 0) || table.write(own, used, now);
+		return (row) => isInTable || inRedis.has(row);
+	}
+}
+
+async function rowOf({ key, id, text }: WaitingResponse): Promise<ResponseRow> {
+	const value = text.length > LONG ? await Bun.zstdCompress(text) : Bun.zstdCompressSync(text);
+	return { key, id, value: new Uint8Array(value) };
+}
+
+/** Ids hold no space. */
+const nameText = ({ key, id }: ResponseName): string => `${id} ${key}`;

@@ -1,0 +1,190 @@
+/** Responses that clients go on from by an id: those that are stored, each for its key, and the latest of a WebSocket for it alone. */
+import type { Caller } from "../accounts/auth/keys.ts";
+import type { AnswerReferences, AnswerStorage, DialectCall, EarlierAnswers } from "../dialects/dialect.ts";
+import { requestIn } from "../dialects/openai-responses/request-facts.ts";
+import {
+	conversationIn,
+	inputItems,
+	isResponseId,
+	responseIdOf,
+	responseOfItem,
+	type StoredItem,
+	type StoredResponse,
+	sinceCompaction,
+	storedResponseIn,
+	storedText,
+} from "../dialects/openai-responses/stored-response.ts";
+import type { ResponseWriter } from "./response-writer.ts";
+
+/** Responses of one conversation, which are read one after the other. */
+const MOST_CHAINED = 10_000;
+
+/** A response that a connection goes on from, whether or not it is stored. */
+interface ConnectionResponse {
+	readonly id: string;
+	/** JSON, which takes less room than objects while the client is at rest. */
+	readonly conversation: string;
+	readonly isStored: boolean;
+}
+
+/** Most streams whose latest responses a connection has. */
+const MOST_STREAMS = 16;
+
+/** The responses that a connection goes on from: the latest of each of its streams. */
+export class ConnectionResponses {
+	/** Those that were answered longest ago first. */
+	readonly #latest = new Map<string | undefined, ConnectionResponse>();
+
+	/** The conversation up to a response; undefined where that is no latest one. */
+	find(id: string): Pick<EarlierAnswers, "conversation" | "previous"> | undefined {
+		for (const { id: latest, conversation, isStored } of this.#latest.values()) {
+			if (latest !== id) continue;
+			return { conversation: JSON.parse(conversation) as StoredItem[], previous: isStored ? id : undefined };
+		}
+		return undefined;
+	}
+
+	/** Takes the latest one of a stream. */
+	save(stream: string | undefined, id: string, conversation: readonly StoredItem[], isStored: boolean): void {
+		this.#latest.delete(stream);
+		this.#latest.set(stream, { id, conversation: JSON.stringify(sinceCompaction(conversation)), isStored });
+		for (const oldest of this.#latest.keys()) {
+			if (this.#latest.size <= MOST_STREAMS) break;
+			this.#latest.delete(oldest);
+		}
+	}
+}
+
+/** A connection, as one of its calls knows it. */
+interface ConnectedCall {
+	readonly latest: ConnectionResponses;
+	readonly stream: string | undefined;
+}
+
+/** All of them. */
+export class StoredResponses {
+	readonly #connections = new WeakMap<Request, ConnectedCall>();
+
+	/** @param writer absent where nothing is stored: only connections go on from what they were answered */
+	constructor(private readonly writer?: ResponseWriter) {}
+
+	/** Whether responses are stored for later calls. */
+	get areStored(): boolean {
+		return this.writer?.isOn ?? false;
+	}
+
+	/** A request comes over a connection, which goes on from its latest responses. `stream`: which of its streams the call belongs to. */
+	connect(request: Request, latest: ConnectionResponses, stream: string | undefined): void {
+		this.#connections.set(request, { latest, stream });
+	}
+
+	/** What was found of that which a request refers to. Another key's is not found. */
+	async earlier(
+		{ previous, items: ids }: AnswerReferences,
+		request: Request,
+		caller: Caller | undefined,
+	): Promise<EarlierAnswers> {
+		const { areStored } = this;
+		if (previous === undefined) return { areStored, items: await this.#items(ids, [], caller) };
+		const found = this.#connections.get(request)?.latest.find(previous) ?? (await this.#conversation(caller, previous));
+		const items = await this.#items(ids, found?.conversation ?? [], caller);
+		return { ...found, areStored, items };
+	}
+
+	/** Where the answer of a call is stored; undefined where it is not. */
+	storage(call: DialectCall, request: Request, caller: Caller | undefined): AnswerStorage | undefined {
+		const { body } = requestIn(call);
+		const connection = this.#connections.get(request);
+		const isLasting = body.store !== false && this.areStored;
+		if (!isLasting && !connection) return undefined;
+		return { isLasting, save: (answer) => this.#save(answer, call, caller, isLasting, connection) };
+	}
+
+	/** A response of a key's; undefined where it has none of this id. */
+	async find(caller: Caller | undefined, id: string): Promise<StoredResponse | undefined> {
+		if (!isResponseId(id)) return undefined;
+		const text = await this.writer?.get({ key: keyOf(caller), id });
+		return text === undefined ? undefined : storedResponseIn(text);
+	}
+
+	/** All that was said up to a response, and that for it; where one before it is gone, only the latter. */
+	async items(caller: Caller | undefined, stored: StoredResponse): Promise<readonly StoredItem[]> {
+		const before = stored.previous === undefined ? undefined : await this.#conversation(caller, stored.previous);
+		return [...((before?.conversation ?? []) as StoredItem[]), ...stored.input];
+	}
+
+	/** Deletes a response of a key's. Whether it had one of this id. */
+	async remove(caller: Caller | undefined, id: string): Promise<boolean> {
+		if (!this.writer || !isResponseId(id)) return false;
+		return this.writer.remove({ key: keyOf(caller), id });
+	}
+
+	/** The conversation up to a stored response; undefined where a part of it is gone. */
+	async #conversation(
+		caller: Caller | undefined,
+		last: string,
+	): Promise<Pick<EarlierAnswers, "conversation" | "previous"> | undefined> {
+		const chain: StoredResponse[] = [];
+		for (let id: string | undefined = last; id !== undefined; ) {
+			const stored: StoredResponse | undefined = await this.find(caller, id);
+			if (!stored || chain.length === MOST_CHAINED) return undefined;
+			this.writer?.use({ key: keyOf(caller), id });
+			chain.push(stored);
+			id = stored.previous;
+		}
+		return { conversation: conversationIn(chain.reverse()), previous: last };
+	}
+
+	/** Items by their ids: of the conversation, and of other responses. */
+	async #items(
+		ids: readonly string[],
+		conversation: readonly object[],
+		caller: Caller | undefined,
+	): Promise<ReadonlyMap<string, object>> {
+		const wanted = new Set(ids);
+		const found = new Map<string, object>();
+		const take = (items: readonly StoredItem[]) => {
+			for (const item of items) {
+				const id = item["id"] as string;
+				if (wanted.delete(id)) found.set(id, item);
+			}
+		};
+		take(conversation as readonly StoredItem[]);
+		const looked = new Set<string>();
+		for (const item of ids) {
+			const id = wanted.has(item) ? responseOfItem(item) : undefined;
+			if (id === undefined || looked.has(id)) continue;
+			looked.add(id);
+			const stored = await this.find(caller, id);
+			if (!stored) continue;
+			this.writer?.use({ key: keyOf(caller), id });
+			take([...stored.input, ...stored.response.output]);
+		}
+		return found;
+	}
+
+	#save(
+		answer: string,
+		call: DialectCall,
+		caller: Caller | undefined,
+		isLasting: boolean,
+		connection: ConnectedCall | undefined,
+	): void {
+		const request = requestIn(call);
+		const id = responseIdOf(call.id);
+		const own = inputItems(request, call.id);
+		const { conversation = [], previous } = request.earlier ?? {};
+		const before = conversation as readonly StoredItem[];
+		if (isLasting) {
+			// Of what its connection alone has nobody else can go on.
+			const input = previous === undefined ? [...before, ...own] : own;
+			const text = storedText(previous, JSON.stringify(input), answer);
+			this.writer?.put({ key: keyOf(caller), id, text });
+		}
+		if (!connection) return;
+		const { output } = JSON.parse(answer) as { output: StoredItem[] };
+		connection.latest.save(connection.stream, id, [...before, ...own, ...output], isLasting);
+	}
+}
+
+const keyOf = (caller: Caller | undefined): string => caller?.id ?? "";

@@ -1,0 +1,106 @@
+/** The table of stored responses: what clients may go on from by an id, each key its own. Values are bytes that only their author reads. */
+import type { Connection } from "./connection.ts";
+
+/** A stored response. */
+export interface ResponseRow {
+	/** The key that it belongs to; "" where there are no keys. */
+	readonly key: string;
+	/** Unique for a key. */
+	readonly id: string;
+	readonly value: Uint8Array<ArrayBuffer>;
+}
+
+/** The name of a row. */
+export type ResponseName = Pick<ResponseRow, "key" | "id">;
+
+/** The table. Times are Unix times, ms. */
+export interface ResponseTable {
+	/** The value of a response that was used since `since`. */
+	get(name: ResponseName, since: number): Uint8Array<ArrayBuffer> | undefined;
+	/** Writes responses, and marks others as used; all or nothing. Whether it is done, be it in memory. */
+	write(rows: readonly ResponseRow[], used: readonly ResponseName[], now: number): boolean;
+	/** Whether there was one. */
+	remove(name: ResponseName): boolean;
+	/**
+	 * Deletes those that were last used before `before`, those of keys that were revoked, and the longest unused until the others take no more
+	 * than `bytes`: not all at once where they are many.
+	 */
+	trim(before: number, bytes: number): void;
+}
+
+/** Most that they take in memory where there is no file, bytes: they are lost with the process. */
+const MOST_IN_MEMORY = 64 * 1024 * 1024;
+/** Most that are deleted for room at once: calls wait meanwhile. */
+const MOST_DELETED = 5_000;
+const PAGE_BYTES = 4096;
+
+const GET = "SELECT value FROM responses WHERE key_id = ? AND id = ? AND used_at >= ?";
+const PUT = "INSERT OR REPLACE INTO responses (key_id, id, used_at, size, value) VALUES (?, ?, ?, ?, ?)";
+const USE = "UPDATE responses SET used_at = ? WHERE key_id = ? AND id = ?";
+const EXISTS = "SELECT 1 FROM responses WHERE key_id = ? AND id = ?";
+const REMOVE = "DELETE FROM responses WHERE key_id = ? AND id = ?";
+const REMOVE_LAPSED = "DELETE FROM responses WHERE used_at < ?";
+const REMOVE_REVOKED = `DELETE FROM responses WHERE key_id IN
+	(SELECT id FROM keys WHERE json_valid(value) AND value ->> 'revokedAt' IS NOT NULL)`;
+const OLDEST_FIRST = "SELECT rowid AS row, size FROM responses ORDER BY used_at LIMIT ?";
+
+/** The table in this database. */
+export function responseTable(connection: Connection): ResponseTable {
+	/** The longest unused that have no room. */
+	function overflow(bytes: number): number[] {
+		const sums = connection.read((from) => from.query("SELECT SUM(size) AS size FROM responses").all());
+		let excess = ((sums[0] as { size: number | null } | undefined)?.size ?? 0) - bytes;
+		if (excess <= 0) return [];
+		const oldest = connection.read(
+			(from) => from.query(OLDEST_FIRST).all(MOST_DELETED) as { row: number; size: number }[],
+		);
+		const rows: number[] = [];
+		for (const { row, size } of oldest) {
+			if (excess <= 0) break;
+			rows.push(row);
+			excess -= size;
+		}
+		return rows;
+	}
+	return {
+		get({ key, id }, since) {
+			const rows = connection.read(
+				(from) => from.query(GET).all(key, id, since) as { value: Uint8Array<ArrayBuffer> }[],
+			);
+			return rows[0]?.value;
+		},
+		write(rows, used, now) {
+			const size = rows.reduce((sum, { value }) => sum + value.length, 0);
+			const result = connection.change(
+				(to) => {
+					for (const { key, id, value } of rows) to.query(PUT).run(key, id, now, value.length, value);
+					for (const { key, id } of used) to.query(USE).run(now, key, id);
+				},
+				Math.ceil(size / PAGE_BYTES) + rows.length + used.length,
+			);
+			return result === "written";
+		},
+		remove({ key, id }) {
+			if (connection.read((from) => from.query(EXISTS).all(key, id)).length === 0) return false;
+			let removed = 0;
+			connection.change((to) => {
+				removed = to.query(REMOVE).run(key, id).changes;
+			});
+			return removed > 0;
+		},
+		trim(before, bytes) {
+			// Where there are none nothing is written: that would make a file.
+			if (connection.read((from) => from.query("SELECT 1 FROM responses LIMIT 1").all()).length === 0) return;
+			connection.change((to) => {
+				to.query(REMOVE_LAPSED).run(before);
+				to.query(REMOVE_REVOKED).run();
+			});
+			const rows = overflow(connection.isInMemory ? Math.min(bytes, MOST_IN_MEMORY) : bytes);
+			if (rows.length === 0) return;
+			connection.change((to) => {
+				const remove = to.query("DELETE FROM responses WHERE rowid = ?");
+				for (const row of rows) remove.run(row);
+			});
+		},
+	};
+}

@@ -1,0 +1,170 @@
+/** The writer of stored responses: what can't be written can be read and is tried again, what was deleted does not come back, and where each goes. */
+import { beforeEach, describe, expect, test } from "bun:test";
+import { type ResponseStores, ResponseWriter } from "../src/api/response-writer.ts";
+import type { ResponseName, ResponseRow, ResponseTable } from "../src/store/response-table.ts";
+import { sqliteStore } from "../src/store/sqlite.ts";
+import { directory } from "./kit/cli.ts";
+
+const text = (name: ResponseName) => `${name.id} ${name.key}`;
+const NAME = { key: "a", id: "resp_1" };
+
+/** A place that a test closes. */
+class FakeTable implements ResponseTable {
+	readonly rows = new Map<string, ResponseRow>();
+	readonly used: string[] = [];
+	isClosed = false;
+	writes = 0;
+	get(name: ResponseName) {
+		return this.rows.get(text(name))?.value;
+	}
+	write(rows: readonly ResponseRow[], used: readonly ResponseName[]) {
+		this.writes++;
+		if (this.isClosed) return false;
+		for (const row of rows) this.rows.set(text(row), row);
+		this.used.push(...used.map(text));
+		return true;
+	}
+	remove(name: ResponseName) {
+		return this.rows.delete(text(name));
+	}
+	trim() {}
+}
+
+let table: FakeTable;
+let shared: FakeTable;
+let settings: { keep: number; size: number };
+beforeEach(() => {
+	table = new FakeTable();
+	shared = new FakeTable();
+	settings = { keep: 1e9, size: 1e9 };
+});
+const writerOf = (more: Partial<ResponseStores> = {}) =>
+	new ResponseWriter({ table, settings: () => settings, ...more });
+/** The same as a Redis. @param hold waited for before anything is stored */
+const inRedis = (hold: Promise<unknown> = Promise.resolve()) => ({
+	get: async (name: ResponseName) => shared.get(name),
+	async put(row: ResponseRow) {
+		await hold;
+		return shared.write([row], []);
+	},
+	async use(names: readonly ResponseName[]) {
+		shared.used.push(...names.map(text));
+	},
+	remove: async (name: ResponseName) => shared.remove(name),
+});
+
+describe("what can't be written", () => {
+	test("is read as if it were, and written later", async () => {
+		const writer = writerOf();
+		table.isClosed = true;
+		writer.put({ ...NAME, text: "hello" });
+		await writer.flush();
+		expect([table.writes, await writer.get(NAME)]).toEqual([1, "hello"]);
+		table.isClosed = false;
+		await writer.flush();
+		expect([table.rows.size, await writer.get(NAME)]).toEqual([1, "hello"]);
+		await writer.flush();
+		expect(table.writes).toBe(2);
+	});
+
+	test("does not fill the memory: the oldest is lost", async () => {
+		const writer = writerOf();
+		table.isClosed = true;
+		const large = "x".repeat(8 * 1024 * 1024);
+		for (let at = 0; at < 12; at++) writer.put({ key: "a", id: `resp_${at}`, text: large });
+		expect([
+			await writer.get({ key: "a", id: "resp_0" }),
+			(await writer.get({ key: "a", id: "resp_11" }))?.length,
+		]).toEqual([undefined, large.length]);
+		await writer.flush();
+	});
+
+	test("to Redis goes to the table", async () => {
+		const writer = writerOf({ shared: inRedis() });
+		shared.isClosed = true;
+		writer.put({ ...NAME, text: "hello" });
+		await writer.flush();
+		expect([shared.rows.size, table.rows.size, await writer.get(NAME)]).toEqual([0, 1, "hello"]);
+	});
+});
+
+describe("what was deleted", () => {
+	test("is gone though it waits to be written", async () => {
+		const writer = writerOf();
+		writer.put({ ...NAME, text: "hello" });
+		expect([await writer.remove(NAME), await writer.remove(NAME)]).toEqual([true, false]);
+		await writer.flush();
+		expect([table.rows.size, await writer.get(NAME)]).toEqual([0, undefined]);
+	});
+
+	test("does not come back where it is being written at that moment", async () => {
+		const hold = Promise.withResolvers<void>();
+		const writer = writerOf({ shared: inRedis(hold.promise) });
+		writer.put({ ...NAME, text: "hello" });
+		const flushed = writer.flush();
+		const removed = writer.remove(NAME);
+		hold.resolve();
+		await flushed;
+		expect([await removed, shared.rows.size, await writer.get(NAME)]).toEqual([true, 0, undefined]);
+	});
+
+	test("is gone from both places", async () => {
+		const writer = writerOf({ shared: inRedis() });
+		shared.isClosed = true;
+		writer.put({ ...NAME, text: "hello" });
+		await writer.flush();
+		shared.isClosed = false;
+		expect([await writer.remove(NAME), await writer.get(NAME)]).toEqual([true, undefined]);
+	});
+});
+
+test("another key's is not given, in whichever place it is", async () => {
+	const other = { ...NAME, key: "b" };
+	const writer = writerOf({ shared: inRedis() });
+	writer.put({ ...NAME, text: "hello" });
+	expect([await writer.get(other), await writer.remove(other)]).toEqual([undefined, false]);
+	await writer.flush();
+	expect([await writer.get(other), await writer.remove(other), await writer.get(NAME)]).toEqual([
+		undefined,
+		false,
+		"hello",
+	]);
+});
+
+test("with Redis the table gets nothing but what Redis did not take", async () => {
+	const writer = writerOf({ shared: inRedis() });
+	writer.put({ ...NAME, text: "hello" });
+	await writer.flush();
+	expect([shared.rows.size, table.rows.size, await writer.get(NAME)]).toEqual([1, 0, "hello"]);
+});
+
+test("what is gone on from is marked as used, once for many times", async () => {
+	const writer = writerOf();
+	for (let times = 0; times < 5; times++) writer.use(NAME);
+	await writer.flush();
+	await writer.flush();
+	expect([table.writes, table.used]).toEqual([1, [text(NAME)]]);
+});
+
+test("is off where nothing is to be stored", () => {
+	const writer = writerOf();
+	expect(writer.isOn).toBe(true);
+	settings = { keep: 0, size: 1 };
+	expect(writer.isOn).toBe(false);
+	settings = { keep: 1, size: 0 };
+	expect(writer.isOn).toBe(false);
+});
+
+test("texts of any length and language are there after a restart", async () => {
+	using home = directory();
+	const texts = ["hi", "Grüße 🙂", `${"lang ".repeat(100_000)}é`];
+	const open = () => sqliteStore(home.path, () => {});
+	const store = open();
+	const writer = new ResponseWriter({ table: store.responses, settings: () => settings });
+	const close = writer.open();
+	for (const [at, each] of texts.entries()) writer.put({ key: "a", id: `resp_${at}`, text: each });
+	await close();
+	store.close();
+	const again = new ResponseWriter({ table: open().responses, settings: () => settings });
+	for (const [at, each] of texts.entries()) expect(await again.get({ key: "a", id: `resp_${at}` })).toBe(each);
+});
