@@ -1,9 +1,13 @@
-/** What the compliance tests of Open Responses (2026-04-24) ask of a server, on models of every kind of upstream. */
+/**
+ * What the compliance tests of Open Responses ask of a server (openresponses/openresponses at 92c12d9, specification 2026-04-24, and the calls that
+ * 18e5656 adds to them): whole, as a stream and over a WebSocket, on models of every kind of upstream.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Json, Loose } from "./kit/exchange.ts";
-import { responseEvents } from "./kit/response-events.ts";
+import { checkedEvents, responseEvents } from "./kit/response-events.ts";
 import { responseFaults } from "./kit/response-schema.ts";
 import { fn } from "./kit/responses.ts";
+import { connectSocket } from "./kit/responses-socket.ts";
 import { PIXEL, type ScenarioName } from "./kit/scenarios.ts";
 import { upstreamKinds } from "./kit/upstream-kinds.ts";
 
@@ -37,6 +41,17 @@ const REQUESTS: readonly [name: string, request: Json, said: ScenarioName][] = [
 		"text",
 	],
 	[
+		"what an assistant said in passing, and in the end",
+		{
+			input: [
+				{ ...message("assistant", "I look it up."), phase: "commentary" },
+				{ ...message("assistant", "It is four."), phase: "final_answer" },
+				message("user", "Only the number."),
+			],
+		},
+		"text",
+	],
+	[
 		"a tool that must be called",
 		{ input: "Weather in Bern?", tools: [weather], tool_choice: { type: "function", name: "get_weather" } },
 		"tools",
@@ -65,9 +80,22 @@ describe.each(upstreams.kinds.map((kind) => [kind.name, kind] as const))("%s tak
 			expect([status, status === 200 ? "" : text]).toEqual([200, ""]);
 			expect(headers.get("content-type")).toStartWith(stream ? "text/event-stream" : "application/json");
 			const response: Loose = stream ? responseEvents(text).response : JSON.parse(text);
-			expect(responseFaults(response)).toEqual([]);
-			expect(response["status"]).toBe("completed");
-			expect(response["output"].at(-1).type).toBe(said === "tools" ? "function_call" : "message");
+			expectAnswered(response, said);
 		}
 	});
+
+	test.each(REQUESTS)("%s, over a WebSocket", async (_name, request, said) => {
+		const { replay, router } = rig();
+		replay.play(answer(said, true));
+		const client = await connectSocket(router.url);
+		const { response } = checkedEvents(await client.create({ model, ...request }));
+		client.socket.close();
+		expectAnswered(response, said);
+	});
 });
+
+function expectAnswered(response: Loose, said: ScenarioName): void {
+	expect(responseFaults(response)).toEqual([]);
+	expect(response["status"]).toBe("completed");
+	expect(response["output"].at(-1).type).toBe(said === "tools" ? "function_call" : "message");
+}

@@ -19,6 +19,12 @@ describe("a stream that breaks off fails", () => {
 		});
 	});
 
+	test("before the first chunk has begun when its call did", () => {
+		const call = { ...callOf(), id: "req_01a22a82-a45e-763c-b454-a6c8e426b5a7" };
+		const failed = openAiResponses.stream(call).error(new RouterError("upstream_unreachable", "box can't be reached."));
+		expect(responseEvents(failed).response["created_at"]).toBe(Math.floor(0x01a22a82a45e / 1000));
+	});
+
 	test("in the middle of its words, which are shown as cut off", () => {
 		const { types, response } = readStream(
 			[ROLE, chunk({ content: "Hel" })],

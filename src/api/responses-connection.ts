@@ -149,18 +149,21 @@ export class ResponsesConnection implements OpenConnection {
 			this.#waiting--;
 			this.#waitingLength -= next.length;
 			const { frame } = next;
+			let isAnswered = false;
 			try {
 				if (frame instanceof RouterError) throw frame;
-				await (frame.isWarmUp ? this.#warmUp(frame) : this.#answer(frame, stream));
+				isAnswered = await (frame.isWarmUp ? this.#warmUp(frame) : this.#answer(frame, stream));
 			} catch (thrown) {
 				await this.#fail(asRouterError(thrown), stream.id);
 			}
+			if (!isAnswered && "previous" in frame && frame.previous !== undefined) this.#latest.forget(frame.previous);
 		}
 		this.#streams.delete(stream.id);
 		if (this.#ending && this.#streams.size === 0) this.#finish();
 	}
 
-	async #answer({ body, streamId }: CreateFrame, stream: CallStream): Promise<void> {
+	/** Whether the response did not fail. */
+	async #answer({ body, streamId }: CreateFrame, stream: CallStream): Promise<boolean> {
 		const { responses, handle, server } = this.options;
 		const controller = new AbortController();
 		stream.controller = controller;
@@ -169,35 +172,38 @@ export class ResponsesConnection implements OpenConnection {
 			responses.connect(request, this.#latest, streamId);
 			const answer = await handle(request, server);
 			const isStream = answer.headers.get("content-type")?.startsWith("text/event-stream");
-			if (answer.ok && isStream && answer.body) await this.#relay(answer.body, streamId);
-			else await this.#send(eventOf(await errorEvent(answer), streamId));
+			if (answer.ok && isStream && answer.body) return await this.#relay(answer.body, streamId);
+			await this.#send(eventOf(await errorEvent(answer), streamId));
+			return false;
 		} finally {
 			stream.controller = undefined;
 		}
 	}
 
-	/** The events of a stream, a frame each. */
-	async #relay(body: ReadableStream<Uint8Array>, streamId: string | undefined): Promise<void> {
+	/** The events of a stream, a frame each. Whether none of them says that the response failed. */
+	async #relay(body: ReadableStream<Uint8Array>, streamId: string | undefined): Promise<boolean> {
 		const reader = body.getReader();
 		const splitter = new SseSplitter();
+		let isAnswered = true;
 		for (;;) {
 			const { done, value } = await reader.read();
-			if (done) return;
-			for (const { data } of splitter.push(value)) {
+			if (done) return isAnswered;
+			for (const { name, data } of splitter.push(value)) {
 				if (data === undefined || data === "[DONE]") continue;
+				if (name === "response.failed" || name === "error") isAnswered = false;
 				const taken = this.#send(eventOf(data, streamId));
 				if (taken) await taken;
 			}
 			if (!this.#socket) {
 				// The call is told by its signal, too; who only reads along by this.
 				await reader.cancel();
-				return;
+				return isAnswered;
 			}
 		}
 	}
 
 	/** Takes what the next response begins with. No upstream is asked. */
-	async #warmUp({ body, streamId }: CreateFrame): Promise<void> {
+	async #warmUp({ body, streamId }: CreateFrame): Promise<true> {
 		const { context, responses } = this.options;
 		const { config, auth, catalog } = context.current.snapshot;
 		const request = this.#request(body);
@@ -212,6 +218,7 @@ export class ResponsesConnection implements OpenConnection {
 		const call = { ...parsed, id: newRequestId(), operation: "chat" } as const;
 		const storage = responses.storage(call, request, caller);
 		for (const event of warmUpEvents({ ...call, storage }, now())) await this.#send(eventOf(event, streamId));
+		return true;
 	}
 
 	#request(body: string, signal?: AbortSignal): Request {

@@ -12,6 +12,8 @@ export interface CreateFrame {
 	readonly isWarmUp: boolean;
 	/** Calls of one stream are answered one after the other, and their events name it; those of others at the same time. */
 	readonly streamId: string | undefined;
+	/** The response that it goes on from. */
+	readonly previous: string | undefined;
 }
 
 /** Longest name of a stream, characters. */
@@ -32,7 +34,13 @@ export function readFrame(text: string): CreateFrame | string {
 		const message = `The field "stream_id" must be text of at most ${LONGEST_STREAM_ID} characters.`;
 		throw new RouterError("invalid_value", message, { param: "stream_id" });
 	}
-	return { body: bodyOf(text, fields), isWarmUp, streamId };
+	const previous = fields["previous_response_id"];
+	return {
+		body: bodyOf(text, fields),
+		isWarmUp,
+		streamId,
+		previous: typeof previous === "string" ? previous : undefined,
+	};
 }
 
 /** As it came, where that can be: a parse would round long numbers. */

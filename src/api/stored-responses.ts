@@ -53,6 +53,11 @@ export class ConnectionResponses {
 			this.#latest.delete(oldest);
 		}
 	}
+
+	/** A call that went on from a response has failed: only what is stored of that is gone on from any more (Open Responses 2026-04-24). */
+	forget(id: string): void {
+		for (const [stream, latest] of this.#latest) if (latest.id === id) this.#latest.delete(stream);
+	}
 }
 
 /** A connection, as one of its calls knows it. */

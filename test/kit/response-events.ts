@@ -31,18 +31,25 @@ export function responseEvents(sse: string): ResponseEvents {
 		else {
 			const [, name, data] = /^event: (\S+)\ndata: (.*)$/s.exec(block) ?? [];
 			const event = JSON.parse(data ?? "null") as Loose;
-			expect(eventFaults(event)).toEqual([]);
-			expect([name, event["sequence_number"]]).toEqual([event["type"], events.length]);
+			expect(name).toBe(event["type"]);
 			events.push(event);
 		}
 	}
+	const { types, response } = checkedEvents(events);
+	expect(isDone).toBe(response["status"] !== "failed");
+	return { events, types, response, comments };
+}
+
+/** The same of events that came without a stream around them, over a WebSocket. Throws as `responseEvents` does. */
+export function checkedEvents(events: readonly Loose[]): Pick<ResponseEvents, "types" | "response"> {
+	expect(events.flatMap((event) => eventFaults(event))).toEqual([]);
+	expect(events.map(({ sequence_number }) => sequence_number)).toEqual(events.map((_, at) => at));
 	const types = events.map(({ type }) => String(type).replace(/^response\./, ""));
 	expect(types.slice(0, 2)).toEqual(["created", "in_progress"]);
 	expect(events.map(({ type }) => LAST.has(type)).indexOf(true)).toBe(events.length - 1);
 	const { response } = events.at(-1)!;
-	expect(isDone).toBe(response["status"] !== "failed");
 	checkItems(events.slice(2, -1), response);
-	return { events, types: types.filter((type, at) => type !== types[at - 1]), response, comments };
+	return { types: types.filter((type, at) => type !== types[at - 1]), response };
 }
 
 interface OpenItem {

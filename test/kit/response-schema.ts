@@ -107,6 +107,7 @@ const EVENTS: Readonly<Record<string, Record<string, TSchema>>> = {
 };
 
 const RESPONSE = TypeCompiler.Compile<TSchema>(Response);
+const ITEM = TypeCompiler.Compile<TSchema>(Item);
 const CHECKS = new Map<string, TypeCheck<TSchema>>(
 	Object.entries(EVENTS).map(([type, fields]) => [
 		type,
@@ -116,6 +117,9 @@ const CHECKS = new Map<string, TypeCheck<TSchema>>(
 
 /** Where a response is none, one line a place. */
 export const responseFaults = (value: unknown): string[] => faults(RESPONSE, value);
+
+/** The same of an item of an output. */
+export const itemFaults = (value: unknown): string[] => faults(ITEM, value);
 
 /** The same of an event; one of a type that nobody knows is a fault. */
 export function eventFaults(event: { readonly type?: unknown }): string[] {

@@ -21,6 +21,12 @@ export class ResponseIds {
 		this.response = `resp_${this.#call}`;
 	}
 
+	/** When its call began: a version 7 UUID begins with that (RFC 9562). Unix time, s; 0 where the id is none. */
+	get createdAt(): number {
+		const ms = /^([0-9a-f]{8})-([0-9a-f]{4})-7/.exec(this.#call);
+		return ms ? Math.floor(Number.parseInt(ms[1]! + ms[2]!, 16) / 1000) : 0;
+	}
+
 	/** The id of the next item. */
 	item(kind: keyof typeof PREFIXES): string {
 		return `${PREFIXES[kind]}_${this.#call}_${this.#items++}`;

@@ -118,6 +118,8 @@ export class ResponseStream implements StreamWriter {
 	#begin(): string {
 		if (this.#hasBegun) return "";
 		this.#hasBegun = true;
+		// No chunk has told it: the call failed before.
+		this.#createdAt ||= this.#ids.createdAt;
 		const facts = { status: "in_progress", output: [] } as const;
 		return this.#snapshot("response.created", facts) + this.#snapshot("response.in_progress", facts);
 	}
