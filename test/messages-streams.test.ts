@@ -3,9 +3,9 @@ import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { anthropicMessages } from "../src/dialects/anthropic-messages/messages-dialect.ts";
 import { overflowMessage } from "../src/dialects/anthropic-messages/messages-error.ts";
 import { MessagesStream } from "../src/dialects/anthropic-messages/messages-stream.ts";
-import type { Json, Loose } from "./kit/exchange.ts";
+import { type Json, type Loose, namedEvents } from "./kit/exchange.ts";
 import { answers, begins, streams } from "./kit/faults.ts";
-import { MODELS, messagesRig, namedEvents } from "./kit/messages.ts";
+import { MODELS, messagesRig } from "./kit/messages.ts";
 
 const rig = messagesRig();
 afterAll(() => rig.stop());

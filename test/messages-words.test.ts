@@ -2,8 +2,7 @@
 import { expect, test } from "bun:test";
 import { MessagesStream } from "../src/dialects/anthropic-messages/messages-stream.ts";
 import { ContentTemplate } from "../src/dialects/content-template.ts";
-import type { Json } from "./kit/exchange.ts";
-import { namedEvents } from "./kit/messages.ts";
+import { type Json, namedEvents } from "./kit/exchange.ts";
 
 const chunk = (delta: Json, more: Json = {}) =>
 	`data: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", created: 1, model: "m", choices: [{ index: 0, delta, logprobs: null, finish_reason: null }], ...more })}\n\n`;

@@ -1,11 +1,12 @@
 /** The calls of `make chaos`, and what their answers must be: the sims' answers are a pure function of the prompt. */
-import { chunksOf, eventData, type Json } from "../kit/exchange.ts";
+import type { Json } from "../kit/exchange.ts";
 import type { Random } from "../kit/random.ts";
 import { parseArguments } from "../kit/vllm-sim/arguments.ts";
 import { readModel } from "../kit/vllm-sim/model.ts";
 import { type Part, plan } from "../kit/vllm-sim/plan.ts";
 import { promptTokens, renderChat } from "../kit/vllm-sim/request.ts";
 import { readSwitches } from "../kit/vllm-sim/switches.ts";
+import { type ChaosAnswer, type ChaosDialect, type ChatChunk, type Saying, WIRES } from "./chaos-dialects.ts";
 import { MODEL } from "./chaos-replicas.ts";
 
 const SIM = readModel(parseArguments([MODEL]), readSwitches({}));
@@ -34,81 +35,107 @@ const USAGES: readonly Json[] = [
 
 /** A call. */
 export interface ChaosCall {
-	readonly path: "/v1/chat/completions" | "/v1/completions";
+	readonly path: string;
 	readonly body: Json & { stream: boolean };
 	/** What kind it is, for people. */
 	readonly kind: string;
+	readonly dialect: ChaosDialect;
+	/** What the model is to see: a chat, or the prompt of a completion. */
+	readonly chat: Json & { stream: boolean };
 }
 
-/** What an answer says. */
-interface Saying {
-	readonly reasoning: string;
-	readonly content: string;
-	/** The tool and its arguments. */
-	readonly call: string;
-	readonly finish: string;
-	/** As the usage has them; undefined where none was told. */
-	readonly promptTokens: number | undefined;
-	readonly completionTokens: number | undefined;
-}
-
-/** What came of a call: `ok`, or how it was wrong; `longer`: there was more of it than its `max_tokens` allow. */
+/** What came of a call: `ok`, or how it was wrong; `longer`: there was more of it than there should be. */
 export type CallOutcome = "ok" | "failed" | "truncated" | "longer" | "wrong" | "miscounted";
 
-/** The n-th call. */
-export function callOf(n: number, draw: Random): ChaosCall {
+/** A third of the calls in each; a completion now and then is one of OpenAI's. */
+export const DIALECTS = ["chat", "messages", "responses"] as const;
+const PLAIN = { chat_template_kwargs: { enable_thinking: false } };
+
+/** The n-th call. @param dialects in turn */
+export function callOf(n: number, draw: Random, dialects: readonly ChaosDialect[] = DIALECTS): ChaosCall {
+	const dialect = dialects[n % dialects.length]!;
+	const kinds = dialect === "chat" ? [...Object.entries(KINDS), COMPLETION] : Object.entries(KINDS);
+	const [kind, more] = draw.pick(kinds);
+	const usage = draw.pick(USAGES);
+	if (kind === COMPLETION[0]) {
+		const prompt = `Call ${n}: once upon a time`;
+		const chat = { model: "chaos", prompt, max_tokens: 60, ignore_eos: true, stream: true, ...usage };
+		return made(kind, "completions", chat);
+	}
+	const { stream = true, ...rest } = more(60 + draw.below(140), dialect);
 	const user = { role: "user", content: `Call ${n}: tell of ${draw.pick(TOPICS)}.` };
-	const chat = (kind: string, more: Json, isStream = true): ChaosCall => ({
-		kind,
-		path: "/v1/chat/completions",
-		body: {
-			model: "chaos",
-			messages: [{ role: "system", content: "Be brief." }, user],
-			stream: isStream,
-			...(isStream ? USAGES[n % USAGES.length] : {}),
-			...more,
-		},
-	});
-	const length = 60 + draw.below(140);
-	const plain = { chat_template_kwargs: { enable_thinking: false } };
-	const kinds: (() => ChaosCall)[] = [
-		() => chat("text", plain),
-		() => chat("long text", { ...plain, max_tokens: length, ignore_eos: true }),
-		() => chat("long text", { ...plain, max_tokens: length, ignore_eos: true }),
-		() => chat("thinking", {}),
-		() => chat("long thinking", { max_tokens: length, ignore_eos: true }),
-		() => chat("limited", { ...plain, max_tokens: 8 }),
-		() => chat("stop", { ...plain, stop: [" rain", " wind"] }),
-		() => chat("tool", { tools: TOOLS, tool_choice: "required" }),
-		() =>
-			chat("schema", {
-				...plain,
-				response_format: { type: "json_schema", json_schema: { name: "s", schema: TOOLS[0]!.function.parameters } },
-			}),
-		() => chat("whole", plain, false),
-		() => ({
-			kind: "completion",
-			path: "/v1/completions",
-			body: {
-				model: "chaos",
-				prompt: `Call ${n}: once upon a time`,
-				max_tokens: 60,
-				ignore_eos: true,
-				stream: true,
-				...USAGES[n % USAGES.length],
-			},
-		}),
+	const messages = [
+		{ role: "system", content: "Be brief." },
+		user,
+		...((rest["messages"] as Json[] | undefined) ?? []),
 	];
-	return draw.pick(kinds)();
+	const isAsked = stream && dialect === "chat";
+	const chat = { model: "chaos", ...rest, messages, stream: stream as boolean, ...(isAsked ? usage : {}) };
+	return made(dialect === "chat" ? kind : `${dialect}, ${kind}`, dialect, chat);
 }
 
+function made(kind: string, dialect: ChaosDialect, chat: ChaosCall["chat"], echo?: readonly Json[]): ChaosCall {
+	const { path, request } = WIRES[dialect];
+	return { kind, dialect, path, chat, body: { ...request(chat, echo), stream: chat.stream } };
+}
+
+type Kind = readonly [string, (length: number, dialect: ChaosDialect) => Json];
+
+/** Anthropic's clients can't ask for more than the model itself says. */
+const long = (length: number, dialect: ChaosDialect): Json => ({
+	max_tokens: length,
+	...(dialect !== "messages" && { ignore_eos: true }),
+});
+const text: Kind[1] = (length, dialect) => ({ ...PLAIN, ...long(length, dialect) });
+const tool: Kind[1] = () => ({ tools: TOOLS, tool_choice: "required" });
+const COMPLETION: Kind = ["completion", () => ({})];
+const KINDS: Readonly<Record<string, Kind[1]>> = {
+	text: () => PLAIN,
+	"long text": text,
+	"another long text": text,
+	thinking: () => ({}),
+	"long thinking": long,
+	limited: () => ({ ...PLAIN, max_tokens: 8 }),
+	stop: () => ({ ...PLAIN, stop: [" rain", " wind"] }),
+	tool,
+	"tool without thinking": () => ({ ...PLAIN, ...tool(0, "chat") }),
+	schema: () => ({
+		...PLAIN,
+		response_format: { type: "json_schema", json_schema: { name: "s", schema: TOOLS[0]!.function.parameters } },
+	}),
+	whole: () => ({ ...PLAIN, stream: false }),
+	"whole, a tool": () => ({ ...tool(0, "chat"), stream: false }),
+};
+
+/**
+ * The call that a client makes once its model has called a tool: all that was said, as it was told, with what the tool gave. Undefined where none
+ * was called.
+ */
+export function followUp(call: ChaosCall, text: string): ChaosCall | undefined {
+	const { dialect, chat, kind } = call;
+	if (chat["tool_choice"] !== "required") return undefined;
+	const { echo, callId } = answerOf(call, text);
+	const result = { role: "tool", tool_call_id: callId, content: "It is by the river." };
+	const said = { role: "assistant", content: null, tool_calls: toolCalls(call, callId) };
+	const messages = [...(chat["messages"] as Json[]), said, result];
+	return made(`${kind}, its result`, dialect, { ...chat, messages, tool_choice: "none" }, echo);
+}
+
+/** As the model has to see it. */
+function toolCalls(call: ChaosCall, id: string | undefined): Json[] {
+	const { name } = TOOLS[0]!.function;
+	return [{ id, type: "function", function: { name, arguments: expected(call).call.slice(name.length) } }];
+}
+
+const answerOf = ({ dialect, body }: ChaosCall, text: string): ChaosAnswer => WIRES[dialect].read(text, body.stream);
+
 /** What it must say. */
-export function expected({ path, body }: ChaosCall): Saying {
-	const isChat = path === "/v1/chat/completions";
-	const prompt = isChat ? renderChat(body) : { text: body["prompt"] as string, partial: undefined };
-	const limit = (body["max_tokens"] as number | undefined) ?? SIM.maxLength - promptTokens(prompt).length;
+export function expected({ dialect, chat }: ChaosCall): Saying {
+	const isChat = dialect !== "completions";
+	const prompt = isChat ? renderChat(chat) : { text: chat["prompt"] as string, partial: undefined };
+	const limit = (chat["max_tokens"] as number | undefined) ?? SIM.maxLength - promptTokens(prompt).length;
 	const abilities = { autoTools: true, reasoning: isChat, isChained: !isChat, natural: undefined, limit, index: 0 };
-	const { parts, finish } = plan(body, prompt, SIM, abilities);
+	const { parts, finish } = plan(chat, prompt, SIM, abilities);
 	const text = (kind: Part["kind"]) => parts.flatMap((part) => (part.kind === kind ? part.pieces : [])).join("");
 	return {
 		reasoning: text("reasoning"),
@@ -120,55 +147,40 @@ export function expected({ path, body }: ChaosCall): Saying {
 	};
 }
 
-interface Message {
-	content?: string | null;
-	reasoning_content?: string | null;
-	tool_calls?: { function?: { name?: string; arguments?: string } }[];
-}
-
-interface Choice {
-	delta?: Message;
-	message?: Message;
-	text?: string;
-	finish_reason?: string | null;
-}
-
-interface Chunk {
-	id?: string;
-	error?: { code?: string };
-	choices?: Choice[];
-	usage?: { prompt_tokens: number; completion_tokens: number } | null;
-}
-
 /** Compares what came with what had to. The second is what was seen of it, where that is not right. */
 export function outcomeOf(call: ChaosCall, status: number, text: string): [CallOutcome, string?] {
 	const wanted = expected(call);
 	if (status !== 200) return ["failed", `${status} ${text}`];
-	const isStream = call.body.stream;
-	const chunks = (isStream ? chunksOf(text) : [JSON.parse(text)]) as Chunk[];
-	const error = chunks.find((chunk) => chunk.error)?.error;
-	if (error) return ["failed", JSON.stringify(error)];
-	if (isStream && eventData(text).filter((data) => data === "[DONE]").length !== 1)
-		return ["truncated", text.slice(-500)];
-	const { promptTokens: prompt, completionTokens: completion, ...said } = folded(chunks);
+	let answer: ChaosAnswer;
+	try {
+		answer = answerOf(call, text);
+	} catch (thrown) {
+		return ["wrong", `${thrown}: ${text.slice(-500)}`];
+	}
+	if (answer.error) return ["failed", JSON.stringify(answer.error)];
+	if (answer.isCut) return ["truncated", text.slice(-500)];
+	const { promptTokens: prompt, completionTokens: completion, ...said } = answer.said;
 	const { promptTokens: wantedPrompt, completionTokens: wantedCompletion, ...all } = wanted;
 	if (JSON.stringify(said) !== JSON.stringify(all)) {
 		const is = (beginning: typeof all, of: typeof all) => TEXTS.every((name) => of[name].startsWith(beginning[name]));
 		const isLonger = is(all, said) && TEXTS.some((name) => said[name].length > all[name].length);
 		return [isLonger ? "longer" : is(said, all) ? "truncated" : "wrong", JSON.stringify({ said, all })];
 	}
-	if (new Set(chunks.map(({ id }) => id)).size !== 1) return ["wrong", "several ids"];
-	const { include_usage: isAsked = !isStream } = (call.body["stream_options"] ?? {}) as { include_usage?: boolean };
+	if (answer.fault) return ["wrong", answer.fault];
+	const isChat = answer.chunks !== undefined;
+	const { include_usage: isAsked = !(isChat && call.body.stream) } = (call.body["stream_options"] ?? {}) as {
+		include_usage?: boolean;
+	};
 	const counted = isAsked ? `${wantedPrompt} + ${wantedCompletion}` : "nothing";
 	const told = completion === undefined ? "nothing" : `${prompt} + ${completion}`;
 	if (told !== counted) return ["miscounted", `usage ${told} instead of ${counted}`];
-	return miscounted(call, chunks) ?? ["ok"];
+	return miscounted(call, answer.chunks ?? []) ?? ["ok"];
 }
 
 const TEXTS = ["reasoning", "content", "call"] as const;
 
 /** Counts while an answer comes are told where they were asked for, in each chunk, and never fall. */
-function miscounted({ body }: ChaosCall, chunks: readonly Chunk[]): [CallOutcome, string] | undefined {
+function miscounted({ body }: ChaosCall, chunks: readonly ChatChunk[]): [CallOutcome, string] | undefined {
 	const options = body["stream_options"] as { continuous_usage_stats?: boolean } | undefined;
 	const running = chunks.filter(({ choices }) => (choices?.length ?? 0) > 0);
 	if (!body.stream) return undefined;
@@ -181,20 +193,4 @@ function miscounted({ body }: ChaosCall, chunks: readonly Chunk[]): [CallOutcome
 		last = usage.completion_tokens;
 	}
 	return undefined;
-}
-
-function folded(chunks: readonly Chunk[]): Saying {
-	const choices = chunks.flatMap((chunk) => chunk.choices ?? []);
-	const messages: Message[] = choices.map(({ delta, message, text }) => delta ?? message ?? { content: text ?? null });
-	const calls = messages.flatMap((each) => each.tool_calls ?? []);
-	return {
-		reasoning: messages.map((each) => each.reasoning_content ?? "").join(""),
-		content: messages.map(({ content }) => content ?? "").join(""),
-		call:
-			calls.map((each) => each.function?.name ?? "").join("") +
-			calls.map((each) => each.function?.arguments ?? "").join(""),
-		finish: choices.map(({ finish_reason: reason }) => reason ?? "").join(""),
-		promptTokens: chunks.findLast(({ usage }) => usage)?.usage?.prompt_tokens,
-		completionTokens: chunks.findLast(({ usage }) => usage)?.usage?.completion_tokens,
-	};
 }

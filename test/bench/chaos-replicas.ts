@@ -5,9 +5,8 @@ import { type Sim, type SimOrder, startSim } from "../kit/vllm-sim-process.ts";
 
 /** What all replicas are started with. */
 export const MODEL = "Qwen/Qwen3-0.6B";
-const ARGS = "--served-model-name m --enable-auto-tool-choice --tool-call-parser hermes --reasoning-parser qwen3".split(
-	" ",
-);
+export const SIM_ARGS =
+	"--served-model-name m --enable-auto-tool-choice --tool-call-parser hermes --reasoning-parser qwen3".split(" ");
 const ENV = { SIM_SPEED: "1", SIM_START_MS: "300", SIM_PACK: "8" };
 
 /** What may happen. Most lasts a while; what does not is over at once. */
@@ -28,7 +27,7 @@ export class Replica {
 
 	/** Starts one. */
 	static async start(isRelayed: boolean): Promise<Replica> {
-		const sim = await startSim({ model: MODEL, args: ARGS, env: ENV, compiled: true });
+		const sim = await startSim({ model: MODEL, args: SIM_ARGS, env: ENV, compiled: true });
 		const replica = new Replica(sim, Number(new URL(sim.origin).port));
 		if (isRelayed) await replica.#startRelay();
 		return replica;
@@ -69,7 +68,7 @@ export class Replica {
 				else await this.sim.kill(mishap === "kill" ? "SIGKILL" : "SIGTERM");
 				await this.sim.exited;
 				await Bun.sleep(lastsMs);
-				this.sim = await startSim({ model: MODEL, args: ARGS, env: ENV, compiled: true, port: this.port });
+				this.sim = await startSim({ model: MODEL, args: SIM_ARGS, env: ENV, compiled: true, port: this.port });
 			}
 		} finally {
 			this.isWell = true;

@@ -1,6 +1,6 @@
 /**
- * `make chaos`: load over four simulated vLLM replicas while a script kills, freezes, hangs, slows, restarts and cuts them at random.
- * Every answer is compared with the one that it must be. Exits 1 where a call failed, or its answer was cut short, too long or wrong, or its tokens were counted otherwise. The replicas pack
+ * `make chaos`: load over four simulated vLLM replicas while a script kills, freezes, hangs, slows, restarts and cuts them at random, a third of the
+ * calls each of OpenAI's chats, of Anthropic's messages and of OpenAI's responses. Every answer is compared with the one that it must be. Exits 1 where a call failed, or its answer was cut short, too long or wrong, or its tokens were counted otherwise. The replicas pack
  * one to eight tokens into a chunk, as vLLM does where it is busy.
  *
  *     bun test/bench/chaos.ts [--source]
@@ -11,7 +11,8 @@
 import { FAILURES } from "../../src/providers/failure.ts";
 import { random } from "../kit/random.ts";
 import { type RunningRouter, startRouter } from "../kit/router.ts";
-import { type CallOutcome, type ChaosCall, callOf, outcomeOf } from "./chaos-calls.ts";
+import { type CallOutcome, type ChaosCall, callOf, DIALECTS, followUp, outcomeOf } from "./chaos-calls.ts";
+import type { ChaosDialect } from "./chaos-dialects.ts";
 import { MISHAPS, type Mishap, Replica } from "./chaos-replicas.ts";
 
 const REPLICAS = 4;
@@ -43,6 +44,8 @@ class Tally {
 	/** What the router says it took itself, ms. */
 	readonly overhead: number[] = [];
 	readonly examples: string[] = [];
+	/** Calls of each dialect, and those of them that took several attempts. */
+	readonly dialects = new Map<ChaosDialect, { calls: number; again: number }>();
 	/** The longest that a client heard nothing inside a stream, ms. */
 	longestGapMs = 0;
 
@@ -50,8 +53,10 @@ class Tally {
 		return this.verdicts.get(verdict) ?? 0;
 	}
 
-	add(call: ChaosCall, [verdict, what]: readonly [CallOutcome, string?], startedAt: number): void {
+	add(call: ChaosCall, [verdict, what]: readonly [CallOutcome, string?], startedAt: number, attempts = 1): void {
 		this.calls++;
+		const of = this.dialects.get(call.dialect) ?? { calls: 0, again: 0 };
+		this.dialects.set(call.dialect, { calls: of.calls + 1, again: of.again + (attempts > 1 ? 1 : 0) });
 		this.verdicts.set(verdict, this.count(verdict) + 1);
 		if (verdict === "ok" || this.examples.length >= 20) return;
 		const ms = Math.round(performance.now() - startedAt);
@@ -61,13 +66,17 @@ class Tally {
 	}
 }
 
-async function send(origin: string, call: ChaosCall, tally: Tally): Promise<void> {
+/** What a stream says of its attempts behind its end, and an answer in a header. */
+const SUMMARY = /^: router \{.*"attempts":(\d+)/m;
+
+/** Makes a call. @returns the one that a client makes with its answer */
+async function send(origin: string, model: string, call: ChaosCall, tally: Tally): Promise<ChaosCall | undefined> {
 	const startedAt = performance.now();
 	try {
 		const answer = await fetch(origin + call.path, {
 			method: "POST",
 			headers: { "content-type": "application/json" },
-			body: JSON.stringify(call.body),
+			body: JSON.stringify({ ...call.body, model }),
 		});
 		const overhead = answer.headers.get("x-router-overhead-ms");
 		if (overhead !== null) tally.overhead.push(Number(overhead));
@@ -81,24 +90,36 @@ async function send(origin: string, call: ChaosCall, tally: Tally): Promise<void
 			lastAt = now;
 			text += decoder.decode(bytes, { stream: true });
 		}
-		tally.add(call, outcomeOf(call, answer.status, text), startedAt);
+		const outcome = outcomeOf(call, answer.status, text);
+		const attempts = SUMMARY.exec(text)?.[1] ?? answer.headers.get("x-router-attempts") ?? 1;
+		tally.add(call, outcome, startedAt, Number(attempts));
+		return outcome[0] === "ok" ? followUp(call, text) : undefined;
 	} catch (error) {
 		tally.add(call, ["failed", String(error)], startedAt);
+		return undefined;
 	}
 }
 
 /** Load until `isOver`, over these in turn. */
-async function load(origins: readonly string[], model: string, isOver: () => boolean, from: number): Promise<Tally> {
+async function load(
+	origins: readonly string[],
+	model: string,
+	isOver: () => boolean,
+	from: number,
+	dialects: readonly ChaosDialect[] = DIALECTS,
+): Promise<Tally> {
 	const tally = new Tally();
 	let n = from;
 	const draw = random(seed + from);
 	await Promise.all(
 		Array.from({ length: clients }, async () => {
 			while (!isOver()) {
-				const call = callOf(n, draw);
-				const origin = origins[n++ % origins.length]!;
-				await send(origin, { ...call, body: { ...call.body, model } }, tally);
-				await Bun.sleep(draw.below(100));
+				const origin = origins[n % origins.length]!;
+				let call: ChaosCall | undefined = callOf(n++, draw, dialects);
+				while (call) {
+					call = await send(origin, model, call, tally);
+					await Bun.sleep(draw.below(100));
+				}
 			}
 		}),
 	);
@@ -167,6 +188,7 @@ try {
 			"m",
 			after(CALM_S),
 			1_000_000,
+			["chat"],
 		),
 	);
 	const calm = await load([router.url], "chaos", after(CALM_S), 2_000_000);
@@ -179,6 +201,10 @@ try {
 			`chaos p50 ${ms(tally.overhead, 0.5)}, p99 ${ms(tally.overhead, 0.99)}`,
 	);
 	console.log(`longest silence inside an answer: ${(tally.longestGapMs / 1000).toFixed(1)} s`);
+	const shares = [...tally.dialects].map(
+		([name, { calls, again }]) => `${name} ${calls} (${again} of several attempts)`,
+	);
+	console.log(`calls: ${shares.join(", ")}`);
 	console.log([...mishaps].map(([mishap, count]) => `${mishap} ${count}`).join(", "));
 	const metric = (name: string) => router!.metric(`router_${name}_total`);
 	const [attempts, failures, retries, refused, failovers, resumes] = await Promise.all(

@@ -55,3 +55,17 @@ export function chunksOf(sse: string): Json[] {
 		.filter((data) => data !== "[DONE]")
 		.map((data) => JSON.parse(data));
 }
+
+/** The events of a stream whose events have names; throws for one whose name is not its type. */
+export function namedEvents(stream: string): Loose[] {
+	return stream
+		.split("\n\n")
+		.filter((block) => block !== "" && !block.startsWith(":"))
+		.map((block) => {
+			const [, name, data] = /^event: (\w+)\ndata: (.*)$/s.exec(block) ?? [];
+			if (!data) throw new Error(`no named event: ${block}`);
+			const event = JSON.parse(data) as Loose;
+			if (event["type"] !== name) throw new Error(`${name} is called ${event["type"]}`);
+			return event;
+		});
+}

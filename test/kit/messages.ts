@@ -1,6 +1,6 @@
 /** Calls of Anthropic's Messages API through the pipeline, in this process, before upstreams of all three wires. */
 import { apiRoutes } from "../../src/api/routes.ts";
-import type { Json, Loose } from "./exchange.ts";
+import { type Json, type Loose, namedEvents } from "./exchange.ts";
 import { type FaultUpstream, type Script, startFaultUpstream } from "./fault-upstream.ts";
 import { answers, streams } from "./faults.ts";
 import { type Pipeline, pipeline } from "./pipeline.ts";
@@ -162,18 +162,4 @@ export function messagesRig(): MessagesRig {
 		asked: (nth = upstream.received.length - 1) => JSON.parse(upstream.received[nth]!.body) as Loose,
 		stop: () => upstream.stop(),
 	};
-}
-
-/** The events of a stream; throws for one whose name is not its type. */
-export function namedEvents(stream: string): Loose[] {
-	return stream
-		.split("\n\n")
-		.filter((block) => block !== "" && !block.startsWith(":"))
-		.map((block) => {
-			const [, name, data] = /^event: (\w+)\ndata: (.*)$/s.exec(block) ?? [];
-			if (!data) throw new Error(`no named event: ${block}`);
-			const event = JSON.parse(data) as Loose;
-			if (event["type"] !== name) throw new Error(`${name} is called ${event["type"]}`);
-			return event;
-		});
 }
