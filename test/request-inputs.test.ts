@@ -43,7 +43,7 @@ describe("memory", () => {
 	});
 });
 
-const call = (key?: string) => ({ key, client: new AbortController() }) as unknown as Call;
+const call = (keyId?: string) => ({ keyId, client: new AbortController() }) as unknown as Call;
 const signal = new AbortController().signal;
 const nowhere: MediaAccess = {
 	get: async () => {

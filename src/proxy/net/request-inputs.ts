@@ -18,7 +18,8 @@ export function requestInputsFor(
 	/** A call that is tried again asks for no file twice. */
 	const fetched = new WeakMap<Call, Promise<Map<string, Media>>>();
 	return (upstream) => {
-		const keyOf = ({ key }: Call, id: string) => JSON.stringify([upstream, key ?? null, id]);
+		// By the key's id: another key may be given the name of one that was revoked.
+		const keyOf = ({ keyId }: Call, id: string) => JSON.stringify([upstream, keyId ?? null, id]);
 		return {
 			async get(call, needs, signal) {
 				let files: Map<string, Media> | undefined;
