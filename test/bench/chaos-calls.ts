@@ -74,9 +74,9 @@ export function callOf(n: number, draw: Random, dialects: readonly ChaosDialect[
 	return made(dialect === "chat" ? kind : `${dialect}, ${kind}`, dialect, chat);
 }
 
-function made(kind: string, dialect: ChaosDialect, chat: ChaosCall["chat"], echo?: readonly Json[]): ChaosCall {
+function made(kind: string, dialect: ChaosDialect, chat: ChaosCall["chat"], answer?: ChaosAnswer): ChaosCall {
 	const { path, request } = WIRES[dialect];
-	return { kind, dialect, path, chat, body: { ...request(chat, echo), stream: chat.stream } };
+	return { kind, dialect, path, chat, body: { ...request(chat, answer), stream: chat.stream } };
 }
 
 type Kind = readonly [string, (length: number, dialect: ChaosDialect) => Json];
@@ -114,11 +114,12 @@ const KINDS: Readonly<Record<string, Kind[1]>> = {
 export function followUp(call: ChaosCall, text: string): ChaosCall | undefined {
 	const { dialect, chat, kind } = call;
 	if (chat["tool_choice"] !== "required") return undefined;
-	const { echo, callId } = answerOf(call, text);
+	const answer = answerOf(call, text);
+	const { callId } = answer;
 	const result = { role: "tool", tool_call_id: callId, content: "It is by the river." };
 	const said = { role: "assistant", content: null, tool_calls: toolCalls(call, callId) };
 	const messages = [...(chat["messages"] as Json[]), said, result];
-	return made(`${kind}, its result`, dialect, { ...chat, messages, tool_choice: "none" }, echo);
+	return made(`${kind}, its result`, dialect, { ...chat, messages, tool_choice: "none" }, answer);
 }
 
 /** As the model has to see it. */

@@ -32,6 +32,8 @@ export interface ChaosAnswer {
 	readonly echo: readonly Json[];
 	/** Of the call of a tool. */
 	readonly callId?: string | undefined;
+	/** Where it is stored: its client goes on from it by this id, and sends nothing of it back. */
+	readonly storedId?: string | undefined;
 	/** Events of a chat. */
 	readonly chunks?: readonly ChatChunk[];
 }
@@ -39,8 +41,8 @@ export interface ChaosAnswer {
 /** One dialect. */
 export interface ChaosWire {
 	readonly path: string;
-	/** The request that has to become this chat. @param echo what stands for what its model has said */
-	request(chat: Json, echo?: readonly Json[]): Json;
+	/** The request that has to become this chat. @param answer what its model has said */
+	request(chat: Json, answer?: ChaosAnswer): Json;
 	/** Throws where a stream is none of this dialect's. */
 	read(text: string, isStream: boolean): ChaosAnswer;
 }
@@ -104,7 +106,7 @@ const toolsOf = (chat: Json): readonly Loose[] | undefined => chat["tools"] as r
 /** Where nothing is said, so many tokens: Anthropic's clients have to say. */
 const MOST = 4000;
 
-function messagesRequest(chat: Json, echo: readonly Json[] = []): Json {
+function messagesRequest(chat: Json, answer?: ChaosAnswer): Json {
 	const schema = schemaOf(chat);
 	const [system, ...turns] = messagesOf(chat);
 	return {
@@ -115,7 +117,7 @@ function messagesRequest(chat: Json, echo: readonly Json[] = []): Json {
 		messages: turns.map(({ role, content, tool_call_id }) => {
 			if (role === "tool")
 				return { role: "user", content: [{ type: "tool_result", tool_use_id: tool_call_id, content }] };
-			return { role, content: content ?? echo };
+			return { role, content: content ?? answer?.echo };
 		}),
 		thinking: { type: thinks(chat) ? "adaptive" : "disabled" },
 		stop_sequences: chat["stop"],
@@ -188,18 +190,20 @@ function messageOf(events: readonly Loose[]): Loose {
 	return { ...start["message"], content: blocks, ...end };
 }
 
-function responsesRequest(chat: Json, echo: readonly Json[] = []): Json {
+function responsesRequest(chat: Json, answer?: ChaosAnswer): Json {
 	const schema = schemaOf(chat);
 	const [system, ...turns] = messagesOf(chat);
+	const news =
+		answer?.storedId === undefined ? turns : turns.slice(turns.findLastIndex(({ role }) => role === "assistant") + 1);
 	return {
 		model: chat["model"],
 		stream: chat["stream"],
-		store: false,
+		previous_response_id: answer?.storedId,
 		max_output_tokens: chat["max_tokens"],
 		instructions: system!["content"],
-		input: turns.flatMap(({ role, content, tool_call_id: call_id }) => {
+		input: news.flatMap(({ role, content, tool_call_id: call_id }) => {
 			if (role === "tool") return [{ type: "function_call_output", call_id, output: content }];
-			return content === null ? echo : [{ role, content: [{ type: "input_text", text: content }] }];
+			return content === null ? answer!.echo : [{ role, content: [{ type: "input_text", text: content }] }];
 		}),
 		tools: toolsOf(chat)?.map(({ function: { name, parameters } }) => ({
 			type: "function",
@@ -243,6 +247,7 @@ function readResponses(text: string, isStream: boolean): ChaosAnswer {
 		fault: fault ?? (usage?.estimated ? "its usage is a guess" : undefined),
 		echo: items,
 		callId: call?.["call_id"],
+		storedId: response["store"] === true ? response["id"] : undefined,
 	};
 }
 
@@ -253,9 +258,9 @@ const NOTHING: Saying = {
 };
 
 /** A chat with what its model has said where that is missing. */
-const chatRequest = (chat: Json, echo: readonly Json[] = []): Json => ({
+const chatRequest = (chat: Json, answer?: ChaosAnswer): Json => ({
 	...chat,
-	messages: messagesOf(chat).flatMap((message) => (message["content"] === null ? echo : [message])),
+	messages: messagesOf(chat).flatMap((message) => (message["content"] === null ? answer!.echo : [message])),
 });
 
 /** All of them. */
