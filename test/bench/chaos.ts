@@ -30,6 +30,9 @@ const minutes = number("CHAOS_MINUTES", 10);
 const clients = number("CHAOS_CLIENTS", 12);
 const seed = number("CHAOS_SEED", 1);
 
+/** Between two deaths of engines at least, ms: a call that was at both is refused, since nobody can tell that neither has died of it. */
+const DEATHS_MS = 5000;
+
 /** What befell the replicas, and when: said of a call that went wrong. */
 const events: { readonly at: number; readonly what: string }[] = [];
 const note = (what: string) => events.push({ at: performance.now(), what });
@@ -131,12 +134,17 @@ async function misfortune(replicas: readonly Replica[], isOver: () => boolean): 
 	const draw = random(seed);
 	const done = new Map<Mishap, number>();
 	const running = new Set<Promise<unknown>>();
+	let diedAt = Number.NEGATIVE_INFINITY;
 	while (!isOver()) {
 		await Bun.sleep(PAUSE_MS[0] + draw.below(PAUSE_MS[1] - PAUSE_MS[0]));
 		const well = replicas.filter(({ isWell }) => isWell);
 		const mishap = draw.pick(MISHAPS);
 		const replica = draw.pick(well);
 		if (well.length === 1 && mishap !== "cut") continue;
+		if (mishap === "engine dies") {
+			if (performance.now() - diedAt < DEATHS_MS) continue;
+			diedAt = performance.now();
+		}
 		done.set(mishap, (done.get(mishap) ?? 0) + 1);
 		const name = `sim${replicas.indexOf(replica)}`;
 		note(`${name}: ${mishap}`);
