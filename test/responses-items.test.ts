@@ -207,6 +207,41 @@ test("sources of the words come with them, in this wire's form", () => {
 	expect(response["output"][0].content[0].annotations).toEqual([{ type: "url_citation", ...cited }]);
 });
 
+test("of a source and of a token's probability all is there that the wire asks for, where a server leaves it out", () => {
+	const [bare, others] = [{ token: "ü", logprob: -1 }, [{ token: "a", logprob: -2, bytes: null }, { token: "b" }]];
+	const content = [{ ...bare, top_logprobs: others }, { ...bare, bytes: null }, { token: "x" }, null];
+	const cited = [
+		{ url: "https://x.example/" },
+		{ title: "no address" },
+		{ url: "https://y.example/", start_index: null },
+	];
+	const { response } = readStream(
+		saying([
+			chunk({ content: "ü" }, null, { logprobs: { content } }),
+			chunk({ annotations: cited.map((url_citation) => ({ type: "url_citation", url_citation })) }),
+		]),
+		{ tool_choice: { type: "allowed_tools", tools: [fn("f")] }, tools: [fn("f")] },
+	);
+	const bytes = [195, 188];
+	const citation = (url: string) => ({ type: "url_citation", url, title: "", start_index: 0, end_index: 0 });
+	expect(response).toMatchObject({
+		tool_choice: { type: "allowed_tools", mode: "auto", tools: [{ type: "function", name: "f" }] },
+		output: [
+			{
+				content: [
+					{
+						logprobs: [
+							{ ...bare, bytes, top_logprobs: [{ token: "a", logprob: -2, bytes: [97] }] },
+							{ ...bare, bytes, top_logprobs: [] },
+						],
+						annotations: [citation("https://x.example/"), citation("https://y.example/")],
+					},
+				],
+			},
+		],
+	});
+});
+
 test("probabilities come with the words they are of", () => {
 	const log = { token: "Hi", logprob: -0.5, bytes: [72, 105], top_logprobs: [] };
 	const { events, response } = readStream(saying([chunk({ content: "Hi" }, null, { logprobs: { content: [log] } })]), {

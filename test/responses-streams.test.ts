@@ -181,7 +181,10 @@ describe("chunks that differ in their text alone say just that text", () => {
 		const { response } = readStream([ROLE, ...pieces]);
 		expect(response).toMatchObject({
 			status: "incomplete",
-			output: [{ content: [{ text: "abc", logprobs: [log] }, { refusal: "No." }] }, { content: [{ text: "d" }] }],
+			output: [
+				{ content: [{ text: "abc", logprobs: [{ ...log, bytes: [98] }] }, { refusal: "No." }] },
+				{ content: [{ text: "d" }] },
+			],
 		});
 	});
 });

@@ -10,12 +10,18 @@ const text = Type.String();
 const whole = Type.Integer({ minimum: 0 });
 
 const STATUS = oneOf("in_progress", "completed", "incomplete");
-const OutputText = object({
-	type: Type.Literal("output_text"),
-	text,
-	annotations: Type.Array(object({ type: text })),
-	logprobs: Type.Array(object({ token: text, logprob: Type.Number() })),
+const Citation = object({
+	type: Type.Literal("url_citation"),
+	url: text,
+	title: text,
+	start_index: whole,
+	end_index: whole,
 });
+// OpenAI's others are beyond the standard.
+const Annotation = Type.Union([Citation, object({ type: Type.Not(Type.Literal("url_citation")) })]);
+const token = { token: text, logprob: Type.Number(), bytes: Type.Array(whole) };
+const logprobs = Type.Array(object({ ...token, top_logprobs: Type.Array(object(token)) }));
+const OutputText = object({ type: Type.Literal("output_text"), text, annotations: Type.Array(Annotation), logprobs });
 const Refusal = object({ type: Type.Literal("refusal"), refusal: text });
 const Summary = object({ type: Type.Literal("summary_text"), text });
 const Part = Type.Union([OutputText, Refusal, Summary]);
@@ -46,7 +52,11 @@ const Response = object({
 	output: Type.Array(Item),
 	error: nullable(object({ code: text, message: text })),
 	tools: Type.Array(object({ type: text })),
-	tool_choice: Type.Union([text, object({ type: text })]),
+	tool_choice: Type.Union([
+		oneOf("none", "auto", "required"),
+		object({ type: Type.Not(Type.Literal("allowed_tools")) }),
+		object({ type: Type.Literal("allowed_tools"), mode: text, tools: Type.Array(object({ type: text })) }),
+	]),
 	truncation: oneOf("auto", "disabled"),
 	parallel_tool_calls: Type.Boolean(),
 	text: object({ format: object({ type: text }) }),
@@ -79,7 +89,6 @@ const Response = object({
 const inItem = { item_id: text, output_index: whole };
 const inPart = { ...inItem, content_index: whole };
 const inSummary = { ...inItem, summary_index: whole };
-const logprobs = Type.Array(object({ token: text }));
 
 const EVENTS: Readonly<Record<string, Record<string, TSchema>>> = {
 	"response.created": { response: Response },
@@ -93,7 +102,7 @@ const EVENTS: Readonly<Record<string, Record<string, TSchema>>> = {
 	"response.content_part.done": { ...inPart, part: Part },
 	"response.output_text.delta": { ...inPart, delta: text, logprobs },
 	"response.output_text.done": { ...inPart, text, logprobs },
-	"response.output_text.annotation.added": { ...inPart, annotation_index: whole, annotation: object({ type: text }) },
+	"response.output_text.annotation.added": { ...inPart, annotation_index: whole, annotation: Annotation },
 	"response.refusal.delta": { ...inPart, delta: text },
 	"response.refusal.done": { ...inPart, refusal: text },
 	"response.reasoning_summary_part.added": { ...inSummary, part: Summary },

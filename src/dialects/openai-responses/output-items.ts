@@ -119,6 +119,31 @@ export function annotationsIn(sent: unknown): object[] {
 		const type = annotation?.["type"];
 		if (typeof type !== "string") return [];
 		const inner = objectIn(annotation![type]);
-		return [inner ? { type, ...inner } : annotation!];
+		const cited = inner ? { type, ...inner } : annotation!;
+		return type === "url_citation" ? citations(cited) : [cited];
+	});
+}
+
+/** A source with all that the wire asks of one, which servers leave out; none without its address. */
+function citations(cited: Readonly<Record<string, unknown>>): object[] {
+	if (typeof cited["url"] !== "string") return [];
+	const { title, start_index: start, end_index: end } = cited;
+	const whole = { title: typeof title === "string" ? title : "", start_index: indexIn(start), end_index: indexIn(end) };
+	return [{ ...cited, ...whole }];
+}
+
+const indexIn = (value: unknown): number => (Number.isSafeInteger(value) ? (value as number) : 0);
+
+/** The probabilities of a chat's tokens, with all that the wire asks of them, which servers leave out; what is none is left out. */
+export function logprobsIn(sent: unknown): object[] {
+	return tokensIn(sent).map((token) => ({ ...token, top_logprobs: tokensIn(token["top_logprobs"]) }));
+}
+
+function tokensIn(sent: unknown): Readonly<Record<string, unknown>>[] {
+	if (!Array.isArray(sent)) return [];
+	return sent.flatMap((each) => {
+		const token = objectIn(each);
+		if (typeof token?.["token"] !== "string" || typeof token["logprob"] !== "number") return [];
+		return Array.isArray(token["bytes"]) ? [token] : [{ ...token, bytes: [...Buffer.from(token["token"])] }];
 	});
 }

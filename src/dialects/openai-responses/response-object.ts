@@ -51,7 +51,10 @@ export function responseText(facts: ResponseFacts, request: string): string {
  * What a response says of its request: fields as JSON, without the braces around them. Made once a call.
  * @param storage where the response is stored
  */
-export function requestText({ body }: Pick<ResponsesRequest, "body">, storage: AnswerStorage | undefined): string {
+export function requestText(
+	{ body, isCompaction }: Pick<ResponsesRequest, "body" | "isCompaction">,
+	storage: AnswerStorage | undefined,
+): string {
 	const fields = {
 		instructions: body.instructions ?? null,
 		max_output_tokens: body.max_output_tokens ?? null,
@@ -65,7 +68,8 @@ export function requestText({ body }: Pick<ResponsesRequest, "body">, storage: A
 		frequency_penalty: body.frequency_penalty ?? 0,
 		top_logprobs: body.top_logprobs ?? 0,
 		text: textOf(body),
-		tool_choice: body.tool_choice ?? "auto",
+		// Whoever puts a conversation in short calls no tool, whatever was asked for.
+		tool_choice: isCompaction ? "none" : shownChoice(body.tool_choice),
 		tools: (body.tools ?? []).map(shownTool),
 		truncation: "disabled",
 		// As it is, whatever was asked for.
@@ -84,6 +88,12 @@ function textOf({ text }: ResponsesBody): object {
 	const shown =
 		format["type"] === "json_schema" ? { description: null, strict: false, ...withoutNulls(format) } : format;
 	return { format: shown, ...(text?.verbosity ? { verbosity: text.verbosity } : {}) };
+}
+
+/** With all that the wire asks of one. */
+function shownChoice(choice: ResponsesBody["tool_choice"]): unknown {
+	const isAllowing = typeof choice === "object" && choice?.type === "allowed_tools";
+	return isAllowing ? { mode: "auto", ...withoutNulls(choice) } : (choice ?? "auto");
 }
 
 /** A function with all that the wire asks of one; other tools as they came, without the secrets of servers, which clients may write to their logs. */

@@ -1,6 +1,6 @@
 /** A message of a response as it comes: words, and behind them words by which the model refuses. */
 import { objectIn } from "../../openai/usage.ts";
-import { annotationsIn, type ItemStatus, messageItem, refusalPart, textPart } from "./output-items.ts";
+import { annotationsIn, type ItemStatus, logprobsIn, messageItem, refusalPart, textPart } from "./output-items.ts";
 
 /** An event of this type with these fields, JSON without the braces around it. */
 export type WriteEvent = (type: string, fields: string) => string;
@@ -16,7 +16,7 @@ export class StreamedMessage {
 	#hasText = false;
 	#refusal = "";
 	readonly #annotations: object[] = [];
-	readonly #logprobs: unknown[] = [];
+	readonly #logprobs: object[] = [];
 	/** The beginning of each event of its words. */
 	readonly #place: string;
 
@@ -37,8 +37,7 @@ export class StreamedMessage {
 	say(text: string, logprobs: unknown): string {
 		const opened = this.#openText();
 		this.#text += text;
-		const content = objectIn(logprobs)?.["content"];
-		const shown: unknown[] = Array.isArray(content) ? content : [];
+		const shown = logprobsIn(objectIn(logprobs)?.["content"]);
 		this.#logprobs.push(...shown);
 		const logs = shown.length === 0 ? "[]" : JSON.stringify(shown);
 		const fields = `${this.#place},"delta":${JSON.stringify(text)},"logprobs":${logs}`;

@@ -7,6 +7,7 @@ import {
 	callItem,
 	type ItemStatus,
 	imageItem,
+	logprobsIn,
 	messageItem,
 	ResponseIds,
 	reasoningItem,
@@ -83,7 +84,7 @@ function outputOf(
 	const calls = listIn(message["tool_calls"]);
 	const isEmpty = text === "" && refusal === "" && calls.length === 0 && images.length === 0;
 	if (text !== "" || refusal !== "" || isEmpty) {
-		const logprobs = listIn(objectIn(choice["logprobs"])?.["content"]);
+		const logprobs = logprobsIn(objectIn(choice["logprobs"])?.["content"]);
 		const parts =
 			refusal !== "" && text === "" ? [] : [textPart(text, annotationsIn(message["annotations"]), logprobs)];
 		if (refusal !== "") parts.push(refusalPart(refusal));
