@@ -6,7 +6,6 @@
  * an answer has no length.
  */
 import type { CancelSignal, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
-import { steadyTime } from "../../steady-time.ts";
 import { type ConnectionOwner, Http1Connection, type Origin } from "./http1-connection.ts";
 
 /** How long a connection may take to come about, ms. */
@@ -31,8 +30,11 @@ export interface Http1Options {
 	readonly now?: () => number;
 }
 
+/** The clock of durations. No time of it is compared with those of other files, so that a plain call needs none of them. */
+const monotonic = (): number => performance.now();
+
 /** A transport with connections of its own. */
-export function http1Transport({ idleMs, now = steadyTime, ca }: Http1Options = {}): Transport {
+export function http1Transport({ idleMs, now = monotonic, ca }: Http1Options = {}): Transport {
 	const pools = new Map<string, Pool>();
 	const destinations = new Map<string, Destination>();
 	function destinationOf(address: string): Destination {
