@@ -93,6 +93,9 @@ export const BEGINNING: Addition = "beginning";
 /** The limit of an answer, where it is more than the upstream can give: what a call of that size may have beside its prompt, no other call need. */
 export const ANSWER_LIMIT: Addition = "answer_limit";
 
+/** That a model may think before it calls tools: OpenAI's newer models refuse that in a chat, whether an effort is named or not. */
+export const TOOL_THINKING: Addition = "tool_thinking";
+
 /** What went wrong at an upstream, in our terms. */
 export interface Failure {
 	readonly kind: FailureKind;

@@ -3,7 +3,7 @@
  * of an answer): no caller is at fault for it. Such a call is made once more without it; where
  * that is answered, later ones are made so at once.
  */
-import { type Addition, ANSWER_LIMIT, BEGINNING, type Failure } from "../providers/failure.ts";
+import { type Addition, ANSWER_LIMIT, BEGINNING, type Failure, TOOL_THINKING } from "../providers/failure.ts";
 
 /** How long it is remembered, ms: servers behind an address change. */
 const REMEMBERED_MS = 3_600_000;
@@ -15,11 +15,12 @@ const PATTERNS: Readonly<Record<Addition, RegExp>> = {
 	stream_options: /stream[ _-]?options|include[ _-]?usage/i,
 	continuous_usage_stats: /continuous[ _-]?usage[ _-]?stats/i,
 	[ANSWER_LIMIT]: /max_(?:completion_)?tokens\b.{0,60}too large|at most \d+ completion tokens|in the completion\b/i,
+	[TOOL_THINKING]: /tools with reasoning_effort\b.*\bset reasoning_effort to 'none'/i,
 	[BEGINNING]:
 		/continue_final_message|add_generation_prompt|prefill|(?:last|final) message|(?:role|message) .{0,20}assistant|assistant (?:message|role)/i,
 };
 /** More exact before less: `stream_options.continuous_usage_stats` is no word against `stream_options`. */
-const EXACT_FIRST: readonly Addition[] = ["continuous_usage_stats", ANSWER_LIMIT];
+const EXACT_FIRST: readonly Addition[] = ["continuous_usage_stats", ANSWER_LIMIT, TOOL_THINKING];
 
 /** Kinds of failure whose messages may name an addition: some servers call a field that they don't know their own fault. */
 const KINDS: readonly Failure["kind"][] = ["caller", "unsupported", "transport"];
