@@ -34,6 +34,19 @@ export type Continuation = "continue_final_message" | "prefill" | "replay";
 /** Values by field, in top-level fields of a request. */
 export type DefaultFields = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 
+/** What a vendor has of OpenAI's Responses, `/responses`. */
+export interface ResponsesSupport {
+	/** It is OpenAI: it knows all kinds of items and tools, and reads what it has encrypted itself. */
+	readonly isOpenAi?: boolean;
+	/** It runs tools itself (`web_search`). */
+	readonly runsTools?: boolean;
+	/**
+	 * It gives what its models think encrypted, where it is asked to, and takes that back: `own`, what it has encrypted itself; `any`, what the
+	 * vendors have that it passes calls on to.
+	 */
+	readonly encrypts?: "own" | "any";
+}
+
 /** One kind of upstream. Header and field names in lower case. */
 export interface VendorRow {
 	/** The name in messages. */
@@ -76,6 +89,8 @@ export interface VendorRow {
 	readonly defaults?: { readonly [operation in "chat" | "completions" | "embeddings"]?: DefaultFields };
 	/** Fields of a call may send it elsewhere than its `model` (`model-routing.ts`). Of the others so does what stands at another address. */
 	readonly routesModels?: boolean;
+	/** It speaks OpenAI's Responses, too; absent: not that anybody knew. */
+	readonly responses?: ResponsesSupport;
 	/** See {@link Continuation}; absent: as the wire has it. */
 	readonly continuation?: Continuation;
 	/** It counts the tokens so far in each chunk of a stream where it is asked to (vLLM's `continuous_usage_stats`). */
@@ -124,6 +139,7 @@ const rows = {
 			{ pattern: /^omni-moderation-/, label: "omni-moderation-*" },
 		],
 		storesFiles: true,
+		responses: { isOpenAi: true, runsTools: true, encrypts: "own" },
 		priceId: "openai",
 	},
 	anthropic: {
@@ -169,6 +185,7 @@ const rows = {
 		forwardedHeaders: ["http-referer", "x-title"],
 		routesModels: true,
 		passesToClaude: true,
+		responses: { encrypts: "any" },
 	},
 	xai: {
 		...vendor,
@@ -181,6 +198,7 @@ const rows = {
 		priceId: "x-ai",
 		reportsCost: true,
 		badKeyMessage: /incorrect api key/i,
+		responses: { runsTools: true, encrypts: "own" },
 	},
 	venice: {
 		...vendor,
@@ -216,7 +234,7 @@ const rows = {
 		reportsLoading: true,
 		namesReplica: true,
 	},
-	vllm: { ...own, title: "vLLM", continuation: "continue_final_message", countsChunks: true },
+	vllm: { ...own, title: "vLLM", continuation: "continue_final_message", countsChunks: true, responses: {} },
 	// Which fields it reads is not known.
 	"openai-compatible": {
 		...own,

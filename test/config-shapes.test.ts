@@ -22,6 +22,7 @@ const TAKEN: Record<string, string> = {
 	"usage: null": SECTION,
 	"cache: null": SECTION,
 	"redis: null": SECTION,
+	"responses: null": SECTION,
 	"agents: null": SECTION,
 	"agent: null": SECTION,
 	"agent.queue: null": SECTION,

@@ -91,59 +91,6 @@ describe("what a server refuses of that which such clients send unasked", () => 
 	});
 });
 
-describe("tools of a model that thinks, which OpenAI has no chat for unless it is told not to think", () => {
-	const words =
-		"Function tools with reasoning_effort are not supported for gpt-6.1 in /v1/chat/completions. To use function tools, use /v1/responses or set reasoning_effort to 'none'.";
-	const tools = [{ name: "look", input_schema: { type: "object" } }];
-	const thinkers = () =>
-		rig.upstream.run((connection) => {
-			const { tools: asked, reasoning_effort: effort } = JSON.parse(connection.request.body);
-			const isTaken = !asked || effort === "none";
-			return isTaken
-				? answers("200 OK", HELLO.openai)(connection)
-				: answers("400 Bad Request", error(words, "reasoning_effort"))(connection);
-		});
-
-	test("are refused to a client of OpenAI's in its words, and where the configuration says so", async () => {
-		rig.restart({ models: [{ name: "strict", targets: ["box/m"], unsupported: "refuse" }] });
-		thinkers();
-		const chat = { model: "box/m", messages: [user("hi")], tools: [{ type: "function", function: { name: "look" } }] };
-		const { status, text } = await rig.send(chat, {}, "/v1/chat/completions");
-		expect([status, text.includes(words)]).toEqual([400, true]);
-		expect((await rig.send(asking({ tools }, "strict"))).status).toBe(400);
-		expect(rig.upstream.received.length).toBe(2);
-	});
-
-	test.each([
-		["no effort", {}],
-		["an effort", { output_config: { effort: "high" } }],
-	] as [string, Json][])("are asked for without thinking, which is remembered and told: %s", async (_, more) => {
-		thinkers();
-		for (const tried of [2, 3]) {
-			const { status, headers } = await rig.send(asking({ ...more, tools, system: `${tried}` }));
-			expect([status, rig.upstream.received.length]).toEqual([200, tried]);
-			expect(headers.get("x-router-dropped")).toBe("reasoning_effort");
-			expect(rig.asked()["reasoning_effort"]).toBe("none");
-		}
-		// Without tools it thinks as it is told.
-		const { headers } = await rig.send(asking(more));
-		expect(headers.get("x-router-dropped")).toBeNull();
-		expect(rig.asked()["reasoning_effort"]).toBe("output_config" in more ? "high" : undefined);
-	});
-
-	test("are asked for without an effort where that is all that is refused", async () => {
-		refusing(
-			'"reasoning_effort"',
-			error(
-				"Function tools with reasoning_effort are not supported for m in /v1/chat/completions. Please use /v1/responses instead.",
-				"reasoning_effort",
-			),
-		);
-		const { status } = await rig.send(asking({ output_config: { effort: "high" }, tools }));
-		expect([status, "reasoning_effort" in rig.asked()]).toEqual([200, false]);
-	});
-});
-
 describe("an answer that is to go on with the assistant's last words", () => {
 	const messages = [user("A city, as JSON."), { role: "assistant", content: '{"name":' }];
 	const begins = { add_generation_prompt: false, continue_final_message: true };

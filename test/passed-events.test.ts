@@ -106,12 +106,12 @@ function sent(decoder: StreamDecoder, reads: readonly Uint8Array[]) {
 	const pieces: StreamPiece[] = [];
 	for (const bytes of reads) if (!reader.isOver) pieces.push(reader.take(Buffer.from(bytes)));
 	if (!reader.isOver) pieces.push(reader.finish());
-	const { failure, tokens, usage, dropped, isOver } = reader;
+	const { failure, tokens, last, dropped, isOver } = reader;
 	const text = pieces
 		.map(textOf)
 		.join("")
 		.replaceAll(/"created":\d+/g, "");
-	return { text, failure, tokens, usage, dropped, isOver };
+	return { text, failure, tokens, usage: last?.usage, dropped, isOver };
 }
 
 /** A stream cut somewhere, in pieces of at most some bytes. */

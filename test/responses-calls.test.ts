@@ -24,8 +24,8 @@ const WHOLE = JSON.stringify({
 const key = (name: string, more: Json = {}) => ({ name, key: `key-of-${name}-1234`, ...more });
 const config = {
 	providers: {
-		box: { type: "vllm", base_url: upstream.origin },
-		other: { type: "vllm", base_url: other.origin },
+		box: { type: "vllm", base_url: upstream.origin, responses: "chat" },
+		other: { type: "vllm", base_url: other.origin, responses: "chat" },
 	},
 	models: [{ name: "both", targets: ["box/m", "other/m"], policy: "order" }],
 	prices: { "box/m": { input: 1, output: 1 } },

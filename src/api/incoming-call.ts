@@ -34,6 +34,7 @@ export class IncomingCall implements ClientCall {
 	stream = false;
 	leftOut: ClientCall["leftOut"];
 	storage: ClientCall["storage"];
+	responses: ClientCall["responses"];
 	/** The request: its signal is aborted when the client leaves. */
 	readonly client: Client;
 

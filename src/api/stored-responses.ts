@@ -4,13 +4,13 @@ import type { AnswerReferences, AnswerStorage, DialectCall, EarlierAnswers } fro
 import { requestIn } from "../dialects/openai-responses/request-facts.ts";
 import {
 	conversationIn,
-	conversationWith,
 	inputItems,
 	isResponseId,
 	responseIdOf,
 	responseOfItem,
 	type StoredItem,
 	type StoredResponse,
+	sinceCompaction,
 	storedResponseIn,
 	storedText,
 } from "../dialects/openai-responses/stored-response.ts";
@@ -47,7 +47,7 @@ export class ConnectionResponses {
 	/** Takes the latest one of a stream. */
 	save(stream: string | undefined, id: string, conversation: readonly StoredItem[], isStored: boolean): void {
 		this.#latest.delete(stream);
-		this.#latest.set(stream, { id, conversation: JSON.stringify(conversation), isStored });
+		this.#latest.set(stream, { id, conversation: JSON.stringify(sinceCompaction(conversation)), isStored });
 		for (const oldest of this.#latest.keys()) {
 			if (this.#latest.size <= MOST_STREAMS) break;
 			this.#latest.delete(oldest);
@@ -188,7 +188,7 @@ export class StoredResponses {
 		}
 		if (!connection) return;
 		const { output } = JSON.parse(answer) as { output: StoredItem[] };
-		connection.latest.save(connection.stream, id, conversationWith([...before, ...own], output), isLasting);
+		connection.latest.save(connection.stream, id, [...before, ...own, ...output], isLasting);
 	}
 }
 

@@ -85,7 +85,9 @@ export class AnswerCache {
 		repeat: RecentCall | undefined,
 	): Found | Promise<Found> {
 		const { targets, alias } = route;
-		const use = cacheUse(call, modelSettings(settings, alias?.cache));
+		// What was found by a search of yesterday's is no answer to one of today's.
+		const isLive = call.responses?.asksForTools && targets.some(({ provider }) => provider.runsTools);
+		const use = isLive ? undefined : cacheUse(call, modelSettings(settings, alias?.cache));
 		const scope = { tenant: settings.shared ? "" : (call.keyId ?? ""), targets, headers: call.headers };
 		const same = use && repeat && isSameCall(repeat, scope) ? repeat : undefined;
 		const key = same ? same.key : use && routeKey(call, targets, scope.tenant, alias?.unsupported, this.#hash);

@@ -59,6 +59,7 @@ const unsupported = (whose: string) =>
 export type UnsupportedPolicy = Static<typeof DROP> | Static<typeof REFUSE>;
 
 const ROUTES_MODELS = PROVIDER_TYPES.filter((type) => VENDORS[type].routesModels);
+const SPEAK_RESPONSES = PROVIDER_TYPES.filter((type) => VENDORS[type].responses);
 /** Vendors of whose defaults one is that they add no system prompt of their own. */
 const HAS_DEFAULTS = PROVIDER_TYPES.filter((type) => VENDORS[type].defaults).map((type) => VENDORS[type].title);
 
@@ -92,6 +93,11 @@ export const provider = Type.Object(
 		model_routing: Type.Optional(
 			Type.Boolean({
 				description: `Whether fields of a call may lead it to another model there (\`models\`, \`fallbacks\`, \`provider\`, \`plugins\` and the like), so that keys with \`models\` may not send them. Default: true for ${ROUTES_MODELS.join(", ")}, and for a vendor behind an address that is not its own; false says that it has none.`,
+			}),
+		),
+		responses: Type.Optional(
+			Type.Union([Type.Literal("native"), Type.Literal("chat")], {
+				description: `How calls to \`/v1/responses\` reach it: \`native\` as they came, \`chat\` as chat completions. Default: \`native\` for ${SPEAK_RESPONSES.join(", ")}, \`chat\` for all others. One that turns out to have no \`/v1/responses\` is asked by chat completions from then on.`,
 			}),
 		),
 		unsupported: unsupported("`refuse` for calls to `/v1/chat/completions`, `drop` for those of other APIs."),

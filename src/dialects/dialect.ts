@@ -45,6 +45,11 @@ export interface Dialect {
 	 * @param times how long it took until now
 	 */
 	answer(answer: StreamPiece, call: DialectCall, costUsd: number | undefined, times?: CallTimes): StreamPiece;
+	/**
+	 * A whole answer that its upstream has given in this wire's own words, as its client gets it; absent where that is as it came.
+	 * @param costUsd as for `answer`
+	 */
+	nativeAnswer?(answer: string, call: DialectCall, costUsd: number | undefined): string;
 	/** What writes one stream. It may keep a state; a wire that needs none hands out the same one each time. */
 	stream(call: DialectCall): StreamWriter;
 	/**
@@ -166,6 +171,8 @@ export interface StreamEnd {
 	readonly times?: CallTimes | undefined;
 	/** The client is told the cost in the answer's usage, too. */
 	readonly tellsCost?: boolean | undefined;
+	/** The last event of a stream in this wire's own words, JSON, which its upstream has sent. */
+	readonly ending?: string | undefined;
 	/** OpenAI's chunk that holds the usage, JSON, its counts complete; absent where the client did not ask for one. */
 	readonly usageChunk?: string | undefined;
 }

@@ -1,5 +1,6 @@
 /** One call on its way through the router. */
 import { RouterError } from "../errors.ts";
+import type { ResponsesSupport } from "../vendors.ts";
 import type { CallFacts } from "./call-facts.ts";
 import type { JsonTooLarge } from "./json.ts";
 import type { Operation } from "./operations.ts";
@@ -28,6 +29,27 @@ export interface ParsedRequest {
 	readonly unasked?: ((call: Call) => string) | undefined;
 	/** The same request with what one vendor alone has a form for, where the client's wire has such. */
 	readonly native?: NativeRequest | undefined;
+	/** The request as its client has sent it, where that speaks OpenAI's Responses. */
+	readonly responses?: ResponsesForm | undefined;
+}
+
+/** A request of OpenAI's Responses, for servers that speak this themselves. */
+export interface ResponsesForm {
+	/** It asks for tools that its upstream is to run (`web_search`), where that can. */
+	readonly asksForTools: boolean;
+	/**
+	 * The client's own text for a model of that name, not to be stored there; undefined where it holds what such a server would refuse, or leave
+	 * out where a chat would have it.
+	 * @param asksReasoning what the model thinks is to be asked for in its encrypted form where the client has not
+	 */
+	own(model: string, support: ResponsesSupport, asksReasoning: boolean): OwnRequest | undefined;
+}
+
+/** A client's text. */
+export interface OwnRequest {
+	readonly text: string;
+	/** The encrypted form of what the model thinks was added to what it asks for. */
+	readonly hasAddedReasoning: boolean;
 }
 
 /** A vendor with a wire of its own. */

@@ -2,6 +2,7 @@
  * What a client has been sent of a streamed answer, so that the answer can be resumed elsewhere. Kept as the bytes that were sent and
  * parsed only on demand: nearly every stream ends well.
  */
+import { SentEvents } from "./sent-response-events.ts";
 import { SseSplitter } from "./sse.ts";
 
 /** A tool call as far as it was sent. */
@@ -53,7 +54,7 @@ interface SentDraft {
 	characters: number;
 	bytes: number;
 	trailingSpaces: number;
-	obstacle?: string;
+	obstacle?: string | undefined;
 	isFinished: boolean;
 }
 
@@ -62,6 +63,7 @@ export class SentRecord {
 	#pieces: (Uint8Array | string)[] = [];
 	#size = 0;
 	readonly #splitter = new SseSplitter();
+	#events: SentEvents | undefined;
 	readonly #sent: SentDraft = {
 		head: {},
 		content: "",
@@ -95,8 +97,25 @@ export class SentRecord {
 		this.#size = 0;
 		for (const piece of pieces) {
 			const bytes = typeof piece === "string" ? Buffer.from(piece) : piece;
-			for (const { data } of this.#splitter.push(bytes)) if (data !== undefined) readChunk(this.#sent, data);
+			for (const { data, name } of this.#splitter.push(bytes)) {
+				if (data === undefined) continue;
+				// Chunks have no name.
+				if (name === undefined) readChunk(this.#sent, data);
+				else this.#readEvent(data);
+			}
 		}
+	}
+
+	/** An event of OpenAI's Responses. */
+	#readEvent(data: string): void {
+		this.#events ??= new SentEvents();
+		const said = this.#events.read(JSON.parse(data) as Record<string, unknown>);
+		if (!said) return;
+		const sent = this.#sent;
+		if (said.head && !sent.head["id"]) sent.head = said.head;
+		if (said.isFinished) sent.isFinished = true;
+		sent.obstacle ??= said.obstacle;
+		if (said.delta) readDelta(sent, said.delta);
 	}
 }
 

@@ -93,8 +93,12 @@ export const BEGINNING: Addition = "beginning";
 /** The limit of an answer, where it is more than the upstream can give: what a call of that size may have beside its prompt, no other call need. */
 export const ANSWER_LIMIT: Addition = "answer_limit";
 
-/** That a model may think before it calls tools: OpenAI's newer models refuse that in a chat, whether an effort is named or not. */
-export const TOOL_THINKING: Addition = "tool_thinking";
+/** The call is made at `/responses`, as its client has sent it: a server may have none, or not for this model. */
+export const NATIVE_RESPONSES: Addition = "responses";
+/** The same of a server that may have it in part: without the fields or items that this call is made of. */
+export const PARTIAL_RESPONSES: Addition = "responses_in_part";
+/** The encrypted form of what the model thinks, which models that don't think have none of. */
+export const ENCRYPTED: Addition = "reasoning.encrypted_content";
 
 /** What went wrong at an upstream, in our terms. */
 export interface Failure {

@@ -180,6 +180,8 @@ export interface Out {
 	 * puts into it.
 	 */
 	readonly usage?: string | undefined;
+	/** Of `flush`, where the client speaks the upstream's wire: the last event of the stream, JSON. */
+	readonly ending?: string | undefined;
 	/** USD. */
 	readonly cost?: number | undefined;
 	readonly failure?: Failure | undefined;
@@ -287,6 +289,8 @@ export interface Provider {
 	readonly reportsLoading?: boolean | undefined;
 	/** Its answers name the replica that gave them. */
 	readonly namesReplica?: boolean | undefined;
+	/** It runs tools itself (`web_search`) where a call of Responses asks for them. */
+	readonly runsTools?: boolean | undefined;
 	/** Fields of a call may lead it to another model than it names; a key restricted to some models may not send them. */
 	readonly routesModels: boolean;
 	/** What it can be asked for; absent: everything. */

@@ -6,7 +6,7 @@ import { nameMatcher } from "../config/name-pattern.ts";
 import type { Config, ProviderConfig } from "../config/schema.ts";
 import type { UnsupportedPolicy } from "../config/upstream-schema.ts";
 import { RouterError, StartError } from "../errors.ts";
-import { type ProviderType, VENDORS, type VendorRow, type Vendors } from "../vendors.ts";
+import { type ProviderType, type ResponsesSupport, VENDORS, type VendorRow, type Vendors } from "../vendors.ts";
 import { isLocal, isOwnSite } from "./locality.ts";
 import type { SomeTimeouts, UpstreamTimeouts } from "./provider.ts";
 
@@ -32,6 +32,8 @@ export interface Upstream {
 	readonly headers: Readonly<Record<string, string>>;
 	/** Fields of a call may lead it to another model than it names. */
 	readonly routesModels: boolean;
+	/** What it has of OpenAI's Responses; undefined where it is asked by chat completions alone. */
+	readonly responses?: ResponsesSupport | undefined;
 	/** What is configured about fields that it has no form for. */
 	readonly unsupported?: UnsupportedPolicy | undefined;
 	/** Its own system prompt is wanted (Venice). */
@@ -100,6 +102,7 @@ function configure(name: string, config: Config, env: Environment, vendors: Vend
 		state,
 		headers,
 		routesModels: settings.model_routing ?? routesModels(row, baseUrl),
+		responses: settings.responses === "chat" ? undefined : (row.responses ?? (settings.responses && {})),
 		unsupported: settings.unsupported,
 		keepsSystemPrompt: settings.system_prompt === true,
 		timeouts: { ...config.timeouts, ...settings.timeouts },

@@ -12,7 +12,7 @@ import { SentRecord } from "../openai/sent-so-far.ts";
 import type { StreamPiece } from "../openai/sse.ts";
 import { withCounts } from "../openai/usage-edits.ts";
 import { errorOf, type Failure } from "../providers/failure.ts";
-import type { Target } from "../providers/provider.ts";
+import type { Out, Target } from "../providers/provider.ts";
 import type { CallAttempts } from "./call-attempts.ts";
 import type { CallRecord } from "./call-record.ts";
 import { CLIENT_GONE } from "./deadline.ts";
@@ -161,7 +161,7 @@ export class ClientStream implements AttemptListener {
 		if (!failure) {
 			this.#bill(target, reader, true);
 			this.record.settle(200);
-			await this.#write(sink, this.#writer.end(streamEnd(target, reader.usage, this.record)));
+			await this.#write(sink, this.#writer.end(streamEnd(target, reader.last ?? {}, this.record)));
 			return undefined;
 		}
 		if (failure.kind === "cancelled") {
@@ -247,13 +247,9 @@ function write(sink: ReadableStreamDirectController, piece: StreamPiece): number
 }
 
 /** What only the end of a stream knows. What its upstream has not counted is estimated in the usage, too. */
-function streamEnd(
-	{ provider, model, agent, replica }: Target,
-	usage: string | undefined,
-	record: CallRecord,
-): StreamEnd {
+function streamEnd({ provider, model, agent, replica }: Target, { usage, ending }: Out, record: CallRecord): StreamEnd {
 	const { attempts, droppedFields, tokens, isEstimated, costUsd: cost, tellsCost } = record;
 	const usageChunk = usage !== undefined && isEstimated && tokens ? withCounts(usage, tokens, true) : usage;
-	const counts = { tokens, isEstimated, cost, times: record, tellsCost, usageChunk };
+	const counts = { tokens, isEstimated, cost, times: record, tellsCost, usageChunk, ending };
 	return { provider: provider.name, model, agent, replica, attempts, droppedFields, ...counts };
 }

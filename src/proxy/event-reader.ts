@@ -71,8 +71,8 @@ export class EventReader {
 	#tokens: Tokens | undefined;
 	/** USD. */
 	cost: number | undefined;
-	/** The chunk with the usage for the client, as JSON, once the answer is over; absent where it did not ask for it. */
-	usage: string | undefined;
+	/** What the decoder gave at the end of a good answer: usage and last event for the client among it. */
+	last: Out | undefined;
 	/** Events that were no JSON. */
 	dropped = 0;
 	/** Events that carried some of the answer, how long they were in all, and the shortest: UTF-16 units or bytes. */
@@ -215,6 +215,7 @@ export class EventReader {
 		const failure = this.decoder.end();
 		const rest = failure ? undefined : this.decoder.flush?.();
 		if (rest) this.#learn(rest);
+		this.last = rest;
 		this.#over(failure ?? rest?.failure);
 		return !rest || rest.failure ? "" : (rest.bytes ?? "");
 	}
@@ -222,7 +223,6 @@ export class EventReader {
 	#learn(out: Out): void {
 		// A later count that is none does not replace what was counted.
 		if (out.tokens && !(out.tokens.uncounted && this.#tokens && !this.#tokens.uncounted)) this.#tokens = out.tokens;
-		if (out.usage) this.usage = out.usage;
 		if (out.cost !== undefined) this.cost = out.cost;
 		if (out.thinking?.length) this.events.keeps(out.thinking);
 		if (out.dropped) this.dropped++;

@@ -37,7 +37,7 @@ export function foldedAnswer(target: Target, call: Call, text: string): Answer |
 	const asked = call.body();
 	const value = { ...asked.value, stream: true, stream_options: { include_usage: true } };
 	const request = new ParsedBody(asked.bytes, asked.fields, { raw: asked.raw, value });
-	const decoder = target.provider.decoder({ ...call, stream: true, body: () => request }, target);
+	const decoder = target.provider.decoder({ ...call, stream: true, body: () => request, responses: undefined }, target);
 	const kept: { -readonly [name in "tokens" | "cost" | "thinking"]?: Answer[name] } = {};
 	const learn = ({ tokens, cost, thinking }: Out) => {
 		if (tokens) kept.tokens = tokens;

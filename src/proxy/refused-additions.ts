@@ -3,7 +3,15 @@
  * of an answer): no caller is at fault for it. Such a call is made once more without it; where
  * that is answered, later ones are made so at once.
  */
-import { type Addition, ANSWER_LIMIT, BEGINNING, type Failure, TOOL_THINKING } from "../providers/failure.ts";
+import {
+	type Addition,
+	ANSWER_LIMIT,
+	BEGINNING,
+	ENCRYPTED,
+	type Failure,
+	NATIVE_RESPONSES,
+	PARTIAL_RESPONSES,
+} from "../providers/failure.ts";
 
 /** How long it is remembered, ms: servers behind an address change. */
 const REMEMBERED_MS = 3_600_000;
@@ -15,18 +23,18 @@ const PATTERNS: Readonly<Record<Addition, RegExp>> = {
 	stream_options: /stream[ _-]?options|include[ _-]?usage/i,
 	continuous_usage_stats: /continuous[ _-]?usage[ _-]?stats/i,
 	[ANSWER_LIMIT]: /max_(?:completion_)?tokens\b.{0,60}too large|at most \d+ completion tokens|in the completion\b/i,
-	[TOOL_THINKING]: /tools with reasoning_effort\b.*\bset reasoning_effort to 'none'/i,
 	[BEGINNING]:
 		/continue_final_message|add_generation_prompt|prefill|(?:last|final) message|(?:role|message) .{0,20}assistant|assistant (?:message|role)/i,
 };
 /** More exact before less: `stream_options.continuous_usage_stats` is no word against `stream_options`. */
-const EXACT_FIRST: readonly Addition[] = ["continuous_usage_stats", ANSWER_LIMIT, TOOL_THINKING];
+const EXACT_FIRST: readonly Addition[] = ["continuous_usage_stats", ANSWER_LIMIT];
 
 /** Kinds of failure whose messages may name an addition: some servers call a field that they don't know their own fault. */
 const KINDS: readonly Failure["kind"][] = ["caller", "unsupported", "transport"];
 
 /** The addition that a failure speaks of; undefined where it is about something else. */
 export function refusedAddition(failure: Failure, added: readonly Addition[]): Addition | undefined {
+	if (added.includes(NATIVE_RESPONSES)) return refusedResponses(failure, added);
 	if (failure.isOurs || failure.status === undefined) return undefined;
 	// The answer's limit may be what is too long beside a prompt; nothing else that is added is.
 	const isTooLong = failure.kind === "context_length" && added.includes(ANSWER_LIMIT);
@@ -36,6 +44,26 @@ export function refusedAddition(failure: Failure, added: readonly Addition[]): A
 	if (isTooLong) return isNamed(ANSWER_LIMIT) ? ANSWER_LIMIT : undefined;
 	const named = added.filter(isNamed);
 	return named.find((name) => EXACT_FIRST.includes(name)) ?? named[0];
+}
+
+/** What servers say of a path that they have not. */
+const NO_PATH = /^not found|invalid url|page not found|unexpected endpoint|\/responses\b|responses api/i;
+/** Statuses of servers that do not know a method, or a path. */
+const NOWHERE: readonly number[] = [404, 405, 501];
+/** Those of servers that know the path, and not what is asked there. */
+const NOT_THIS: readonly number[] = [400, 422, 500];
+
+/** The same of a call in the client's own words: it may be one that can be made as a chat. */
+function refusedResponses(failure: Failure, added: readonly Addition[]): Addition | undefined {
+	const { status, kind, param, code, message, isOurs } = failure;
+	if (status === undefined) return undefined;
+	const words = unquoted(message);
+	if (added.includes(ENCRYPTED) && (param === "include" || /encrypted.content/i.test(words))) return ENCRYPTED;
+	const isOfModel = code === "model_not_found" || (param === "model" && !NO_PATH.test(words));
+	const isNowhere = NOWHERE.includes(status) && param === undefined && !/\bmodel\b/i.test(words) && !isOfModel;
+	if (isNowhere || (NO_PATH.test(words) && KINDS.includes(kind)) || (isOurs && status === 404)) return NATIVE_RESPONSES;
+	const isPartial = added.includes(PARTIAL_RESPONSES) && KINDS.includes(kind) && NOT_THIS.includes(status);
+	return isPartial ? PARTIAL_RESPONSES : undefined;
 }
 
 /** Where pydantic (vLLM, other Python servers) begins to quote the call that it refuses, with all that was added to it. */

@@ -49,15 +49,18 @@ export async function relay(
 	const counted = record.isEstimated ? withCounts(body, record.tokens!, true) : body;
 	record.listener?.whole(ownSaysMore ? undefined : counted);
 	const told = record.tellsCost ? record.costUsd : undefined;
-	const sent =
-		own === undefined
-			? call.dialect.answer(counted, call, told, record)
-			: told === undefined
-				? own
-				: withCost(own, told);
-	const answer = wholeAnswer(sent, opened, record, call.dialect);
+	const { dialect } = call;
+	const sent = own === undefined ? dialect.answer(counted, call, told, record) : nativeAnswer(own, call, told);
+	const answer = wholeAnswer(sent, opened, record, dialect);
 	record.settle(200);
 	return answer;
+}
+
+/** An answer in its client's own words. */
+function nativeAnswer(own: string, call: ClientCall, told: number | undefined): string {
+	const { dialect } = call;
+	if (dialect.nativeAnswer) return dialect.nativeAnswer(own, call, told);
+	return told === undefined ? own : withCost(own, told);
 }
 
 /** What of a message no model has written. */

@@ -37,10 +37,13 @@ export function obstacleOf(call: Call, sent: SentSoFar): string | undefined {
  * its thinking, a refusal or a tool call is only ever replayed.
  */
 export function followUps(call: Call, sent: SentSoFar, capability: Continuation, spent: ResumeSpend): FollowUp[] {
-	const replay: FollowUp = { call, mode: "replay", trimmed: "", spent };
+	const replay: FollowUp = { call: inOpenAiWords(call), mode: "replay", trimmed: "", spent };
 	const continued = capability === "replay" ? undefined : continuing(call, sent, capability, spent);
 	return continued ? [continued, replay] : [replay];
 }
+
+/** The rest of an answer is told in chunks of chats. */
+const inOpenAiWords = (call: Call): Call => (call.responses ? { ...call, responses: undefined } : call);
 
 function continuing(call: Call, sent: SentSoFar, capability: Continuation, spent: ResumeSpend): FollowUp | undefined {
 	if (sent.toolCalls.length > 0 || sent.refusal !== "" || hasGrammar(call)) return undefined;
@@ -116,7 +119,7 @@ function setField(body: ParsedBody, name: string, json: string): Edit[] {
 function edited(call: Call, edits: readonly Edit[]): Call {
 	const raw = Buffer.concat(call.body().edited(edits)).toString();
 	const { facts, body } = requestOf(call.operation, ParsedBody.of(raw, fieldsOf(raw), JSON.parse(raw)));
-	return { ...call, facts, body, prefills: undefined, native: undefined };
+	return { ...call, facts, body, prefills: undefined, native: undefined, responses: undefined };
 }
 
 /** Tokens that the client has been sent. */

@@ -105,6 +105,8 @@ export function upstreamsAt(origin: string): { env: Record<string, string>; conf
 		LOCAL_AGENT_URL: origin,
 	};
 	for (const { key, keyVariable } of DIALECTS) if (key && keyVariable) env[keyVariable] = key;
-	const box = { type: "vllm", base_url: origin, api_key: dialect("vllm-box").key };
-	return { env, config: { providers: { "vllm-box": box } } };
+	// What these tests play is chats.
+	const chat = { responses: "chat" };
+	const box = { type: "vllm", base_url: origin, api_key: dialect("vllm-box").key, ...chat };
+	return { env, config: { providers: { openai: chat, openrouter: chat, xai: chat, "vllm-box": box } } };
 }

@@ -11,7 +11,10 @@ import { inputItems } from "./stored-response.ts";
 /** The wire. Its answers are whole, and never stored. */
 export const responsesCompaction: Dialect = {
 	...openAiResponses,
-	parse: (operation, sent, known, earlier) => openAiResponses.parse(operation, asCompaction(sent), known, earlier),
+	parse(operation, sent, known, earlier) {
+		// The summary is to be one that every model can go on from.
+		return { ...openAiResponses.parse(operation, asCompaction(sent), known, earlier), responses: undefined };
+	},
 	answer(answer, call, costUsd) {
 		const whole = textOf(openAiResponses.answer(answer, { ...call, storage: undefined }, costUsd));
 		const { id, created_at, output, usage } = JSON.parse(whole) as Readonly<Record<string, unknown>>;

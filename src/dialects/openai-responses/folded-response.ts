@@ -23,6 +23,7 @@ export function foldResponse(call: DialectCall, stream: Uint8Array): string | un
 	const items: readonly unknown[] = Array.isArray(output) ? output : [];
 	// What the model said is not in it where that was no summary.
 	if (isCompaction && items.length === 0) return undefined;
+	if (items.some(saysMore)) return undefined;
 	const { message, logprobs } = messageOf(items, tools);
 	const finish = reason === "max_output_tokens" ? "length" : reason === "content_filter" ? "content_filter" : undefined;
 	const choice = {
@@ -33,6 +34,22 @@ export function foldResponse(call: DialectCall, stream: Uint8Array): string | un
 	};
 	const id = `chatcmpl-${String(response["id"]).replace(/^resp_/, "")}`;
 	return JSON.stringify({ id, object: "chat.completion", created, model, choices: [choice], service_tier });
+}
+
+/** Items of which a chat has a form. */
+const SAID: ReadonlySet<unknown> = new Set([
+	"reasoning",
+	"message",
+	"function_call",
+	"custom_tool_call",
+	"compaction",
+	"image_generation_call",
+]);
+
+/** Whether a chat can't say it: what OpenAI's own tools have done, and summaries that only OpenAI can read. */
+function saysMore(sent: unknown): boolean {
+	const { type, encrypted_content: encrypted } = objectIn(sent) ?? {};
+	return !SAID.has(type) || (type === "compaction" && summaryIn(textIn(encrypted)) === undefined);
 }
 
 interface Said {

@@ -10,6 +10,8 @@ import { type Dialect, type DialectCall, madeOnce } from "../dialect.ts";
 import { parseRequest } from "../openai-chat.ts";
 import { refusal } from "./field-names.ts";
 import { foldResponse } from "./folded-response.ts";
+import { ownForm } from "./own-request.ts";
+import { ownResponse } from "./own-response.ts";
 import { type ResponsesRequest, readRequest } from "./request.ts";
 import { ResponsesFacts } from "./request-facts.ts";
 import { referencesIn } from "./stored-response.ts";
@@ -30,9 +32,15 @@ export const openAiResponses: Dialect = {
 		const { leftOut } = request;
 		const facts = new ResponsesFacts(request, chat);
 		const named = leftOut.length > 0 ? () => leftOut : undefined;
-		return { facts, stream, body, leftOut: named, native: claudeRequest(operation, request, named) };
+		const native = claudeRequest(operation, request, named);
+		return { facts, stream, body, leftOut: named, native, responses: ownForm(request, sent) };
 	},
 	answer: (answer, call, costUsd) => wholeResponse(textOf(answer), call, costUsd),
+	nativeAnswer(answer, call, costUsd) {
+		const response = ownResponse(answer, call, costUsd);
+		call.storage?.save(response);
+		return response;
+	},
 	stream: (call) => new ResponseStream(call),
 	fold: foldResponse,
 	error(error, headers, call) {

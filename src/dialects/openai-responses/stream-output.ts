@@ -4,6 +4,7 @@ import { type ItemStatus, imageItem, type ResponseIds, reasoningItem } from "./o
 import type { ResponsesRequest } from "./request.ts";
 import { type CallPiece, StreamedCall } from "./streamed-call.ts";
 import { placeOf, StreamedMessage, type WriteEvent } from "./streamed-message.ts";
+import type { UpstreamResponse } from "./upstream-events.ts";
 
 /** What the model thinks. */
 interface Thoughts {
@@ -33,6 +34,26 @@ export class StreamOutput {
 		private readonly ids: ResponseIds,
 		private readonly event: WriteEvent,
 	) {}
+
+	/** Goes on with the items that an upstream has told of in its own events. Thoughts are over: others are another item. */
+	goOnFrom({ closed, open, count }: Pick<UpstreamResponse, "closed" | "open" | "count">): string {
+		let events = "";
+		for (const [at, item] of closed.entries()) if (item !== undefined) this.items[at] = item;
+		this.#count = count;
+		for (const item of open) {
+			const { type } = item.item;
+			if (type === "message") this.#message = StreamedMessage.of(item, this.event);
+			else if (type === "function_call") {
+				const call = StreamedCall.of(item, this.request, this.event);
+				this.#callsByIndex.set(this.#calls.length, call);
+				this.#calls.push(call);
+			} else if (type === "reasoning") {
+				const thoughts = { id: String(item.item["id"]), index: item.index, text: item.summary };
+				events += this.#closeSummary(thoughts) + this.#done(item.index, thoughtsItem(thoughts));
+			}
+		}
+		return events;
+	}
 
 	/** The events of a piece of the answer. */
 	push(delta: Readonly<Record<string, unknown>>, logprobs: unknown): string {

@@ -6,6 +6,7 @@ import type { AnswerStorage, DialectCall, StreamEnd, StreamWriter } from "../dia
 import { streamSummary } from "../openai-chat.ts";
 import { CompactionOutput } from "./compaction.ts";
 import { ResponseIds } from "./output-items.ts";
+import { ownEvent, responseIn } from "./own-response.ts";
 import { requestIn } from "./request-facts.ts";
 import {
 	chatUsageText,
@@ -17,6 +18,7 @@ import {
 } from "./response-object.ts";
 import { StreamOutput } from "./stream-output.ts";
 import { TextFrame } from "./text-frame.ts";
+import { UpstreamEvents } from "./upstream-events.ts";
 import { endOf } from "./whole-answer.ts";
 
 /** What a response is by now. */
@@ -26,8 +28,11 @@ type Snapshot = Pick<ResponseFacts, "output" | "error" | "reason" | "usage"> & {
 export class ResponseStream implements StreamWriter {
 	readonly keepAlive = `${KEEP_ALIVE}\n\n`;
 	readonly #frame = new TextFrame();
+	readonly #call: DialectCall;
 	readonly #ids: ResponseIds;
-	readonly #output: StreamOutput | CompactionOutput;
+	#output: StreamOutput | CompactionOutput;
+	/** The response's id. */
+	#id: string;
 	/** What each snapshot says of the request. */
 	readonly #request: string;
 	readonly #storage: AnswerStorage | undefined;
@@ -40,10 +45,14 @@ export class ResponseStream implements StreamWriter {
 	/** The counts, where they came in a chunk. */
 	#usage: unknown;
 	#sequence = 0;
+	/** What goes on as its upstream has sent it. */
+	#upstream: UpstreamEvents | undefined;
 
 	constructor(call: DialectCall) {
 		const request = requestIn(call);
+		this.#call = call;
 		this.#ids = new ResponseIds(call.id);
+		this.#id = this.#ids.response;
 		this.#request = requestText(request, call.storage);
 		this.#storage = call.storage;
 		this.#model = request.body.model;
@@ -53,9 +62,10 @@ export class ResponseStream implements StreamWriter {
 			: new StreamOutput(request, this.#ids, event);
 	}
 
-	push<Piece extends StreamPiece>(piece: Piece): string {
+	push<Piece extends StreamPiece>(piece: Piece): Piece | string {
+		if (isOwn(piece, this.#upstream !== undefined)) return this.#pass(piece);
+		let text = this.#takeOver();
 		const sent = textOf(piece);
-		let text = "";
 		let at = 0;
 		// Nearly all is lines of data, each with its blank line behind it.
 		while (sent.startsWith("data: ", at)) {
@@ -75,7 +85,33 @@ export class ResponseStream implements StreamWriter {
 		return text;
 	}
 
+	/** Events in this wire's own words. Of the first ones, those that hold the response name it as the router does where it stores it. */
+	#pass<Piece extends StreamPiece>(piece: Piece): Piece | string {
+		const isFirst = !this.#upstream;
+		this.#upstream ??= new UpstreamEvents();
+		const sent = isFirst && this.#storage ? namedEvents(piece, this.#call) : piece;
+		this.#upstream.add(sent);
+		return sent;
+	}
+
+	/** Goes on, in its own words, with the response that an upstream has told in its own. */
+	#takeOver(): string {
+		if (!this.#upstream) return "";
+		const { head, next, ...soFar } = this.#upstream.read();
+		this.#upstream = undefined;
+		this.#hasBegun = true;
+		const { id, created_at: created, model, service_tier: tier } = head;
+		if (typeof id === "string") this.#id = id;
+		if (typeof created === "number") this.#createdAt = created;
+		if (typeof model === "string") this.#model = model;
+		if (typeof tier === "string") this.#tier = tier;
+		this.#sequence = next;
+		return this.#output instanceof StreamOutput ? this.#output.goOnFrom(soFar) : "";
+	}
+
 	end(end: StreamEnd): string {
+		if (this.#upstream && end.ending !== undefined) return this.#passEnding(end.ending, end);
+		const takenOver = this.#takeOver();
 		const { status, reason } = endOf(this.#finish);
 		const begun = this.#begin();
 		const usage = usageText(end, this.#usage);
@@ -84,12 +120,19 @@ export class ResponseStream implements StreamWriter {
 		this.#storage?.save(response);
 		const last = this.#event(`response.${status}`, `"response":${response}`);
 		// Before the last event, at which some clients stop to read.
-		return begun + closed + streamSummary(end) + last + DONE;
+		return takenOver + begun + closed + streamSummary(end) + last + DONE;
+	}
+
+	#passEnding(sent: string, end: StreamEnd): string {
+		const ending = ownEvent(sent, this.#call, end.tellsCost ? end.cost : undefined);
+		if (this.#storage) this.#storage.save(responseIn(ending) ?? "{}");
+		return streamSummary(end) + eventText(ending) + DONE;
 	}
 
 	error(error: RouterError): string {
+		const takenOver = this.#takeOver();
 		const failed = { status: "failed", error: failureOf(error), output: this.#output.soFar() } as const;
-		return this.#begin() + this.#snapshot("response.failed", failed);
+		return takenOver + this.#begin() + this.#snapshot("response.failed", failed);
 	}
 
 	/** The events of a chunk. */
@@ -132,7 +175,7 @@ export class ResponseStream implements StreamWriter {
 	#response(facts: Snapshot): string {
 		return responseText(
 			{
-				id: this.#ids.response,
+				id: this.#id,
 				createdAt: this.#createdAt,
 				completedAt: facts.status === "completed" ? this.#lastAt : undefined,
 				model: this.#model,
@@ -147,6 +190,31 @@ export class ResponseStream implements StreamWriter {
 	#event(type: string, fields: string): string {
 		return `event: ${type}\ndata: {"type":"${type}","sequence_number":${this.#sequence++},${fields}}\n\n`;
 	}
+}
+
+const EVENT = "event: ";
+const [COLON, LETTER_E] = [0x3a, 0x65];
+
+/** Whether a piece is in this wire's own words. @param isSoFar what came before it is: comments alone say nothing of that */
+function isOwn(piece: StreamPiece, isSoFar: boolean): boolean {
+	const first = typeof piece === "string" ? piece.charCodeAt(0) : piece[0];
+	if (first !== COLON) return first === LETTER_E;
+	const [line] = /^(?!:).+/m.exec(textOf(piece)) ?? [];
+	return line === undefined ? isSoFar : line.startsWith(EVENT);
+}
+
+/** The events, with the response in them as the router names it. */
+function namedEvents(piece: StreamPiece, call: DialectCall): string {
+	let text = "";
+	for (const { data, raw } of new SseSplitter().push(Buffer.from(textOf(piece))))
+		text += data === undefined ? raw : eventText(ownEvent(data, call));
+	return text;
+}
+
+/** An event of its JSON. */
+function eventText(json: string): string {
+	const { type } = JSON.parse(json) as { type?: unknown };
+	return `${EVENT}${type}\ndata: ${json}\n\n`;
 }
 
 /**

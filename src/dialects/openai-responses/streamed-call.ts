@@ -4,6 +4,7 @@ import { callItem, type ItemStatus, type ResponseIds } from "./output-items.ts";
 import type { ResponsesRequest } from "./request.ts";
 import { placeOf, type WriteEvent } from "./streamed-message.ts";
 import { customInput } from "./tools.ts";
+import type { OpenItem } from "./upstream-events.ts";
 
 /** A piece of a call in a chat's stream. */
 export type CallPiece = Readonly<Record<string, unknown>>;
@@ -26,6 +27,18 @@ export class StreamedCall {
 		private readonly request: ResponsesRequest,
 		private readonly event: WriteEvent,
 	) {}
+
+	/** One that an upstream has begun. */
+	static of({ item, index, args }: OpenItem, request: ResponsesRequest, event: WriteEvent): StreamedCall {
+		const call = new StreamedCall(request, event);
+		const { id, call_id: callId, name, namespace } = item;
+		call.index = index;
+		call.#id = String(id);
+		call.#callId = String(callId);
+		call.#name = request.tools.sentNameOf(String(name), typeof namespace === "string" ? namespace : undefined);
+		call.#args = args;
+		return call;
+	}
 
 	/** Whether a piece under the same index begins another call, as servers send it that give all of them one. */
 	isEndedBy(piece: CallPiece): boolean {

@@ -1,6 +1,7 @@
 /** A message of a response as it comes: words, and behind them words by which the model refuses. */
 import { objectIn } from "../../openai/usage.ts";
 import { annotationsIn, type ItemStatus, logprobsIn, messageItem, refusalPart, textPart } from "./output-items.ts";
+import type { OpenItem } from "./upstream-events.ts";
 
 /** An event of this type with these fields, JSON without the braces around it. */
 export type WriteEvent = (type: string, fields: string) => string;
@@ -26,6 +27,15 @@ export class StreamedMessage {
 		private readonly event: WriteEvent,
 	) {
 		this.#place = `${placeOf(id, index)},"content_index":0`;
+	}
+
+	/** One that an upstream has begun. */
+	static of({ item: { id }, index, text, refusal, hasText }: OpenItem, event: WriteEvent): StreamedMessage {
+		const message = new StreamedMessage(String(id), index, event);
+		message.#text = text;
+		message.#hasText = hasText;
+		message.#refusal = refusal;
+		return message;
 	}
 
 	/** It refuses: no other words may follow in this message. */

@@ -8,11 +8,11 @@ import { isUtf8 } from "node:buffer";
 type Kind = "text" | "content" | "number" | "output";
 
 /**
- * Fields whose value may differ. OpenAI pads each chunk to one length with `obfuscation`. A key can stand in no text: its quotes would
+ * Fields whose value may differ. OpenAI pads each chunk to one length with `obfuscation`; `delta` and `sequence_number` are those of Responses. A key can stand in no text: its quotes would
  * be escaped there.
  */
 const VARIABLE =
-	/"(?:(content|text)|reasoning_content|reasoning|arguments|refusal|obfuscation)":"|"(?:(completion_tokens)|total_tokens|reasoning_tokens)":(?=\d)/g;
+	/"(?:(content|text)|reasoning_content|reasoning|arguments|refusal|obfuscation|delta)":"|"(?:(completion_tokens)|total_tokens|reasoning_tokens|sequence_number)":(?=\d)/g;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -208,7 +208,7 @@ export class DeltaTemplate {
 	#eventEnd(chunk: Uint8Array, at: number): number {
 		for (let i = 0; i < this.#bytes.length; i++) {
 			const fixed = this.#bytes[i]!;
-			if (i > 0) at = this.#textEnd(chunk, at);
+			if (i > 0) at = this.#kinds[i - 1] === "number" ? digitsEndInBytes(chunk, at) : this.#textEnd(chunk, at);
 			if (at === -1) return -1;
 			const end = at + fixed.length;
 			if (end > chunk.length || fixed.compare(chunk, at, end) !== 0) return -1;

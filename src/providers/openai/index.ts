@@ -17,6 +17,7 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		reportsLoading: upstream.row.reportsLoading,
 		namesReplica: upstream.row.namesReplica,
 		routesModels: upstream.routesModels,
+		runsTools: upstream.responses?.runsTools,
 		operations: operationsOf(upstream.row),
 		encode: requestEncoder(upstream),
 		continuation: () => upstream.row.continuation ?? "replay",

@@ -6,9 +6,9 @@ import { OPERATIONS, type Operation } from "../../openai/operations.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
 import { REPLICA_HEADER } from "../../protocol/agent.ts";
-import type { DefaultFields } from "../../vendors.ts";
-import type { Addition } from "../failure.ts";
-import type { EncodeOptions, Provider } from "../provider.ts";
+import type { DefaultFields, ResponsesSupport } from "../../vendors.ts";
+import { type Addition, ENCRYPTED, NATIVE_RESPONSES, PARTIAL_RESPONSES } from "../failure.ts";
+import type { EncodeOptions, Provider, UpstreamRequest } from "../provider.ts";
 import { addressMissing, type Upstream } from "../registry.ts";
 import { requestHeaders } from "../request-headers.ts";
 import { passedRequest } from "./passed-request.ts";
@@ -26,8 +26,12 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 	return (call, { model, replica }, _, options) => {
 		if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 		if (call.passed) return passedRequest(baseUrl, headersFor(call), call, model, replica);
-		const countsChunks = options?.countsChunks && row.countsChunks;
 		const omit = options?.omit;
+		if (call.responses && upstream.responses) {
+			const own = ownRequest(baseUrl, headersFor, call, model, upstream.responses, omit);
+			if (own) return own;
+		}
+		const countsChunks = options?.countsChunks && row.countsChunks;
 		// What clients of other wires send unasked, a server may be asked without.
 		const isTranslated = call.dialect !== undefined && call.dialect.id !== "openai-chat";
 		const asked = isTranslated
@@ -57,6 +61,30 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 			headers,
 		};
 	};
+}
+
+/** Models of OpenAI's that don't think. */
+const THOUGHTLESS = /(?:^|\/)(?:chatgpt|gpt-[34])/i;
+
+/** A call in the client's own words, where the server speaks those; undefined where it does not, or not these. */
+function ownRequest(
+	baseUrl: string,
+	headersFor: ReturnType<typeof requestHeaders>,
+	call: Call,
+	model: string,
+	support: ResponsesSupport,
+	omit: EncodeOptions["omit"],
+): UpstreamRequest | undefined {
+	if (omit?.has(NATIVE_RESPONSES) || omit?.has(PARTIAL_RESPONSES)) return undefined;
+	const asksReasoning = support.encrypts !== undefined && !omit?.has(ENCRYPTED) && !THOUGHTLESS.test(model);
+	const own = call.responses!.own(model, support, asksReasoning);
+	if (!own) return undefined;
+	const added = [
+		NATIVE_RESPONSES,
+		...(own.hasAddedReasoning ? [ENCRYPTED] : []),
+		...(support.isOpenAi ? [] : [PARTIAL_RESPONSES]),
+	];
+	return { url: `${baseUrl}/responses`, stream: call.stream, added, body: own.text, headers: headersFor(call) };
 }
 
 /** What a translated call is made of: with what Claude alone has a form for, where the server passes that on. */

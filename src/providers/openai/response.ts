@@ -9,6 +9,9 @@ import type { Provider } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readError, readErrorObject } from "../upstream-error.ts";
 
+import { responseAsChat } from "./response-answer.ts";
+import { isResponse, type Json } from "./response-events.ts";
+
 /** What vLLM calls the end of an answer that it stopped at, since it shuts down. */
 export const ABORTED = "abort";
 
@@ -32,7 +35,8 @@ interface Item {
 
 /** The decoder of one upstream. */
 export function responseDecoder(upstream: Upstream): Provider["decode"] {
-	return (status, headers, body, { operation }) => {
+	return (status, headers, body, call) => {
+		const { operation } = call;
 		if (status < 200 || status >= 300) return failureOf(upstream, status, readError(body, status), headers);
 		let answer: Completion;
 		try {
@@ -43,6 +47,9 @@ export function responseDecoder(upstream: Upstream): Provider["decode"] {
 		}
 		if (typeof answer !== "object" || answer === null || Array.isArray(answer)) {
 			return { kind: "transport", status, isOurs: true, message: "sent an answer that is no JSON object" };
+		}
+		if (isResponse(answer as Json)) {
+			return responseAsChat(upstream, answer as Json, call, call.responses ? body : undefined);
 		}
 		const row = OPERATIONS[operation];
 		const list = answer[row.listField];

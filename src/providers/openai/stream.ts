@@ -11,6 +11,8 @@ import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import { DeltaTemplate, trimmedTokens } from "./fast-path.ts";
 import { ABORTED } from "./response.ts";
+import { responseDecoderFor } from "./response-chunks.ts";
+import { isResponseEvent } from "./response-events.ts";
 
 /** What the router reads of a chunk. */
 interface Chunk {
@@ -68,6 +70,8 @@ export class ChunkDecoder implements StreamDecoder {
 	#lastUsage: { readonly usage: unknown; readonly tokens: Tokens } | undefined;
 	#isDone = false;
 	#hasChoice = false;
+	/** Reads the answer where that is a response. */
+	#response: StreamDecoder | undefined;
 
 	constructor(upstream: Upstream, call: Call) {
 		const { include_usage, continuous_usage_stats } =
@@ -79,6 +83,7 @@ export class ChunkDecoder implements StreamDecoder {
 	}
 
 	push({ data, name, raw }: SseEvent): Out {
+		if (this.#response) return this.#response.push({ data, name, raw });
 		// Another router's last word: this one has its own.
 		if (data === undefined) return raw.startsWith(": router {") ? UNSENT : AS_IT_CAME;
 		if (data === "[DONE]") {
@@ -88,6 +93,11 @@ export class ChunkDecoder implements StreamDecoder {
 		if (this.#template.matchesEvent(raw)) return DELTA;
 		const chunk = parse(data);
 		if (chunk === undefined) return DROPPED;
+		// The answer to a call at `/responses`.
+		if (chunk.choices === undefined && !this.#hasChoice && isResponseEvent(chunk)) {
+			this.#response = responseDecoderFor(this.#upstream, this.#call);
+			return this.#response.push({ data, name, raw });
+		}
 		const failure = failureIn(this.#upstream, chunk, name);
 		const sent = usageIn(chunk);
 		const reading = readUsage(sent, chunk.timings);
@@ -175,11 +185,13 @@ export class ChunkDecoder implements StreamDecoder {
 
 	/** The usage goes to all clients behind the answer, as OpenAI has it, whichever chunk brought it here. */
 	flush(): Out {
+		if (this.#response) return this.#response.flush!();
 		if (!this.#showsUsage || this.#lastChunk === undefined) return {};
 		return { usage: usageChunk(this.#lastChunk, this.#lastUsage?.usage, this.#lastUsage?.tokens) };
 	}
 
 	passThrough(chunk: Uint8Array, from: number): PassedEvents | undefined {
+		if (this.#response) return this.#response.passThrough?.(chunk, from);
 		const template = this.#template;
 		const bytes = template.passThrough(chunk, from);
 		if (!bytes) return undefined;
@@ -197,6 +209,7 @@ export class ChunkDecoder implements StreamDecoder {
 	}
 
 	end(): Failure | undefined {
+		if (this.#response) return this.#response.end();
 		if (!this.#hasChoice) return NO_CHOICE;
 		// `[DONE]` alone says nothing: vLLM also sends it behind answers that it broke off.
 		const least = this.#isDone ? 1 : choicesOf(this.#call);

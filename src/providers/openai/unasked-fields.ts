@@ -5,14 +5,12 @@
 import type { UnsupportedPolicy } from "../../config/upstream-schema.ts";
 import { ParsedBody, type RequestField } from "../../openai/parsed-body.ts";
 import type { Addition } from "../failure.ts";
-import { ANSWER_LIMIT, BEGINNING, TOOL_THINKING } from "../failure.ts";
+import { ANSWER_LIMIT, BEGINNING } from "../failure.ts";
 import type { EncodeOptions } from "../provider.ts";
 
 /** Newer servers' name of the answer's limit, and the older one, by which a server is asked that does not know the newer. */
 const LIMIT = "max_completion_tokens";
 const OLDER_LIMIT = "max_tokens";
-
-const EFFORT = "reasoning_effort";
 
 /** Those that may be left out: without them there is an answer of the same kind. */
 const TUNING: ReadonlySet<string> = new Set([
@@ -38,7 +36,7 @@ export interface AskedBody {
 	readonly body: ParsedBody;
 	/** Fields that it may be asked without. */
 	readonly added: readonly Addition[];
-	/** Fields that were left out, or say something else than the client. */
+	/** Fields that were left out. */
 	readonly dropped: readonly string[];
 }
 
@@ -70,14 +68,7 @@ export function askedBody(
 	if (policy === "refuse") return { body: withFields(body, more), added, dropped: [] };
 	const dropped: string[] = [];
 	let isOlder = false;
-	const mayThink = body.field("tools") !== undefined && body.at(EFFORT) !== "none";
-	const isTold = mayThink && omit?.has(TOOL_THINKING) === true;
-	if (isTold) {
-		more.push(`"${EFFORT}":"none",`);
-		dropped.push(EFFORT);
-	} else if (mayThink) added.push(TOOL_THINKING);
 	for (const { key } of body.fields) {
-		if (isTold && key === EFFORT) continue;
 		if (key === LIMIT) {
 			isOlder = omit?.has(LIMIT) === true;
 			if (!omit?.has(ANSWER_LIMIT)) added.push(ANSWER_LIMIT, ...(isOlder ? [] : [LIMIT]));

@@ -1,0 +1,128 @@
+/** A whole response of OpenAI's Responses as a chat's answer. */
+import type { Call } from "../../openai/call.ts";
+import { objectIn } from "../../openai/usage.ts";
+import { chatUsage, type FinishReason, now, thoughtFields } from "../chat-answer.ts";
+import type { Failure } from "../failure.ts";
+import type { Answer } from "../provider.ts";
+import type { Upstream } from "../registry.ts";
+import { type Json, responseReading } from "./response-events.ts";
+
+const textIn = (value: unknown): string => (typeof value === "string" ? value : "");
+const listIn = (value: unknown): readonly Json[] =>
+	Array.isArray(value) ? value.map((each: unknown): Json => objectIn(each) ?? {}) : [];
+
+/** How OpenRouter calls what OpenAI has encrypted, among other vendors' signed thoughts: a client sends it back as it came. */
+export const ENCRYPTED_FORMAT = "openai-responses-v1";
+
+/** What was thought, as OpenAI alone can read it; undefined where it was not asked for. */
+export function encryptedDetail({ id, encrypted_content: data }: Json, index: number): object | undefined {
+	if (typeof data !== "string" || data === "") return undefined;
+	return { type: "reasoning.encrypted", data, id, format: ENCRYPTED_FORMAT, index };
+}
+
+/** Annotations of a text as a chat has them: a level deeper. */
+export const chatAnnotation = ({ type, ...cited }: Json): object => ({ type, [String(type)]: cited });
+
+/** How a response ended. */
+export function finishOf({ incomplete_details: details }: Json, hasCalls: boolean): FinishReason {
+	const reason = objectIn(details)?.["reason"];
+	if (reason === "max_output_tokens") return "length";
+	if (reason === "content_filter") return "content_filter";
+	return hasCalls ? "tool_calls" : "stop";
+}
+
+/** Paragraphs of a summary. */
+export const BETWEEN_SUMMARIES = "\n\n";
+
+interface Said {
+	text: string;
+	refusal: string;
+	readonly thoughts: string[];
+	readonly details: object[];
+	readonly calls: object[];
+	readonly annotations: object[];
+	readonly logprobs: unknown[];
+	readonly images: object[];
+	/** It holds what a chat has no form for. */
+	saysMore: boolean;
+}
+
+/**
+ * The answer, or the failure that it is.
+ * @param own the response as it came, where the client speaks Responses itself
+ */
+export function responseAsChat(
+	upstream: Upstream,
+	response: Json,
+	call: Call,
+	own: string | undefined,
+): Answer | Failure {
+	const { failure, tokens, cost } = responseReading(upstream, response);
+	if (failure) return { ...failure, tokens, cost };
+	const said: Said = {
+		...{ text: "", refusal: "", saysMore: false },
+		...{ thoughts: [], details: [], calls: [], annotations: [], logprobs: [], images: [] },
+	};
+	for (const item of listIn(response["output"])) add(said, item);
+	const { text, refusal, thoughts, details, calls, annotations, images, logprobs, saysMore } = said;
+	const thought = thoughts.join(BETWEEN_SUMMARIES);
+	const message = {
+		role: "assistant",
+		content: text === "" && (calls.length > 0 || refusal !== "") ? null : text,
+		refusal: refusal === "" ? null : refusal,
+		...(annotations.length > 0 ? { annotations } : {}),
+		...(thought === "" ? {} : thoughtFields(thought)),
+		...(details.length > 0 ? { reasoning_details: details } : {}),
+		...(images.length > 0 ? { images } : {}),
+		...(calls.length > 0 ? { tool_calls: calls } : {}),
+	};
+	const { id, created_at: created, model, service_tier } = response;
+	const completion = {
+		id: textIn(id).replace(/^resp_/, "chatcmpl-") || `chatcmpl-${crypto.randomUUID()}`,
+		object: "chat.completion",
+		created: typeof created === "number" ? Math.floor(created) : now(),
+		model: textIn(model) || call.facts.model,
+		choices: [
+			{
+				index: 0,
+				message,
+				logprobs: logprobs.length > 0 ? { content: logprobs } : null,
+				finish_reason: finishOf(response, calls.length > 0),
+			},
+		],
+		...(tokens ? { usage: chatUsage(tokens) } : {}),
+		...(typeof service_tier === "string" ? { service_tier } : {}),
+	};
+	return { body: JSON.stringify(completion), tokens, cost, own, ownSaysMore: own !== undefined && saysMore };
+}
+
+function add(said: Said, item: Json): void {
+	switch (item["type"]) {
+		case "reasoning": {
+			for (const part of [...listIn(item["summary"]), ...listIn(item["content"])])
+				said.thoughts.push(textIn(part["text"]));
+			const detail = encryptedDetail(item, said.details.length);
+			if (detail) said.details.push(detail);
+			return;
+		}
+		case "message":
+			for (const part of listIn(item["content"])) {
+				if (part["type"] === "refusal") said.refusal += textIn(part["refusal"]);
+				else said.text += textIn(part["text"]);
+				said.annotations.push(...listIn(part["annotations"]).map(chatAnnotation));
+				said.logprobs.push(...listIn(part["logprobs"]));
+			}
+			return;
+		case "function_call":
+			// Under which name the client knows it a chat does not say.
+			if (item["namespace"]) said.saysMore = true;
+			said.calls.push({
+				id: item["call_id"],
+				type: "function",
+				function: { name: item["name"], arguments: textIn(item["arguments"]) },
+			});
+			return;
+		default:
+			said.saysMore = true;
+	}
+}
