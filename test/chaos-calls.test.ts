@@ -18,24 +18,35 @@ let router: ApiServer;
 /** Connections that are to be cut. */
 let isCutting = false;
 
-/** Of so many calls one is cut: of more, and one would be cut again and again, which the router gives up in the end. */
+/** Of so many requests one is cut, and none of a call that was cut twice: the router gives up in the end. */
 const ONE_OF = 3;
+const MOST_CUTS = 2;
+const cuts = new Map<string, number>();
 
-/** A relay before a server, which resets some connections somewhere in what they bring back. */
+/** How many bytes are brought back for a request, which may be a piece of one. */
+function bytesFor(request: Buffer): number {
+	const call = /Call \d+:/.exec(request.toString())?.[0] ?? "";
+	const before = cuts.get(call) ?? 0;
+	if (!isCutting || call === "" || before === MOST_CUTS || draw.below(ONE_OF) > 0) return Number.POSITIVE_INFINITY;
+	cuts.set(call, before + 1);
+	// Behind the first tokens, so that there is something to go on from.
+	return 1500 + draw.below(7500);
+}
+
+/** A relay before a server, which ends some connections somewhere in what they bring back. */
 async function relayTo(origin: string): Promise<Server> {
 	const relay = createServer((client) => {
 		const upstream = dial(Number(new URL(origin).port), "127.0.0.1");
 		let left = Number.POSITIVE_INFINITY;
-		client.on("data", (bytes) => {
-			const isCut = isCutting && draw.below(ONE_OF) === 0;
-			// Behind the first tokens, so that there is something to go on from.
-			if (bytes.includes("POST ")) left = isCut ? 1500 + draw.below(7500) : Number.POSITIVE_INFINITY;
+		client.on("data", (bytes: Buffer) => {
+			if (bytes.includes("POST ")) left = bytesFor(bytes);
 			upstream.write(bytes);
 		});
-		upstream.on("data", (bytes) => {
+		upstream.on("data", (bytes: Buffer) => {
+			if (left <= 0) return;
+			if (bytes.length < left) client.write(bytes);
+			else client.end(bytes.subarray(0, left), () => client.destroy());
 			left -= bytes.length;
-			if (left > 0) client.write(bytes);
-			else client.resetAndDestroy();
 		});
 		for (const [socket, other] of [
 			[client, upstream],
