@@ -196,6 +196,11 @@ export const ERRORS = {
 			"The engine died under this call, or under another one while this one had no token yet: wait for `Retry-After`, then call again.",
 	},
 	upstream_overloaded: { status: 503, type: "upstream_error", remedy: "Wait for `Retry-After`, then call again." },
+	responses_unavailable: {
+		status: 503,
+		type: "api_error",
+		remedy: "Stored responses lie in Redis, which the router can't reach: wait for `Retry-After`, then call again.",
+	},
 	shutting_down: { status: 503, type: "api_error", remedy: "This router is stopping: call again, elsewhere or later." },
 	upstream_timeout: {
 		status: 504,

@@ -59,12 +59,27 @@ describe("routers of one Redis", () => {
 		expect([texts.length, texts[0], texts[2]]).toEqual([3, "one", "two"]);
 	});
 
+	test("go on from what another one has answered though nobody waits", async () => {
+		let id: string | undefined;
+		for (let turn = 0; turn < 20; turn++) {
+			const { status, json } = await ask(turn % 2, "POST", "", id === undefined ? {} : { previous_response_id: id });
+			expect([turn, status]).toEqual([turn, 200]);
+			id = json["id"];
+		}
+		expect((await ask(0, "DELETE", `/${id}`)).status).toBe(200);
+	});
+
 	test("have their own where Redis is gone, and don't fail", async () => {
+		const before = (await ask(0, "POST", "", {})).json["id"];
+		await isThere(1, before);
 		await server.kill();
 		const { id } = (await ask(0, "POST", "", { input: "one" })).json;
 		const next = await ask(0, "POST", "", { input: "two", previous_response_id: id });
 		expect(next.status).toBe(200);
 		expect((await ask(1, "GET", `/${id}`)).status).toBe(404);
+		// It may be in Redis, too, where nobody can delete it now.
+		const { status, json } = await ask(1, "DELETE", `/${before}`);
+		expect([status, json["error"].code]).toEqual([503, "responses_unavailable"]);
 		await server.restart();
 		for (const router of routers) await until(async () => (await router.metric("router_redis_up")) === 1, "Redis");
 		expect((await ask(0, "GET", `/${id}`)).status).toBe(200);
@@ -84,9 +99,9 @@ test("the longest unused make room, and what has lapsed is gone", async () => {
 		return [1, 2, 3, 4, 5].filter((_, index) => found[index]);
 	};
 	for (let at = 1; at <= 4; at++) expect(await put(at, at)).toBe(true);
-	await responses.use([name(1)], 6);
+	await responses.use([name(1)], 6, 100_000);
 	// A name that is not there is none afterwards.
-	await responses.use([name(9)], 6);
+	await responses.use([name(9)], 6, 100_000);
 	await put(5, 7, 300);
 	expect(await left()).toEqual([1, 4, 5]);
 	expect(await left(6)).toEqual([1, 5]);

@@ -131,6 +131,24 @@ test("another key's is not given, in whichever place it is", async () => {
 	]);
 });
 
+test("one that another router is about to write is waited for, to be read or to be deleted", async () => {
+	const value = new Uint8Array(Bun.zstdCompressSync("hello"));
+	const writer = writerOf({ shared: inRedis() });
+	const work = [() => writer.get(NAME, true), () => writer.remove(NAME)];
+	const found: unknown[] = [];
+	for (const each of work) {
+		shared.rows.clear();
+		const asked = each();
+		// What is asked for at once has been told by then.
+		await Bun.sleep(1);
+		shared.write([{ ...NAME, value }], []);
+		found.push(await asked);
+	}
+	expect(found).toEqual(["hello", true]);
+	expect(shared.rows.size).toBe(0);
+	expect(await writer.get(NAME)).toBeUndefined();
+});
+
 test("with Redis the table gets nothing but what Redis did not take", async () => {
 	const writer = writerOf({ shared: inRedis() });
 	writer.put({ ...NAME, text: "hello" });

@@ -38,7 +38,7 @@ beforeEach(() => {
 
 function connect(handle: CallHandler, longestMs?: number): ResponsesConnection {
 	const { context } = pipeline();
-	const responses = new StoredResponses();
+	const responses = new StoredResponses(() => 1e6);
 	const connection = new ResponsesConnection({
 		context: { ...context, responses, connections },
 		responses,

@@ -151,3 +151,9 @@ test("a conversation of no model is not put in short", async () => {
 	});
 	expect(status).toBe(400);
 });
+
+test("a page of a foreign site opens no connection to a router that asks for no key", async () => {
+	const { url } = upstreams.rig.router;
+	expect(await connectSocket(url, { origin: "https://elsewhere.example" }).catch(() => "refused")).toBe("refused");
+	(await connectSocket(url, { origin: "http://localhost:3000" })).socket.close();
+});

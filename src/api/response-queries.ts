@@ -17,9 +17,14 @@ export async function storedResponse(context: CallContext, request: Request, id:
 	return stored.response;
 }
 
-/** Deletes it. Throws `response_not_found`. */
+/** Deletes it. Throws `response_not_found`, and `responses_unavailable` where it may still be there. */
 export async function deleteResponse(context: CallContext, request: Request, id: string): Promise<object> {
 	const isDeleted = await context.responses?.remove(callerOf(context, request), id);
+	if (isDeleted === undefined && context.responses) {
+		throw new RouterError("responses_unavailable", "Redis can't be asked: the response may still be there.", {
+			headers: { "retry-after": "5" },
+		});
+	}
 	if (!isDeleted) throw notFound(id);
 	return { id, object: "response", deleted: true };
 }

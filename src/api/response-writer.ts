@@ -4,6 +4,10 @@ import type { ResponseName, ResponseRow, ResponseTable } from "../store/response
 
 /** How long what is new waits to be written with more of its kind, ms. */
 const FLUSH_MS = 100;
+/** The same where other routers may be asked for it next. */
+const SHARED_FLUSH_MS = 1;
+/** How long one that another router may be about to write is waited for, ms. */
+const ELSEWHERE_MS = 150;
 /** How long until what could not be written is tried again, ms: to try in vain keeps calls waiting. */
 const RETRY_MS = 5_000;
 const TRIM_MS = 60_000;
@@ -34,6 +38,9 @@ export class ResponseWriter {
 	#length = 0;
 	readonly #used = new Map<string, ResponseName>();
 	#timer: ReturnType<typeof setTimeout> | undefined;
+	/** When it writes, by the clock of durations, ms. */
+	#flushAt = 0;
+	#isRetry = false;
 	#flushing: Promise<void> = Promise.resolve();
 	#isFlushing = false;
 
@@ -45,13 +52,21 @@ export class ResponseWriter {
 		return keep > 0 && size > 0;
 	}
 
-	/** The text of a response; undefined where there is none of this name, or it has lapsed. */
-	async get(name: ResponseName): Promise<string | undefined> {
+	/**
+	 * The text of a response; undefined where there is none of this name, or it has lapsed.
+	 * @param waits for another router, which may be about to write it
+	 */
+	async get(name: ResponseName, waits = false): Promise<string | undefined> {
 		const waiting = this.#waiting.get(nameText(name));
 		if (waiting) return waiting.text;
 		const { table, shared, settings } = this.stores;
 		const since = Date.now() - settings().keep;
-		const value = (await shared?.get(name, since)) ?? table.get(name, since);
+		let value = (await shared?.get(name, since)) ?? table.get(name, since);
+		if (!value && shared && waits) {
+			// Its client may be faster than the router that answered it.
+			await Bun.sleep(ELSEWHERE_MS);
+			value = await shared.get(name, since);
+		}
 		if (!value) return undefined;
 		const bytes = value.length > LONG ? await Bun.zstdDecompress(value) : Bun.zstdDecompressSync(value);
 		return bytes.toString();
@@ -66,7 +81,7 @@ export class ResponseWriter {
 			this.#forget(name);
 		}
 		if (this.#length > FLUSH_LENGTH && !this.#isFlushing && this.#timer === undefined) void this.flush();
-		else this.#schedule(FLUSH_MS);
+		else this.#schedule(this.stores.shared ? SHARED_FLUSH_MS : FLUSH_MS);
 	}
 
 	/** Has a response live on. */
@@ -75,14 +90,20 @@ export class ResponseWriter {
 		this.#schedule(FLUSH_MS);
 	}
 
-	/** Deletes a response. Whether there was one. */
-	async remove(name: ResponseName): Promise<boolean> {
+	/** Deletes a response. Whether there was one; undefined where it may still be in Redis, which can't be asked. */
+	async remove(name: ResponseName): Promise<boolean | undefined> {
 		const wasWaiting = this.#forget(nameText(name));
 		// What is being written is there afterwards.
 		await this.#flushing;
 		const { table, shared } = this.stores;
-		const wasShared = (await shared?.remove(name)) ?? false;
-		return table.remove(name) || wasShared || wasWaiting;
+		const wasHere = table.remove(name) || wasWaiting;
+		if (!shared) return wasHere;
+		let wasShared = await shared.remove(name);
+		if (wasShared === false && !wasHere) {
+			await Bun.sleep(ELSEWHERE_MS);
+			wasShared = await shared.remove(name);
+		}
+		return wasShared === undefined ? undefined : wasShared || wasHere;
 	}
 
 	/** Begins to delete what has lapsed. Returns how to end that: what waits is written then. */
@@ -122,8 +143,14 @@ export class ResponseWriter {
 		return true;
 	}
 
-	#schedule(ms: number): void {
-		this.#timer ??= setTimeout(() => void this.flush(), ms);
+	/** Writes within so many ms; while it waits to try again, no sooner than that. */
+	#schedule(ms: number, isRetry = false): void {
+		const at = performance.now() + ms;
+		if (this.#timer !== undefined && (this.#isRetry || this.#flushAt <= at)) return;
+		clearTimeout(this.#timer);
+		this.#flushAt = at;
+		this.#isRetry = isRetry;
+		this.#timer = setTimeout(() => void this.flush(), ms);
 	}
 
 	/** Writes what waits. What can't be written goes on waiting. */
@@ -140,7 +167,7 @@ export class ResponseWriter {
 				// One of the same name may have come meanwhile.
 				if (isWritten(rows[at]!) && this.#waiting.get(name) === each) this.#forget(name);
 			}
-			if (!rows.every(isWritten)) this.#schedule(RETRY_MS);
+			if (!rows.every(isWritten)) this.#schedule(RETRY_MS, true);
 		} finally {
 			this.#isFlushing = false;
 		}
@@ -154,7 +181,7 @@ export class ResponseWriter {
 		const inRedis = new Set<ResponseRow>();
 		if (shared) {
 			const put = async (row: ResponseRow) => (await shared.put(row, { now, keepMs, bytes })) && inRedis.add(row);
-			await Promise.all([...rows.map(put), shared.use(used, now)]);
+			await Promise.all([...rows.map(put), shared.use(used, now, keepMs)]);
 		}
 		const own = rows.filter((row) => !inRedis.has(row));
 		const isInTable = (own.length === 0 && used.length === 0) || table.write(own, used, now);

@@ -127,7 +127,7 @@ export const DELETE_RESPONSE: Detail = {
 	parameters: [ID],
 	responses: {
 		200: answer("It is deleted.", { id: "resp_6f0c", object: "response", deleted: true }),
-		...errorResponses(...STORED_ERRORS),
+		...errorResponses("responses_unavailable", ...STORED_ERRORS),
 	},
 };
 

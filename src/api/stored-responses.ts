@@ -5,6 +5,7 @@ import { requestIn } from "../dialects/openai-responses/request-facts.ts";
 import {
 	conversationIn,
 	inputItems,
+	isCompacted,
 	isResponseId,
 	responseIdOf,
 	responseOfItem,
@@ -14,6 +15,7 @@ import {
 	storedResponseIn,
 	storedText,
 } from "../dialects/openai-responses/stored-response.ts";
+import { RouterError } from "../errors.ts";
 import type { ResponseWriter } from "./response-writer.ts";
 
 /** Responses of one conversation, which are read one after the other. */
@@ -22,8 +24,8 @@ const MOST_CHAINED = 10_000;
 /** A response that a connection goes on from, whether or not it is stored. */
 interface ConnectionResponse {
 	readonly id: string;
-	/** JSON, which takes less room than objects while the client is at rest. */
-	readonly conversation: string;
+	/** JSON, which takes less room than objects while the client is at rest; undefined where it is too long to be gone on from. */
+	readonly conversation: string | undefined;
 	readonly isStored: boolean;
 }
 
@@ -35,19 +37,26 @@ export class ConnectionResponses {
 	/** Those that were answered longest ago first. */
 	readonly #latest = new Map<string | undefined, ConnectionResponse>();
 
-	/** The conversation up to a response; undefined where that is no latest one. */
+	/** The conversation up to a response; undefined where that is no latest one. Throws `body_too_large` where it is too long. */
 	find(id: string): Pick<EarlierAnswers, "conversation" | "previous"> | undefined {
 		for (const { id: latest, conversation, isStored } of this.#latest.values()) {
 			if (latest !== id) continue;
+			if (conversation === undefined) throw tooLong();
 			return { conversation: JSON.parse(conversation) as StoredItem[], previous: isStored ? id : undefined };
 		}
 		return undefined;
 	}
 
-	/** Takes the latest one of a stream. */
-	save(stream: string | undefined, id: string, conversation: readonly StoredItem[], isStored: boolean): void {
+	/** Takes the latest one of a stream. @param longest conversation that may be gone on from, UTF-16 units of JSON */
+	save(
+		stream: string | undefined,
+		{ id, isStored }: Pick<ConnectionResponse, "id" | "isStored">,
+		items: readonly StoredItem[],
+		longest: number,
+	): void {
+		const conversation = JSON.stringify(sinceCompaction(items));
 		this.#latest.delete(stream);
-		this.#latest.set(stream, { id, conversation: JSON.stringify(sinceCompaction(conversation)), isStored });
+		this.#latest.set(stream, { id, conversation: conversation.length > longest ? undefined : conversation, isStored });
 		for (const oldest of this.#latest.keys()) {
 			if (this.#latest.size <= MOST_STREAMS) break;
 			this.#latest.delete(oldest);
@@ -70,8 +79,14 @@ interface ConnectedCall {
 export class StoredResponses {
 	readonly #connections = new WeakMap<Request, ConnectedCall>();
 
-	/** @param writer absent where nothing is stored: only connections go on from what they were answered */
-	constructor(private readonly writer?: ResponseWriter) {}
+	/**
+	 * @param longest conversation that may be gone on from, UTF-16 units of JSON: as long as a request that says all of it
+	 * @param writer absent where nothing is stored: only connections go on from what they were answered
+	 */
+	constructor(
+		private readonly longest: () => number,
+		private readonly writer?: ResponseWriter,
+	) {}
 
 	/** Whether responses are stored for later calls. */
 	get areStored(): boolean {
@@ -83,7 +98,7 @@ export class StoredResponses {
 		this.#connections.set(request, { latest, stream });
 	}
 
-	/** What was found of that which a request refers to. Another key's is not found. */
+	/** What was found of that which a request refers to. Another key's is not found. Throws `body_too_large` where that is too long. */
 	async earlier(
 		{ previous, items: ids }: AnswerReferences,
 		request: Request,
@@ -107,40 +122,56 @@ export class StoredResponses {
 
 	/** A response of a key's; undefined where it has none of this id. */
 	async find(caller: Caller | undefined, id: string): Promise<StoredResponse | undefined> {
-		if (!isResponseId(id)) return undefined;
-		const text = await this.writer?.get({ key: keyOf(caller), id });
+		const text = await this.#text(caller, id, true);
 		return text === undefined ? undefined : storedResponseIn(text);
 	}
 
-	/** All that was said up to a response, and that for it; where one before it is gone, only the latter. */
-	async items(caller: Caller | undefined, stored: StoredResponse): Promise<readonly StoredItem[]> {
-		const before = stored.previous === undefined ? undefined : await this.#conversation(caller, stored.previous);
-		return [...((before?.conversation ?? []) as StoredItem[]), ...stored.input];
+	/** @param waits for another router: only for the first one that a request asks for */
+	async #text(caller: Caller | undefined, id: string, waits: boolean): Promise<string | undefined> {
+		return isResponseId(id) ? this.writer?.get({ key: keyOf(caller), id }, waits) : undefined;
 	}
 
-	/** Deletes a response of a key's. Whether it had one of this id. */
-	async remove(caller: Caller | undefined, id: string): Promise<boolean> {
+	/** All that was said up to a response, and that for it; where one before it is gone, or what was said is too long, only the latter. */
+	async items(caller: Caller | undefined, stored: StoredResponse): Promise<readonly StoredItem[]> {
+		const before = stored.previous === undefined ? undefined : await this.#chain(caller, stored.previous);
+		return [...(before && before !== "too long" ? conversationIn(before) : []), ...stored.input];
+	}
+
+	/** Deletes a response of a key's. Whether it had one of this id; undefined where that can't be told, and it may still be there. */
+	async remove(caller: Caller | undefined, id: string): Promise<boolean | undefined> {
 		if (!this.writer || !isResponseId(id)) return false;
 		return this.writer.remove({ key: keyOf(caller), id });
 	}
 
-	/** The conversation up to a stored response; undefined where a part of it is gone. */
+	/** The conversation up to a stored response; undefined where a part of it is gone. Throws `body_too_large`. */
 	async #conversation(
 		caller: Caller | undefined,
 		last: string,
 	): Promise<Pick<EarlierAnswers, "conversation" | "previous"> | undefined> {
-		const chain: StoredResponse[] = [];
-		for (let id: string | undefined = last; id !== undefined; ) {
-			const stored: StoredResponse | undefined = await this.find(caller, id);
-			if (!stored || chain.length === MOST_CHAINED) return undefined;
-			this.writer?.use({ key: keyOf(caller), id });
-			chain.push(stored);
-			id = stored.previous;
-		}
-		return { conversation: conversationIn(chain.reverse()), previous: last };
+		const chain = await this.#chain(caller, last);
+		if (chain === "too long") throw tooLong();
+		return chain && { conversation: conversationIn(chain), previous: last };
 	}
 
-	/** Items by their ids: of the conversation, and of other responses. */
+	/** The responses up to this one, the first one first, from the last compaction on: what was before is not said any more. */
+	async #chain(caller: Caller | undefined, last: string): Promise<readonly StoredResponse[] | "too long" | undefined> {
+		const chain: StoredResponse[] = [];
+		const longest = this.longest();
+		let length = 0;
+		for (let id: string | undefined = last; id !== undefined; ) {
+			const text: string | undefined = await this.#text(caller, id, chain.length === 0);
+			if (text === undefined || chain.length === MOST_CHAINED) return undefined;
+			length += text.length;
+			if (length > longest) return "too long";
+			this.writer?.use({ key: keyOf(caller), id });
+			const stored = storedResponseIn(text);
+			chain.push(stored);
+			id = isCompacted(stored) ? undefined : stored.previous;
+		}
+		return chain.reverse();
+	}
+
+	/** Items by their ids: of the conversation, and of other responses. Throws `body_too_large`. */
 	async #items(
 		ids: readonly string[],
 		conversation: readonly object[],
@@ -155,14 +186,20 @@ export class StoredResponses {
 			}
 		};
 		take(conversation as readonly StoredItem[]);
+		const longest = this.longest();
+		let length = 0;
 		const looked = new Set<string>();
-		for (const item of ids) {
+		// The last one first: it holds what was sent for it, to which most of the others belong.
+		for (const item of ids.toReversed()) {
 			const id = wanted.has(item) ? responseOfItem(item) : undefined;
 			if (id === undefined || looked.has(id)) continue;
 			looked.add(id);
-			const stored = await this.find(caller, id);
-			if (!stored) continue;
+			const text = await this.#text(caller, id, looked.size === 1);
+			if (text === undefined) continue;
+			length += text.length;
+			if (length > longest) throw tooLong();
 			this.writer?.use({ key: keyOf(caller), id });
+			const stored = storedResponseIn(text);
 			take([...stored.input, ...stored.response.output]);
 		}
 		return found;
@@ -188,8 +225,15 @@ export class StoredResponses {
 		}
 		if (!connection) return;
 		const { output } = JSON.parse(answer) as { output: StoredItem[] };
-		connection.latest.save(connection.stream, id, [...before, ...own, ...output], isLasting);
+		const items = [...before, ...own, ...output];
+		connection.latest.save(connection.stream, { id, isStored: isLasting }, items, this.longest());
 	}
+}
+
+function tooLong(): RouterError {
+	const message =
+		"The responses that this refers to are longer together than a request may be: send what is to be said of them.";
+	return new RouterError("body_too_large", message);
 }
 
 const keyOf = (caller: Caller | undefined): string => caller?.id ?? "";

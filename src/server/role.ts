@@ -129,7 +129,8 @@ export function crossSiteRule(current: CurrentSnapshot): PageAccess {
 /** What the API's routes work with. */
 export function callContext({ role }: RolePlan, services: RoleServices, options: RoleAppOptions): CallContext {
 	const { metrics, log, upstreams, lifecycle } = services;
-	const { current, sinks, cache, objects, responses = new StoredResponses() } = options;
+	const { current, sinks, cache, objects } = options;
+	const { responses = new StoredResponses(() => current.snapshot.config.server.body_limit) } = options;
 	const connections = new OpenConnections();
 	lifecycle.onDrain(() => connections.drain());
 	return {

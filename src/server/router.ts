@@ -129,7 +129,7 @@ function storedResponses(
 		settings: () => router.snapshot.config.responses,
 	});
 	lifecycle.onStop(writer.open());
-	return new StoredResponses(writer);
+	return new StoredResponses(() => router.snapshot.config.server.body_limit, writer);
 }
 
 /** Deaths of engines and what comes of them, in the log and the metrics. Which request it was, never what it said. */

@@ -8,10 +8,10 @@ export interface SharedResponses {
 	get(name: ResponseName, since: number): Promise<Uint8Array | undefined>;
 	/** Stores a response. Whether it is there. */
 	put(row: ResponseRow, bounds: ResponseBounds): Promise<boolean>;
-	/** Marks responses as used. */
-	use(names: readonly ResponseName[], now: number): Promise<void>;
-	/** Whether there was one. */
-	remove(name: ResponseName): Promise<boolean>;
+	/** Marks responses as used. @param keepMs as in `ResponseBounds` */
+	use(names: readonly ResponseName[], now: number, keepMs: number): Promise<void>;
+	/** Whether there was one; undefined where Redis can't be asked. */
+	remove(name: ResponseName): Promise<boolean | undefined>;
 }
 
 /** How long responses are stored, and how much room they have. */
@@ -49,7 +49,8 @@ local function drop(field)
 end
 local lapsed = string.format('(%.0f', tonumber(ARGV[3]) - tonumber(ARGV[4]))
 for _, field in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', lapsed, 'LIMIT', 0, 100)) do drop(field) end
-while size > tonumber(ARGV[5]) do
+for _ = 1, 1000 do
+	if size <= tonumber(ARGV[5]) then break end
 	local oldest = redis.call('ZRANGE', KEYS[2], 0, 0)
 	if #oldest == 0 then break end
 	drop(oldest[1])
@@ -58,11 +59,12 @@ for at = 1, 3 do redis.call('PEXPIRE', KEYS[at], ARGV[4]) end
 return 1`,
 };
 
-/** ARGV: now, then fields. */
+/** ARGV: now, time to live in ms, then fields. */
 const USE = {
 	name: "routerUseResponses",
 	lua: `
-for at = 2, #ARGV do redis.call('ZADD', KEYS[2], 'XX', ARGV[1], ARGV[at]) end
+for at = 3, #ARGV do redis.call('ZADD', KEYS[2], 'XX', ARGV[1], ARGV[at]) end
+for at = 1, 3 do redis.call('PEXPIRE', KEYS[at], ARGV[2]) end
 return 1`,
 };
 
@@ -95,9 +97,12 @@ export function redisResponses(redis: SharedRedis): SharedResponses {
 			const args = [fieldOf(row), Buffer.from(row.value), now, Math.ceil(keepMs), bytes];
 			return (await redis.script(PUT, keys, args)) === 1;
 		},
-		async use(names, now) {
-			if (names.length > 0) await redis.script(USE, keys, [now, ...names.map(fieldOf)]);
+		async use(names, now, keepMs) {
+			if (names.length > 0) await redis.script(USE, keys, [now, Math.ceil(keepMs), ...names.map(fieldOf)]);
 		},
-		remove: async (name) => (await redis.script(REMOVE, keys, [fieldOf(name)])) === 1,
+		async remove(name) {
+			const removed = await redis.script(REMOVE, keys, [fieldOf(name)]);
+			return removed === undefined ? undefined : removed === 1;
+		},
 	};
 }

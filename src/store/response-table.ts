@@ -23,14 +23,14 @@ export interface ResponseTable {
 	remove(name: ResponseName): boolean;
 	/**
 	 * Deletes those that were last used before `before`, those of keys that were revoked, and the longest unused until the others take no more
-	 * than `bytes`: not all at once where they are many.
+	 * than `bytes`: not all at once where they are many. What has lapsed is read by nobody before it is deleted.
 	 */
 	trim(before: number, bytes: number): void;
 }
 
 /** Most that they take in memory where there is no file, bytes: they are lost with the process. */
 const MOST_IN_MEMORY = 64 * 1024 * 1024;
-/** Most that are deleted for room at once: calls wait meanwhile. */
+/** Most that are deleted of each kind at once: calls wait meanwhile. */
 const MOST_DELETED = 5_000;
 const PAGE_BYTES = 4096;
 
@@ -39,7 +39,8 @@ const PUT = "INSERT OR REPLACE INTO responses (key_id, id, used_at, size, value)
 const USE = "UPDATE responses SET used_at = ? WHERE key_id = ? AND id = ?";
 const EXISTS = "SELECT 1 FROM responses WHERE key_id = ? AND id = ?";
 const REMOVE = "DELETE FROM responses WHERE key_id = ? AND id = ?";
-const REMOVE_LAPSED = "DELETE FROM responses WHERE used_at < ?";
+const REMOVE_LAPSED = `DELETE FROM responses WHERE rowid IN
+	(SELECT rowid FROM responses WHERE used_at < ? ORDER BY used_at LIMIT ${MOST_DELETED})`;
 const REMOVE_REVOKED = `DELETE FROM responses WHERE key_id IN
 	(SELECT id FROM keys WHERE json_valid(value) AND value ->> 'revokedAt' IS NOT NULL)`;
 const OLDEST_FIRST = "SELECT rowid AS row, size FROM responses ORDER BY used_at LIMIT ?";

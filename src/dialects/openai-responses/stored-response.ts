@@ -114,6 +114,10 @@ export function conversationIn(chain: readonly StoredResponse[]): StoredItem[] {
 	return sinceCompaction(chain.flatMap(({ input, response }) => [...input, ...response.output]));
 }
 
+/** Whether it holds a compaction, which stands for all before it. */
+export const isCompacted = ({ input, response }: StoredResponse): boolean =>
+	[...input, ...response.output].some(({ type }) => type === "compaction");
+
 /** The items from the last compaction on. */
 export function sinceCompaction(items: readonly StoredItem[]): StoredItem[] {
 	const last = items.findLastIndex(({ type }) => type === "compaction");
