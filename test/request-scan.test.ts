@@ -11,7 +11,7 @@ import { canonical, JsonTooLarge, parseWithFields } from "../src/openai/json.ts"
 import { WINDOW } from "../src/openai/json-index-code.ts";
 import { OPERATIONS, type Operation } from "../src/openai/operations.ts";
 import { ParsedBody } from "../src/openai/parsed-body.ts";
-import { indexed, requestScan } from "../src/openai/request-scan.ts";
+import { indexed, requestScan, utf16Length } from "../src/openai/request-scan.ts";
 import { needing } from "./kit/needing.ts";
 import { type Random, random } from "./kit/random.ts";
 import { stringText, valueText } from "./kit/random-json.ts";
@@ -298,6 +298,21 @@ test("bytes that are no UTF-8 are refused as such, wherever they stand", () => {
 	}
 });
 
+test("a text's length is that of its decoded characters, whatever they are and wherever they stand", () => {
+	const characters = ["a", "\x7f", "\x80", "é", "\u07ff", "\u0800", "本", "\uffff", "🙂", "\u{10ffff}"];
+	for (const before of [0, 1, 13, 63, 64, 200, WINDOW - 70, WINDOW - 3, WINDOW, 2 * WINDOW - 1]) {
+		for (const character of characters) {
+			for (const count of [1, 2, 70]) {
+				const text = "-".repeat(before) + character.repeat(count);
+				expect(utf16Length(Buffer.from(text))).toBe(text.length);
+			}
+		}
+		const mixed = "-".repeat(before) + characters.join("").repeat(300);
+		expect(utf16Length(Buffer.from(mixed))).toBe(mixed.length);
+	}
+	expect(utf16Length(Buffer.alloc(0))).toBe(0);
+});
+
 test("what a scan leaves to JSON.parse: keys with escapes, deep nesting, more structure than there is room for", () => {
 	for (const extra of ['{"x":1},"\\u0061":1', `${"[".repeat(70)}${"]".repeat(70)}`, `[${"1,".repeat(70_000)}1]`]) {
 		const bytes = Buffer.from(chat(extra));
@@ -327,10 +342,10 @@ test.each<[string, TSchema]>([
 test("a processor without vectors has all parsed", () => {
 	const script = `
 		const { parseRequest } = await import("./src/dialects/openai-chat.ts");
-		const { indexText } = await import("./src/openai/request-scan.ts");
+		const { indexText, utf16Length } = await import("./src/openai/request-scan.ts");
 		const bytes = Buffer.from(${JSON.stringify(chat("1"))});
-		console.log(indexText(bytes), parseRequest("chat", bytes).facts.model);`;
+		console.log(indexText(bytes), parseRequest("chat", bytes).facts.model, utf16Length(Buffer.from("é🙂")));`;
 	const run = (env: Record<string, string>) =>
 		Bun.spawnSync([process.execPath, "-e", script], { cwd: join(import.meta.dir, ".."), env }).stdout.toString();
-	expect([run({}), run({ BUN_JSC_useWasmSIMD: "0" })]).toEqual(["true m\n", "false m\n"]);
+	expect([run({}), run({ BUN_JSC_useWasmSIMD: "0" })]).toEqual(["true m 3\n", "false m 3\n"]);
 });

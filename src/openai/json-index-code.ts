@@ -72,7 +72,8 @@ const equal = (bytes: Code, byte: number): Code => same(bytes, everywhere(byte))
 const least = (...values: Code[]): Code => values.reduce((one, other) => vector(0x77)(one, other));
 /** x64 has no comparison of bytes without sign. */
 const below = (bytes: Code, byte: number): Code => same(least(bytes, everywhere(byte - 1)), bytes);
-const less = (bytes: Code, byte: number): Code => vector(0x71)(bytes, everywhere(byte));
+const subtract = vector(0x71);
+const less = (bytes: Code, byte: number): Code => subtract(bytes, everywhere(byte));
 const either = (...values: Code[]): Code => values.reduce((one, other) => vector(0x50)(one, other));
 const both = vector(0x4e);
 const isAny = vector(0x53);
@@ -88,14 +89,14 @@ const loop = (...codes: Code[]): Code => [0x03, VOID, ...codes.flat(), 0x0b];
 const when = (condition: Code, ...codes: Code[]): Code => [...condition, 0x04, VOID, ...codes.flat(), 0x0b];
 const giveBack = (value: Code): Code => [...value, 0x0f];
 
-/** A local variable; the parameters are the first. */
+/** A local variable. */
 class Local {
-	static readonly types: number[] = [];
 	readonly value: Code;
 	readonly #index: number;
 
-	constructor(type: number) {
-		this.#index = Local.types.push(type) - 1;
+	/** @param types of the function's local variables so far; the parameters are the first */
+	constructor(type: number, types = indexTypes) {
+		this.#index = types.push(type) - 1;
 		this.value = [0x20, this.#index];
 	}
 
@@ -104,8 +105,9 @@ class Local {
 	}
 }
 
+const indexTypes: number[] = [];
 const [length, base, count] = [new Local(I32), new Local(I32), new Local(I32)];
-const PARAMETERS = Local.types.length;
+const PARAMETERS = indexTypes.length;
 const at = new Local(I32);
 const inputs = [new Local(V128), new Local(V128), new Local(V128), new Local(V128)];
 
@@ -284,6 +286,41 @@ const body = all(
 	count.value,
 );
 
+// The other function: bytes of UTF-8 that are no UTF-16 unit of their own.
+const surplusTypes: number[] = [];
+const surplusLength = new Local(I32, surplusTypes);
+const surplusAt = new Local(I32, surplusTypes);
+/** Four numbers, whose sum it is. */
+const sums = new Local(V128, surplusTypes);
+const read = new Local(V128, surplusTypes);
+/** Of each of 16 columns, among the 64 bytes of a step. */
+const columns = new Local(V128, surplusTypes);
+
+const add = vector(0x6e);
+/** Adds up neighbours: 16 numbers of 8 bits to four of 32. */
+const inFours = (bytes: Code): Code => vector(0x7e)(vector(0x7c)(bytes));
+/** A character's second, third or fourth byte, which is none; a character of four bytes is two of them. */
+const isContinuation = (bytes: Code): Code => vector(0x25)(bytes, everywhere(0xc0));
+const isFirstOfFour = (bytes: Code): Code => same(least(bytes, everywhere(0xf0)), everywhere(0xf0));
+
+const surplusBody = all(
+	block(
+		loop(
+			branchIf(1, instruction(0x4f)(surplusAt.value, surplusLength.value)),
+			columns.set(everywhere(0)),
+			...[0, 16, 32, 48].flatMap((offset) => [
+				read.set([...surplusAt.value, 0xfd, 0x00, 0, offset]),
+				// What is true is -1.
+				columns.set(add(subtract(columns.value, isContinuation(read.value)), isFirstOfFour(read.value))),
+			]),
+			sums.set(vector(0xae)(sums.value, inFours(columns.value))),
+			surplusAt.set(plus(surplusAt.value, number(STEP_BYTES))),
+			branch(0),
+		),
+	),
+	[0, 1, 2, 3].map((lane) => vector(0x1b, lane)(sums.value)).reduce((one, other) => plus(one, other)),
+);
+
 const list = (items: readonly Code[]): Code => [...unsigned(items.length), ...items.flat()];
 const sized = (content: Code): Code => [...unsigned(content.length), ...content];
 const section = (id: number, ...items: Code[]): Code => [id, ...sized(list(items))];
@@ -295,16 +332,19 @@ export const MEMORY = Math.ceil((PLACES + MOST_PLACES * 4) / PAGE) * PAGE;
 /**
  * The module. Its `memory` holds what the constants say. Its `index(length, base, count)` finds the structure of the next `length` bytes of
  * a text that begins `base` bytes before; it gives the number of places that there are then, of which `count` were there before, or -1
- * for what no JSON may hold, or where there are too many.
+ * for what no JSON may hold, or where there are too many. Its `surplus(length)` says by how much the next `length` bytes of UTF-8 are more
+ * than their UTF-16 units.
  */
 export function indexModule(): Uint8Array<ArrayBuffer> {
-	const locals = Local.types.slice(PARAMETERS).map((type): Code => [1, type]);
+	const func = (types: readonly number[], parameters: number, code: Code): Code =>
+		sized([...list(types.slice(parameters).map((type): Code => [1, type])), ...code, 0x0b]);
+	const type = (parameters: number): Code => [0x60, ...list(Array(parameters).fill([I32])), ...list([[I32]])];
 	return new Uint8Array([
 		...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-		...section(1, [0x60, ...list(Array(PARAMETERS).fill([I32])), ...list([[I32]])]),
-		...section(3, [0]),
+		...section(1, type(PARAMETERS), type(1)),
+		...section(3, [0], [1]),
 		...section(5, [0, ...unsigned(MEMORY / PAGE)]),
-		...section(7, [...name("memory"), 2, 0], [...name("index"), 0, 0]),
-		...section(10, sized([...list(locals), ...body, 0x0b])),
+		...section(7, [...name("memory"), 2, 0], [...name("index"), 0, 0], [...name("surplus"), 0, 1]),
+		...section(10, func(indexTypes, PARAMETERS, body), func(surplusTypes, 1, surplusBody)),
 	]);
 }

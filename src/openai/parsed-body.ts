@@ -2,6 +2,7 @@
 import { isAscii } from "node:buffer";
 import type { Edit, Field } from "./json.ts";
 import type { RequestBody } from "./request-fields.ts";
+import { utf16Length } from "./request-scan.ts";
 
 /** A top-level field, offsets in bytes. */
 export interface RequestField extends Field {
@@ -107,7 +108,7 @@ export class ParsedBody {
 	/** Its length as text, UTF-16 units. */
 	lengthOf({ start, end }: Pick<Field, "start" | "end">): number {
 		this.#isAscii ??= isAscii(this.bytes);
-		return this.#isAscii ? end - start : this.textOf({ start, end }).length;
+		return this.#isAscii ? end - start : utf16Length(this.bytes.subarray(start, end));
 	}
 
 	/**

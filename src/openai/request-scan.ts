@@ -55,6 +55,8 @@ export type RequestScan = (bytes: Buffer) => RequestField[] | undefined;
 interface IndexExports {
 	readonly memory: { readonly buffer: ArrayBuffer };
 	index(length: number, base: number, count: number): number;
+	/** Undefined where the processor has no vectors. */
+	surplus?(length: number): number;
 }
 
 /** Where the processor has no vectors (x64 without AVX) nothing is ever found good, and all is parsed. */
@@ -65,7 +67,7 @@ function indexExports(): IndexExports {
 		return { memory: { buffer: new ArrayBuffer(MEMORY) }, index: () => -1 };
 	}
 }
-const { memory, index } = indexExports();
+const { memory, index, surplus } = indexExports();
 const input = new Uint8Array(memory.buffer, 0, WINDOW);
 const state = new Int32Array(memory.buffer, STATE, STEP_BYTES / 4);
 /** Where brackets, commas, colons and quotes stand, and numbers and words begin: see `indexModule`. */
@@ -111,16 +113,22 @@ export function indexText(bytes: Buffer): boolean {
 	return indexed.text !== undefined;
 }
 
+/** Puts the next bytes where the two functions look for them, and says how many. */
+function read(bytes: Uint8Array, at: number): number {
+	const { length } = bytes;
+	const size = Math.min(length - at, WINDOW);
+	input.set(size === length ? bytes : bytes.subarray(at, at + WINDOW));
+	if (size % STEP_BYTES !== 0) input.fill(SPACE, size, Math.ceil(size / STEP_BYTES) * STEP_BYTES);
+	return size;
+}
+
 /** Finds the structure of a text; -1 where there is none, or too much. */
 function indexOf(bytes: Uint8Array): number {
 	state.fill(0);
 	const { length } = bytes;
 	let count = 0;
 	for (let at = 0; at < length; at += WINDOW) {
-		const size = Math.min(length - at, WINDOW);
-		input.set(size === length ? bytes : bytes.subarray(at, at + WINDOW));
-		if (size % STEP_BYTES !== 0) input.fill(SPACE, size, Math.ceil(size / STEP_BYTES) * STEP_BYTES);
-		count = index(size, at, count);
+		count = index(read(bytes, at), at, count);
 		if (count === -1) return -1;
 	}
 	if (count === 0 || state[0] !== 0) return -1;
@@ -129,6 +137,15 @@ function indexOf(bytes: Uint8Array): number {
 	// Where a reader that looks ahead finds nothing.
 	for (let at = count; at < count + 4; at++) places[at] = length;
 	return count;
+}
+
+/** The length of a text in UTF-8 as `toString` makes it, UTF-16 units: a decoded one would be garbage twice as long as a body. */
+export function utf16Length(bytes: Buffer): number {
+	const { length } = bytes;
+	if (!surplus) return bytes.toString().length;
+	let units = length;
+	for (let at = 0; at < length; at += WINDOW) units -= surplus(read(bytes, at));
+	return units;
 }
 
 /** The top-level object, past its brace. */
