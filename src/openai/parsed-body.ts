@@ -2,15 +2,7 @@
 import { isAscii } from "node:buffer";
 import type { Edit, Field } from "./json.ts";
 import type { RequestBody } from "./request-fields.ts";
-import { utf16Length } from "./request-scan.ts";
-
-/** A top-level field, offsets in bytes. */
-export interface RequestField extends Field {
-	/** Levels of objects and lists in its value, 0 where it is neither; Infinity where nobody has counted. */
-	readonly levels: number;
-	/** Items, where it is a list. */
-	readonly items: number;
-}
+import { type RequestField, utf16Length } from "./request-scan.ts";
 
 /** Longest value that is parsed alone, bytes: of what is longer all is parsed, once. */
 const ALONE = 1024;

@@ -4,7 +4,8 @@
  */
 import { VENDORS, WIRE_FIELDS } from "../vendors.ts";
 import type { Operation } from "./operations.ts";
-import type { ParsedBody, RequestField } from "./parsed-body.ts";
+import type { ParsedBody } from "./parsed-body.ts";
+import type { RequestField } from "./request-scan.ts";
 
 /** All that a model reads of a call. */
 export interface PromptSizes {

@@ -4,7 +4,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import type { TSchema } from "@sinclair/typebox";
-import { MAX_PARTS } from "./json.ts";
+import { type Field, MAX_PARTS } from "./json.ts";
 import {
 	BEYOND_ASCII,
 	indexModule,
@@ -16,7 +16,6 @@ import {
 	STEP_BYTES,
 	WINDOW,
 } from "./json-index-code.ts";
-import type { RequestField } from "./parsed-body.ts";
 import { type ObjectShape, type Property, shapeOf, type ValueShape } from "./request-shape.ts";
 
 /** Levels inside each other that a scan looks into. */
@@ -47,6 +46,14 @@ const [TRUE, FALSE, NULL] = ["true", "false", "null"].map((word) => [...Buffer.f
 	number[],
 	number[],
 ];
+
+/** A top-level field, offsets in bytes. */
+export interface RequestField extends Field {
+	/** Levels of objects and lists in its value, 0 where it is neither; Infinity where nobody has counted. */
+	readonly levels: number;
+	/** Items, where it is a list. */
+	readonly items: number;
+}
 
 /** What reads requests of one schema: the top-level fields, or undefined where JSON.parse is to judge. */
 export type RequestScan = (bytes: Buffer) => RequestField[] | undefined;

@@ -3,7 +3,8 @@
  * tokens), so that a server which refuses such a field is asked without it, as without what the router adds itself.
  */
 import type { UnsupportedPolicy } from "../../config/upstream-schema.ts";
-import { ParsedBody, type RequestField } from "../../openai/parsed-body.ts";
+import { ParsedBody } from "../../openai/parsed-body.ts";
+import type { RequestField } from "../../openai/request-scan.ts";
 import type { Addition } from "../failure.ts";
 import { ANSWER_LIMIT, BEGINNING } from "../failure.ts";
 import type { EncodeOptions } from "../provider.ts";
