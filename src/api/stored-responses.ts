@@ -6,6 +6,7 @@ import {
 	conversationIn,
 	inputItems,
 	isCompacted,
+	isItemId,
 	isResponseId,
 	responseIdOf,
 	responseOfItem,
@@ -117,7 +118,7 @@ export class StoredResponses {
 		const connection = this.#connections.get(request);
 		const isLasting = body.store !== false && this.areStored;
 		if (!isLasting && !connection) return undefined;
-		return { isLasting, save: (answer) => this.#save(answer, call, caller, isLasting, connection) };
+		return { isLasting, save: (answer, items) => this.#save({ answer, items, call, caller, isLasting, connection }) };
 	}
 
 	/** A response of a key's; undefined where it has none of this id. */
@@ -191,7 +192,7 @@ export class StoredResponses {
 		const looked = new Set<string>();
 		// The last one first: it holds what was sent for it, to which most of the others belong.
 		for (const item of ids.toReversed()) {
-			const id = wanted.has(item) ? responseOfItem(item) : undefined;
+			const id = wanted.has(item) ? (responseOfItem(item) ?? (await this.#responseOf(caller, item))) : undefined;
 			if (id === undefined || looked.has(id)) continue;
 			looked.add(id);
 			const text = await this.#text(caller, id, looked.size === 1);
@@ -205,13 +206,16 @@ export class StoredResponses {
 		return found;
 	}
 
-	#save(
-		answer: string,
-		call: DialectCall,
-		caller: Caller | undefined,
-		isLasting: boolean,
-		connection: ConnectedCall | undefined,
-	): void {
+	/** The response that an item belongs to, to which its upstream gave its id. */
+	async #responseOf(caller: Caller | undefined, id: string): Promise<string | undefined> {
+		if (!isItemId(id)) return undefined;
+		const text = await this.writer?.get({ key: keyOf(caller), id });
+		if (text === undefined) return undefined;
+		this.writer?.use({ key: keyOf(caller), id });
+		return (JSON.parse(text) as { of: string }).of;
+	}
+
+	#save({ answer, items: foreign = [], call, caller, isLasting, connection }: AnswerToSave): void {
 		const request = requestIn(call);
 		const id = responseIdOf(call.id);
 		const own = inputItems(request, call.id);
@@ -222,6 +226,7 @@ export class StoredResponses {
 			const input = previous === undefined ? [...before, ...own] : own;
 			const text = storedText(previous, JSON.stringify(input), answer);
 			this.writer?.put({ key: keyOf(caller), id, text });
+			for (const item of foreign) this.writer?.put({ key: keyOf(caller), id: item, text: JSON.stringify({ of: id }) });
 		}
 		if (!connection) return;
 		const { output } = JSON.parse(answer) as { output: StoredItem[] };
@@ -234,6 +239,16 @@ function tooLong(): RouterError {
 	const message =
 		"The responses that this refers to are longer together than a request may be: send what is to be said of them.";
 	return new RouterError("body_too_large", message);
+}
+
+/** An answer that is complete, and whose it is. */
+interface AnswerToSave {
+	readonly answer: string;
+	readonly items: readonly string[] | undefined;
+	readonly call: DialectCall;
+	readonly caller: Caller | undefined;
+	readonly isLasting: boolean;
+	readonly connection: ConnectedCall | undefined;
 }
 
 const keyOf = (caller: Caller | undefined): string => caller?.id ?? "";

@@ -98,8 +98,11 @@ export interface EarlierAnswers {
 export interface AnswerStorage {
 	/** It outlives the connection: what the client is told of it. */
 	readonly isLasting: boolean;
-	/** Takes the answer once it is complete, in this wire's own JSON, before the client has all of it. Must not throw. */
-	save(answer: string): void;
+	/**
+	 * Takes the answer once it is complete, in this wire's own JSON, before the client has all of it. Must not throw.
+	 * @param items ids of its items, where they are not the router's: those say which answer they belong to
+	 */
+	save(answer: string, items?: readonly string[]): void;
 }
 
 /** What of a call the form of its answer may depend on. */

@@ -93,6 +93,10 @@ export const BEGINNING: Addition = "beginning";
 /** The limit of an answer, where it is more than the upstream can give: what a call of that size may have beside its prompt, no other call need. */
 export const ANSWER_LIMIT: Addition = "answer_limit";
 
+/** The call is made by chat completions, though the server speaks Responses, too: OpenAI has some models there alone. */
+export const CHAT_COMPLETIONS: Addition = "chat_completions";
+/** The same of a call with tools: with those OpenAI's newer models think at Responses alone. */
+export const CHAT_TOOLS: Addition = "chat_tools";
 /** The call is made at `/responses`, as its client has sent it: a server may have none, or not for this model. */
 export const NATIVE_RESPONSES: Addition = "responses";
 /** The same of a server that may have it in part: without the fields or items that this call is made of. */

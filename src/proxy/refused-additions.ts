@@ -7,6 +7,8 @@ import {
 	type Addition,
 	ANSWER_LIMIT,
 	BEGINNING,
+	CHAT_COMPLETIONS,
+	CHAT_TOOLS,
 	ENCRYPTED,
 	type Failure,
 	NATIVE_RESPONSES,
@@ -18,11 +20,15 @@ const REMEMBERED_MS = 3_600_000;
 /** Targets of which it is remembered; the one that refused first is forgotten first. */
 const MOST_TARGETS = 1000;
 
+/** What models that don't think, or their servers, say of what is to be encrypted of their thoughts. */
+const ENCRYPTED_WORDS = /encrypted.content|^include /i;
+
 /** How upstreams name them, where that is not as the router does. */
 const PATTERNS: Readonly<Record<Addition, RegExp>> = {
 	stream_options: /stream[ _-]?options|include[ _-]?usage/i,
 	continuous_usage_stats: /continuous[ _-]?usage[ _-]?stats/i,
 	[ANSWER_LIMIT]: /max_(?:completion_)?tokens\b.{0,60}too large|at most \d+ completion tokens|in the completion\b/i,
+	[ENCRYPTED]: ENCRYPTED_WORDS,
 	[BEGINNING]:
 		/continue_final_message|add_generation_prompt|prefill|(?:last|final) message|(?:role|message) .{0,20}assistant|assistant (?:message|role)/i,
 };
@@ -34,6 +40,8 @@ const KINDS: readonly Failure["kind"][] = ["caller", "unsupported", "transport"]
 
 /** The addition that a failure speaks of; undefined where it is about something else. */
 export function refusedAddition(failure: Failure, added: readonly Addition[]): Addition | undefined {
+	const ofChat = refusedChat(failure);
+	if (ofChat !== undefined && added.includes(ofChat)) return ofChat;
 	if (added.includes(NATIVE_RESPONSES)) return refusedResponses(failure, added);
 	if (failure.isOurs || failure.status === undefined) return undefined;
 	// The answer's limit may be what is too long beside a prompt; nothing else that is added is.
@@ -44,6 +52,16 @@ export function refusedAddition(failure: Failure, added: readonly Addition[]): A
 	if (isTooLong) return isNamed(ANSWER_LIMIT) ? ANSWER_LIMIT : undefined;
 	const named = added.filter(isNamed);
 	return named.find((name) => EXACT_FIRST.includes(name)) ?? named[0];
+}
+
+/** What OpenAI says of calls that belong to Responses. */
+const OF_RESPONSES = /\bv1\/responses\b|responses api|not a chat model/i;
+
+/** What of a call by chat completions is to be made at Responses. */
+function refusedChat({ status, message }: Failure): Addition | undefined {
+	const words = unquoted(message);
+	if ((status !== 400 && status !== 404) || !OF_RESPONSES.test(words)) return undefined;
+	return /\btools?\b/i.test(words) ? CHAT_TOOLS : CHAT_COMPLETIONS;
 }
 
 /** What servers say of a path that they have not. */
@@ -58,7 +76,7 @@ function refusedResponses(failure: Failure, added: readonly Addition[]): Additio
 	const { status, kind, param, code, message, isOurs } = failure;
 	if (status === undefined) return undefined;
 	const words = unquoted(message);
-	if (added.includes(ENCRYPTED) && (param === "include" || /encrypted.content/i.test(words))) return ENCRYPTED;
+	if (added.includes(ENCRYPTED) && ENCRYPTED_WORDS.test(`${param ?? ""} ${words}`)) return ENCRYPTED;
 	const isOfModel = code === "model_not_found" || (param === "model" && !NO_PATH.test(words));
 	const isNowhere = NOWHERE.includes(status) && param === undefined && !/\bmodel\b/i.test(words) && !isOfModel;
 	if (isNowhere || (NO_PATH.test(words) && KINDS.includes(kind)) || (isOurs && status === 404)) return NATIVE_RESPONSES;

@@ -11,7 +11,7 @@ import { parseRequest } from "../openai-chat.ts";
 import { refusal } from "./field-names.ts";
 import { foldResponse } from "./folded-response.ts";
 import { ownForm } from "./own-request.ts";
-import { ownResponse } from "./own-response.ts";
+import { ownResponse, saveOwn } from "./own-response.ts";
 import { type ResponsesRequest, readRequest } from "./request.ts";
 import { ResponsesFacts } from "./request-facts.ts";
 import { referencesIn } from "./stored-response.ts";
@@ -38,7 +38,7 @@ export const openAiResponses: Dialect = {
 	answer: (answer, call, costUsd) => wholeResponse(textOf(answer), call, costUsd),
 	nativeAnswer(answer, call, costUsd) {
 		const response = ownResponse(answer, call, costUsd);
-		call.storage?.save(response);
+		saveOwn(response, call);
 		return response;
 	},
 	stream: (call) => new ResponseStream(call),

@@ -1,9 +1,10 @@
 /** Responses as their upstream has sent them: what differs of one that the router stores, and that clients find under an id of its own. */
 import { addField, type Edit, fieldNamed, fieldsOf, splice } from "../../openai/json.ts";
+import { objectIn } from "../../openai/usage.ts";
 import { withCost } from "../../openai/usage-edits.ts";
 import type { DialectCall } from "../dialect.ts";
 import { requestIn } from "./request-facts.ts";
-import { responseIdOf } from "./stored-response.ts";
+import { isItemId, responseIdOf } from "./stored-response.ts";
 
 /**
  * A response, JSON, under the id by which this router's clients find it.
@@ -39,7 +40,15 @@ export function ownEvent(event: string, call: DialectCall, costUsd?: number): st
 }
 
 /** The response in an event. */
-export function responseIn(event: string): string | undefined {
+export function responseIn(event: string): string {
 	const field = fieldNamed(fieldsOf(event), "response");
-	return field && event.slice(field.start, field.end);
+	return field ? event.slice(field.start, field.end) : "{}";
+}
+
+/** Stores a response, JSON, under the ids that its upstream has given to its items. */
+export function saveOwn(response: string, { storage }: DialectCall): void {
+	if (!storage) return;
+	const { output } = JSON.parse(response) as { output?: unknown };
+	const ids = (Array.isArray(output) ? output : []).map((item) => String(objectIn(item)?.["id"]));
+	storage.save(response, ids.filter(isItemId));
 }

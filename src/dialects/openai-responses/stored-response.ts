@@ -49,6 +49,10 @@ const RESPONSE_ID = /^resp_[\w-]{1,128}$/;
 /** Whether a text may be the id of a response of this router's. */
 export const isResponseId = (id: string): boolean => RESPONSE_ID.test(id);
 
+const FOREIGN_ITEM_ID = /^(?!resp_)[a-z]{1,8}_[\w-]{1,128}$/;
+/** Whether a text may be the id of an item, whoever gave it. */
+export const isItemId = (id: string): boolean => FOREIGN_ITEM_ID.test(id);
+
 const ITEM_ID = /^[a-z]+_([\w-]{1,120})_(?:in)?\d{1,6}$/;
 /** The response that an item of this id belongs to, whose id it holds; undefined where this router gave it no id. */
 export function responseOfItem(itemId: string): string | undefined {

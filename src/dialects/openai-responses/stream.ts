@@ -6,7 +6,7 @@ import type { AnswerStorage, DialectCall, StreamEnd, StreamWriter } from "../dia
 import { streamSummary } from "../openai-chat.ts";
 import { CompactionOutput } from "./compaction.ts";
 import { ResponseIds } from "./output-items.ts";
-import { ownEvent, responseIn } from "./own-response.ts";
+import { ownEvent, responseIn, saveOwn } from "./own-response.ts";
 import { requestIn } from "./request-facts.ts";
 import {
 	chatUsageText,
@@ -125,7 +125,7 @@ export class ResponseStream implements StreamWriter {
 
 	#passEnding(sent: string, end: StreamEnd): string {
 		const ending = ownEvent(sent, this.#call, end.tellsCost ? end.cost : undefined);
-		if (this.#storage) this.#storage.save(responseIn(ending) ?? "{}");
+		saveOwn(responseIn(ending), this.#call);
 		return streamSummary(end) + eventText(ending) + DONE;
 	}
 

@@ -1,16 +1,19 @@
 /** Every upstream that speaks OpenAI: one implementation, a row of data for what differs (`src/vendors.ts`). */
+import type { Call } from "../../openai/call.ts";
 import { OPERATIONS, type Operation } from "../../openai/operations.ts";
 import type { VendorRow } from "../../vendors.ts";
-import type { ListedModel, ModelPage, Provider, Transport } from "../provider.ts";
+import type { ListedModel, MediaNeed, ModelPage, Provider, RequestInputStore, Transport } from "../provider.ts";
 import { configuredOf, type Upstream } from "../registry.ts";
 import { healthRequest, modelsRequest } from "../request-headers.ts";
 import { VLLM_COUNTER } from "../token-count.ts";
+import { toolCallIds } from "../tools.ts";
 import { requestEncoder } from "./request.ts";
 import { responseDecoder } from "./response.ts";
+import { storesThoughts } from "./response-answer.ts";
 import { ChunkDecoder } from "./stream.ts";
 
 /** The provider for a configured upstream. */
-export function openAiCompatible(upstream: Upstream, transport: Transport): Provider {
+export function openAiCompatible(upstream: Upstream, transport: Transport, inputStore?: RequestInputStore): Provider {
 	return {
 		...configuredOf(upstream),
 		transport,
@@ -19,6 +22,7 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		routesModels: upstream.routesModels,
 		runsTools: upstream.responses?.runsTools,
 		operations: operationsOf(upstream.row),
+		...(upstream.responses?.encrypts && { inputStore, needs: (call: Call) => storedThoughts(upstream, call) }),
 		encode: requestEncoder(upstream),
 		continuation: () => upstream.row.continuation ?? "replay",
 		decode: responseDecoder(upstream),
@@ -28,6 +32,12 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		listRequest: () => (upstream.baseUrl?.startsWith("dummy:") ? undefined : modelsRequest(upstream)),
 		readList,
 	};
+}
+
+/** What was thought for the calls of tools before, where that is stored: of chats that OpenAI has answered as responses. */
+function storedThoughts(upstream: Upstream, call: Call): MediaNeed[] {
+	if (call.responses || call.operation !== "chat" || !storesThoughts(upstream)) return [];
+	return toolCallIds(call.body().value).map((id) => ({ kind: "thinking", id }));
 }
 
 /** What it may have: of what is passed on the table says who has it, and of servers that it does not know, themselves. */

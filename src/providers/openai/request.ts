@@ -6,12 +6,13 @@ import { OPERATIONS, type Operation } from "../../openai/operations.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
 import { REPLICA_HEADER } from "../../protocol/agent.ts";
-import type { DefaultFields, ResponsesSupport } from "../../vendors.ts";
-import { type Addition, ENCRYPTED, NATIVE_RESPONSES, PARTIAL_RESPONSES } from "../failure.ts";
-import type { EncodeOptions, Provider, UpstreamRequest } from "../provider.ts";
+import type { DefaultFields } from "../../vendors.ts";
+import { type Addition, CHAT_COMPLETIONS, CHAT_TOOLS } from "../failure.ts";
+import { type EncodeOptions, NO_INPUTS, type Provider } from "../provider.ts";
 import { addressMissing, type Upstream } from "../registry.ts";
 import { requestHeaders } from "../request-headers.ts";
 import { passedRequest } from "./passed-request.ts";
+import { responsesRequest } from "./responses-request.ts";
 import { askedBody } from "./unasked-fields.ts";
 
 /** The encoder of one upstream. */
@@ -23,13 +24,14 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 	const urls = Object.fromEntries(
 		Object.entries(OPERATIONS).map(([operation, { path }]) => [operation, `${baseUrl}${path}`]),
 	) as Record<Operation, string>;
-	return (call, { model, replica }, _, options) => {
+	return (call, { model, replica }, inputs = NO_INPUTS, options) => {
 		if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 		if (call.passed) return passedRequest(baseUrl, headersFor(call), call, model, replica);
 		const omit = options?.omit;
-		if (call.responses && upstream.responses) {
-			const own = ownRequest(baseUrl, headersFor, call, model, upstream.responses, omit);
-			if (own) return own;
+		const isChat = upstream.responses !== undefined && call.operation === "chat";
+		if (isChat && (call.responses || omit?.has(CHAT_COMPLETIONS) || omit?.has(CHAT_TOOLS))) {
+			const asked = responsesRequest({ upstream, call, model, headers: headersFor(call), inputs, options });
+			if (asked) return asked;
 		}
 		const countsChunks = options?.countsChunks && row.countsChunks;
 		// What clients of other wires send unasked, a server may be asked without.
@@ -50,6 +52,7 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 			countsChunks,
 			omit,
 		);
+		if (isChat && upstream.responses.isOpenAi) for (const name of AT_RESPONSES) if (!omit?.has(name)) added.push(name);
 		const headers = headersFor(call);
 		if (replica !== undefined) headers[REPLICA_HEADER] = String(replica);
 		return {
@@ -63,29 +66,8 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 	};
 }
 
-/** Models of OpenAI's that don't think. */
-const THOUGHTLESS = /(?:^|\/)(?:chatgpt|gpt-[34])/i;
-
-/** A call in the client's own words, where the server speaks those; undefined where it does not, or not these. */
-function ownRequest(
-	baseUrl: string,
-	headersFor: ReturnType<typeof requestHeaders>,
-	call: Call,
-	model: string,
-	support: ResponsesSupport,
-	omit: EncodeOptions["omit"],
-): UpstreamRequest | undefined {
-	if (omit?.has(NATIVE_RESPONSES) || omit?.has(PARTIAL_RESPONSES)) return undefined;
-	const asksReasoning = support.encrypts !== undefined && !omit?.has(ENCRYPTED) && !THOUGHTLESS.test(model);
-	const own = call.responses!.own(model, support, asksReasoning);
-	if (!own) return undefined;
-	const added = [
-		NATIVE_RESPONSES,
-		...(own.hasAddedReasoning ? [ENCRYPTED] : []),
-		...(support.isOpenAi ? [] : [PARTIAL_RESPONSES]),
-	];
-	return { url: `${baseUrl}/responses`, stream: call.stream, added, body: own.text, headers: headersFor(call) };
-}
+/** OpenAI may take a chat, or one with tools, as a response alone. */
+const AT_RESPONSES: readonly Addition[] = [CHAT_COMPLETIONS, CHAT_TOOLS];
 
 /** What a translated call is made of: with what Claude alone has a form for, where the server passes that on. */
 const bodyFor = (call: Call, model: string, { passesToClaude }: Upstream["row"]): ParsedBody =>

@@ -3,7 +3,7 @@ import type { Call } from "../../openai/call.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { chatUsage, type FinishReason, now, thoughtFields } from "../chat-answer.ts";
 import type { Failure } from "../failure.ts";
-import type { Answer } from "../provider.ts";
+import type { Answer, StoredThinking } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { type Json, responseReading } from "./response-events.ts";
 
@@ -18,6 +18,18 @@ export const ENCRYPTED_FORMAT = "openai-responses-v1";
 export function encryptedDetail({ id, encrypted_content: data }: Json, index: number): object | undefined {
 	if (typeof data !== "string" || data === "") return undefined;
 	return { type: "reasoning.encrypted", data, id, format: ENCRYPTED_FORMAT, index };
+}
+
+/** Upstreams some of whose thoughts are stored. */
+const withThoughts = new WeakSet<Upstream>();
+/** Whether some are: until then no call need ask for any. */
+export const storesThoughts = (upstream: Upstream): boolean => withThoughts.has(upstream);
+
+/** What was thought before calls of tools, to be put back where the client of a chat drops it. */
+export function storedThinking(upstream: Upstream, callId: unknown, details: readonly object[]): StoredThinking[] {
+	if (typeof callId !== "string" || details.length === 0) return [];
+	withThoughts.add(upstream);
+	return [{ id: callId, value: JSON.stringify(details) }];
 }
 
 /** Annotations of a text as a chat has them: a level deeper. */
@@ -39,7 +51,7 @@ interface Said {
 	refusal: string;
 	readonly thoughts: string[];
 	readonly details: object[];
-	readonly calls: object[];
+	readonly calls: Json[];
 	readonly annotations: object[];
 	readonly logprobs: unknown[];
 	readonly images: object[];
@@ -93,7 +105,9 @@ export function responseAsChat(
 		...(tokens ? { usage: chatUsage(tokens) } : {}),
 		...(typeof service_tier === "string" ? { service_tier } : {}),
 	};
-	return { body: JSON.stringify(completion), tokens, cost, own, ownSaysMore: own !== undefined && saysMore };
+	const body = JSON.stringify(completion);
+	if (own !== undefined) return { body, tokens, cost, own, ownSaysMore: saysMore };
+	return { body, tokens, cost, thinking: storedThinking(upstream, calls[0]?.["id"], details) };
 }
 
 function add(said: Said, item: Json): void {

@@ -5,7 +5,7 @@ import { objectIn } from "../../openai/usage.ts";
 import { ChatChunks, chatUsage, now, thoughtFields } from "../chat-answer.ts";
 import type { Out, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
-import { BETWEEN_SUMMARIES, chatAnnotation, encryptedDetail, finishOf } from "./response-answer.ts";
+import { BETWEEN_SUMMARIES, chatAnnotation, encryptedDetail, finishOf, storedThinking } from "./response-answer.ts";
 import { type Json, PassedResponse, ResponseDecoder } from "./response-events.ts";
 
 /** What reads a response's stream, for the client of this call. */
@@ -24,7 +24,9 @@ class ResponseChunks extends ResponseDecoder {
 	readonly #chunks: ChatChunks;
 	/** By the place of their items. */
 	readonly #calls = new Map<unknown, StreamedArguments>();
-	#details = 0;
+	readonly #details: object[] = [];
+	/** The first of them. */
+	#callId: unknown;
 	#hasRole = false;
 	/** Another part of a summary is to come behind one. */
 	#hasThought = false;
@@ -91,6 +93,7 @@ class ResponseChunks extends ResponseDecoder {
 	#added({ type, call_id: id, name }: Json, index: unknown): Out {
 		if (type !== "function_call") return { bytes: "" };
 		const call = { at: this.#calls.size, hasPieces: false };
+		this.#callId ??= id;
 		this.#calls.set(index, call);
 		return this.#said(this.#chunks.call(call.at, String(id), String(name), ""));
 	}
@@ -107,9 +110,9 @@ class ResponseChunks extends ResponseDecoder {
 		const { arguments: args } = item;
 		// A server that tells of its calls' arguments at their end alone.
 		if (call && !call.hasPieces && typeof args === "string" && args !== "") return this.#arguments(index, args);
-		const detail = item["type"] === "reasoning" ? encryptedDetail(item, this.#details) : undefined;
+		const detail = item["type"] === "reasoning" ? encryptedDetail(item, this.#details.length) : undefined;
 		if (!detail) return { bytes: "" };
-		this.#details++;
+		this.#details.push(detail);
 		return this.#said(this.#chunks.delta(JSON.stringify({ reasoning_details: [detail] })));
 	}
 
@@ -126,6 +129,7 @@ class ResponseChunks extends ResponseDecoder {
 		const bytes = role + this.#chunks.finish(finishOf(response, this.#calls.size > 0));
 		const options = this.call.body().at("stream_options") as RequestBody["stream_options"];
 		const isAsked = options?.include_usage === true && tokens !== undefined;
-		return { bytes, usage: isAsked ? this.#chunks.usage(chatUsage(tokens)) : undefined };
+		const thinking = storedThinking(this.upstream, this.#callId, this.#details);
+		return { bytes, thinking, usage: isAsked ? this.#chunks.usage(chatUsage(tokens)) : undefined };
 	}
 }
