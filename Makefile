@@ -6,7 +6,7 @@ parts = @$(run) parts
 ready = node_modules/.installed
 image = router
 
-.PHONY: dev test check format build bench bench-compare walk profile endurance bench-routing chaos faults fuzz langchain image try-binary try-image release \
+.PHONY: dev test check format build bench bench-dialects bench-compare walk profile endurance bench-routing chaos faults fuzz langchain image try-binary try-image release \
 	try-release clean
 
 dev: $(ready)
@@ -26,6 +26,11 @@ build: dist/router
 bench: dist/router
 	$(parts) wrk
 	@$(run) bench
+
+# What each wire that clients speak costs, before upstreams of that wire and of others.
+bench-dialects: dist/router
+	$(parts) wrk
+	@$(run) bench-dialects
 
 # OLD is an older router's binary.
 bench-compare: dist/router

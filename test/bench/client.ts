@@ -1,6 +1,6 @@
 /** Loads a URL from a process of its own: wrk where it is installed, else load.ts; streams.ts where events have pauses. */
 import { join } from "node:path";
-import { isTimedByEvent, type Scenario } from "./loads.ts";
+import { addressOf, isTimedByEvent, type Scenario } from "./loads.ts";
 import { cpuMicros } from "./measure.ts";
 import { removeFolder, spawn, temporaryFolder } from "./processes.ts";
 import { KEY } from "./subject.ts";
@@ -52,7 +52,7 @@ export async function load(
 	const folder = temporaryFolder();
 	const body = join(folder, "body.json");
 	await Bun.write(body, scenario.body);
-	const address = `${url}/v1/chat/completions`;
+	const address = addressOf(url, scenario);
 	const { connections } = scenario;
 	const own = (name: string) => [
 		...[process.execPath, "--no-env-file", join(import.meta.dir, name)],

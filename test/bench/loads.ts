@@ -80,6 +80,10 @@ export interface Scenario {
 	readonly stream: boolean;
 	/** The request's JSON. */
 	readonly body: string;
+	/** Where it is sent to; a chat's, unless said. */
+	readonly path?: string;
+	/** Says what is wrong with an answer, where that is no chat's. */
+	readonly faultIn?: (text: string) => string | undefined;
 	/**
 	 * What the load counts is divided by this: streams that pause are counted by their events, so that a window may
 	 * begin and end inside of them. What is told of `slow` streams, which have no end, is told of one event.
@@ -120,6 +124,9 @@ function scenario(kind: Kind, variant: Variant): Scenario {
 		eventsPerCall: kind.mode === "paced" ? TOKENS : 1,
 	};
 }
+
+/** Where a load is sent to, of what is measured at `url`. */
+export const addressOf = (url: string, { path = "/v1/chat/completions" }: Pick<Scenario, "path">): string => url + path;
 
 /** Whether latencies are those of single events on their way, not of calls. */
 export const isTimedByEvent = ({ mode }: Pick<Scenario, "mode">): boolean => mode === "paced" || mode === "slow";

@@ -1,13 +1,14 @@
 /**
  * `make profile`: where the CPU time of a call goes, by function: `BENCH_ONLY="200 KB" bun test/bench/profile.ts [TREE]`.
  *
- * The router of a tree (this one, unless another checkout is named) runs from source under Bun's own profiler and one load of `make bench`, the first
+ * The router of a tree (this one, unless another checkout is named) runs from source under Bun's own profiler and one load of `make bench` or `make bench-dialects`, the first
  * whose name holds BENCH_ONLY, for BENCH_SECONDS (8). What native code took is given to the function that called it, so that the list reads as
  * the source does. The profiler sees the router's own thread: what other threads took (Bun's HTTP client, JIT, garbage) is only counted. Exits 1 where a call failed.
  */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { load } from "./client.ts";
+import { dialectLoads } from "./dialect-loads.ts";
 import { chooseLoads, type Scenario } from "./loads.ts";
 import { cpuMicros } from "./measure.ts";
 import { pinSelf } from "./pins.ts";
@@ -105,6 +106,7 @@ async function profile(scenario: Scenario, tree: string, seconds: number): Promi
 if (import.meta.main) {
 	clearAwayAtEnd();
 	pinSelf();
-	const [scenario] = chooseLoads({ only: process.env["BENCH_ONLY"] || "whole 1 KB, 32 connections" });
+	const only = process.env["BENCH_ONLY"] || "whole 1 KB, 32 connections";
+	const scenario = dialectLoads(only)[0]?.scenario ?? chooseLoads({ only })[0];
 	await profile(scenario!, resolve(process.argv[2] ?? join(import.meta.dir, "../..")), wholeNumber("BENCH_SECONDS", 8));
 }

@@ -1,5 +1,5 @@
 /** One load on several processes in turn, round by round, because machines are noisy. */
-import { load } from "./client.ts";
+import { load as send } from "./client.ts";
 import type { Scenario } from "./loads.ts";
 import { cpuMicros, median, peakRssMb, rssMb } from "./measure.ts";
 import { PINS } from "./pins.ts";
@@ -13,6 +13,8 @@ export interface Contender {
 	readonly warmUpS: number;
 	/** Whether it answers with the router's headers. */
 	readonly isRouter: boolean;
+	/** Its own load, where others are compared under another one. */
+	readonly scenario?: Scenario;
 	/** In front of `upstream`, a URL that ends with the scenario's mode. */
 	start(upstream: string, scenario: Scenario): Promise<Running>;
 }
@@ -50,7 +52,7 @@ async function measure(subject: Running, upstream: Running, scenario: Scenario, 
 	const read = () => ({ subject: cpuMicros(subject.pid), upstream: cpuMicros(upstream.pid), at: performance.now() });
 	let before = read();
 	let after = before;
-	const seen = await load(subject.url, scenario, seconds, {
+	const seen = await send(subject.url, scenario, seconds, {
 		began: () => {
 			before = read();
 		},
@@ -91,7 +93,7 @@ const WARM_MOST_S = 20;
 async function warmUp(subject: Running, scenario: Scenario, seconds: number): Promise<void> {
 	let calls = 0;
 	for (let spent = 0; spent < WARM_MOST_S && calls < WARM_CALLS; spent += seconds) {
-		const seen = await load(subject.url, warming(scenario), seconds, { began() {}, ended() {} });
+		const seen = await send(subject.url, warming(scenario), seconds, { began() {}, ended() {} });
 		calls += seen.calls / scenario.eventsPerCall;
 		// Of runs that only show that the bench runs.
 		if (seconds === 1) return;
@@ -105,20 +107,21 @@ async function warmUp(subject: Running, scenario: Scenario, seconds: number): Pr
 export async function compare(
 	contenders: readonly Contender[],
 	upstream: Running,
-	scenario: Scenario,
+	load: Scenario,
 	{ rounds, seconds }: { rounds: number; seconds: number },
 ): Promise<Result[]> {
 	await using stack = new AsyncDisposableStack();
-	const entries: { contender: Contender; subject: Running; result: Result }[] = [];
+	const entries: { contender: Contender; scenario: Scenario; subject: Running; result: Result }[] = [];
 	for (const contender of contenders) {
+		const scenario = contender.scenario ?? load;
 		const subject = stack.use(await contender.start(`${upstream.url}/${scenario.mode}`, scenario));
-		entries.push({ contender, subject, result: { name: contender.name, samples: [], problems: new Set() } });
+		entries.push({ contender, scenario, subject, result: { name: contender.name, samples: [], problems: new Set() } });
 	}
-	const look = async ({ contender, subject, result }: (typeof entries)[number]) => {
+	const look = async ({ contender, scenario, subject, result }: (typeof entries)[number]) => {
 		const problem = await sample(subject.url, scenario, contender.isRouter).catch(String);
 		if (problem) result.problems.add(problem);
 	};
-	for (const { contender, subject } of entries) {
+	for (const { contender, scenario, subject } of entries) {
 		if (contender.warmUpS > 0) await warmUp(subject, scenario, contender.warmUpS);
 	}
 	for (let round = 0; round < rounds; round++) {
@@ -128,7 +131,7 @@ export async function compare(
 			await look(entry);
 			// A second look in the midst of the load: an answer that goes wrong only then is no less wrong.
 			const looking = Bun.sleep(seconds * 500).then(() => look(entry));
-			entry.result.samples.push(await measure(entry.subject, upstream, scenario, seconds));
+			entry.result.samples.push(await measure(entry.subject, upstream, entry.scenario, seconds));
 			await looking;
 		}
 	}

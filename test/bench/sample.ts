@@ -1,5 +1,5 @@
 /** One call beside the load, whose answer is compared with the one that it must be. */
-import type { Scenario } from "./loads.ts";
+import { addressOf, type Scenario } from "./loads.ts";
 import { KEY } from "./subject.ts";
 import { CONTENT, STAMP_DIGITS, TOKENS } from "./wire.ts";
 
@@ -25,9 +25,14 @@ export function judgeStream(text: string): string | undefined {
 	if (data.at(-1) !== "[DONE]") return "it has no [DONE]";
 	const choices = data.slice(0, -1).flatMap((event) => (JSON.parse(event) as Chunk).choices ?? []);
 	const content = choices.map(({ delta }) => delta?.content ?? "").join("");
+	const wrong = judgeTokens(content);
+	return wrong ?? (choices.at(-1)?.finish_reason === "stop" ? undefined : "it has no finish reason");
+}
+
+/** What is wrong with the text that a stream's tokens come to; undefined where nothing is. */
+export function judgeTokens(content: string): string | undefined {
 	const tokens = content.match(/ \d{16}/g)?.length ?? 0;
-	if (tokens !== TOKENS || content.length !== TOKENS * (STAMP_DIGITS + 1)) return `it has ${tokens} tokens`;
-	return choices.at(-1)?.finish_reason === "stop" ? undefined : "it has no finish reason";
+	return tokens === TOKENS && content.length === TOKENS * (STAMP_DIGITS + 1) ? undefined : `it has ${tokens} tokens`;
 }
 
 /** A process that hangs must not hang the bench. */
@@ -39,7 +44,7 @@ const DEADLINE_MS = 20_000;
  */
 export async function sample(url: string, scenario: Scenario, isRouter: boolean): Promise<string | undefined> {
 	if (scenario.mode === "slow") return undefined;
-	const answer = await fetch(`${url}/v1/chat/completions`, {
+	const answer = await fetch(addressOf(url, scenario), {
 		method: "POST",
 		headers: { "content-type": "application/json", authorization: `Bearer ${KEY}` },
 		body: scenario.body,
@@ -49,5 +54,5 @@ export async function sample(url: string, scenario: Scenario, isRouter: boolean)
 	if (answer.status !== 200) return `status ${answer.status}: ${text.slice(0, 300)}`;
 	const cache = answer.headers.get("x-router-cache");
 	if (isRouter && (cache === "hit") !== scenario.cached) return `x-router-cache: ${cache}`;
-	return scenario.stream ? judgeStream(text) : judgeWhole(text);
+	return (scenario.faultIn ?? (scenario.stream ? judgeStream : judgeWhole))(text);
 }

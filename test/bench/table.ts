@@ -11,7 +11,7 @@ export interface Fact {
 }
 
 /** A table; numbers to the right, the first `left` columns and the last to the left. */
-function markdown(rows: readonly (readonly string[])[], left: number): string {
+export function markdown(rows: readonly (readonly string[])[], left: number): string {
 	const [heading = [], ...rest] = rows;
 	const widths = heading.map((_, column) => Math.max(3, ...rows.map((row) => row[column]?.length ?? 0)));
 	const isText = (column: number) => column < left || column === heading.length - 1;
