@@ -24,7 +24,7 @@ const stream = (body: Json, query = "?alt=sse", model: string = MODELS.gemini) =
 	rig.send(body, {}, `/v1beta/models/${model}:streamGenerateContent${query}`);
 const eventsOf = (text: string) =>
 	text
-		.split("\n\n")
+		.split(/\r?\n\r?\n/)
 		.filter((event) => event.trim() !== "")
 		.map((event) => JSON.parse(event.replace(/^data: /, "")) as Loose);
 

@@ -1,10 +1,15 @@
 /** Events that go on without a parse become, byte for byte, what a parse would have made of them, however a stream is cut. */
 import { expect, test } from "bun:test";
+import { MessagesStream } from "../src/dialects/anthropic-messages/messages-stream.ts";
+import type { StreamWriter } from "../src/dialects/dialect.ts";
+import { EVENTS, GeminiStream, LIST } from "../src/dialects/gemini/stream.ts";
 import { parseRequest } from "../src/dialects/openai-chat.ts";
 import type { Call } from "../src/openai/call.ts";
-import { type StreamPiece, textOf } from "../src/openai/sse.ts";
+import { type AnswerPiece, chunksOf, SseSplitter, type StreamPiece, textOf } from "../src/openai/sse.ts";
 import { nativeDecoder } from "../src/providers/anthropic/native-stream.ts";
 import { MessageDecoder } from "../src/providers/anthropic/stream.ts";
+import { nativeGenerateDecoder } from "../src/providers/gemini/native-events.ts";
+import { GenerateDecoder } from "../src/providers/gemini/stream.ts";
 import { ChunkDecoder } from "../src/providers/openai/stream.ts";
 import type { StreamDecoder } from "../src/providers/provider.ts";
 import { configureUpstreams } from "../src/providers/registry.ts";
@@ -13,89 +18,13 @@ import { EventReader } from "../src/proxy/event-reader.ts";
 import { needing } from "./kit/needing.ts";
 import { configOf } from "./kit/pipeline.ts";
 import { type Random, random } from "./kit/random.ts";
+import { claudeStream, geminiStream, openaiStream } from "./kit/random-streams.ts";
 import { recordings } from "./kit/recordings.ts";
 
 const upstreams = configureUpstreams(configOf(), {});
 const upstream = (name: string) => upstreams.find((each) => each.name === name)!;
 const asked = { model: "asked", messages: [{ role: "user", content: "hi" }], stream_options: { include_usage: true } };
 const call = parseRequest("chat", JSON.stringify(asked)) as Call;
-
-/** Texts as they stand in JSON. */
-const TEXTS = [
-	"word",
-	" and",
-	"",
-	"é",
-	"模型",
-	"🙂🙂",
-	"\\n\\n",
-	'\\"x\\"',
-	"a\\\\b",
-	"\\/",
-	"\\u00e9",
-	"\\ud83d",
-	"\u2028",
-	"\x7f",
-];
-const BROKEN = ["a\nb", "\\x", "\uFFFD"];
-const saying = (rng: Random, from = TEXTS) => Array.from({ length: 1 + rng.below(3) }, () => rng.pick(from)).join("");
-const many = <T>(rng: Random, make: () => T): T[] => Array.from({ length: rng.below(12) }, make);
-
-function claudeStream(rng: Random): string {
-	const event = (type: string, rest: string) => `event: ${type}\ndata: {"type":"${type}"${rest}}\n\n`;
-	const piece = () => {
-		const text = saying(rng, rng.below(20) === 0 ? BROKEN : TEXTS);
-		const rest = `,"index":${rng.pick([0, 1, 10])},"delta":{"type":"text_delta","text":"${text}"}`;
-		return event("content_block_delta", rest + " ".repeat(rng.below(3)));
-	};
-	const cited = { type: "char_location", cited_text: "c", document_index: 0, start_char_index: 0, end_char_index: 1 };
-	const other = () =>
-		rng.pick([
-			": comment\n\n",
-			event("ping", ""),
-			event("content_block_delta", ',"index":0,"delta":{"type":"thinking_delta","thinking":"hm"}'),
-			event("content_block_delta", `,"index":0,"delta":{"type":"citations_delta","citation":${JSON.stringify(cited)}}`),
-		]);
-	const thought = () => [
-		event("content_block_start", ',"index":0,"content_block":{"type":"thinking","thinking":""}'),
-		event("content_block_delta", ',"index":0,"delta":{"type":"signature_delta","signature":"s"}'),
-		event("content_block_stop", ',"index":0'),
-	];
-	/** Of a kind that OpenAI's words have no form for. */
-	const own = () => [
-		event("content_block_start", ',"index":0,"content_block":{"type":"compaction","content":""}'),
-		...many(rng, piece),
-		event("content_block_stop", ',"index":0'),
-	];
-	const blocks = many(rng, () => [
-		...(rng.below(4) === 0 ? thought() : []),
-		...(rng.below(4) === 0 ? own() : []),
-		event("content_block_start", ',"index":0,"content_block":{"type":"text","text":""}'),
-		...many(rng, () => (rng.below(6) === 0 ? other() : piece())),
-		event("content_block_stop", ',"index":0'),
-	]);
-	return [
-		event("message_start", ',"message":{"id":"msg_1","model":"c","usage":{"input_tokens":5,"output_tokens":1}}'),
-		...blocks.flat(),
-		event("message_delta", ',"delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":7}'),
-		event("message_stop", ""),
-	].join("");
-}
-
-function openaiStream(rng: Random): string {
-	const chunk = (delta: string, finish = "null", rest = "") =>
-		`data: {"id":"a","choices":[{"index":0,"delta":{${delta}},"finish_reason":${finish}}]${rest}}\n\n`;
-	const piece = () => chunk(`"content":"${saying(rng, rng.below(20) === 0 ? BROKEN : TEXTS)}"`);
-	const other = () => rng.pick([": comment\n\n", chunk('"reasoning":"hm"'), "event: x\ndata: {}\n\n", "data: {]\n\n"]);
-	return [
-		chunk('"role":"assistant","content":""'),
-		...many(rng, () => (rng.below(6) === 0 ? other() : piece())),
-		...many(rng, piece),
-		chunk("", '"stop"'),
-		'data: {"id":"a","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}\n\n',
-		"data: [DONE]\n\n",
-	].join("");
-}
 
 /** What a client is sent of these reads. */
 function sent(decoder: StreamDecoder, reads: readonly Uint8Array[]) {
@@ -104,8 +33,8 @@ function sent(decoder: StreamDecoder, reads: readonly Uint8Array[]) {
 	const body = { read: () => Promise.resolve(undefined) };
 	const reader = new EventReader(body, decoder, deadline, events);
 	const pieces: StreamPiece[] = [];
-	for (const bytes of reads) if (!reader.isOver) pieces.push(reader.take(Buffer.from(bytes)));
-	if (!reader.isOver) pieces.push(reader.finish());
+	for (const bytes of reads) if (!reader.isOver) pieces.push(chunksOf(reader.take(Buffer.from(bytes))));
+	if (!reader.isOver) pieces.push(chunksOf(reader.finish()));
 	const { failure, tokens, last, dropped, isOver } = reader;
 	const text = pieces
 		.map(textOf)
@@ -125,7 +54,12 @@ function cut(rng: Random, stream: string): Uint8Array[] {
 }
 
 /** Reads a stream with and without the quick way, and how many events went that way. */
-function compare(seed: number, decoder: () => StreamDecoder, reads: readonly Uint8Array[]): number {
+function compare(
+	seed: number,
+	decoder: () => StreamDecoder,
+	reads: readonly Uint8Array[],
+	form = (text: string) => text,
+): number {
 	let passed = 0;
 	const passing = decoder();
 	const parsing = decoder();
@@ -136,6 +70,7 @@ function compare(seed: number, decoder: () => StreamDecoder, reads: readonly Uin
 			passed += taken?.events ?? 0;
 			return taken;
 		},
+		passedTokens: () => passing.passedTokens?.(),
 		end: () => passing.end(),
 		flush: () => passing.flush?.() ?? {},
 	};
@@ -144,9 +79,17 @@ function compare(seed: number, decoder: () => StreamDecoder, reads: readonly Uin
 		end: () => parsing.end(),
 		flush: () => parsing.flush?.() ?? {},
 	};
-	expect([seed, sent(counting, reads)]).toEqual([seed, sent(all, reads)]);
+	const [quick, read] = [sent(counting, reads), sent(all, reads)];
+	expect([seed, { ...quick, text: form(quick.text) }]).toEqual([seed, { ...read, text: form(read.text) }]);
 	return passed;
 }
+
+/** All chunks in one form. */
+const rewrittenChunks = (text: string): string =>
+	new SseSplitter()
+		.push(Buffer.from(text))
+		.map(({ data, raw }) => (data?.startsWith("{") ? JSON.stringify(JSON.parse(data.replace(",,", ","))) : raw))
+		.join("\n");
 
 const claude = () => new MessageDecoder(upstream("anthropic"), call);
 
@@ -154,11 +97,13 @@ test.each([
 	["Claude", claudeStream, claude],
 	["Claude for its own clients", claudeStream, () => nativeDecoder(upstream("anthropic"), call)],
 	["OpenAI", openaiStream, () => new ChunkDecoder(upstream("openai"), call)],
-] as const)("of %s", (_, stream, decoder) => {
+	// The same texts may be written otherwise in JSON.
+	["Gemini", geminiStream, () => new GenerateDecoder(upstream("gemini"), call)],
+] as const)("of %s", (name, stream, decoder) => {
 	let passed = 0;
 	for (let seed = 0; seed < 1500; seed++) {
 		const rng = random(seed);
-		passed += compare(seed, decoder, cut(rng, stream(rng)));
+		passed += compare(seed, decoder, cut(rng, stream(rng)), name === "Gemini" ? rewrittenChunks : undefined);
 	}
 	expect(passed).toBeGreaterThan(1000);
 });
@@ -247,4 +192,71 @@ needing("recordings").test.each(streams)("of the recorded %s, and of streams lik
 	if (sse.includes('"text_delta"')) expect(passed).toBeGreaterThan(100);
 	const asItCame = compare(0, claude, [Buffer.from(sse)]);
 	expect(asItCame).toBe(Math.max(0, sse.split('"type":"text_delta"').length - 2));
+});
+
+/** What a client of the vendor's own wire is sent of these reads. */
+function told(decoder: StreamDecoder, writer: StreamWriter, reads: readonly Uint8Array[]): string {
+	const deadline = { touch() {}, abort() {}, clear() {}, within() {}, failure: undefined } as unknown as Deadline;
+	const events = { begun() {}, held() {}, firstDelta() {}, finished() {}, comment() {}, keeps() {}, end() {} };
+	const reader = new EventReader({ read: () => Promise.resolve(undefined) }, decoder, deadline, events);
+	let text = "";
+	const write = (piece: AnswerPiece) => {
+		if (piece !== "") text += textOf(writer.push(piece));
+	};
+	for (const bytes of reads) if (!reader.isOver) write(reader.take(Buffer.from(bytes)));
+	if (!reader.isOver) write(reader.finish());
+	return text;
+}
+
+/** Events by their meaning: names and data, without those that say nothing. */
+const meant = (text: string) =>
+	[...new SseSplitter().push(Buffer.from(text))].flatMap(({ name, data }) =>
+		data === undefined || name === "ping" ? [] : [[name, JSON.parse(data) as unknown]],
+	);
+
+const asCalled = { id: "req_1", operation: "chat", facts: call.facts, body: call.body, stream: true } as const;
+const geminis = { id: "req_1", showsThoughts: true, names: undefined };
+
+test.each([
+	["Claude", claudeStream, () => nativeDecoder(upstream("anthropic"), call), () => new MessagesStream(asCalled), meant],
+	[
+		"Gemini",
+		geminiStream,
+		() => nativeGenerateDecoder(upstream("gemini"), call, "gemini-2.5-flash"),
+		() => new GeminiStream(geminis, "gemini-2.5-flash", EVENTS),
+		meant,
+	],
+	[
+		"Gemini, as one list",
+		geminiStream,
+		() => nativeGenerateDecoder(upstream("gemini"), call, "gemini-2.5-flash"),
+		() => new GeminiStream(geminis, "gemini-2.5-flash", LIST),
+		(text: string) => JSON.parse(text.trim() === "" ? "[]" : `${text}]`) as unknown,
+	],
+] as const)("for a client of %s itself they are what its vendor has sent", (_, stream, decoder, writer, meaning) => {
+	let own = 0;
+	for (let seed = 0; seed < 200; seed++) {
+		const rng = random(seed);
+		const reads = cut(rng, stream(rng));
+		const passing = decoder();
+		const parsing = decoder();
+		const all: StreamDecoder = {
+			push: (event) => parsing.push(event),
+			end: () => parsing.end(),
+			flush: () => parsing.flush?.() ?? {},
+		};
+		const counting: StreamDecoder = {
+			...all,
+			push: (event) => passing.push(event),
+			passThrough: (chunk, from) => {
+				const taken = passing.passThrough?.(chunk, from);
+				if (taken?.bytes && "own" in taken.bytes && taken.bytes.own) own += taken.events;
+				return taken;
+			},
+			end: () => passing.end(),
+			flush: () => passing.flush?.() ?? {},
+		};
+		expect([seed, meaning(told(counting, writer(), reads))]).toEqual([seed, meaning(told(all, writer(), reads))]);
+	}
+	expect(own).toBeGreaterThan(200);
 });

@@ -3,6 +3,7 @@
  * the words of the next are read without a parse.
  */
 
+import { type SseEvent, SseSplitter } from "../openai/sse.ts";
 import { objectIn } from "../openai/usage.ts";
 
 const CONTENT = /"content":\s*"/;
@@ -56,10 +57,17 @@ function literalEnd(text: string, start: number): number {
 	return -1;
 }
 
-/** Past the event that begins there; all of the text where its lines may end with CR. */
-export function eventEnd(text: string, at: number): number {
-	const end = text.indexOf("\n\n", at);
-	return end === -1 || text.includes("\r") ? text.length : end + 2;
+/** An event's text and its data; undefined where it has none. */
+export type ReadEvent = Pick<SseEvent, "raw" | "data">;
+
+/** The events of a text, which is whole, from the one that begins at `at` on: that one, or all where it is not one line of data. */
+export function eventsAt(text: string, at: number): { readonly events: readonly ReadEvent[]; readonly end: number } {
+	const line = text.indexOf("\n", at);
+	if (line !== -1 && text.startsWith("data: ", at) && text.startsWith("\n\n", line) && text[line - 1] !== "\r") {
+		const end = line + 2;
+		return { events: [{ raw: text.slice(at, end), data: text.slice(at + 6, line) }], end };
+	}
+	return { events: new SseSplitter().push(Buffer.from(text.slice(at))), end: text.length };
 }
 
 /** The words of the first choice of a chunk, where they are all that it brings; undefined where there is more. */

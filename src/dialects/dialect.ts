@@ -6,7 +6,7 @@ import type { RouterError } from "../errors.ts";
 import type { Call, ParsedRequest } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { ParsedBody } from "../openai/parsed-body.ts";
-import type { StreamPiece } from "../openai/sse.ts";
+import type { AnswerPiece, StreamPiece } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 
 /** One wire. Pure: no clock, no I/O. A new one is one file of this type, and its rows in `api/routes.ts`. */
@@ -146,7 +146,7 @@ export interface StreamWriter {
 	/** Sent while there is nothing to say, so that neither the client nor a proxy on the way takes the connection for dead. */
 	readonly keepAlive: string;
 	/** A piece of the answer, whole events of OpenAI's, or comments of the upstream's. Called for each piece: it is to cost nothing where nothing changes. */
-	push<Piece extends StreamPiece>(piece: Piece): Piece | string;
+	push(piece: AnswerPiece): StreamPiece;
 	/** The answer is complete. */
 	end(end: StreamEnd): string;
 	/** The answer broke off: what this wire's clients don't take for a good end. */

@@ -15,7 +15,7 @@ import { type PromptSizes, promptSizes } from "../openai/prompt-sizes.ts";
 import { isReasoning } from "../openai/reasoning.ts";
 import type { RequestBody } from "../openai/request-fields.ts";
 import { indexed, type RequestField, type RequestScan, requestScan } from "../openai/request-scan.ts";
-import { DONE, KEEP_ALIVE, sseComment, sseData, textOf } from "../openai/sse.ts";
+import { chunksOf, DONE, KEEP_ALIVE, sseComment, sseData, textOf } from "../openai/sse.ts";
 import { withCost } from "../openai/usage-edits.ts";
 import { describe, utf8Text } from "../openai/validation.ts";
 import type { Dialect, StreamEnd, StreamWriter } from "./dialect.ts";
@@ -23,7 +23,7 @@ import type { Dialect, StreamEnd, StreamWriter } from "./dialect.ts";
 /** Keeps no state: one for all streams. */
 const writer: StreamWriter = {
 	keepAlive: `${KEEP_ALIVE}\n\n`,
-	push: (piece) => piece,
+	push: chunksOf,
 	end: (end) => usageEvent(end) + streamSummary(end) + DONE,
 	error: (error) => sseData(JSON.stringify(error.body)),
 };

@@ -144,6 +144,10 @@ function boundary(bytes: Buffer, from: number): number {
 	return -1;
 }
 
+/** Bytes without UTF-8's byte order mark before them. */
+export const unmarked = (bytes: Uint8Array): Uint8Array =>
+	bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
+
 const NOTHING = Buffer.alloc(0);
 const LF = 10;
 const CR = 13;
@@ -215,6 +219,46 @@ export type StreamPiece = Uint8Array | string;
 export interface WritableBytes {
 	readonly length: number;
 	writeTo(into: Uint8Array, at: number): void;
+	/** Events as their upstream has written them, of which these bytes say the same, for a client that speaks the upstream's wire. */
+	readonly own?: Uint8Array | undefined;
+}
+
+/** A piece of a stream, of which some is there as its upstream has written it, too. To be read, or written, before the next one is. */
+export class NativePiece {
+	constructor(readonly parts: readonly (StreamPiece | WritableBytes)[]) {}
+
+	/** All of it in OpenAI's words. */
+	chunks(): StreamPiece {
+		return joinedPieces("", this.parts);
+	}
+}
+
+/** A piece of an answer. */
+export type AnswerPiece = StreamPiece | NativePiece;
+
+/** What stands behind `first`, and that, as one piece. `isNative`: some of it is there as its upstream has written it, too. */
+export function answerPiece(
+	first: StreamPiece,
+	rest: readonly (StreamPiece | WritableBytes)[],
+	isNative: boolean,
+): AnswerPiece {
+	return isNative ? new NativePiece(first === "" ? rest : [first, ...rest]) : joinedPieces(first, rest);
+}
+
+/** A piece in OpenAI's words. */
+export const chunksOf = (piece: AnswerPiece): StreamPiece => (piece instanceof NativePiece ? piece.chunks() : piece);
+
+/** A piece as a wire writes it that has words for events as their upstream has written them, too; each in its place. */
+export function writtenPiece(
+	{ parts }: NativePiece,
+	write: (piece: StreamPiece) => string,
+	writeOwn: (own: Uint8Array) => Uint8Array | string | undefined,
+): StreamPiece {
+	const written = parts.map((part) => {
+		if (isPiece(part)) return write(part);
+		return (part.own && writeOwn(part.own)) ?? write(joinedPieces("", [part]));
+	});
+	return joinedPieces("", written);
 }
 
 /** Several pieces as one: `first`, which may be empty, and those behind it. */
@@ -239,6 +283,7 @@ export function joinedPieces(first: StreamPiece, rest: readonly (StreamPiece | W
 	return all;
 }
 
+/** Whether it is written already. */
 const isPiece = (piece: StreamPiece | WritableBytes): piece is StreamPiece =>
 	typeof piece === "string" || piece instanceof Uint8Array;
 
@@ -254,3 +299,12 @@ export const KEEP_ALIVE = ": keep-alive";
 
 /** What ends every good stream of the OpenAI API. */
 export const DONE = sseData("[DONE]");
+
+/** A piece longer than this, UTF-16 units, may be a picture: it is looked into. */
+const LONG = 16_384;
+/** What one counts for: some 500 tokens. */
+const MEDIA_LENGTH = 2_000;
+
+/** How long a piece of the answer is, as far as its tokens follow from its length. */
+export const spokenLength = (text: string): number =>
+	text.length > LONG && text.includes('"data:') ? MEDIA_LENGTH : text.length;

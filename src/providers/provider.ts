@@ -223,6 +223,8 @@ export interface StreamDecoder {
 	 * the first must be read.
 	 */
 	passThrough?(chunk: Uint8Array, from: number): PassedEvents | undefined;
+	/** Tokens as the last events that `passThrough` took have counted them; undefined where they count none, or were asked for them before. */
+	passedTokens?(): Tokens | undefined;
 	/** Tokens of the answer so far; undefined where its upstream does not count them with each chunk. */
 	countedTokens?(): CountedTokens | undefined;
 	/** The upstream closed: undefined when the answer was complete. */

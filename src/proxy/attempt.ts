@@ -1,6 +1,6 @@
 /** One try at one target: an answer that has begun, or the failure it ended in. */
 import type { Call } from "../openai/call.ts";
-import { KEEP_ALIVE, type StreamPiece } from "../openai/sse.ts";
+import { type AnswerPiece, KEEP_ALIVE } from "../openai/sse.ts";
 import type { Addition, Failure } from "../providers/failure.ts";
 import {
 	type EncodeOptions,
@@ -234,12 +234,12 @@ export class Attempt {
 		const guarded = guardedDecoder(read ? read(decoder) : decoder);
 		const events = this.#events(head, () => reader, decoder);
 		const reader: EventReader = new EventReader(head.body, guarded, deadline, events);
-		const first: StreamPiece[] = [];
+		const first: AnswerPiece[] = [];
 		// From the sending, so that two relays in a row hold no longer than one.
 		const heldUntil = this.#sentAt + COMMENTS_MS;
 		let isFirst = true;
 		while (!reader.isOver && !reader.hasBegun) {
-			let piece: StreamPiece = "";
+			let piece: AnswerPiece = "";
 			let other: string | undefined;
 			try {
 				const chunk = await reader.read();

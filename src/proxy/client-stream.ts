@@ -9,7 +9,7 @@
 import type { ClientCall, StreamEnd, StreamWriter } from "../dialects/dialect.ts";
 import { asRouterError, RouterError } from "../errors.ts";
 import { SentRecord } from "../openai/sent-so-far.ts";
-import type { StreamPiece } from "../openai/sse.ts";
+import { type AnswerPiece, chunksOf, type StreamPiece } from "../openai/sse.ts";
 import { withCounts } from "../openai/usage-edits.ts";
 import { errorOf, type Failure } from "../providers/failure.ts";
 import type { Out, Target } from "../providers/provider.ts";
@@ -76,7 +76,7 @@ export class ClientStream implements AttemptListener {
 	}
 
 	/** Comments of an upstream whose answer has not begun. */
-	comments(pieces: readonly StreamPiece[]): void {
+	comments(pieces: readonly AnswerPiece[]): void {
 		for (const piece of pieces) this.#sendNow(this.#writer.push(piece));
 	}
 
@@ -125,12 +125,12 @@ export class ClientStream implements AttemptListener {
 		const sent = this.#sent;
 		this.record.firstTokenAt ??= reader.firstDeltaAt;
 		for (const piece of opened.first.splice(0)) {
-			sent?.add(piece);
+			sent?.add(chunksOf(piece));
 			const taken = this.#write(sink, writer.push(piece));
 			if (typeof taken !== "number") await reader.waitFor(taken);
 		}
 		while (!reader.isOver) {
-			let piece: StreamPiece;
+			let piece: AnswerPiece;
 			try {
 				const chunk = await reader.read();
 				piece = chunk ? reader.take(chunk) : reader.finish();
@@ -142,7 +142,7 @@ export class ClientStream implements AttemptListener {
 				continue;
 			}
 			this.#silentSince = undefined;
-			sent?.add(piece);
+			sent?.add(chunksOf(piece));
 			const taken = this.#write(sink, writer.push(piece));
 			if (typeof taken !== "number") await reader.waitFor(taken);
 		}

@@ -1,10 +1,13 @@
 /** One upstream's stream as it is read: its bytes are understood, and become what the client is sent. */
 import {
+	type AnswerPiece,
+	answerPiece,
 	EventTooLarge,
-	joinedPieces,
 	type SseEvent,
 	SseSplitter,
 	type StreamPiece,
+	spokenLength,
+	unmarked,
 	type WritableBytes,
 } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
@@ -57,6 +60,8 @@ export class EventReader {
 	#untouched = 0;
 	/** What is sent behind these; undefined where nothing that came was altered or left out. */
 	#rest: (StreamPiece | WritableBytes)[] | undefined;
+	/** Some of that is there as it came, too. */
+	#isNative = false;
 	/** The answer has begun: what came is worth sending. */
 	hasBegun = false;
 	/** Pieces have come that are held back. */
@@ -93,14 +98,15 @@ export class EventReader {
 	}
 
 	/** What to send for a chunk. What goes on untouched stays the bytes that it came as. */
-	take(chunk: Uint8Array): StreamPiece {
+	take(chunk: Uint8Array): AnswerPiece {
 		const splitter = this.#splitter;
 		const deltas = this.#deltas;
 		// A byte order mark is good only at the very beginning.
-		splitter.add(splitter.isClean && !this.hasBegun && isMarked(chunk) ? chunk.subarray(3) : chunk);
+		splitter.add(splitter.isClean && !this.hasBegun ? unmarked(chunk) : chunk);
 		this.#sawData = false;
 		this.#untouched = 0;
 		this.#rest = undefined;
+		this.#isNative = false;
 		while (!this.isOver) {
 			this.#pass();
 			const event = splitter.next();
@@ -113,8 +119,9 @@ export class EventReader {
 	}
 
 	/** The upstream closed its side. */
-	finish(): StreamPiece {
+	finish(): AnswerPiece {
 		this.#untouched = 0;
+		this.#isNative = false;
 		this.#rest = [];
 		for (const event of this.#splitter.end()) this.#read(event);
 		if (!this.isOver) this.#add(this.#end());
@@ -122,7 +129,7 @@ export class EventReader {
 	}
 
 	/** Reading failed: the client left, time ran out, or the connection broke, which is a clean end only of an answer that is complete. */
-	broken(cause: unknown): StreamPiece {
+	broken(cause: unknown): AnswerPiece {
 		const failure = this.deadline.failure ?? TRUNCATED;
 		if (this.isFinished && failure.kind !== "cancelled") return this.#end();
 		// Bun's own words may name the address with its password; ours say what was too large.
@@ -145,6 +152,7 @@ export class EventReader {
 
 	/** What the upstream has counted: of the whole answer, or of as much of it as has come, where it counts with each chunk. */
 	get tokens(): Tokens | undefined {
+		this.#tokens = this.decoder.passedTokens?.() ?? this.#tokens;
 		const counted = this.counted;
 		if (!counted || (this.#tokens && this.#tokens.output >= counted.output)) return this.#tokens;
 		return { ...this.#tokens, input: counted.input, output: counted.output };
@@ -184,8 +192,10 @@ export class EventReader {
 		this.#sawData = true;
 		this.#deltas += events;
 		this.#deltaLength += bytes?.length ?? length;
-		if (bytes) this.#add(bytes);
-		else if (this.#rest) this.#add(splitter.bytes.subarray(splitter.at - length, splitter.at));
+		if (bytes) {
+			if ("own" in bytes && bytes.own) this.#isNative = true;
+			this.#add(bytes);
+		} else if (this.#rest) this.#add(splitter.bytes.subarray(splitter.at - length, splitter.at));
 		else this.#untouched = splitter.at;
 	}
 
@@ -206,8 +216,8 @@ export class EventReader {
 	}
 
 	/** All that is sent on of a chunk. */
-	#taken(): StreamPiece {
-		return joinedPieces(this.#splitter.before(this.#untouched), this.#rest ?? []);
+	#taken(): AnswerPiece {
+		return answerPiece(this.#splitter.before(this.#untouched), this.#rest ?? [], this.#isNative);
 	}
 
 	/** The end of an answer: good if the decoder says it is complete. What it has kept back until then comes now. */
@@ -289,18 +299,6 @@ export class EventReader {
 	}
 }
 
-/** A piece longer than this, UTF-16 units, may be a picture: it is looked into. */
-const LONG = 16_384;
-/** What one counts for: some 500 tokens. */
-const MEDIA_LENGTH = 2_000;
-
-/** How long a piece of the answer is, as far as its tokens follow from its length. */
-const spokenLength = (text: string): number =>
-	text.length > LONG && text.includes('"data:') ? MEDIA_LENGTH : text.length;
-
-/** Whether UTF-8's byte order mark is first. */
-const isMarked = (bytes: Uint8Array): boolean => bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
-
 /**
  * The decoder, with what its methods throw turned into a failure of kind `internal` that carries the cause. Without this an
  * exception of ours would look like a connection that the upstream broke, and be tried again at the next one.
@@ -308,6 +306,7 @@ const isMarked = (bytes: Uint8Array): boolean => bytes[0] === 0xef && bytes[1] =
 export function guardedDecoder(decoder: StreamDecoder): StreamDecoder {
 	return {
 		countedTokens: () => decoder.countedTokens?.(),
+		passedTokens: () => decoder.passedTokens?.(),
 		push(event): Out {
 			try {
 				return decoder.push(event);

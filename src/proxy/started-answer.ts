@@ -1,5 +1,5 @@
 /** An attempt's answer once it has begun: what clients, rounds and resumes of a call get of an attempt. */
-import type { StreamPiece } from "../openai/sse.ts";
+import type { AnswerPiece } from "../openai/sse.ts";
 import type { Answer, Target, UpstreamAnswer } from "../providers/provider.ts";
 import type { EventReader } from "./event-reader.ts";
 import type { PassedAnswer } from "./passed-answer.ts";
@@ -9,7 +9,7 @@ export interface AttemptListener {
 	/** Bytes have left, so that comments may, too. */
 	readonly hasSent: boolean;
 	/** Comments of the upstream's that were held back long enough, or need not be. */
-	comments(pieces: readonly StreamPiece[]): void;
+	comments(pieces: readonly AnswerPiece[]): void;
 }
 
 /** An answer that has begun. */
@@ -23,7 +23,7 @@ export interface StartedAnswer {
 	readonly passed?: PassedAnswer;
 	/** The stream, and what of it has come and is not sent yet. The attempt lasts until the reader is over. */
 	readonly reader?: EventReader;
-	readonly first: StreamPiece[];
+	readonly first: AnswerPiece[];
 	/** Fields of the call that it was made without. */
 	readonly dropped?: readonly string[] | undefined;
 }

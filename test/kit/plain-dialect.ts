@@ -8,7 +8,7 @@ import { RouterError } from "../../src/errors.ts";
 import type { CallFacts } from "../../src/openai/call-facts.ts";
 import { canonical, parseBounded } from "../../src/openai/json.ts";
 import { isReasoning } from "../../src/openai/reasoning.ts";
-import { SseSplitter, type StreamPiece, textOf } from "../../src/openai/sse.ts";
+import { type AnswerPiece, chunksOf, SseSplitter, textOf } from "../../src/openai/sse.ts";
 
 /** The wire. */
 export const plainDialect: Dialect = {
@@ -109,7 +109,8 @@ class PlainWriter implements StreamWriter {
 	readonly keepAlive = "\n";
 	readonly #events = new SseSplitter();
 
-	push<Piece extends StreamPiece>(piece: Piece): string {
+	push(sent: AnswerPiece): string {
+		const piece = chunksOf(sent);
 		const events = this.#events.push(typeof piece === "string" ? Buffer.from(piece) : piece);
 		return events.map(({ data }) => (data === undefined || data === "[DONE]" ? "" : wordsIn(data, "delta"))).join("");
 	}

@@ -1,10 +1,10 @@
 /** OpenAI's streams as Anthropic's: each piece becomes its events at once, one block after the other. */
 import { RouterError } from "../../errors.ts";
-import { SseSplitter, type StreamPiece, textOf } from "../../openai/sse.ts";
+import { type AnswerPiece, NativePiece, type StreamPiece, textOf, writtenPiece } from "../../openai/sse.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { decimal } from "../../openai/usage-edits.ts";
 import { reasoningIn } from "../chat-message.ts";
-import { ContentTemplate, eventEnd, wordsAlone } from "../content-template.ts";
+import { ContentTemplate, eventsAt, wordsAlone } from "../content-template.ts";
 import type { DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
 import { streamSummary } from "../openai-chat.ts";
 import { callId, messageId, type Stop, stopOf, stopText } from "./messages-answer.ts";
@@ -33,7 +33,6 @@ export class MessagesStream implements StreamWriter {
 	/** The call's id. */
 	readonly #request: string;
 	readonly #model: string;
-	readonly #events = new SseSplitter();
 	readonly #template = new ContentTemplate();
 	/** What stands before the words of the block that is open. */
 	#textHead = "";
@@ -62,7 +61,24 @@ export class MessagesStream implements StreamWriter {
 		this.#model = facts.model;
 	}
 
-	push<Piece extends StreamPiece>(piece: Piece): string {
+	push(piece: AnswerPiece): StreamPiece {
+		if (!(piece instanceof NativePiece)) return this.#written(piece);
+		return writtenPiece(
+			piece,
+			(part) => this.#written(part),
+			(own) => (this.#isOpenText(own) ? own : undefined),
+		);
+	}
+
+	/** Whether events of Claude's begin with a piece of the text that is open. */
+	#isOpenText(own: Uint8Array): boolean {
+		const head = this.#textHead;
+		if (this.#block !== "text" || own.length < head.length) return false;
+		for (let at = 0; at < head.length; at++) if (own[at] !== head.charCodeAt(at)) return false;
+		return true;
+	}
+
+	#written(piece: StreamPiece): string {
 		const sent = textOf(piece);
 		let text = "";
 		let isComment = true;
@@ -75,8 +91,8 @@ export class MessagesStream implements StreamWriter {
 				at = end;
 				continue;
 			}
-			const end = eventEnd(sent, at);
-			for (const { data, raw } of this.#events.push(Buffer.from(sent.slice(at, end)))) {
+			const { events, end } = eventsAt(sent, at);
+			for (const { data, raw } of events) {
 				if (data === undefined) continue;
 				isComment = false;
 				if (data !== "[DONE]") text += this.#chunk(JSON.parse(data) as Json, raw);

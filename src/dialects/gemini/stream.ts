@@ -1,9 +1,16 @@
 /** OpenAI's streams as Google's: each piece becomes a part at once, but for calls, which go out when they are whole. */
 import { RouterError } from "../../errors.ts";
-import { SseSplitter, type StreamPiece, textOf } from "../../openai/sse.ts";
+import {
+	type AnswerPiece,
+	NativePiece,
+	SseSplitter,
+	type StreamPiece,
+	textOf,
+	writtenPiece,
+} from "../../openai/sse.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { contentText, reasoningIn } from "../chat-message.ts";
-import { ContentTemplate, eventEnd, wordsAlone } from "../content-template.ts";
+import { ContentTemplate, eventsAt, wordsAlone } from "../content-template.ts";
 import type { StreamEnd, StreamWriter } from "../dialect.ts";
 import {
 	callPart,
@@ -90,7 +97,6 @@ function isWholeObject(text: string): boolean {
 export class GeminiStream implements StreamWriter {
 	/** No comment: Google's own clients in Go and Python take one for a broken event. Between events, and in JSON, an empty line says nothing. */
 	readonly keepAlive = "\n\n";
-	readonly #events = new SseSplitter();
 	readonly #template = new ContentTemplate();
 	readonly #choices = new Map<number, StreamedChoice>();
 	#hasBegun = false;
@@ -110,7 +116,30 @@ export class GeminiStream implements StreamWriter {
 	) {}
 
 	/** What says nothing to this client is an empty line: it hears that the answer goes on. */
-	push<Piece extends StreamPiece>(piece: Piece): string {
+	push(piece: AnswerPiece): StreamPiece {
+		if (!(piece instanceof NativePiece)) return this.#written(piece) || this.keepAlive;
+		return writtenPiece(
+			piece,
+			(part) => this.#written(part),
+			(own) => this.#own(own),
+		);
+	}
+
+	/** Events of Google's, of which none is the last. */
+	#own(own: Uint8Array): Uint8Array | string {
+		this.#isFinished = false;
+		if (this.framing === EVENTS) {
+			this.#hasBegun = true;
+			return own;
+		}
+		let text = "";
+		for (const { data } of new SseSplitter().push(own)) {
+			if (data !== undefined) text += `${this.#before()}${data}${this.framing.behind}`;
+		}
+		return text;
+	}
+
+	#written(piece: StreamPiece): string {
 		const sent = textOf(piece);
 		let text = "";
 		let at = 0;
@@ -121,8 +150,8 @@ export class GeminiStream implements StreamWriter {
 				at = end;
 				continue;
 			}
-			const end = eventEnd(sent, at);
-			for (const { data, raw } of this.#events.push(Buffer.from(sent.slice(at, end)))) {
+			const { events, end } = eventsAt(sent, at);
+			for (const { data, raw } of events) {
 				if (data === undefined || data === "[DONE]") continue;
 				if (this.#toSkip > 0) this.#toSkip--;
 				else if (data.endsWith(OWN_END) && data.includes(OWN)) text += this.#asItCame(data);
@@ -130,7 +159,7 @@ export class GeminiStream implements StreamWriter {
 			}
 			at = end;
 		}
-		return text === "" ? this.keepAlive : text;
+		return text;
 	}
 
 	/** Words of the first choice, as JSON. */

@@ -1,6 +1,6 @@
 /** OpenAI's streams as Ollama's: an object a line, the last of which is `done`. */
 import type { RouterError } from "../../errors.ts";
-import { SseSplitter, type StreamPiece, textOf } from "../../openai/sse.ts";
+import { type AnswerPiece, chunksOf, SseSplitter, textOf } from "../../openai/sse.ts";
 import { objectIn, tokensOf } from "../../openai/usage.ts";
 import { contentText, reasoningIn } from "../chat-message.ts";
 import type { DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
@@ -78,8 +78,8 @@ export class OllamaStream implements StreamWriter {
 		this.#after = this.keepAlive.slice(words);
 	}
 
-	push<Piece extends StreamPiece>(piece: Piece): string {
-		const sent = textOf(piece);
+	push(piece: AnswerPiece): string {
+		const sent = textOf(chunksOf(piece));
 		let text = "";
 		let at = 0;
 		// Nearly all is lines of data, each with its blank line behind it.

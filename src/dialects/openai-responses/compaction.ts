@@ -14,6 +14,11 @@ export class CompactionOutput {
 		private readonly event: WriteEvent,
 	) {}
 
+	say(text: string): string {
+		this.#text += text;
+		return "";
+	}
+
 	/** Takes a piece of the summary. */
 	push({ content }: Readonly<Record<string, unknown>>): string {
 		if (typeof content === "string") this.#text += content;

@@ -55,6 +55,13 @@ export class StreamOutput {
 		return events;
 	}
 
+	/** The events of words without anything else, in which JSON escapes nothing. */
+	say(text: string): string {
+		const message = this.#message;
+		if (text === "") return "";
+		return message?.isSaying ? message.sayPlain(text) : this.push({ content: text }, undefined);
+	}
+
 	/** The events of a piece of the answer. */
 	push(delta: Readonly<Record<string, unknown>>, logprobs: unknown): string {
 		const { content, refusal, annotations, tool_calls: calls, images, reasoning_details: details } = delta;

@@ -1,6 +1,14 @@
 /** A chat's stream as the events of a response. */
 import type { ErrorCode, RouterError } from "../../errors.ts";
-import { DONE, KEEP_ALIVE, SseSplitter, type StreamPiece, textOf } from "../../openai/sse.ts";
+import {
+	type AnswerPiece,
+	chunksOf,
+	DONE,
+	KEEP_ALIVE,
+	SseSplitter,
+	type StreamPiece,
+	textOf,
+} from "../../openai/sse.ts";
 import { objectIn } from "../../openai/usage.ts";
 import type { AnswerStorage, DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
 import { streamSummary } from "../openai-chat.ts";
@@ -62,8 +70,13 @@ export class ResponseStream implements StreamWriter {
 			: new StreamOutput(request, this.#ids, event);
 	}
 
-	push<Piece extends StreamPiece>(piece: Piece): Piece | string {
+	push(sent: AnswerPiece): StreamPiece {
+		const piece = chunksOf(sent);
 		if (isOwn(piece, this.#upstream !== undefined)) return this.#pass(piece);
+		return this.#written(piece);
+	}
+
+	#written(piece: StreamPiece): string {
 		let text = this.#takeOver();
 		const sent = textOf(piece);
 		let at = 0;
@@ -86,7 +99,7 @@ export class ResponseStream implements StreamWriter {
 	}
 
 	/** Events in this wire's own words. Of the first ones, those that hold the response name it as the router does where it stores it. */
-	#pass<Piece extends StreamPiece>(piece: Piece): Piece | string {
+	#pass(piece: StreamPiece): StreamPiece {
 		const isFirst = !this.#upstream;
 		this.#upstream ??= new UpstreamEvents();
 		const sent = isFirst && this.#storage ? namedEvents(piece, this.#call) : piece;
@@ -138,7 +151,7 @@ export class ResponseStream implements StreamWriter {
 	/** The events of a chunk. */
 	#read(data: string): string {
 		const said = this.#frame.textIn(data);
-		if (said !== undefined) return this.#output.push({ content: said }, undefined);
+		if (said !== undefined) return this.#output.say(said);
 		const chunk = data === "[DONE]" ? undefined : chunkIn(data);
 		if (!chunk) return "";
 		this.#frame.learn(data, chunk);

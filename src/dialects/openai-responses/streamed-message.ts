@@ -43,6 +43,17 @@ export class StreamedMessage {
 		return this.#refusal !== "";
 	}
 
+	/** Its words have begun, and go on. */
+	get isSaying(): boolean {
+		return this.#hasText && !this.isRefusal;
+	}
+
+	/** Words in which JSON escapes nothing, with no log probabilities. */
+	sayPlain(text: string): string {
+		this.#text += text;
+		return this.event("response.output_text.delta", `${this.#place},"delta":"${text}","logprobs":[]`);
+	}
+
 	/** Words. `logprobs`: as a chat has them. */
 	say(text: string, logprobs: unknown): string {
 		const opened = this.#openText();

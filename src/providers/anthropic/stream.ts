@@ -12,6 +12,7 @@ import { type Failure, NO_CHOICE, TRUNCATED } from "../failure.ts";
 import { answerNames, UnnamedText } from "../message-marks.ts";
 import type { Out, PassedEvents, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
+import { type TextFrame, textFrame } from "../text-chunks.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import { blockAnnotations } from "./cited-text.ts";
 import {
@@ -26,7 +27,7 @@ import {
 	stopFinish,
 	storedThinking,
 } from "./response.ts";
-import { TextDeltas, type TextFrame, textFrame } from "./text-deltas.ts";
+import { TextDeltas } from "./text-deltas.ts";
 import { detailsOf, type Thought } from "./thinking.ts";
 
 const text = optional(Type.String());
@@ -153,7 +154,8 @@ export class MessageDecoder implements StreamDecoder {
 		this.#textLength += deltas.units;
 		this.#textPoints += deltas.points;
 		this.#frame ??= textFrame(this.chunks.textFrame());
-		return { bytes: deltas.written(chunk, this.#frame), length, events: deltas.events };
+		const own = this.isNative ? chunk.subarray(from, from + length) : undefined;
+		return { bytes: deltas.written(chunk, this.#frame, own), length, events: deltas.events };
 	}
 
 	#begin(message: ClaudeMessage): Out {

@@ -3,7 +3,7 @@
  * short escapes is the same in OpenAI's chunk. Whatever is written otherwise is left to the parser.
  */
 import { isUtf8 } from "node:buffer";
-import type { WritableBytes } from "../../openai/sse.ts";
+import { TextChunks, type TextFrame } from "../text-chunks.ts";
 
 const HEAD = Buffer.from('event: content_block_delta\ndata: {"type":"content_block_delta","index":');
 const TYPE = Buffer.from(',"delta":{"type":"text_delta","text":"');
@@ -24,19 +24,6 @@ const ESCAPED = new Set([0x22, 0x5c, 0x62, 0x66, 0x6e, 0x72, 0x74]);
 
 /** What stands before a text of the first block. */
 const FIRST = Buffer.concat([HEAD, Buffer.from("0"), TYPE]);
-
-/** What stands around a text in the chunk that is sent. */
-export interface TextFrame {
-	readonly before: Buffer;
-	/** From behind one text to before the next. */
-	readonly between: Buffer;
-	readonly after: Buffer;
-}
-
-/** The frame of these two halves of a chunk. */
-export function textFrame([before, after]: readonly [string, string]): TextFrame {
-	return { before: Buffer.from(before), between: Buffer.from(after + before), after: Buffer.from(after) };
-}
 
 /** Reads the text deltas of one stream. */
 export class TextDeltas {
@@ -70,18 +57,20 @@ export class TextDeltas {
 		return this.#isRefused ? from : at;
 	}
 
-	/** The chunks that say what was read. */
-	written(chunk: Uint8Array, frame: TextFrame): WritableBytes {
-		const { before, after, between } = frame;
-		const length = before.length + after.length + this.#size + (this.events - 1) * between.length;
-		return new TextChunks(chunk, this.#spans, frame, length);
+	/**
+	 * The chunks that say what was read.
+	 * @param own the same as it came, for a client that speaks Anthropic's wire
+	 */
+	written(chunk: Uint8Array, frame: TextFrame, own?: Uint8Array): TextChunks {
+		return new TextChunks(chunk, this.#spans, this.#size, frame, own);
 	}
 
 	/** Past the event that begins at `from`; -1 where that is no text delta, or has no text. */
 	#eventEnd(chunk: Uint8Array, from: number): number {
 		const known = from + this.#lead.length;
 		if (known <= chunk.length && this.#lead.compare(chunk, from, known) === 0) return this.#textEnd(chunk, known);
-		const start = textStart(chunk, from);
+		// What is read at once is of one block.
+		const start = this.#spans.length > 0 ? -1 : textStart(chunk, from);
 		if (start === -1) return -1;
 		this.#lead = Buffer.from(chunk.subarray(from, start));
 		return this.#textEnd(chunk, start);
@@ -113,32 +102,6 @@ export class TextDeltas {
 		this.#size += end - start;
 		this.#spans.push(start, end);
 		return at + 3;
-	}
-}
-
-/** The texts of a chunk, in what they are sent in. */
-class TextChunks implements WritableBytes {
-	constructor(
-		private readonly chunk: Uint8Array,
-		private readonly spans: readonly number[],
-		private readonly frame: TextFrame,
-		readonly length: number,
-	) {}
-
-	writeTo(into: Uint8Array, start: number): void {
-		const { chunk, spans } = this;
-		const { before, between, after } = this.frame;
-		into.set(before, start);
-		let at = start + before.length;
-		for (let i = 0; i < spans.length; i += 2) {
-			if (i > 0) {
-				into.set(between, at);
-				at += between.length;
-			}
-			// They are short: to copy them so is faster than a call.
-			for (let from = spans[i]!; from < spans[i + 1]!; from++) into[at++] = chunk[from]!;
-		}
-		into.set(after, at);
 	}
 }
 

@@ -4,8 +4,9 @@
  */
 import type { Call } from "../../openai/call.ts";
 import type { SseEvent } from "../../openai/sse.ts";
+import type { Tokens } from "../../openai/usage.ts";
 import type { Failure } from "../failure.ts";
-import type { Out, StreamDecoder } from "../provider.ts";
+import type { Out, PassedEvents, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { AS_IT_CAME } from "./response.ts";
 import { GenerateDecoder } from "./stream.ts";
@@ -16,6 +17,14 @@ const UNSAID = /"(?:executableCode|codeExecutionResult|fileData|toolCall|toolRes
 /** Reads one stream. */
 class NativeGenerateDecoder implements StreamDecoder {
 	constructor(private readonly inner: GenerateDecoder) {}
+
+	passThrough(chunk: Uint8Array, from: number): PassedEvents | undefined {
+		return this.inner.passThrough(chunk, from);
+	}
+
+	passedTokens(): Tokens | undefined {
+		return this.inner.passedTokens();
+	}
 
 	push(event: SseEvent): Out {
 		const out = this.inner.push(event);

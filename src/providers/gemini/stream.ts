@@ -2,11 +2,13 @@
 import { type Call, formFor } from "../../openai/call.ts";
 import { parseBounded } from "../../openai/json.ts";
 import type { SseEvent } from "../../openai/sse.ts";
+import type { Tokens } from "../../openai/usage.ts";
 import { ChatChunks, chatUsage, now } from "../chat-answer.ts";
 import { type Failure, NO_CHOICE, TRUNCATED } from "../failure.ts";
 import { UnnamedText, unnamedText } from "../message-marks.ts";
-import type { Out, StoredThinking, StreamDecoder } from "../provider.ts";
+import type { Out, PassedEvents, StoredThinking, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
+import { TextChunks, type TextFrame, textFrame } from "../text-chunks.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import { clientName } from "./function-names.ts";
 import { Sources } from "./grounding.ts";
@@ -27,6 +29,7 @@ import {
 	type ResponsePart,
 	signatureExtra,
 } from "./response.ts";
+import { TextEvents } from "./text-events.ts";
 
 /** What is known of one candidate. */
 interface Choice {
@@ -39,6 +42,8 @@ interface Choice {
 	answer: string | undefined;
 	/** All of its text so far, and the sources of that, which are said at its end. */
 	text: string;
+	/** What of it has passed unread, as JSON without its quotes. */
+	unread: Buffer[];
 	sources: Sources | undefined;
 }
 
@@ -64,6 +69,10 @@ export class GenerateDecoder implements StreamDecoder {
 	#responseId = "";
 	#tier: string | undefined;
 	#usage: unknown;
+	readonly #texts = new TextEvents();
+	/** Around texts that pass unread, and the counts that came with the last of them, as JSON. */
+	#frame: TextFrame | undefined;
+	#passedCounts: string | undefined;
 	/** Each piece has the finish reason `STOP`, as models before 2.0 do it: only the end of the stream says which piece was the last. */
 	#finishesAlways = false;
 
@@ -80,7 +89,36 @@ export class GenerateDecoder implements StreamDecoder {
 		return this.#chunks;
 	}
 
-	push({ data }: SseEvent): Out {
+	passThrough(chunk: Uint8Array, from: number): PassedEvents | undefined {
+		const choice = this.#choices.size === 1 ? this.#choices.get(0) : undefined;
+		// A name may stand before its text, and a form is held until the end.
+		if (!choice || choice.unnamed || choice.finishReason !== undefined || this.#rules.json) return undefined;
+		const texts = this.#texts;
+		const length = texts.read(chunk, from) - from;
+		if (length === 0) return undefined;
+		const { spans, size } = texts;
+		this.#passedCounts = texts.countsIn(chunk) ?? this.#passedCounts;
+		choice.unread.push(texts.textsIn(chunk));
+		this.#frame ??= textFrame(this.#chunks.textFrame());
+		const own = this.#isAsItCame ? chunk.subarray(from, from + length) : undefined;
+		return { bytes: new TextChunks(chunk, spans, size, this.#frame, own), length, events: spans.length / 2 };
+	}
+
+	passedTokens(): Tokens | undefined {
+		return this.#countPassed() ? generatedTokens(this.#usage) : undefined;
+	}
+
+	/** Whether what passed unread has counts that were not read yet. */
+	#countPassed(): boolean {
+		const counts = this.#passedCounts;
+		this.#passedCounts = undefined;
+		const usage = counts === undefined ? undefined : parse(counts)?.usageMetadata;
+		if (usage) this.#usage = usage;
+		return usage !== undefined;
+	}
+
+	push({ data, raw }: SseEvent): Out {
+		this.#countPassed();
 		if (data === undefined) return { bytes: "" };
 		const response = parse(data);
 		if (!response) return { bytes: "", dropped: true };
@@ -94,6 +132,7 @@ export class GenerateDecoder implements StreamDecoder {
 		for (const [position, candidate] of (response.candidates ?? []).entries()) {
 			this.#read(candidate, candidate.index ?? position, piece);
 		}
+		this.#texts.learn(raw, response);
 		return piece.failure ? { bytes: "", failure: piece.failure, tokens } : { ...piece, tokens };
 	}
 
@@ -102,6 +141,7 @@ export class GenerateDecoder implements StreamDecoder {
 		const tier = this.#tier ?? generatedTier(usageMetadata);
 		if (this.#chunks.hasBegun && tier === this.#tier) return;
 		this.#tier = tier;
+		this.#frame = undefined;
 		this.#responseId ||= responseId || crypto.randomUUID();
 		this.#chunks.begin(this.#responseId, modelVersion ?? this.#call.facts.model, tier);
 	}
@@ -111,7 +151,15 @@ export class GenerateDecoder implements StreamDecoder {
 		if (!choice) {
 			const { names, json } = this.#rules;
 			const unnamed = names.length > 0 && !json ? new UnnamedText(names) : undefined;
-			choice = { calls: 0, finishReason: undefined, unnamed, answer: undefined, text: "", sources: undefined };
+			choice = {
+				calls: 0,
+				finishReason: undefined,
+				unnamed,
+				answer: undefined,
+				text: "",
+				unread: [],
+				sources: undefined,
+			};
 			this.#choices.set(index, choice);
 			piece.bytes += this.#chunks.role(index);
 		}
@@ -157,7 +205,7 @@ export class GenerateDecoder implements StreamDecoder {
 			piece.delta = true;
 			return;
 		}
-		if (text && !thought) choice.text += text;
+		if (text && !thought) choice.text = textIn(choice) + text;
 		const said = !text || thought || !choice.unnamed ? text : choice.unnamed.push(text);
 		// Whether it stays is known at the end.
 		if (said && json && !thought) piece.held = true;
@@ -189,12 +237,13 @@ export class GenerateDecoder implements StreamDecoder {
 
 	flush(): Out {
 		let bytes = "";
+		this.#countPassed();
 		const tokens = generatedTokens(this.#usage);
 		for (const [index, choice] of this.#choices) {
 			const reason = candidateFinish(choice.finishReason ?? "", choice.calls > 0);
 			if (typeof reason !== "string") return { bytes: "", failure: reason, tokens };
 			bytes += this.#held(choice, index);
-			const said = choice.sources || this.#rules.json ? unnamedText(choice.text, this.#rules.names) : "";
+			const said = choice.sources || this.#rules.json ? unnamedText(textIn(choice), this.#rules.names) : "";
 			const answer = this.#rules.json && choice.calls === 0 ? (choice.answer ?? said) : "";
 			if (answer !== "") bytes += this.#chunks.text(answer, index);
 			const annotations = choice.sources?.annotations(choice.text, said);
@@ -205,6 +254,14 @@ export class GenerateDecoder implements StreamDecoder {
 		const usage = asked ? this.#chunks.usage(chatUsage(tokens)) : undefined;
 		return { bytes, usage, tokens };
 	}
+}
+
+/** All of a choice's text so far. */
+function textIn(choice: Choice): string {
+	if (choice.unread.length === 0) return choice.text;
+	choice.text += JSON.parse(`"${Buffer.concat(choice.unread)}"`) as string;
+	choice.unread = [];
+	return choice.text;
 }
 
 function parse(json: string): GenerateResponse | undefined {

@@ -1,0 +1,53 @@
+/** Texts that stand in an upstream's bytes as JSON, written into OpenAI's chunks without a decoding: a JSON string is the same there. */
+import type { WritableBytes } from "../openai/sse.ts";
+
+/** What stands around a text in the chunk that is sent. */
+export interface TextFrame {
+	readonly before: Buffer;
+	/** From behind one text to before the next. */
+	readonly between: Buffer;
+	readonly after: Buffer;
+}
+
+/** The frame of these two halves of a chunk. */
+export function textFrame([before, after]: readonly [string, string]): TextFrame {
+	return { before: Buffer.from(before), between: Buffer.from(after + before), after: Buffer.from(after) };
+}
+
+/** The texts of some bytes, in what they are sent in. */
+export class TextChunks implements WritableBytes {
+	readonly length: number;
+
+	/**
+	 * @param bytes at hand as long as it is written
+	 * @param spans where each text begins and ends in them; at least one
+	 * @param size how long all texts are
+	 * @param own the events that they come of, for a client that speaks their wire
+	 */
+	constructor(
+		private readonly bytes: Uint8Array,
+		private readonly spans: readonly number[],
+		size: number,
+		private readonly frame: TextFrame,
+		readonly own?: Uint8Array,
+	) {
+		const { before, after, between } = frame;
+		this.length = before.length + after.length + size + (spans.length / 2 - 1) * between.length;
+	}
+
+	writeTo(into: Uint8Array, start: number): void {
+		const { bytes, spans } = this;
+		const { before, between, after } = this.frame;
+		into.set(before, start);
+		let at = start + before.length;
+		for (let i = 0; i < spans.length; i += 2) {
+			if (i > 0) {
+				into.set(between, at);
+				at += between.length;
+			}
+			// They are short: to copy them so is faster than a call.
+			for (let from = spans[i]!; from < spans[i + 1]!; from++) into[at++] = bytes[from]!;
+		}
+		into.set(after, at);
+	}
+}
