@@ -41,7 +41,11 @@ test("no files import each other in a circle, types included", () => {
 test.each([
 	["fetch(", /(?<![\w.])fetch\(/, ["proxy/net/transport.ts"]],
 	["Bun.spawn", /\bBun\.spawn/, ["agent/docker/command.ts"]],
-	["bun:sqlite", /"bun:sqlite"/, ["store/database-file.ts", "store/merge.ts", "store/directory-lock.ts"]],
+	[
+		"bun:sqlite",
+		/"bun:sqlite"/,
+		["store/database-file.ts", "store/open-database.ts", "store/merge.ts", "store/directory-lock.ts"],
+	],
 	[
 		// Calendar time, and times that other machines get. Durations: performance.now(), steadyTime().
 		"Date.now",

@@ -42,14 +42,14 @@ const ODD_CALLS: [string, () => CallSettled][] = [
 ];
 
 describe("a call with", () => {
-	test.each(ODD_CALLS)("%s is lost alone, wherever it stands in its batch, and told of", (_, make) => {
+	test.each(ODD_CALLS)("%s is lost alone, wherever it stands in its batch, and told of", async (_, make) => {
 		for (const place of [0, 57, 99]) {
 			using home = directory();
 			const { store, ledger, lost, problems, rows } = openedIn(home.path);
 			const bad = make();
 			const good = Array.from({ length: 99 }, () => settled());
 			for (const call of good.toSpliced(place, 0, bad)) ledger.callSettled(call);
-			ledger.flush();
+			await ledger.flush();
 			expect(rows("calls")).toBe(99);
 			expect(good.filter(({ id }) => !store.ledger.call(id))).toEqual([]);
 			expect(lost.map(({ reason, count, id }) => ({ reason, count, id }))).toEqual([
@@ -58,24 +58,24 @@ describe("a call with", () => {
 			expect(lost[0]!.problem).not.toBe("");
 			expect([problems, ledger.isStuck, ledger.waiting, ledger.isWritten]).toEqual([[], false, 0, true]);
 			ledger.callSettled(settled());
-			ledger.flush();
+			await ledger.flush();
 			expect(rows("calls")).toBe(100);
 			store.close();
 		}
 	});
 
-	test("a row that is refused has its cost in the sums all the same, where those are well", () => {
+	test("a row that is refused has its cost in the sums all the same, where those are well", async () => {
 		using home = directory();
 		const { store, ledger } = openedIn(home.path);
 		ledger.callSettled(odd({ status: Number.NaN, cost: 0.25 }));
 		ledger.callSettled(settled({ cost: 0.5 }));
-		ledger.flush();
+		await ledger.flush();
 		expect(new LocalSpend(store.ledger).spent("config:team-a", "total")).toBeCloseTo(0.75, 9);
 		store.close();
 	});
 });
 
-test("an attempt that is refused is lost alone: its call and the others stay", () => {
+test("an attempt that is refused is lost alone: its call and the others stay", async () => {
 	using home = directory();
 	const { store, ledger, lost, rows } = openedIn(home.path);
 	const attempt = (callId: string, ms: number): AttemptClosed => ({ callId, provider: "xai", target: "xai/grok", ms });
@@ -85,18 +85,18 @@ test("an attempt that is refused is lost alone: its call and the others stay", (
 	ledger.attemptClosed(attempt("req_other-3", 1));
 	ledger.attemptClosed(attempt(call.id, 1));
 	ledger.callSettled(call);
-	ledger.flush();
+	await ledger.flush();
 	expect([rows("calls"), rows("attempts")]).toEqual([1, 2]);
 	expect(store.ledger.call(call.id)?.attempts).toHaveLength(1);
 	expect(lost).toMatchObject([{ reason: "refused", count: 1, id: "req_other-2" }]);
 	store.close();
 });
 
-test("where many rows are odd each of them is lost, and each of the others written once", () => {
+test("where many rows are odd each of them is lost, and each of the others written once", async () => {
 	using home = directory();
 	const { store, ledger, lost, rows } = openedIn(home.path);
 	for (let at = 0; at < 240; at++) ledger.callSettled(at % 3 === 0 ? odd({ status: 0.5 }) : settled());
-	ledger.flush();
+	await ledger.flush();
 	expect([rows("calls"), lost.length]).toEqual([160, 80]);
 	expect(store.ledger.usage("2000-01-01", "9999-12-31").reduce((sum, { calls }) => sum + calls, 0)).toBe(240);
 	store.close();
@@ -109,22 +109,22 @@ const body = { model: "dummy", messages: [{ role: "user", content: "a prompt tha
 test.each([
 	["a batch", () => settled()],
 	["a row that is written alone", () => odd({ tokens: { input: 5, output: 5.5 } })],
-])("a store that throws at %s has the ledger say that it is stuck, and nothing is lost", (_, made) => {
+])("a store that throws at %s has the ledger say that it is stuck, and nothing is lost", async (_, made) => {
 	using home = directory();
 	const { store, lost, rows } = openedIn(home.path);
 	let isBroken = true;
-	const write: LedgerStore["write"] = (batch) => {
+	const write: LedgerStore["write"] = async (batch) => {
 		if (isBroken) throw new Error("EACCES");
-		return store.ledger.write(batch);
+		return await store.ledger.write(batch);
 	};
 	const bounds = { keep: 1e12, size: 1e9 };
 	const ledger = new Ledger({ store: { ...store.ledger, write }, bounds, onLost: (each) => lost.push(each) });
 	ledger.callSettled(settled());
 	ledger.callSettled(made());
-	ledger.flush();
+	await ledger.flush();
 	expect([ledger.isStuck, ledger.waiting, lost.length]).toEqual([true, 2, 0]);
 	isBroken = false;
-	ledger.flush();
+	await ledger.flush();
 	expect([ledger.isStuck, ledger.waiting, rows("calls") + lost.length]).toEqual([false, 0, 2]);
 });
 

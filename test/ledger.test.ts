@@ -10,7 +10,7 @@ import { ledgerIn, settled } from "./kit/ledger.ts";
 import { random } from "./kit/random.ts";
 
 describe("what is kept", () => {
-	test("of a call: what it was, where it went, what it cost by which price, and each attempt", () => {
+	test("of a call: what it was, where it went, what it cost by which price, and each attempt", async () => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path);
 		const call = settled({ attempts: 2, user: "bob", reason: "models: fast", decision: { candidates: [1] } });
@@ -25,7 +25,7 @@ describe("what is kept", () => {
 		});
 		ledger.attemptClosed({ ...attempt, number: 2, status: 200, tokens: call.tokens });
 		ledger.callSettled(call);
-		ledger.flush();
+		await ledger.flush();
 		const found = store.ledger.call(call.id)!;
 		expect(found.call).toMatchObject({
 			id: call.id,
@@ -58,7 +58,7 @@ describe("what is kept", () => {
 		expect(store.ledger.call("req_unknown")).toBeUndefined();
 	});
 
-	test("of each call of a batch its own values, whichever of the others it is like", () => {
+	test("of each call of a batch its own values, whichever of the others it is like", async () => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path);
 		const calls = Array.from({ length: 240 }, (_, at) => {
@@ -79,7 +79,7 @@ describe("what is kept", () => {
 			else ledger.attemptClosed({ callId: id, number: 1, provider, target: "t", status: 200, ms: at });
 			ledger.callSettled(calls[at]!);
 		}
-		ledger.flush();
+		await ledger.flush();
 		for (const [at, { id, key, keyId, team, user, model, provider, status, tokens, cost }] of calls.entries()) {
 			const found = store.ledger.call(id)!;
 			const texts = { keyId: keyId!, key: key!, team: team ?? "", user: user ?? "", model, provider };
@@ -92,16 +92,16 @@ describe("what is kept", () => {
 		store.close();
 	});
 
-	test("of an attempt that ended after its call, because another was faster: the same", () => {
+	test("of an attempt that ended after its call, because another was faster: the same", async () => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path);
 		const call = settled({ attempts: 2 });
 		const attempt = { callId: call.id, provider: "openai", target: "openai/gpt-5-mini", ms: 3 };
 		ledger.attemptClosed({ ...attempt, number: 2, status: 200, tokens: call.tokens, cost: 0.1, agent: "box" });
 		ledger.callSettled(call);
-		ledger.flush();
+		await ledger.flush();
 		ledger.attemptClosed({ ...attempt, number: 1, failure: "cancelled", tokens: { input: 1, output: 2 } });
-		ledger.flush();
+		await ledger.flush();
 		expect(store.ledger.call(call.id)!.attempts).toEqual([
 			{
 				number: 1,
@@ -125,14 +125,14 @@ describe("what is kept", () => {
 		]);
 	});
 
-	test("of the only attempt, which was good, is what the call says already, and how long it took", () => {
+	test("of the only attempt, which was good, is what the call says already, and how long it took", async () => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path);
 		const call = settled({ agent: "box" });
 		const attempt = { callId: call.id, number: 1, provider: "openai", target: "openai/gpt-5-mini", status: 200 };
 		ledger.attemptClosed({ ...attempt, ms: 100.06, tokens: call.tokens });
 		ledger.callSettled(call);
-		ledger.flush();
+		await ledger.flush();
 		const found = store.ledger.call(call.id)!;
 		expect(found.call.attempts).toBeUndefined();
 		expect(shownCall(found.call, found.attempts).attempts).toEqual([
@@ -149,25 +149,25 @@ describe("what is kept", () => {
 		]);
 	});
 
-	test("of the only attempt are the tokens that its upstream counted and the cost that it said, no estimate and no price of ours", () => {
+	test("of the only attempt are the tokens that its upstream counted and the cost that it said, no estimate and no price of ours", async () => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path);
 		const attempt = { number: 1, provider: "openai", target: "openai/gpt-5-mini", status: 200, ms: 100 };
-		const ofSole = (bill: CallSettled["bill"], own: Pick<CallSettled, "tokens" | "cost">) => {
+		const ofSole = async (bill: CallSettled["bill"], own: Pick<CallSettled, "tokens" | "cost">) => {
 			const call = settled({ bill });
 			ledger.attemptClosed({ ...attempt, callId: call.id, ...own });
 			ledger.callSettled(call);
-			ledger.flush();
+			await ledger.flush();
 			const found = store.ledger.call(call.id)!;
 			const [shown] = shownCall(found.call, found.attempts).attempts;
 			return { tokens: shown?.tokens, cost: shown?.cost };
 		};
 		const { tokens } = settled();
-		expect(ofSole({ source: "upstream", isEstimated: false }, { tokens, cost: 0.001 })).toEqual({
+		expect(await ofSole({ source: "upstream", isEstimated: false }, { tokens, cost: 0.001 })).toEqual({
 			tokens,
 			cost: 0.001,
 		});
-		expect(ofSole({ source: "list", isEstimated: true }, {})).toEqual({ tokens: undefined, cost: undefined });
+		expect(await ofSole({ source: "list", isEstimated: true }, {})).toEqual({ tokens: undefined, cost: undefined });
 	});
 
 	test.each([
@@ -187,12 +187,12 @@ describe("what is kept", () => {
 			{ bill: undefined, tokens: undefined, cost: undefined },
 			{ price: undefined, tokens: undefined },
 		],
-	])("of what most calls have in common is not kept, and yet shown: %j", (own, shown) => {
+	])("of what most calls have in common is not kept, and yet shown: %j", async (own, shown) => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path);
 		const call = settled({ attempts: 0, ...own });
 		ledger.callSettled(call);
-		ledger.flush();
+		await ledger.flush();
 		const { call: found } = store.ledger.call(call.id)!;
 		const { price, ...rest } = shownCall(found, []);
 		const seen: Record<string, unknown> = { ...rest, price: price && { source: price.source } };
@@ -210,17 +210,17 @@ describe("what is kept", () => {
 		expect(shown).not.toHaveProperty("bill");
 	});
 
-	test("of calls that belong to no key is nothing: who has none could fill the disk", () => {
+	test("of calls that belong to no key is nothing: who has none could fill the disk", async () => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path);
 		for (const error of ["invalid_api_key", "foreign_host", "foreign_origin"]) {
 			ledger.callSettled(settled({ status: 401, error, key: undefined, keyId: undefined }));
 		}
-		ledger.flush();
+		await ledger.flush();
 		expect(store.ledger.usage("2000-01-01", "9999-12-31")).toEqual([]);
 	});
 
-	test("by day adds up what single calls say: 5,000 random ones, by any of what they can be shown by", () => {
+	test("by day adds up what single calls say: 5,000 random ones, by any of what they can be shown by", async () => {
 		using home = directory();
 		let now = Date.parse("2026-03-30T00:00:00Z");
 		const { store, ledger } = ledgerIn(home.path, undefined, () => now);
@@ -252,7 +252,7 @@ describe("what is kept", () => {
 			if (isAnswered && !isPriced) sums.unpriced++;
 			if (!isAnswered) sums.failed++;
 		}
-		ledger.flush();
+		await ledger.flush();
 		const groups = usageBy(store.ledger.usage("2026-03-30", "2026-04-30"), ["day", "key", "model"]);
 		expect(groups.length).toBe(expected.size);
 		for (const { day, key, model, calls, cost_usd, tokens_in, unpriced, failed } of groups) {
@@ -269,18 +269,21 @@ describe("what is kept", () => {
 		expect(store.ledger.usage("2026-04-01", "2026-04-01").every(({ day }) => day === "2026-04-01")).toBe(true);
 	});
 
-	test("tells 10,000 end users of a key and day apart: whoever sends more of them fills no disk", () => {
+	test("tells 10,000 end users of a key and day apart: whoever sends more of them fills no disk", async () => {
 		using home = directory();
 		let now = Date.UTC(2026, 0, 1);
 		const { store, ledger } = ledgerIn(home.path, undefined, () => now);
 		const send = (user: string, keyId = "config:a") => ledger.callSettled(settled({ keyId, user }));
-		for (let at = 0; at < 10_050; at++) send(`user ${at}`);
+		for (let at = 0; at < 10_050; at++) {
+			send(`user ${at}`);
+			if (at % 250 === 0) await ledger.flush();
+		}
 		send("user 0");
 		send("user 10040");
 		send("user 10040", "config:b");
 		now += 86_400_000;
 		send("user 10040");
-		ledger.flush();
+		await ledger.flush();
 		const callsBy = (day: string) => {
 			const rows = store.ledger.usage(day, day);
 			return [
@@ -319,17 +322,17 @@ describe("what is kept", () => {
 });
 
 describe("what is let go", () => {
-	test("are calls older than they are kept, their attempts with them; sums by day stay", () => {
+	test("are calls older than they are kept, their attempts with them; sums by day stay", async () => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path, { keep: 10, size: 1e9 });
 		const old = settled();
 		ledger.attemptClosed({ callId: old.id, provider: "openai", target: "t", ms: 1 });
 		ledger.callSettled(old);
-		ledger.flush();
+		await ledger.flush();
 		Bun.sleepSync(30);
 		const fresh = settled();
 		ledger.callSettled(fresh);
-		ledger.flush();
+		await ledger.flush();
 		expect(store.ledger.call(old.id)).toBeUndefined();
 		expect(store.ledger.call(fresh.id)).toBeDefined();
 		expect(usageBy(store.ledger.usage("2000-01-01", "9999-12-31"), ["key"])[0]?.calls).toBe(2);
@@ -338,25 +341,25 @@ describe("what is let go", () => {
 		expect(db.query("SELECT COUNT(*) AS count FROM attempts").get()).toEqual({ count: 0 });
 	});
 
-	test("follows the configuration: a reload that keeps calls for longer lets none of them go", () => {
+	test("follows the configuration: a reload that keeps calls for longer lets none of them go", async () => {
 		using home = directory();
 		// Calls' ids say when they came.
 		let now = Date.now();
 		const { store, ledger } = ledgerIn(home.path, { keep: 10_000, size: 1e9 }, () => now);
-		const write = () => {
+		const write = async () => {
 			const call = settled();
 			ledger.callSettled(call);
-			ledger.flush();
+			await ledger.flush();
 			return call;
 		};
-		const old = write();
+		const old = await write();
 		now += 60_000;
 		ledger.bounds = { keep: 1e12, size: 1e9 };
-		write();
+		await write();
 		expect(store.ledger.call(old.id)).toBeDefined();
 		ledger.bounds = { keep: 10_000, size: 1e9 };
 		now += 60_000;
-		write();
+		await write();
 		expect(store.ledger.call(old.id)).toBeUndefined();
 		store.close();
 	});
@@ -369,8 +372,9 @@ describe("what is let go", () => {
 			const call = settled({ decision: { text: "x".repeat(300) } });
 			ids.push(call.id);
 			ledger.callSettled(call);
+			if (at % 250 === 0) await ledger.flush();
 		}
-		ledger.flush();
+		await ledger.flush();
 		expect(store.ledger.call(ids.at(-1)!)).toBeDefined();
 		expect(store.ledger.call(ids[0]!)).toBeUndefined();
 		expect(usageBy(store.ledger.usage("2000-01-01", "9999-12-31"), ["key"])[0]?.calls).toBe(20_000);

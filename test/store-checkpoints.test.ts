@@ -27,9 +27,9 @@ function logOf(db: Database): { pages: number; copied: number } {
 }
 
 /** Writes until the log has so many pages. */
-function fill(store: ReturnType<typeof sqliteStore>, look: Database, pages: number): void {
+async function fill(store: ReturnType<typeof sqliteStore>, look: Database, pages: number): Promise<void> {
 	while (logOf(look).pages < pages) {
-		expect(store.ledger.write({ calls: batch(), attempts: [], usage: [] })).toBe("written");
+		expect(await store.ledger.write({ calls: batch(), attempts: [], usage: [] })).toBe("written");
 	}
 }
 
@@ -37,19 +37,19 @@ test("a log of thousands of pages is copied while nothing else happens, the next
 	using home = directory();
 	const problems: string[] = [];
 	const store = sqliteStore(home.path, (problem) => problems.push(problem));
-	store.ledger.write({ calls: batch(), attempts: [], usage: [] });
+	await store.ledger.write({ calls: batch(), attempts: [], usage: [] });
 	using look = new Database(join(home.path, "router.db"), { readwrite: true });
 	for (let rounds = 0; rounds < 2; rounds++) {
-		fill(store, look, 4_000);
+		await fill(store, look, 4_000);
 		// A few more make it certain that one was asked for: the pages are guessed.
-		await until(() => {
+		await until(async () => {
 			const { pages, copied } = logOf(look);
-			if (copied === 0) store.ledger.write({ calls: batch(), attempts: [], usage: [] });
+			if (copied === 0) await store.ledger.write({ calls: batch(), attempts: [], usage: [] });
 			// SQLite itself makes one after 16,000, which would keep calls waiting.
 			expect(pages).toBeLessThan(12_000);
 			return copied === pages;
 		});
-		store.ledger.write({ calls: batch(), attempts: [], usage: [] });
+		await store.ledger.write({ calls: batch(), attempts: [], usage: [] });
 		expect(logOf(look).pages).toBeLessThan(1_000);
 	}
 	const { rows } = look.query("SELECT COUNT(*) AS rows FROM calls").get() as { rows: number };
@@ -64,13 +64,13 @@ test("a database that is deleted under its checkpoints is made anew, and written
 	using home = directory();
 	const problems: string[] = [];
 	const store = sqliteStore(home.path, (problem) => problems.push(problem));
-	store.ledger.write({ calls: batch(), attempts: [], usage: [] });
+	await store.ledger.write({ calls: batch(), attempts: [], usage: [] });
 	const look = new Database(join(home.path, "router.db"), { readwrite: true });
 	for (const name of ["router.db", "router.db-wal", "router.db-shm"]) unlinkSync(join(home.path, name));
-	for (let batches = 0; batches < 40; batches++) store.ledger.write({ calls: batch(), attempts: [], usage: [] });
+	for (let batches = 0; batches < 40; batches++) await store.ledger.write({ calls: batch(), attempts: [], usage: [] });
 	look.close();
 	store.recover();
-	expect(store.ledger.write({ calls: batch(), attempts: [], usage: [] })).toBe("written");
+	expect(await store.ledger.write({ calls: batch(), attempts: [], usage: [] })).toBe("written");
 	expect(problems).toHaveLength(1);
 	expect(store.problem).toBeUndefined();
 	using made = new Database(join(home.path, "router.db"), { readonly: true });

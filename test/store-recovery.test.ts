@@ -20,9 +20,9 @@ function storeIn(path: string) {
 		() => told.push("well"),
 	);
 	const ledger = new Ledger({ store: store.ledger, bounds: { keep: 1e12, size: 1e9 } });
-	const calls = (count: number) => {
+	const calls = async (count: number) => {
 		for (let at = 0; at < count; at++) ledger.callSettled(settled());
-		ledger.flush();
+		await ledger.flush();
 	};
 	const counted = () => store.ledger.usage("2000-01-01", "9999-12-31").reduce((sum, { calls }) => sum + calls, 0);
 	return { store, told, ledger, calls, counted };
@@ -31,6 +31,7 @@ function storeIn(path: string) {
 /** What a full disk is to SQLite, for these tables. Returns how to make room. */
 function full(path: string, tables: readonly string[]): () => void {
 	const db = new Database(join(path, "router.db"));
+	db.run("PRAGMA busy_timeout = 5000");
 	for (const table of tables) {
 		for (const event of ["INSERT", "UPDATE"]) {
 			db.run(
@@ -67,7 +68,7 @@ describe("on a disk without room", () => {
 		again.close();
 	});
 
-	test("keys that are changed are written with the ledger's next batch, the last change of each", () => {
+	test("keys that are changed are written with the ledger's next batch, the last change of each", async () => {
 		using home = directory();
 		const { store, calls } = storeIn(home.path);
 		const keys = new StoredKeys({ store });
@@ -77,9 +78,9 @@ describe("on a disk without room", () => {
 		keys.rotate("one", 0);
 		keys.revoke("one");
 		keys.create({ ...asked, name: "two" });
-		calls(1);
+		await calls(1);
 		makeRoom();
-		calls(1);
+		await calls(1);
 		expect([store.hasUnwritten, store.problem]).toEqual([false, undefined]);
 		store.close();
 		const after = new StoredKeys({ store: sqliteStore(home.path, () => {}) });
@@ -90,17 +91,17 @@ describe("on a disk without room", () => {
 		expect(after.find(key.hash)).toBeUndefined();
 	});
 
-	test("trouble is over when the ledger's calls are written, too, and not when a key is", () => {
+	test("trouble is over when the ledger's calls are written, too, and not when a key is", async () => {
 		using home = directory();
 		const { store, told, calls } = storeIn(home.path);
-		calls(1);
+		await calls(1);
 		const makeRoom = full(home.path, ["usage_days"]);
-		calls(1);
+		await calls(1);
 		expect(store.saveKeys([{ id: "a", value: "{}" }])).toBe(true);
 		store.recover();
 		expect([told, store.hasUnwritten]).toEqual([["trouble"], false]);
 		makeRoom();
-		calls(1);
+		await calls(1);
 		expect(told).toEqual(["trouble", "well"]);
 		store.close();
 	});
@@ -127,27 +128,27 @@ describe("a file that was deleted while it was in use", () => {
 		],
 	] as [string, (data: string, copy: string) => void][])(
 		"and there is %s: what was spent is counted once, and written on",
-		(_, then) => {
+		async (_, then) => {
 			using home = directory();
 			const data = join(home.path, "data");
 			const copy = join(home.path, "copy.db");
 			const { store, told, calls, counted } = storeIn(data);
 			store.saveKeys([{ id: "a", value: "{}" }]);
-			calls(3);
+			await calls(3);
 			const before = store.version();
 			{
 				using db = new Database(join(data, "router.db"));
 				db.run(`VACUUM INTO '${copy}'`);
 			}
-			calls(2);
+			await calls(2);
 			rmSync(data, { recursive: true });
-			calls(1);
+			await calls(1);
 			then(data, copy);
 			store.recover();
 			expect([counted(), store.hasUnwritten, told]).toEqual([6, false, ["trouble", "well"]]);
 			// Who reads by the version reads anew.
 			expect(store.version()).not.toBe(before);
-			calls(1);
+			await calls(1);
 			store.recover();
 			store.close();
 			const { store: again, counted: countedAgain } = storeIn(data);
@@ -159,15 +160,15 @@ describe("a file that was deleted while it was in use", () => {
 		},
 	);
 
-	test("and can't be made anew stays known, and is made once it can be", () => {
+	test("and can't be made anew stays known, and is made once it can be", async () => {
 		using home = directory();
 		const data = join(home.path, "data");
 		const { store, calls, counted } = storeIn(data);
-		calls(2);
+		await calls(2);
 		rmSync(data, { recursive: true });
 		writeFileSync(data, "");
 		store.recover();
-		calls(1);
+		await calls(1);
 		expect([counted(), store.hasUnwritten]).toEqual([3, true]);
 		rmSync(data);
 		store.recover();
@@ -176,18 +177,18 @@ describe("a file that was deleted while it was in use", () => {
 	});
 });
 
-test("a store that began in memory goes to the disk once it can, with its calls, agents' names and keys", () => {
+test("a store that began in memory goes to the disk once it can, with its calls, agents' names and keys", async () => {
 	using home = directory();
 	mkdirSync(join(home.path, "router.db"));
 	const { store, told, calls, counted } = storeIn(home.path);
-	calls(2);
+	await calls(2);
 	store.addServedNames(["qwen"]);
 	expect(store.saveKeys([{ id: "a", value: "{}" }])).toBe(false);
 	store.recover();
 	expect(told).toEqual(["trouble"]);
 	rmdirSync(join(home.path, "router.db"));
 	store.recover();
-	calls(1);
+	await calls(1);
 	expect([counted(), store.hasUnwritten, told]).toEqual([3, false, ["trouble", "well"]]);
 	store.close();
 	const { store: again, counted: countedAgain } = storeIn(home.path);

@@ -120,7 +120,7 @@ export class RouterState {
 
 	/** The usage of these days (`2026-01-31`, both included): of all replicas that can be asked. */
 	async usage(from: string, to: string): Promise<CollectedUsage> {
-		this.ledger.flush();
+		await this.ledger.flush();
 		const rows = this.store.ledger.usage(from, to);
 		if (!this.#publisher) return { rows, isPartial: false };
 		const others = await this.#publisher.others(from, to);
@@ -131,7 +131,7 @@ export class RouterState {
 	open(): () => Promise<void> {
 		this.#replica?.keep();
 		const unwatch = this.keys.watch();
-		const looking = setInterval(() => this.#lookForOthers(), LOOK_MS);
+		const looking = setInterval(() => void this.#lookForOthers(), LOOK_MS);
 		looking.unref();
 		// At once, so that a directory that can't be written is reported before a call comes.
 		this.store.recover();
@@ -155,13 +155,14 @@ export class RouterState {
 	}
 
 	/** Has spending read anew where other processes have written to the database, or it could not be read. */
-	#lookForOthers(): void {
+	async #lookForOthers(): Promise<void> {
 		const found = this.store.version();
-		// To try in vain keeps calls waiting, and the ledger does so by itself.
+		// To try in vain is no use, and the ledger does so by itself.
 		if ((found === this.#version && !this.#localSpend.isUnsure) || this.ledger.isStuck) return;
-		this.ledger.flush();
-		if (!this.ledger.isWritten) return;
-		this.#localSpend.refresh();
+		await this.ledger.flush();
+		const { unwritten } = this.ledger;
+		if (!unwritten || this.ledger.isStuck) return;
+		this.#localSpend.refresh(unwritten);
 		this.#version = found;
 	}
 

@@ -1,5 +1,5 @@
 /** The thread in which checkpoints are made: `checkpoints.ts` starts it, and sends it the name of a database. */
-import { makeCheckpoint } from "./database-file.ts";
+import { makeCheckpoint } from "./open-database.ts";
 
 declare const self: Worker;
 

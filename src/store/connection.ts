@@ -15,6 +15,33 @@ export interface Sql {
 	query(sql: string): Statement;
 }
 
+/** A statement and its values. */
+export type BoundStatement = readonly [sql: string, ...values: Value[]];
+
+/** A change that the writer thread can make. */
+export interface Write {
+	/** What is sent to the thread: statements, or a batch of the ledger as `ledger-batch.ts` encodes it. Throws where a value can't be sent. */
+	message(): readonly BoundStatement[] | ArrayBuffer;
+	/** Makes the same change here, where there is no thread or no file. */
+	apply(to: Sql): unknown;
+	/** How many pages of the file it writes, as far as can be guessed. */
+	readonly pages: number;
+}
+
+/** A change of these statements. */
+export function statementsWrite(statements: readonly BoundStatement[]): Write {
+	return {
+		message: () => statements,
+		apply: (to) => runAll(to, statements),
+		pages: 2 * statements.length,
+	};
+}
+
+/** Runs statements, one after the other. */
+export function runAll(to: Sql, statements: readonly BoundStatement[]): void {
+	for (const [sql, ...values] of statements) to.query(sql).run(...values);
+}
+
 /** Reading and writing, with every failure handled: see `Store`. */
 export interface Connection {
 	/** The rows of a query; none where the database does not exist yet or can't be read. */
@@ -23,8 +50,10 @@ export interface Connection {
 	tryRead<T>(query: (db: Sql) => T[]): T[] | undefined;
 	/** Makes a change in one transaction. `pages`: how many of the file it writes, where those are more than a few. */
 	change(change: (db: Sql) => unknown, pages?: number): WriteResult;
-	/** Writes a batch of the ledger, of so many rows, in one transaction. One that waits is the ledger's own to write again. */
-	writeLedger(change: (db: Sql) => unknown, rows: number): WriteResult;
+	/** Makes a change in the writer thread, in one transaction: the event loop waits for no disk and no lock. One that waits is its author's to write again. */
+	changeInThread(write: Write): Promise<WriteResult>;
+	/** The same for a batch of the ledger. */
+	writeLedger(write: Write): Promise<WriteResult>;
 	/** The database's message about the row that it refused last; no value is in it. */
 	fault(): string;
 	/** There is no file that can be used. Known once something was read or written. */

@@ -3,26 +3,24 @@
  * "What is not on the disk" in design.md.
  */
 import { Database } from "bun:sqlite";
-import { accessSync, constants, existsSync, mkdirSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { open as openFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { Checkpoints } from "./checkpoints.ts";
-import { type Connection, isRowFault, type WriteResult } from "./connection.ts";
+import { type Connection, isRowFault, type Write, type WriteResult } from "./connection.ts";
 import { mergeInto, rememberBase, takeOver } from "./merge.ts";
 import { MIGRATIONS } from "./migrations.ts";
-import { makePrivate, unwritable } from "./private-file.ts";
+import { inodeOf, openDatabase, prepared } from "./open-database.ts";
+import { unwritable } from "./private-file.ts";
+import { Writer, type WriterThread } from "./writer.ts";
+import { CHANGES_BY_OTHERS, countChange, lastBatch } from "./writer-table.ts";
 
-/** How long a write waits for another process's, ms. The event loop waits with it. */
-const BUSY_MS = 500;
-/**
- * Pages written to the write-ahead log, as far as can be guessed, after which a checkpoint is made. The first write after it waits for the
- * disk once, so there are few. SQLite makes one itself, and keeps calls waiting for it, where the thread made none.
- */
+/** Pages written to the write-ahead log, as far as can be guessed, after which a checkpoint is made. The first write after it waits for the disk once. */
 const CHECKPOINT_PAGES = 4_000;
-const MOST_LOG_PAGES = 4 * CHECKPOINT_PAGES;
-/** Pages that a change writes at least, and rows of the ledger on a page. */
+/** Pages that a change writes at least. */
 const CHANGE_PAGES = 2;
-const ROWS_ON_A_PAGE = 12;
+/** How long until a write is looked for again whose thread ended without a word, where the file can't be used, ms. */
+const RETRY_MS = 5_000;
 const DELETED = "it was deleted or replaced while it was in use";
 /** More than a database counts changes by other processes. */
 const GENERATION = 2 ** 32;
@@ -37,9 +35,11 @@ export class DatabaseFile implements Connection {
 	/** The file exists and can't be read. */
 	isUnreadable = false;
 	isInMemory = false;
+	/** Another file has its name, or none, as far as that has been seen. */
+	#isGone = false;
 	readonly #file: string;
 	#db: Database | undefined;
-	#fault: Error | undefined;
+	#fault: { readonly message: string } | undefined;
 	/** The inode that was opened: another file may have the name by now. */
 	#inode: number | undefined;
 	/** How often another database has replaced the one before. */
@@ -50,17 +50,29 @@ export class DatabaseFile implements Connection {
 	#ledgerWaits = false;
 	#lastWasWritten = false;
 	readonly #checkpoints: Checkpoints;
+	readonly #writer: Writer;
+	/** Writes of the thread whose result is not known yet. */
+	#underWay = 0;
 	/** Written since the last checkpoint began. */
 	#logPages = 0;
+	/** What was seen of the file when its version was last asked for. */
+	#seen = { version: 0, sent: 0, underWay: 0 };
+	/** Changes of others that are not in the table of writers. */
+	#uncounted = 0;
 
-	/** @param onProblem called once for a directory or file that can't be used; when it can be used again, `onRecovered` is called */
+	/**
+	 * @param onProblem called once for a directory or file that can't be used; when it can be used again, `onRecovered` is called
+	 * @param startThread starts the writer thread
+	 */
 	constructor(
 		private readonly dataDir: string,
 		private readonly onProblem: (sentence: string) => void,
 		private readonly onRecovered: (sentence: string) => void,
+		startThread?: () => WriterThread,
 	) {
 		this.#file = join(dataDir, "router.db");
 		this.#checkpoints = new Checkpoints(this.#file);
+		this.#writer = new Writer(startThread);
 	}
 
 	/** Changes are in memory alone (the ledger's own waiting calls aside): a restart undoes them. */
@@ -70,8 +82,14 @@ export class DatabaseFile implements Connection {
 
 	/** Another number after each change by another process. 0 where there is no database. */
 	version(): number {
-		const [version] = this.read((from) => from.query("PRAGMA data_version").values() as [number][])[0] ?? [0];
-		return this.#generation * GENERATION + version;
+		const [version = 0] = this.read((from) => from.query("PRAGMA data_version").values() as [number][])[0] ?? [];
+		const { id, sent } = this.#writer;
+		// What the thread writes changes it, too. An older router, or whoever writes by hand, counts nothing: it is seen while the thread is idle.
+		const isIdle = sent === this.#seen.sent && this.#seen.underWay === 0;
+		if (version !== this.#seen.version && isIdle) this.#uncounted++;
+		this.#seen = { version, sent, underWay: this.#underWay };
+		const [counted = 0] = this.read((from) => from.query(CHANGES_BY_OTHERS).values(id) as [number][])[0] ?? [];
+		return this.#generation * GENERATION + this.#uncounted + counted;
 	}
 
 	read<T>(query: (db: Database) => T[]): T[] {
@@ -95,7 +113,11 @@ export class DatabaseFile implements Connection {
 	change(change: Change, pages = CHANGE_PAGES): WriteResult {
 		const to = this.#opened(true)!;
 		try {
-			to.transaction(() => change(to)).immediate();
+			const counted = to.transaction(() => {
+				change(to);
+				countChange(to, this.#writer.id);
+			});
+			counted.immediate();
 		} catch (error) {
 			// The row is wrong, not the file: its author reports it.
 			if (isRowFault(error)) {
@@ -106,17 +128,14 @@ export class DatabaseFile implements Connection {
 			this.#lastWasWritten = false;
 			return "waits";
 		}
-		this.#lastWasWritten = true;
-		if (!this.isInMemory && !this.#isOnDisk()) this.#reportProblem({ message: DELETED });
-		this.#logPages += pages;
+		this.#noteWritten(pages);
 		return "written";
 	}
 
-	writeLedger(change: (db: Database) => unknown, rows: number): WriteResult {
-		const result = this.change(change);
+	async writeLedger(write: Write): Promise<WriteResult> {
+		const result = await this.changeInThread(write);
 		this.#ledgerWaits = result === "waits";
 		if (result === "written") {
-			this.#logPages += rows / ROWS_ON_A_PAGE;
 			if (this.#logPages >= CHECKPOINT_PAGES && !this.isInMemory) {
 				this.#logPages = 0;
 				this.#checkpoints.start();
@@ -125,6 +144,54 @@ export class DatabaseFile implements Connection {
 			this.#checkRecovered();
 		}
 		return result;
+	}
+
+	async changeInThread(write: Write): Promise<WriteResult> {
+		const here = () => this.change(write.apply, write.pages);
+		const to = this.#opened(true);
+		// A database in memory is this thread's alone; what was deleted is soon replaced, when nothing may be under way.
+		if (this.isInMemory || this.#isGone || !this.#writer.isUsable) return here();
+		this.#underWay++;
+		try {
+			const answer = await this.#writer.write(this.#file, this.#inode!, write.message());
+			if (typeof answer === "number") return await this.#writeOnce(answer, write, to);
+			if (answer.result === "gone") return here();
+			if (answer.result === "written") this.#noteWritten(write.pages);
+			else if (answer.result === "refused") this.#fault = answer.problem;
+			else {
+				this.#reportProblem(answer.problem);
+				this.#lastWasWritten = false;
+			}
+			return answer.result;
+		} catch (error) {
+			// A value that can't be sent.
+			this.#fault = error as Error;
+			return "refused";
+		} finally {
+			this.#underWay--;
+		}
+	}
+
+	/**
+	 * Makes a write here whose thread ended without a word, unless it is made. Until that can be found out it is neither written nor waits: it
+	 * might be made twice.
+	 */
+	async #writeOnce(number: number, { apply, pages }: Write, to: Database | undefined): Promise<WriteResult> {
+		for (;;) {
+			// Closed meanwhile.
+			if (this.#db !== to) return "waits";
+			const result = this.change((db) => {
+				if (lastBatch(db, this.#writer.id) < number) apply(db);
+			}, pages);
+			if (result !== "waits") return result;
+			await Bun.sleep(RETRY_MS);
+		}
+	}
+
+	#noteWritten(pages: number): void {
+		this.#lastWasWritten = true;
+		if (!this.isInMemory && !this.#isOnDisk()) this.#reportGone();
+		this.#logPages += pages;
 	}
 
 	/** Makes changes, by the row they change, or has them wait. Whether all data is on the disk, where the next start finds it. */
@@ -168,8 +235,9 @@ export class DatabaseFile implements Connection {
 			return;
 		}
 		if (!this.#isOnDisk()) {
-			if (!this.isInMemory) this.#reportProblem({ message: DELETED });
-			this.#reopen(open);
+			if (!this.isInMemory) this.#reportGone();
+			// What the thread still writes to the deleted one would not be merged.
+			if (this.#underWay === 0) this.#reopen(open);
 			if (!this.#isOnDisk()) return;
 		}
 		if (this.#waiting.size > 0) this.#writeWaiting();
@@ -182,16 +250,18 @@ export class DatabaseFile implements Connection {
 
 	close(): void {
 		this.#checkpoints.close();
+		this.#writer.close();
 		this.#db?.close();
 		this.#db = undefined;
 		this.isInMemory = false;
+		this.#isGone = false;
 	}
 
 	/** Undefined where there is no file yet and nothing to write. */
 	#opened(isWrite: boolean): Database | undefined {
 		if (this.#db || !(isWrite || existsSync(this.#file))) return this.#db;
 		try {
-			this.#db = open(this.#file);
+			this.#db = openDatabase(this.#file);
 			this.#inode = inodeOf(this.#file);
 		} catch (error) {
 			this.#reportProblem(error);
@@ -232,11 +302,12 @@ export class DatabaseFile implements Connection {
 	#reopen(from: Database): void {
 		let next: Database | undefined;
 		try {
-			next = open(this.#file);
+			next = openDatabase(this.#file);
 			const inode = inodeOf(this.#file);
 			mergeInto(next, from);
 			this.#db = next;
 			this.isInMemory = false;
+			this.#isGone = false;
 			this.#inode = inode;
 			this.#generation++;
 			this.isUnreadable = false;
@@ -247,6 +318,11 @@ export class DatabaseFile implements Connection {
 		}
 		// SQLite leaves the files alone that now have its names.
 		from.close();
+	}
+
+	#reportGone(): void {
+		this.#isGone = true;
+		this.#reportProblem({ message: DELETED });
 	}
 
 	#reportProblem(error: unknown): void {
@@ -267,72 +343,4 @@ export class DatabaseFile implements Connection {
 		this.problem = undefined;
 		this.onRecovered(`${this.#file} can be used again: what waited in memory is written.`);
 	}
-}
-
-/** The inode of the file of that name; undefined where there is none, or its directory is closed to us or no directory any more. */
-function inodeOf(file: string): number | undefined {
-	try {
-		return statSync(file, { throwIfNoEntry: false })?.ino;
-	} catch {
-		return undefined;
-	}
-}
-
-/** Opens or makes the file. Throws what SQLite or the file system throws. */
-function open(file: string): Database {
-	mkdirSync(dirname(file), { recursive: true });
-	const isNew = !existsSync(file);
-	// SQLite would open it for reading alone, and could never write to it.
-	if (!isNew) accessSync(file, constants.W_OK);
-	const db = new Database(file, { create: true, strict: true });
-	try {
-		if (isNew) makePrivate(file);
-		return prepared(db);
-	} catch (error) {
-		db.close();
-		throw error;
-	}
-}
-
-/** Sets the database up and migrates it to the newest shape. */
-function prepared(db: Database): Database {
-	db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
-	db.run("PRAGMA journal_mode = WAL");
-	db.run("PRAGMA synchronous = NORMAL");
-	db.run(`PRAGMA wal_autocheckpoint = ${MOST_LOG_PAGES}`);
-	const migrate = db.transaction(() => {
-		const { user_version: taken } = db.query("PRAGMA user_version").get() as { user_version: number };
-		if (taken > MIGRATIONS.length) throw new Error("a newer router made it");
-		for (const step of MIGRATIONS.slice(taken)) db.run(step);
-		if (taken < MIGRATIONS.length) db.run(`PRAGMA user_version = ${MIGRATIONS.length}`);
-	});
-	migrate.immediate();
-	return db;
-}
-
-/** The log is begun anew only where all of it was copied: what is written meanwhile takes another try, a short one. */
-const MOST_TRIES = 5;
-
-/**
- * Copies the write-ahead log of a database into it. That waits for the disk several times, which would keep every call waiting: to be
- * done in a thread of its own. Nobody else who uses the database waits for it.
- */
-export function makeCheckpoint(file: string): void {
-	try {
-		using db = new Database(file, { readwrite: true });
-		let pages = copyLog(db);
-		for (let tries = 1; tries < MOST_TRIES; tries++) {
-			const before = pages;
-			pages = copyLog(db);
-			if (pages <= before) break;
-		}
-	} catch {
-		// Deleted, replaced, or a full disk: the log stays as it is, and grows until the next one.
-	}
-}
-
-/** How many pages the log has, all of which were copied unless some were written meanwhile. */
-function copyLog(db: Database): number {
-	const [row] = db.query("PRAGMA wal_checkpoint(PASSIVE)").values() as number[][];
-	return row?.[1] ?? 0;
 }

@@ -1,5 +1,5 @@
 /** A batch of the ledger's rows, and its writing. */
-import type { Sql, Value } from "./connection.ts";
+import { type BoundStatement, runAll, type Sql, type Value } from "./connection.ts";
 
 /** The dimensions of the sums. */
 export interface UsageKey {
@@ -85,6 +85,17 @@ export interface LedgerBatch {
 	readonly attempts: readonly LateAttempt[];
 	/** Added to the sums that are there. */
 	readonly usage: readonly UsageRow[];
+	/** What is deleted in the same transaction. */
+	readonly trim?: TrimBounds | undefined;
+}
+
+/** Which calls are deleted: the oldest, at most so many of them. */
+export interface TrimBounds {
+	/** Those that settled before this, Unix time, ms. */
+	readonly before: number;
+	/** And as many as it takes to keep the used part of the file below that. */
+	readonly bytes: number;
+	readonly most: number;
 }
 
 // Not `OR IGNORE`, which would silently skip rows that lack a value.
@@ -116,8 +127,60 @@ const USAGE = `INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 	ON CONFLICT DO UPDATE SET key = excluded.key, team = excluded.team,
 	${SUMS.map((sum) => `${sum} = ${sum} + excluded.${sum}`).join(", ")}`;
 
+/** What neighbours mostly have in common is sent once. */
+type SharedColumns = Omit<UsageKey, "day"> & Pick<LedgerCall, "status">;
+
+/** A batch as it is sent, but for the calls' details: those are JSON already, a line each, and follow it. */
+interface EncodedBatch extends Omit<LedgerBatch, "calls"> {
+	readonly shared: readonly SharedColumns[];
+	/** Of each call: which of those it has, and its own columns. */
+	readonly calls: readonly (readonly [
+		shared: number,
+		id: string,
+		at: number,
+		tokensIn: number | undefined,
+		tokensOut: number | undefined,
+		cost: number | undefined,
+		attempts?: string,
+	])[];
+}
+
+/** A batch as bytes, for another thread. Throws a `TypeError` where a number is none, since JSON would have it be unknown. */
+export function encode({ calls, ...rest }: LedgerBatch): ArrayBuffer {
+	const shared: SharedColumns[] = [];
+	let text = "";
+	const own = calls.map((call): EncodedBatch["calls"][number] => {
+		const { id, at, keyId, key, team, user, model, provider, status, tokensIn, tokensOut, cost, attempts } = call;
+		if (![tokensIn, tokensOut, cost].every(isNumber)) throw new TypeError("a number of a call is none");
+		const last = shared.at(-1);
+		if (!last || !isAlike(last, call)) shared.push({ keyId, key, team, user, model, provider, status });
+		text += `\n${call.details}`;
+		const columns = [shared.length - 1, id, at, tokensIn, tokensOut, cost] as const;
+		return attempts === undefined ? columns : [...columns, attempts];
+	});
+	const encoded: EncodedBatch = { ...rest, shared, calls: own };
+	return new TextEncoder().encode(JSON.stringify(encoded) + text).buffer as ArrayBuffer;
+}
+
+const isNumber = (value: number | undefined): boolean => value === undefined || Number.isFinite(value);
+
+/** The batch in these bytes. Throws a `TypeError` where details were no line. */
+export function decode(bytes: ArrayBuffer): LedgerBatch {
+	const [head, ...details] = new TextDecoder().decode(bytes).split("\n");
+	const { shared, calls, ...rest } = JSON.parse(head!) as EncodedBatch;
+	if (details.length !== calls.length) throw new TypeError("details of a call are no line");
+	return {
+		...rest,
+		calls: calls.map(([of, id, at, tokensIn, tokensOut, cost, attempts], row) => {
+			const own = { id, at, tokensIn, tokensOut, cost, details: details[row]!, attempts };
+			const { keyId, key, team, user, model, provider, status } = shared[of]!;
+			return { ...own, keyId, key, team, user, model, provider, status };
+		}),
+	};
+}
+
 /** Writes a batch. Throws what SQLite throws. */
-export function insert(to: Sql, { calls, attempts, usage }: LedgerBatch): void {
+export function insert(to: Sql, { calls, attempts, usage, trim }: LedgerBatch): void {
 	insertCalls(to, calls);
 	const late = to.query(ATTEMPT);
 	for (const { call: id, attempt } of attempts) {
@@ -145,6 +208,38 @@ export function insert(to: Sql, { calls, attempts, usage }: LedgerBatch): void {
 			each.cost,
 		);
 	}
+	const last = trim && lastToTrim(to, trim);
+	if (last) runAll(to, trimStatements(last.id));
+}
+
+/** The newest of the oldest calls, and their number. */
+const OLDEST = "SELECT MAX(id) AS id, COUNT(*) AS count FROM (SELECT id FROM calls WHERE id < ? ORDER BY id LIMIT ?)";
+
+/** The newest call that is to be deleted, and how many those are; undefined where there are none. */
+export function lastToTrim(from: Sql, bounds: TrimBounds): { readonly id: string; readonly count: number } | undefined {
+	const below = usedBytes(from) > bounds.bytes ? "~" : firstIdAt(bounds.before);
+	const [row] = from.query(OLDEST).all(below, bounds.most) as { id: string | null; count: number }[];
+	return row?.id ? { id: row.id, count: row.count } : undefined;
+}
+
+/** These delete this call, those before it, and their attempts. */
+export function trimStatements(last: string): readonly BoundStatement[] {
+	return [
+		["DELETE FROM calls WHERE id <= ?", last],
+		["DELETE FROM attempts WHERE call <= ?", last],
+	];
+}
+
+/** Less than the id of every call that settled at this Unix time, ms, or later. */
+function firstIdAt(time: number): string {
+	return `req_${Math.max(0, time).toString(16).padStart(12, "0").replace(/^.{8}/, "$&-")}`;
+}
+
+/** Size of the used pages, bytes. */
+export function usedBytes(from: Sql): number {
+	const pragma = (name: string) =>
+		Object.values(from.query(`PRAGMA ${name}`).all()[0] as Record<string, number>)[0] ?? 0;
+	return (pragma("page_count") - pragma("freelist_count")) * pragma("page_size");
 }
 
 function insertCalls(to: Sql, calls: readonly LedgerCall[]): void {
@@ -188,8 +283,12 @@ function groupsOf(calls: readonly LedgerCall[]): {
 	const others: LedgerCall[] = [];
 	let last: LedgerCall[] | undefined;
 	for (const call of calls) {
+		if (call.attempts !== undefined) {
+			others.push(call);
+			continue;
+		}
 		if (!last || !isAlike(last[0]!, call)) last = groups.find(([first]) => isAlike(first!, call));
-		if (!last && call.attempts === undefined && groups.length < MOST_GROUPS) {
+		if (!last && groups.length < MOST_GROUPS) {
 			last = [];
 			groups.push(last);
 		}
@@ -198,7 +297,7 @@ function groupsOf(calls: readonly LedgerCall[]): {
 	return { groups, others };
 }
 
-function isAlike(one: LedgerCall, other: LedgerCall): boolean {
+function isAlike(one: SharedColumns, other: SharedColumns): boolean {
 	return (
 		one.keyId === other.keyId &&
 		one.model === other.model &&
@@ -206,8 +305,7 @@ function isAlike(one: LedgerCall, other: LedgerCall): boolean {
 		one.status === other.status &&
 		one.user === other.user &&
 		one.key === other.key &&
-		one.team === other.team &&
-		other.attempts === undefined
+		one.team === other.team
 	);
 }
 

@@ -1,18 +1,23 @@
 /** The tables of the ledger: a row for each call and late attempt, and sums by day that outlive them. */
-import type { Connection, Sql, WriteResult } from "./connection.ts";
+import { type Connection, statementsWrite, type WriteResult } from "./connection.ts";
 import {
+	encode,
 	insert,
 	type LedgerAttempt,
 	type LedgerBatch,
 	type LedgerCall,
+	lastToTrim,
+	type TrimBounds,
+	trimStatements,
 	type UsageKey,
 	type UsageRow,
+	usedBytes,
 } from "./ledger-batch.ts";
 
 /** The ledger's tables. */
 export interface LedgerStore {
 	/** Writes a batch; one that is not `written` changes nothing. */
-	write(batch: LedgerBatch): WriteResult;
+	write(batch: LedgerBatch): Promise<WriteResult>;
 	/** The database's message about the row that it refused last; no value is in it. */
 	fault(): string;
 	/** Resolves when everything written would survive a loss of power. */
@@ -28,11 +33,8 @@ export interface LedgerStore {
 	spenders(): string[];
 	/** Days with sums, the latest first. */
 	days(): string[];
-	/**
-	 * Deletes the oldest calls, `most` of them at most: those before `before` (Unix time, ms), and as many as it takes to keep the used
-	 * part of the file below `bytes`. The number of deleted calls.
-	 */
-	trim(before: number, bytes: number, most: number): number;
+	/** Deletes the oldest calls. The number of deleted calls. */
+	trim(bounds: TrimBounds): Promise<number>;
 	/** Size of the used pages, bytes. */
 	used(): number;
 }
@@ -40,15 +42,23 @@ export interface LedgerStore {
 /** Most that calls take in memory where there is no file, bytes: they are lost with the process. */
 const MOST_IN_MEMORY = 64 * 1024 * 1024;
 
-/** The newest of the oldest calls, and their number. */
-const OLDEST = "SELECT MAX(id) AS id, COUNT(*) AS count FROM (SELECT id FROM calls WHERE id < ? ORDER BY id LIMIT ?)";
+/** Rows of the ledger on a page of the file. */
+const ROWS_ON_A_PAGE = 12;
+
 const SUM = "SELECT * FROM usage_days WHERE day = ? AND key_id = ? AND user = ? AND model = ? AND provider = ?";
 
 /** The ledger's tables in this database. */
 export function ledgerStore(connection: Connection): LedgerStore {
+	const within = (bounds: TrimBounds): TrimBounds =>
+		connection.isInMemory ? { ...bounds, bytes: Math.min(bounds.bytes, MOST_IN_MEMORY) } : bounds;
 	return {
-		used: () => connection.read((db) => [used(db)])[0] ?? 0,
-		write: (batch) => connection.writeLedger((to) => insert(to, batch), rowsIn(batch)),
+		used: () => connection.read((db) => [usedBytes(db)])[0] ?? 0,
+		write: (batch) =>
+			connection.writeLedger({
+				message: () => encode(batch),
+				apply: (to) => insert(to, batch.trim ? { ...batch, trim: within(batch.trim) } : batch),
+				pages: rowsIn(batch) / ROWS_ON_A_PAGE,
+			}),
 		fault: () => connection.fault(),
 		sync: () => connection.sync(),
 		call(id) {
@@ -88,37 +98,17 @@ export function ledgerStore(connection: Connection): LedgerStore {
 			connection
 				.read((db) => db.query("SELECT DISTINCT day FROM usage_days ORDER BY day DESC").all() as { day: string }[])
 				.map(({ day }) => day),
-		trim(before, bytes, most) {
-			const [last] = connection.read((from) => {
-				const limit = connection.isInMemory ? Math.min(bytes, MOST_IN_MEMORY) : bytes;
-				const below = used(from) > limit ? "~" : firstIdAt(before);
-				return from.query(OLDEST).all(below, most) as { id: string | null; count: number }[];
-			});
-			const id = last?.id;
-			if (!last || !id) return 0;
-			connection.change((to) => {
-				to.query("DELETE FROM calls WHERE id <= ?").run(id);
-				to.query("DELETE FROM attempts WHERE call <= ?").run(id);
-			});
+		async trim(bounds) {
+			const [last] = connection.read((from) => [lastToTrim(from, within(bounds))]);
+			if (!last) return 0;
+			await connection.changeInThread(statementsWrite(trimStatements(last.id)));
 			return last.count;
 		},
 	};
 }
 
-/** Less than the id of every call that settled at this Unix time, ms, or later. */
-function firstIdAt(time: number): string {
-	return `req_${Math.max(0, time).toString(16).padStart(12, "0").replace(/^.{8}/, "$&-")}`;
-}
-
 function rowsIn({ calls, attempts, usage }: LedgerBatch): number {
 	return calls.length + attempts.length + usage.length;
-}
-
-/** Size of the used pages, bytes. */
-function used(from: Sql): number {
-	const pragma = (name: string) =>
-		Object.values(from.query(`PRAGMA ${name}`).all()[0] as Record<string, number>)[0] ?? 0;
-	return (pragma("page_count") - pragma("freelist_count")) * pragma("page_size");
 }
 
 interface CallRow {

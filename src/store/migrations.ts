@@ -95,4 +95,10 @@ export const MIGRATIONS: readonly string[] = [
 		PRIMARY KEY (key_id, id)
 	) STRICT;
 	CREATE INDEX responses_by_use ON responses (used_at, size);`,
+	`CREATE TABLE writers (
+		id TEXT PRIMARY KEY,
+		changes INTEGER NOT NULL,
+		batch INTEGER NOT NULL,
+		written_at INTEGER NOT NULL
+	) STRICT, WITHOUT ROWID;`,
 ];

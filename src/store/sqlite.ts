@@ -18,6 +18,7 @@ import {
 import { responseTable } from "./response-table.ts";
 import type { SharedRow } from "./shared-table.ts";
 import type { Store, StoredAgent, StoredToken } from "./store.ts";
+import type { WriterThread } from "./writer.ts";
 
 const SAVE_AGENT = `INSERT OR REPLACE INTO agents (name, instance, endpoint, models, gpus, version, registered_at, heard_at)
 	VALUES ($name, $instance, $endpoint, $models, $gpus, $version, $registered_at, $heard_at)`;
@@ -33,8 +34,9 @@ export function sqliteStore(
 	dataDir: string,
 	onProblem: (sentence: string) => void,
 	onRecovered: (sentence: string) => void = () => {},
+	startThread?: () => WriterThread,
 ): Store {
-	return new SqliteStore(dataDir, onProblem, onRecovered);
+	return new SqliteStore(dataDir, onProblem, onRecovered, startThread);
 }
 
 class SqliteStore extends DatabaseFile implements Store {

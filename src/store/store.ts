@@ -23,7 +23,7 @@ export interface StoredToken {
 }
 
 /**
- * The store. Synchronous: a write takes at most half a second where another process is writing. Nothing here throws: a problem is
+ * The store. Synchronous but for the ledger: a write takes at most half a second where another process is writing. Nothing here throws: a problem is
  * reported once, and what can't be written waits in memory until `recover` can write it.
  */
 export interface Store extends ObjectStore, SharedObjects {

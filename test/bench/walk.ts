@@ -89,9 +89,11 @@ async function call(prompt: string): Promise<void> {
 	if (!answer.ok) throw new Error(`walk: the router answered ${answer.status}: ${text}`);
 }
 
-/** From the first function to the one that writes the ledger's row, without what timers of the process do meanwhile. */
+/** From the first function to the one that makes the ledger's row ready for the thread that writes it, without what timers of the process do meanwhile. */
 function walk(starts: readonly Start[]): readonly Start[] {
-	const end = starts.findIndex(({ file, name }) => file.startsWith("store/") && name === "insert");
+	const end = starts.findIndex(
+		({ file, name }) => file.startsWith("store/") && (name === "encode" || name === "insert"),
+	);
 	if (end < 0) throw new Error("walk: no row of the ledger was written");
 	return starts.slice(0, end + 1).filter(({ file }) => !TIMERS.test(file));
 }

@@ -1,19 +1,20 @@
 /**
  * The writing of the ledger: gathers calls and attempts and writes them in batches, so that a call costs little and a killed process
- * loses what half a second brought. Rows are made when they are written: made of a hundred calls in one go they cost half of what they
+ * loses what half a second brought. The store writes in a thread of its own: what it has not answered yet stays here. Rows are made when they are sent: made of a hundred calls in one go they cost half of what they
  * cost one at a time, between all else that a call does.
  */
 import type { WriteResult } from "../../store/connection.ts";
-import type { LedgerAttempt, LedgerBatch, LedgerCall, UsageRow } from "../../store/ledger-batch.ts";
+import type { LedgerAttempt, LedgerBatch, LedgerCall, TrimBounds, UsageRow } from "../../store/ledger-batch.ts";
 import type { LedgerStore } from "../../store/ledger-table.ts";
 import type { AttemptClosed, CallSettled, Sink } from "../../telemetry/events.ts";
 import { addUsage, batchOf, EndUsers } from "./ledger-rows.ts";
-import { halvePending, joinPending, type PendingCalls } from "./pending-calls.ts";
+import type { UnwrittenCall } from "./local-spend.ts";
+import { batchesOf, halvePending, joinPending, type PendingCalls } from "./pending-calls.ts";
 
-/** Written at least so often, ms; and as soon as so many calls wait: more would keep others waiting for longer than 2 ms. */
+/** Written at least so often, ms; and as soon as so many calls wait, and so many at once: more would keep others waiting for longer than 1 ms. */
 const FLUSH_MS = 500;
 const MOST_WAITING = 250;
-/** How long until it is tried again where nothing can be written, ms: a database that another process holds keeps calls waiting. */
+/** How long until it is tried again where nothing can be written, ms; and how long writing may take before it is said to have stopped. */
 const RETRY_MS = 5_000;
 /** Calls that wait for that: some 20 MB. Of those that come on top only the sums are kept. */
 const MOST_PENDING = 10_000;
@@ -25,6 +26,8 @@ const TRIM_MS = 60_000;
 /** At the end a store that can't be written is tried so often, with a pause between, ms: another process may hold it for a moment. */
 const CLOSING_TRIES = 4;
 const CLOSING_MS = 250;
+/** Longest that the end waits for a disk that does not answer, ms. */
+const MOST_CLOSING_MS = 3_000;
 
 /** How long calls are kept, ms, and how many bytes they may take. */
 export interface LedgerBounds {
@@ -42,6 +45,8 @@ export interface LedgerOptions {
 	readonly onWritten?: (usage: readonly UsageRow[]) => void;
 	/** Unix time, ms. */
 	readonly wall?: () => number;
+	/** ms, on a clock that never goes back. */
+	readonly time?: () => number;
 }
 
 /** Rows that are lost, and why; what the calls cost is still in the sums, unless those were refused, too. */
@@ -56,12 +61,21 @@ export interface LostRows {
 	readonly isKnown?: boolean;
 }
 
+const NOTHING: PendingCalls = { calls: [], times: [], attempts: [] };
+
 /** The ledger. Nothing is opened before the first call. */
 export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
+	/** What waits to be written. */
 	#calls: CallSettled[] = [];
 	/** When each of them settled. */
 	#times: number[] = [];
 	#attempts: AttemptClosed[] = [];
+	/** What is being written: in memory until it is known to be on the disk. */
+	#sent = NOTHING;
+	/** Ends with what is being written; undefined while nothing is. */
+	#writing: Promise<void> | undefined;
+	/** When the batch that is under way was sent. */
+	#sentAt = 0;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	readonly #users = new EndUsers();
 	/** The last batch could not be written, and still waits. */
@@ -73,16 +87,18 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
 	/** Why a row was refused. */
 	#problem = "";
 	readonly #wall: () => number;
+	readonly #time: () => number;
 	/** A reload sets others. */
 	bounds: LedgerBounds;
 
 	constructor(private readonly options: LedgerOptions) {
 		this.bounds = options.bounds;
 		this.#wall = options.wall ?? Date.now;
+		this.#time = options.time ?? (() => performance.now());
 	}
 
 	attemptClosed(attempt: AttemptClosed): void {
-		if (this.#attempts.length < 2 * MOST_PENDING) this.#attempts.push(attempt);
+		if (this.#attempts.length + this.#sent.attempts.length < 2 * MOST_PENDING) this.#attempts.push(attempt);
 		else this.#loseForRoom();
 		this.#wake();
 	}
@@ -91,8 +107,8 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
 		// Calls without a valid key are not stored: anyone could fill the disk with them.
 		if (UNAUTHENTICATED.has(call.error ?? "")) return;
 		// Before this call is among them: it is not counted as spent yet, and would be by whatever reads the ledger.
-		if (this.#calls.length >= MOST_WAITING && !this.#isStuck) this.#write(call.id);
-		if (this.#calls.length < MOST_PENDING) {
+		if (this.#calls.length >= MOST_WAITING && !this.#isStuck && !this.#writing) void this.#begin(call.id);
+		if (this.#calls.length + this.#sent.calls.length < MOST_PENDING) {
 			this.#calls.push(call);
 			this.#times.push(this.#wall());
 		} else this.#sum(call);
@@ -101,87 +117,124 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
 
 	/** Begins to delete old calls. Returns how to end that: all that waits is then on the disk, unless that can't be written to. */
 	open(): () => Promise<void> {
-		const timer = setInterval(() => this.#trim(), TRIM_MS);
+		const timer = setInterval(() => void this.options.store.trim(this.#trimBounds()), TRIM_MS);
 		timer.unref();
 		return async () => {
 			clearInterval(timer);
-			this.flush();
-			for (let tries = 1; this.#isStuck && tries < CLOSING_TRIES; tries++) {
-				await Bun.sleep(CLOSING_MS);
-				this.flush();
-			}
+			const { promise: late, resolve } = Promise.withResolvers<void>();
+			const deadline = setTimeout(resolve, MOST_CLOSING_MS);
+			await Promise.race([this.#writeLast(), late]);
+			clearTimeout(deadline);
 			clearTimeout(this.#timer);
-			await this.options.store.sync();
 		};
 	}
 
 	/** A call that has settled, and its attempts: also where nothing can be written. Undefined where it is not known, or no more. */
-	call(id: string): { readonly call: LedgerCall; readonly attempts: readonly LedgerAttempt[] } | undefined {
-		this.flush();
-		const at = this.#calls.findIndex((call) => call.id === id);
+	async call(
+		id: string,
+	): Promise<{ readonly call: LedgerCall; readonly attempts: readonly LedgerAttempt[] } | undefined> {
+		await this.flush();
+		const { calls, times, attempts } = this.#pending();
+		const at = calls.findIndex((call) => call.id === id);
 		if (at === -1) return this.options.store.call(id);
-		const own = this.#attempts.filter(({ callId }) => callId === id);
-		const [call] = batchOf([this.#calls[at]!], [this.#times[at]!], own, new EndUsers()).calls;
+		const own = attempts.filter(({ callId }) => callId === id);
+		const [call] = batchOf([calls[at]!], [times[at]!], own, new EndUsers()).calls;
 		return { call: call!, attempts: JSON.parse(call!.attempts ?? "[]") };
 	}
 
-	/** Nothing could be written the last time; it is tried again by itself. */
+	/** Nothing could be written the last time, or has been for long; it is tried again by itself. */
 	get isStuck(): boolean {
-		return this.#isStuck;
+		return this.#isStuck || (this.#writing !== undefined && this.#time() - this.#sentAt > RETRY_MS);
 	}
 
 	/** Calls that wait to be written, those of which only the sums are kept included. */
 	get waiting(): number {
-		return this.#calls.length + (this.#sums?.calls ?? 0);
+		return this.#calls.length + this.#sent.calls.length + (this.#sums?.calls ?? 0);
 	}
 
 	/** All that it was given is written. */
 	get isWritten(): boolean {
-		return this.#calls.length === 0 && !this.#sums;
+		return this.waiting === 0 && !this.#writing;
 	}
 
-	/** Writes all that waits; where that fails, it goes on waiting. */
-	flush(): void {
+	/** The calls that are not in the database; undefined while that is not known, since some are being written. */
+	get unwritten(): readonly UnwrittenCall[] | undefined {
+		if (this.#writing || this.#sums) return undefined;
+		return this.#calls.map(({ keyId = "", cost = 0 }, at) => ({ keyId, at: this.#times[at]!, cost }));
+	}
+
+	/** Writes all that waits; where that fails, it goes on waiting. Resolves when it is known. */
+	async flush(): Promise<void> {
 		clearTimeout(this.#timer);
 		this.#timer = undefined;
-		this.#write();
+		while (this.#writing) await this.#writing;
+		await this.#begin();
+	}
+
+	/** All that waits, what is being written included. */
+	#pending(): PendingCalls {
+		return joinPending([this.#sent, { calls: this.#calls, times: this.#times, attempts: this.#attempts }]);
+	}
+
+	/** Begins to write all that waits. Nothing else is being written. */
+	#begin(settling?: string): Promise<void> {
+		this.#writing = this.#write(settling).finally(() => {
+			this.#writing = undefined;
+		});
+		return this.#writing;
 	}
 
 	/** @param settling a call that is not among them yet: its attempts wait for it */
-	#write(settling?: string): void {
+	async #write(settling?: string): Promise<void> {
 		if (this.#calls.length === 0 && this.#attempts.length === 0 && !this.#sums) return;
 		const left = this.#attempts.filter(({ callId }) => callId === settling);
 		const attempts = left.length === 0 ? this.#attempts : this.#attempts.filter(({ callId }) => callId !== settling);
-		const hasCalls = this.#calls.length > 0;
-		const waiting = this.#put({ calls: this.#calls, times: this.#times, attempts });
-		this.#isStuck = waiting !== undefined || !this.#putSums();
-		this.#calls = waiting ? [...waiting.calls] : [];
-		this.#times = waiting ? [...waiting.times] : [];
-		this.#attempts = waiting ? [...waiting.attempts, ...left] : left;
-		if (this.#isStuck) {
-			this.#wake();
-			return;
+		this.#sent = { calls: this.#calls, times: this.#times, attempts };
+		this.#calls = [];
+		this.#times = [];
+		this.#attempts = left;
+		const waiting = await this.#put(this.#sent);
+		this.#isStuck = waiting !== undefined || !(await this.#putSums());
+		this.#sent = NOTHING;
+		if (waiting) {
+			this.#calls = [...waiting.calls, ...this.#calls];
+			this.#times = [...waiting.times, ...this.#times];
+			this.#attempts = [...waiting.attempts, ...this.#attempts];
 		}
-		this.#isFull = false;
-		if (hasCalls) this.#trim();
+		if (this.#isStuck) this.#wake();
+		else this.#isFull = false;
+	}
+
+	/** Writes all that waits, and tries again a few times. */
+	async #writeLast(): Promise<void> {
+		await this.flush();
+		for (let tries = 1; this.#isStuck && tries < CLOSING_TRIES; tries++) {
+			await Bun.sleep(CLOSING_MS);
+			await this.flush();
+		}
+		await this.options.store.sync();
 	}
 
 	/**
-	 * Writes these; where the database refuses a row of them, in halves, so that no row costs another. Returns what could not be written
-	 * now, undefined where nothing is left.
+	 * Writes these, a batch at a time; where the database refuses a row of them, in halves, so that no row costs another. Returns what could not
+	 * be written now, undefined where nothing is left.
 	 */
-	#put(all: PendingCalls): PendingCalls | undefined {
-		const parts = [all];
+	async #put(all: PendingCalls): Promise<PendingCalls | undefined> {
+		// What is left lies there with the last first.
+		const parts = all.calls.length > MOST_WAITING ? batchesOf(all, MOST_WAITING).reverse() : [all];
 		for (let part = parts.pop(); part; part = parts.pop()) {
 			const { calls, times, attempts } = part;
 			if (calls.length === 0 && attempts.length === 0) continue;
-			const written = this.#putBatch(() => batchOf(calls, times, attempts, this.#users));
-			// What is left lies there with the last first.
+			const written = await this.#putBatch(() => {
+				const batch = batchOf(calls, times, attempts, this.#users);
+				return { ...batch, trim: calls.length > 0 ? this.#trimBounds() : undefined };
+			});
 			if (written === "waits") return joinPending([...parts, part].reverse());
-			if (written === "written") continue;
-			const halves = halvePending(part);
-			if (halves) parts.push(halves[1], halves[0]);
-			else this.#lose(part);
+			if (written === "refused") {
+				const halves = halvePending(part);
+				if (halves) parts.push(halves[1], halves[0]);
+				else await this.#lose(part);
+			} else this.#sent = parts.length > 0 ? joinPending([...parts].reverse()) : NOTHING;
 		}
 		return undefined;
 	}
@@ -190,7 +243,7 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
 	 * Writes the batch that `make` makes. Refused is also one that can't be made. A store that throws is one that can't be written now: to go
 	 * on is to lose what it may take later.
 	 */
-	#putBatch(make: () => LedgerBatch): WriteResult {
+	async #putBatch(make: () => LedgerBatch): Promise<WriteResult> {
 		const { store, onWritten } = this.options;
 		let batch: LedgerBatch;
 		try {
@@ -199,9 +252,10 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
 			this.#problem = asText(error);
 			return "refused";
 		}
+		this.#sentAt = this.#time();
 		let written: WriteResult;
 		try {
-			written = store.write(batch);
+			written = await store.write(batch);
 		} catch {
 			return "waits";
 		}
@@ -211,10 +265,10 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
 	}
 
 	/** The row that is left is refused. Its sums may be well all the same: what keys have spent is stored, whatever is lost. */
-	#lose({ calls: [call], times: [at], attempts: [attempt] }: PendingCalls): void {
+	async #lose({ calls: [call], times: [at], attempts: [attempt] }: PendingCalls): Promise<void> {
 		const problem = this.#problem;
 		if (call) {
-			this.#putBatch(() => ({ calls: [], attempts: [], usage: batchOf([call], [at!], [], this.#users).usage }));
+			await this.#putBatch(() => ({ calls: [], attempts: [], usage: batchOf([call], [at!], [], this.#users).usage }));
 		}
 		this.options.onLost?.({ reason: "refused", count: 1, id: call?.id ?? attempt?.callId, problem });
 	}
@@ -235,30 +289,35 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
 	}
 
 	/** Whether the sums of the calls that there was no room for are written. */
-	#putSums(): boolean {
-		if (!this.#sums) return true;
-		const usage = [...this.#sums.usage.values()];
-		const written = this.#putBatch(() => ({ calls: [], attempts: [], usage }));
-		if (written === "waits") return false;
+	async #putSums(): Promise<boolean> {
+		const sums = this.#sums;
+		if (!sums) return true;
+		// More may come meanwhile.
+		this.#sums = undefined;
+		const usage = [...sums.usage.values()];
+		const written = await this.#putBatch(() => ({ calls: [], attempts: [], usage }));
+		if (written === "waits") {
+			const { usage: later, calls } = this.#sums ?? { usage: new Map<string, UsageRow>(), calls: 0 };
+			for (const row of later.values()) addUsage(sums.usage, row);
+			sums.calls += calls;
+			this.#sums = sums;
+			return false;
+		}
 		if (written === "refused")
 			this.options.onLost?.({ reason: "refused", count: usage.length, problem: this.#problem });
-		this.#sums = undefined;
 		return true;
 	}
 
 	#wake(): void {
 		this.#timer ??= setTimeout(
-			() => {
-				this.flush();
-				void this.options.store.sync();
-			},
+			() => void this.flush().then(() => this.options.store.sync()),
 			this.#isStuck ? RETRY_MS : FLUSH_MS,
 		);
 	}
 
-	#trim(): void {
+	#trimBounds(): TrimBounds {
 		const { keep, size } = this.bounds;
-		this.options.store.trim(this.#wall() - keep, size, MOST_TRIMMED);
+		return { before: this.#wall() - keep, bytes: size, most: MOST_TRIMMED };
 	}
 }
 

@@ -2,6 +2,16 @@
 import type { LedgerStore } from "../../store/ledger-table.ts";
 import { periodsOf, type Spending, type SpendStore } from "./spend.ts";
 
+/** A call whose cost was added and is not in the ledger yet. */
+export interface UnwrittenCall {
+	/** "" where there is no key. */
+	readonly keyId: string;
+	/** When it settled, Unix time, ms. */
+	readonly at: number;
+	/** USD. */
+	readonly cost: number;
+}
+
 /** The sums. The ledger is asked once a key and period, before the first call that counts there has been written to it. */
 export class LocalSpend implements SpendStore {
 	/** By key, then by period: USD. */
@@ -37,10 +47,14 @@ export class LocalSpend implements SpendStore {
 		}
 	}
 
-	/** Has the ledger asked again, since another process has written to it; all that was added must be in it. */
-	refresh(): void {
+	/** Has the ledger asked again, since another process has written to it. @param unwritten all that was added and is not in it yet */
+	refresh(unwritten: readonly UnwrittenCall[] = []): void {
 		this.#keys.clear();
 		this.#isUnsure = false;
+		for (const { keyId, at, cost } of unwritten) {
+			if (keyId === "" || !(cost > 0)) continue;
+			for (const period of Object.values(periodsOf(at))) this.add(keyId, period, cost);
+		}
 	}
 
 	#periodsOf(key: string): Map<string, number> {

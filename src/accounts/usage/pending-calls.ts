@@ -56,6 +56,19 @@ export function halvePending({
 	];
 }
 
+/** Parts of at most so many calls, in their order: each with its calls' attempts, the first with all others. */
+export function batchesOf({ calls, times, attempts }: PendingCalls, most: number): PendingCalls[] {
+	const parts: (PendingCalls & { readonly attempts: AttemptClosed[] })[] = [];
+	const partOf = new Map<string, number>();
+	for (let at = 0; at < calls.length; at += most) {
+		const some = calls.slice(at, at + most);
+		for (const { id } of some) partOf.set(id, parts.length);
+		parts.push({ calls: some, times: times.slice(at, at + most), attempts: [] });
+	}
+	for (const attempt of attempts) parts[partOf.get(attempt.callId) ?? 0]?.attempts.push(attempt);
+	return parts;
+}
+
 /** All of these parts as one. */
 export function joinPending(parts: readonly PendingCalls[]): PendingCalls {
 	return {

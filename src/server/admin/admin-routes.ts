@@ -82,9 +82,13 @@ function ledgerRoutes(serviceFor: ServiceFor) {
 			},
 			{ detail: USAGE },
 		)
-		.get("/admin/calls/:id", ({ request, params }) => answer(serviceFor(request).call(decoded(params.id))), {
-			detail: CALL,
-		});
+		.get(
+			"/admin/calls/:id",
+			async ({ request, params }) => answer(await serviceFor(request).call(decoded(params.id))),
+			{
+				detail: CALL,
+			},
+		);
 }
 
 function invitationRoutes(serviceFor: ServiceFor) {

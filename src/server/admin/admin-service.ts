@@ -145,8 +145,8 @@ function ledgerQueries(state: RouterState) {
 			const { rows, isPartial } = await state.usage(from, to);
 			return { data: usageBy(rows, by), ...(isPartial ? { partial: true as const } : {}) };
 		},
-		call(id: string): ShownCall {
-			const found = state.ledger.call(id);
+		async call(id: string): Promise<ShownCall> {
+			const found = await state.ledger.call(id);
 			if (found) return shownCall(found.call, found.attempts);
 			throw new RouterError(
 				"call_not_found",
