@@ -74,6 +74,7 @@ describe("a thread that", () => {
 				throw new Error("no thread");
 			},
 		],
+		["has no program", () => new Worker("/nothing/here.ts", { ref: false }) as unknown as WriterThread],
 		["ends at once", () => endingThread(false)],
 	])("%s: calls are written all the same, and no other one is started", async (_, broken) => {
 		using home = directory();
