@@ -23,29 +23,36 @@ import { ANSWER, request } from "./wire.ts";
 const ROUNDS = 100_000;
 const directory = mkdtempSync(join(tmpdir(), "accounts-cost-"));
 
-function cost(name: string, once: (at: number) => unknown): void {
-	for (let at = 0; at < ROUNDS / 5; at++) once(at);
-	// Of this process's own CPU time: others may be at work on the machine.
+/** @param pause after each 250: what a thread has done is heard of between calls */
+async function cost(name: string, once: (at: number) => unknown, pause?: () => Promise<unknown>): Promise<void> {
+	const run = async (rounds: number) => {
+		for (let at = 0; at < rounds; at++) {
+			once(at);
+			if (pause && at % 250 === 249) await pause();
+		}
+	};
+	await run(ROUNDS / 5);
+	// Of this process's own CPU time, all its threads: others may be at work on the machine.
 	const began = process.cpuUsage();
-	for (let at = 0; at < ROUNDS; at++) once(at);
+	await run(ROUNDS);
 	const { user, system } = process.cpuUsage(began);
 	console.log(`${name.padEnd(60)} ${((user + system) / ROUNDS).toFixed(2)} µs`);
 }
 
 const auth = createKeyAuth(GUARDED.keys.map((key) => ({ models: ["*"], ...key })) as never);
 const headers = new Headers({ authorization: `Bearer ${KEY}` });
-cost("a key among ten", () => auth.authenticate(headers));
+await cost("a key among ten", () => auth.authenticate(headers));
 
 const store = sqliteStore(directory, console.error);
 const parsed = { ...parseRequest("chat", request({ model: "openai/bench" })), operation: "chat" as const };
-cost("the estimate of a prompt of 1 KB", () => estimatedTokens(parsed));
+await cost("the estimate of a prompt of 1 KB", () => estimatedTokens(parsed));
 
 const book = new PriceBook(GUARDED.prices as never);
 const target = { id: "openai/bench", model: "bench", provider: { name: "openai", priceId: "openai" } };
 const rates = () => book.of(target).rates!;
 const tokens = { input: 200, output: 198, cached: 20 };
-cost("its price", () => chargeFor(rates(), tokens));
-cost("its cost in the answer", () => withCost(ANSWER.openai, 0.000446));
+await cost("its price", () => chargeFor(rates(), tokens));
+await cost("its cost in the answer", () => withCost(ANSWER.openai, 0.000446));
 
 const control = new AdmissionControl({
 	limits: GUARDED.limits,
@@ -54,7 +61,7 @@ const control = new AdmissionControl({
 const caller = auth.authenticate(headers)!;
 const usage = { prices: book, learned: new LearnedUsage(), clocks: new HardwareClocks() };
 const names = ["openai/bench", "bench"];
-cost("limits, budget and cost, entered, billed and settled", () => {
+await cost("limits, budget and cost, entered, billed and settled", () => {
 	const callCost = new CallCost(parsed, caller, { targets: [target], label: "bench" }, usage);
 	const admission = control.enter({ caller, cost: callCost, names, address: undefined });
 	const used = { target, tokens, upstreamCost: undefined, gpuMs: 0, isCounted: true, guess: () => 0 };
@@ -64,36 +71,40 @@ cost("limits, budget and cost, entered, billed and settled", () => {
 });
 
 const ledger = new Ledger({ store: store.ledger, bounds: { keep: 30 * 86_400_000, size: 1e9 } });
-cost("the ledger's rows of a call and its attempt", () => {
-	const id = newRequestId();
-	ledger.attemptClosed({
-		callId: id,
-		number: 1,
-		provider: "openai",
-		target: "openai/bench",
-		status: 200,
-		ms: 12.3,
-		tokens,
-	});
-	ledger.callSettled({
-		id,
-		operation: "chat",
-		stream: false,
-		requested: "openai/bench",
-		model: "bench",
-		provider: "openai",
-		target: "openai/bench",
-		status: 200,
-		attempts: 1,
-		ms: 13.1,
-		tokens,
-		cost: 0.000446,
-		bill: { source: "prices", isEstimated: false, price: rates() },
-		key: "bench",
-		keyId: "config:bench",
-		reason: "provider openai",
-	});
-});
-ledger.flush();
+await cost(
+	"the ledger's rows of a call and its attempt",
+	() => {
+		const id = newRequestId();
+		ledger.attemptClosed({
+			callId: id,
+			number: 1,
+			provider: "openai",
+			target: "openai/bench",
+			status: 200,
+			ms: 12.3,
+			tokens,
+		});
+		ledger.callSettled({
+			id,
+			operation: "chat",
+			stream: false,
+			requested: "openai/bench",
+			model: "bench",
+			provider: "openai",
+			target: "openai/bench",
+			status: 200,
+			attempts: 1,
+			ms: 13.1,
+			tokens,
+			cost: 0.000446,
+			bill: { source: "prices", isEstimated: false, price: rates() },
+			key: "bench",
+			keyId: "config:bench",
+			reason: "provider openai",
+		});
+	},
+	() => ledger.flush(),
+);
+await ledger.flush();
 store.close();
 rmSync(directory, { recursive: true, force: true });
