@@ -17,7 +17,7 @@ beforeAll(async () => {
 	router = await startRouter({
 		config: {
 			keys: [key("a"), key("b"), key("slow", { rpm: 1 }), key("narrow", { models: ["x"] })],
-			providers: { box: { type: "vllm", base_url: upstream.origin } },
+			providers: { box: { type: "vllm", base_url: upstream.origin, responses: "chat" } },
 		},
 	});
 });
@@ -35,6 +35,7 @@ async function connected<T>(work: (client: SocketClient) => Promise<T>, of = "a"
 	}
 }
 const asking = { model: "dummy", input: "hi", store: false };
+const user = (content: string) => ({ role: "user", content });
 const last = (events: readonly Loose[]) => events.at(-1)!;
 
 describe("is refused", () => {
@@ -157,6 +158,31 @@ test("what is stored is gone on from by POST and by other connections of the sam
 	await connected(async (client) => {
 		expect(last(await client.create(next))).toMatchObject({ error: { code: "previous_response_not_found" } });
 	}, "b");
+});
+
+test("what a client sends beside a summary is gone on from, too; what was said before one was made is not", async () => {
+	upstream.run(streams(goodStream(2)));
+	const asked = () => {
+		const { messages } = JSON.parse(upstream.received.at(-1)!.body) as { messages: Loose[] };
+		return JSON.stringify(messages);
+	};
+	const boxed = { ...asking, model: "box/m" };
+	await connected(async (client) => {
+		const made = await client.create({ ...boxed, input: [user("long ago"), { type: "compaction_trigger" }] });
+		const [summary] = last(made)["response"].output;
+		expect(summary.type).toBe("compaction");
+		await client.create({ ...boxed, input: "and now?", previous_response_id: last(made)["response"].id });
+		expect([asked().includes("long ago"), asked().includes("summed up")]).toEqual([false, true]);
+		// Codex keeps its user's words ahead of the summary.
+		for (const store of [false, true]) {
+			const kept = last(await client.create({ ...boxed, store, input: [user("the task"), summary] }))["response"];
+			await client.create({ ...boxed, input: "go on", previous_response_id: kept.id });
+			expect([asked().includes("the task"), asked().includes("summed up")]).toEqual([true, true]);
+			if (!store) continue;
+			await connected((other) => other.create({ ...boxed, input: "go on", previous_response_id: kept.id }));
+			expect(asked()).toContain("the task");
+		}
+	});
 });
 
 test("a client that leaves in the middle of an answer takes the call along, which is settled", async () => {

@@ -4,6 +4,7 @@ import type { AnswerReferences, AnswerStorage, DialectCall, EarlierAnswers } fro
 import { requestIn } from "../dialects/openai-responses/request-facts.ts";
 import {
 	conversationIn,
+	conversationWith,
 	inputItems,
 	isCompacted,
 	isItemId,
@@ -12,7 +13,6 @@ import {
 	responseOfItem,
 	type StoredItem,
 	type StoredResponse,
-	sinceCompaction,
 	storedResponseIn,
 	storedText,
 } from "../dialects/openai-responses/stored-response.ts";
@@ -55,7 +55,7 @@ export class ConnectionResponses {
 		items: readonly StoredItem[],
 		longest: number,
 	): void {
-		const conversation = JSON.stringify(sinceCompaction(items));
+		const conversation = JSON.stringify(items);
 		this.#latest.delete(stream);
 		this.#latest.set(stream, { id, conversation: conversation.length > longest ? undefined : conversation, isStored });
 		for (const oldest of this.#latest.keys()) {
@@ -230,7 +230,7 @@ export class StoredResponses {
 		}
 		if (!connection) return;
 		const { output } = JSON.parse(answer) as { output: StoredItem[] };
-		const items = [...before, ...own, ...output];
+		const items = conversationWith([...before, ...own], output);
 		connection.latest.save(connection.stream, { id, isStored: isLasting }, items, this.longest());
 	}
 }

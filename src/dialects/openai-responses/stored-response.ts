@@ -113,20 +113,27 @@ export function storedText(previous: string | undefined, input: string, response
 /** The response of such a text. */
 export const storedResponseIn = (text: string): StoredResponse => JSON.parse(text) as StoredResponse;
 
-/** All that was said up to the last of these responses, in order: from the last compaction on, which stands for what was before it. */
+/** All that was said up to the last of these responses, in order. */
 export function conversationIn(chain: readonly StoredResponse[]): StoredItem[] {
-	return sinceCompaction(chain.flatMap(({ input, response }) => [...input, ...response.output]));
+	const last = chain.findLastIndex(isCompacted);
+	const start = last === -1 ? [] : conversationWith([], chain[last]!.response.output);
+	return [...start, ...chain.slice(last + 1).flatMap(({ input, response }) => [...input, ...response.output])];
 }
 
-/** Whether it holds a compaction, which stands for all before it. */
-export const isCompacted = ({ input, response }: StoredResponse): boolean =>
-	[...input, ...response.output].some(({ type }) => type === "compaction");
+/** Whether it answers with a compaction, which stands for all before it. */
+export const isCompacted = ({ response }: StoredResponse): boolean => compactionAt(response.output) !== -1;
 
-/** The items from the last compaction on. */
-export function sinceCompaction(items: readonly StoredItem[]): StoredItem[] {
-	const last = items.findLastIndex(({ type }) => type === "compaction");
-	return items.slice(Math.max(0, last));
+/**
+ * What is gone on from behind an answer. A compaction in it stands for all that was said before; one that a client sends does not, since
+ * clients send what they would not lose beside it (Codex: its user's words).
+ */
+export function conversationWith(before: readonly StoredItem[], output: readonly StoredItem[]): StoredItem[] {
+	const last = compactionAt(output);
+	return last === -1 ? [...before, ...output] : output.slice(last);
 }
+
+const compactionAt = (output: readonly StoredItem[]): number =>
+	output.findLastIndex(({ type }) => type === "compaction");
 
 /** Items on a page. */
 const MOST_ITEMS = 100;
