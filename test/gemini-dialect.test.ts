@@ -61,6 +61,11 @@ describe.each(Object.entries(MODELS))("for a model of the wire %s", (_, name) =>
 		expect(json["usageMetadata"]).toMatchObject({ promptTokenCount: 3, candidatesTokenCount: 2, totalTokenCount: 5 });
 	});
 
+	test("answers where the name stands without models/, as the AI SDK writes those with a slash", async () => {
+		const { status, json } = await rig.send(asking(), {}, `/v1beta/${name}:generateContent`);
+		expect([status, json["candidates"]?.[0].content.parts]).toEqual([200, [{ text: "Hello" }]]);
+	});
+
 	test("streams events, the last of which has the finish reason and the counts", async () => {
 		const { headers, text } = await rig.send(asking(), {}, `${pathOf(name, "streamGenerateContent")}?alt=sse`);
 		expect(headers.get("content-type")).toBe("text/event-stream");

@@ -159,6 +159,8 @@ export const ROUTES: readonly ApiRoute[] = [
 	{ method: "GET", path: "/v1/models", query: "list-models", steps: ["auth"], detail: MODELS },
 	{ method: "GET", path: "/v1/models/*", query: "one-model", steps: ["auth"], detail: MODEL },
 	{ ...google, path: "/v1beta/models/*", detail: GENERATE_DOCS },
+	// The AI SDK puts no `models/` before names with a slash.
+	{ ...google, path: "/v1beta/*", detail: { hide: true } },
 	{ ...google, path: "/v1/models/*", detail: { hide: true } },
 	// An agent has the same path for its models' states.
 	{ ...google, path: "/models/*", isRouterOnly: true, detail: { hide: true } },

@@ -21,7 +21,8 @@ export interface AskedMethod {
 	readonly isEvents: boolean;
 }
 
-const PATH = /^[a-z]+:\/\/[^/?#]*\/(?:v\d\w*\/)?models\/([^?#]*)/i;
+/** `models/` is missing before names with a slash in calls of the AI SDK. */
+const PATH = /^[a-z]+:\/\/[^/?#]*\/(?:v\d\w*\/(?:models\/)?|models\/)([^?#]*)/i;
 
 /** What is asked by this URL. Throws `unknown_path` where that is nothing that a model can be asked. */
 export function askedMethod(url: string): AskedMethod {
