@@ -6,7 +6,7 @@ parts = @$(run) parts
 ready = node_modules/.installed
 image = router
 
-.PHONY: dev test check format build bench bench-dialects bench-compare walk profile endurance bench-routing chaos faults fuzz langchain image try-binary try-image release \
+.PHONY: dev test check format build bench bench-dialects bench-compare walk profile endurance bench-routing chaos faults fuzz langchain clients image try-binary try-image release \
 	try-release clean
 
 dev: $(ready)
@@ -66,6 +66,11 @@ faults: $(ready)
 # LangChain for Python, with whose tests `make test` tries the router.
 langchain: $(ready)
 	$(parts) pip langchain
+
+# Real clients on four kinds of models, as a table. ONLY is a part of a client's name, KIND one of a kind's.
+clients: dist/router
+	$(parts) clients
+	@ROUTER_TEST=binary $(run) clients "$(ONLY)" "$(KIND)"
 
 image:
 	@docker build --tag $(image) .

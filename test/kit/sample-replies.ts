@@ -1,13 +1,16 @@
 /**
- * What a model that does as it is told answers, behind the strict fakes of Claude and Gemini: it calls the tool that it must or can call,
- * fits a schema, and else talks. Arguments are read off the prompt: its first number, its first quoted words.
+ * What a model that does as it is told answers, behind the strict fakes of OpenAI, Claude and Gemini: what the steps in its prompt say, else it calls the
+ * tool that it must or can call, fits a schema, and else talks. Arguments are read off the prompt: its first number, its first quoted words.
  */
 import type { Loose } from "./exchange.ts";
+import { dueStep, type Said } from "./scripted-steps.ts";
 
 /** A request, in words of neither vendor. */
 interface PlainRequest {
 	/** The user's last words. */
 	readonly prompt: string;
+	/** The whole conversation. */
+	readonly said: readonly Said[];
 	/** All of the system's words. */
 	readonly system: string;
 	/** The conversation ends with results of tools. */
@@ -30,7 +33,9 @@ interface Reply {
 export const THOUGHT = "I do as I am told.";
 const TALK = "Hello! It is a fine day, and I can help you with whatever you like.";
 
-function replyTo({ prompt, system, hasResults, tools, choice, schema, isJson }: PlainRequest): Reply {
+function replyTo({ prompt, said, system, hasResults, tools, choice, schema, isJson }: PlainRequest): Reply {
+	const step = schema || isJson ? undefined : dueStep(said, tools.length > 0 && choice !== "none");
+	if (step) return "call" in step ? { call: { name: step.call, args: step.args } } : { text: step.say };
 	const allowed = typeof choice === "string" ? tools : tools.filter(({ name }) => choice.includes(name));
 	const isForced = choice !== "auto" && choice !== "none";
 	// The one that the user speaks of; where the choice is free an instruction may name another for the end.
@@ -93,6 +98,17 @@ const wordsOf = (content: unknown): string =>
 
 let made = 0;
 
+const claudeSaid = (content: string | Loose[]): Said[] =>
+	typeof content === "string"
+		? [{ user: content }]
+		: content.flatMap((block): Said[] =>
+				block["type"] === "tool_result"
+					? [{ result: wordsOf(block["content"]) }]
+					: block["type"] === "text"
+						? [{ user: block["text"] }]
+						: [],
+			);
+
 /** Claude's answer, as blocks. */
 export function claudeReply(body: Loose): Loose[] {
 	const messages = body["messages"] as Loose[];
@@ -101,6 +117,7 @@ export function claudeReply(body: Loose): Loose[] {
 	const users = messages.filter(({ role, content }) => role === "user" && wordsOf(content).trim() !== "");
 	const { text, call } = replyTo({
 		prompt: wordsOf(users.at(-1)?.["content"]),
+		said: messages.flatMap(({ role, content }) => (role === "user" ? claudeSaid(content) : [])),
 		system: wordsOf(body["system"]),
 		hasResults: last.some((block) => block["type"] === "tool_result"),
 		tools: (body["tools"] ?? []).map((tool: Loose) => ({ name: tool["name"], schema: tool["input_schema"] })),
@@ -121,6 +138,9 @@ const MODES: Readonly<Record<string, PlainRequest["choice"]>> = {
 	NONE: "none",
 };
 
+const geminiSaid = ({ text, functionResponse }: Loose): Said[] =>
+	functionResponse ? [{ result: JSON.stringify(functionResponse.response) }] : text ? [{ user: text }] : [];
+
 /** Gemini's answer, as parts; a call is signed. */
 export function geminiReply(body: Loose): Loose[] {
 	const contents = body["contents"] as Loose[];
@@ -130,6 +150,7 @@ export function geminiReply(body: Loose): Loose[] {
 	const users = contents.filter(({ role, parts }) => role === "user" && wordsOf(parts).trim() !== "");
 	const { text, call } = replyTo({
 		prompt: wordsOf(users.at(-1)?.["parts"]),
+		said: contents.flatMap(({ parts }) => (parts as Loose[]).flatMap(geminiSaid)),
 		system: wordsOf(body["systemInstruction"]?.parts),
 		hasResults: (contents.at(-1)!["parts"] as Loose[]).some((part) => part["functionResponse"]),
 		tools: declared.map((tool: Loose) => ({ name: tool["name"], schema: tool["parametersJsonSchema"] ?? {} })),
@@ -145,3 +166,33 @@ export function geminiReply(body: Loose): Loose[] {
 	const half = Math.ceil(text!.length / 2);
 	return [...thought, { text: text!.slice(0, half) }, { text: text!.slice(half) }];
 }
+
+/** OpenAI's answer: words or a call. */
+export type OpenAiReply = Reply;
+
+/** OpenAI's answer to a chat. */
+export function openAiReply(body: Loose): OpenAiReply {
+	const messages = body["messages"] as Loose[];
+	const { tool_choice: choice = "auto", response_format: format } = body;
+	const by = (...roles: string[]) => messages.filter(({ role }) => roles.includes(role));
+	return replyTo({
+		prompt: wordsOf(by("user").at(-1)?.["content"]),
+		said: chatSaid(messages),
+		system: by("system", "developer")
+			.map(({ content }) => wordsOf(content))
+			.join("\n"),
+		hasResults: messages.at(-1)!["role"] === "tool",
+		tools: ((body["tools"] ?? []) as Loose[]).flatMap(({ function: of }) =>
+			of ? [{ name: of.name, schema: of.parameters ?? {} }] : [],
+		),
+		choice: choice === "required" ? "any" : typeof choice === "string" ? (choice as "auto") : [choice.function?.name],
+		schema: format?.json_schema?.schema,
+		isJson: format?.type === "json_object",
+	});
+}
+
+/** What the messages of a chat say. */
+export const chatSaid = (messages: readonly Loose[]): Said[] =>
+	messages.flatMap(({ role, content }): Said[] =>
+		role === "user" ? [{ user: wordsOf(content) }] : role === "tool" ? [{ result: wordsOf(content) }] : [],
+	);

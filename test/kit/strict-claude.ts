@@ -50,7 +50,10 @@ export function startStrictClaude(reply?: (body: Loose) => readonly Loose[]): St
 		port: 0,
 		hostname: "127.0.0.1",
 		async fetch(request) {
+			const { pathname } = new URL(request.url);
+			if (request.method === "GET") return models(pathname);
 			const body = inBlocks((await request.json()) as Loose);
+			if (pathname.endsWith("/count_tokens")) return Response.json({ input_tokens: JSON.stringify(body).length >> 2 });
 			const problem = problemWith(body, request, () => state.dropped++);
 			if (problem) {
 				state.refusals.push(problem);
@@ -77,6 +80,12 @@ export function startStrictClaude(reply?: (body: Loose) => readonly Loose[]): St
 		stop: () => server.stop(true),
 	};
 }
+
+/** Its list of models, which the fake has none of. */
+const models = (pathname: string): Response =>
+	pathname.endsWith("/models")
+		? Response.json({ data: [], has_more: false, first_id: null, last_id: null })
+		: Response.json({ type: "error", error: { type: "not_found_error", message: pathname } }, { status: 404 });
 
 /** A text is short for one block of it. */
 const inBlocks = (body: Loose): Loose => ({

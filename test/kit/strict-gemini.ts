@@ -40,7 +40,10 @@ export function startStrictGemini(reply?: (body: Loose) => readonly Loose[]): St
 		port: 0,
 		hostname: "127.0.0.1",
 		async fetch(request) {
+			// Its list of models, which the fake has none of.
+			if (request.method === "GET") return Response.json({ models: [] });
 			const body = (await request.json()) as Loose;
+			if (request.url.includes(":countTokens")) return Response.json({ totalTokens: JSON.stringify(body).length >> 2 });
 			const problem = problemWith(body, request, reply === undefined);
 			if (problem) {
 				state.refusals.push(problem);

@@ -6,6 +6,7 @@
  * What is missing after that is said; it ends with 0 all the same, but where `CI=true` with 1.
  */
 import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { clientsProblem, installClients } from "./clients.ts";
 import { installLangChain, langchainProblem } from "./langchain.ts";
 import { missingPrograms, PARTS, type Part, type PartName } from "./table.ts";
 
@@ -105,6 +106,10 @@ if (import.meta.main) {
 	if (names.includes("langchain")) {
 		await installLangChain();
 		if (langchainProblem()) missing.push("langchain");
+	}
+	if (names.includes("clients")) {
+		await installClients();
+		if (clientsProblem()) missing.push("clients");
 	}
 	for (const name of names as PartName[]) {
 		if ([name, ...missingPrograms(name)].some((each) => missing.includes(each)))

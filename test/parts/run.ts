@@ -9,13 +9,17 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { dockerProblem, startDockerEngine } from "../kit/docker.ts";
+import { installClients } from "./clients.ts";
 import { install, THIS_MACHINE } from "./install.ts";
 import { installLangChain } from "./langchain.ts";
 import { lines, skippedIn } from "./report.ts";
 import { OF_TESTS } from "./table.ts";
 
 await install([...OF_TESTS, "pip"]);
-if (THIS_MACHINE.mayInstall) await installLangChain();
+if (THIS_MACHINE.mayInstall) {
+	await installLangChain();
+	await installClients();
+}
 const problem = dockerProblem() ?? (await tryDocker());
 const scratch = mkdtempSync(join(tmpdir(), "router-tests-"));
 const report = join(scratch, "report.xml");

@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs";
 import { dockerProblem } from "../kit/docker.ts";
 import { RECORDINGS } from "../kit/recordings.ts";
+import { clientsProblem } from "./clients.ts";
 import { langchainProblem } from "./langchain.ts";
 
 /** One of them. */
@@ -73,6 +74,12 @@ export const PARTS = {
 		how: "make langchain, with python3 and pip3 there",
 		problem: langchainProblem,
 	},
+	clients: {
+		what: "clients from their packages",
+		programs: {},
+		how: "make clients",
+		problem: clientsProblem,
+	},
 	recordings: {
 		what: "the recorded exchanges, one more test for each",
 		programs: {},
@@ -114,6 +121,7 @@ export const OF_TESTS = [
 	"chromium",
 	"nginx",
 	"langchain",
+	"clients",
 	"recordings",
 	"waits",
 ] as const;

@@ -1,4 +1,6 @@
 /** Decides what an answer will be: thinking, text, JSON, or a call of a tool. Pure. */
+import { chatSaid } from "../sample-replies.ts";
+import { dueStep, type Step } from "../scripted-steps.ts";
 import { ApiError } from "./errors.ts";
 import type { Model } from "./model.ts";
 import type { Json, Prompt } from "./request.ts";
@@ -39,7 +41,12 @@ export function plan(
 	{ root }: Model,
 	{ limit, index, ...able }: Abilities & { limit: number; index: number },
 ): Plan {
-	const call = toolCall(body, able.autoTools);
+	const step = scriptedStep(body, able.autoTools);
+	const call = step
+		? "call" in step
+			? { name: step.call, args: step.args }
+			: undefined
+		: toolCall(body, able.autoTools);
 	const thinking = (body["chat_template_kwargs"] as Json | undefined)?.["enable_thinking"] ?? true;
 	const parts: Part[] = [];
 	if (able.reasoning && thinking && prompt.partial === undefined) {
@@ -52,6 +59,7 @@ export function plan(
 	let stopped: string | null = null;
 	if (call) parts.push({ kind: "call", tool: call.name, pieces: tokenize(JSON.stringify(call.args)) });
 	else if (shape) parts.push({ kind: "content", pieces: tokenize(JSON.stringify(example(shape))) });
+	else if (step && "say" in step) parts.push({ kind: "content", pieces: tokenize(step.say) });
 	else {
 		const options = { index, natural: able.natural, isChained: able.isChained };
 		const { text, partial } = prompt;
@@ -115,6 +123,13 @@ const toolChoice = (body: Json): "none" | "auto" | "required" | "named" => {
 	const choice = body["tool_choice"] ?? (Array.isArray(tools) && tools.length > 0 ? "auto" : "none");
 	return typeof choice === "string" ? (choice as "none") : "named";
 };
+
+/** What the prompt's steps say is due, where there are any. */
+function scriptedStep(body: Json, autoTools: boolean): Step | undefined {
+	const messages = body["messages"];
+	if (!Array.isArray(messages) || jsonSchema(body)) return undefined;
+	return dueStep(chatSaid(messages), autoTools && toolChoice(body) !== "none");
+}
 
 /** A tool is called when it has to be, or when the last message names it. */
 function toolCall(body: Json, autoTools: boolean): { name: string; args: unknown } | undefined {
