@@ -1,6 +1,6 @@
 /**
  * When an attempt must stop: its client left, or its time is up. One timer each, and an AbortController, only where they are needed: most
- * whole answers of small models, embeddings above all, are there before anything could be late, and to listen for a client's leaving
+ * answers of small models, embeddings above all, are there before anything could be late, and to listen for a client's leaving
  * and to set a timer for each costs a twentieth of such a call. So one timer looks at all of them, and only what it finds a second time gets
  * its own.
  */
@@ -133,7 +133,6 @@ export class Deadline implements CancelSignal {
 	 */
 	silence(ms: number): void {
 		this.#clearLate();
-		this.arm();
 		this.#awaited = undefined;
 		this.#silenceMs = ms;
 		this.touch();
@@ -184,7 +183,7 @@ export class Deadline implements CancelSignal {
 	clear(): void {
 		if (this.#isCleared) return;
 		this.#isCleared = true;
-		clearTimeout(this.#timer);
+		if (this.#timer) clearTimeout(this.#timer);
 		this.#clearLate();
 		if (this.#waiting) this.#leave(this.#waiting);
 		else this.client.signal.removeEventListener("abort", this);
@@ -243,7 +242,7 @@ export class Deadline implements CancelSignal {
 	}
 
 	#setTimer(ms: number): void {
-		clearTimeout(this.#timer);
+		if (this.#timer) clearTimeout(this.#timer);
 		if (this.#waiting && ms > DEFER_MS) {
 			this.#dueAt = performance.now() + ms;
 			return;
