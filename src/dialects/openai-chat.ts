@@ -10,7 +10,7 @@ import { canonicalBytes } from "../openai/canonical-bytes.ts";
 import { canonical, JsonTooLarge, type ParsedText, parseWithFields } from "../openai/json.ts";
 import { routingFieldIn } from "../openai/model-routing.ts";
 import { OPERATIONS, type Operation } from "../openai/operations.ts";
-import { ParsedBody } from "../openai/parsed-body.ts";
+import { ParsedBody, promptsIn } from "../openai/parsed-body.ts";
 import { type PromptSizes, promptSizes } from "../openai/prompt-sizes.ts";
 import { isReasoning } from "../openai/reasoning.ts";
 import type { RequestBody } from "../openai/request-fields.ts";
@@ -261,14 +261,6 @@ class RequestFacts implements CallFacts {
 	memory(sent: Buffer): number {
 		return bodyMemory(this.body, sent);
 	}
-}
-
-/** Prompts of a text completion: several are a list. */
-function promptsIn(body: ParsedBody): number {
-	const prompts = body.at("prompt");
-	// An array of numbers is one prompt, given as tokens.
-	const isSeveral = Array.isArray(prompts) && prompts.length > 0 && typeof prompts[0] !== "number";
-	return isSeveral ? prompts.length : 1;
 }
 
 /** What is asked for besides text; null asks for nothing. */

@@ -123,6 +123,16 @@ export class ParsedBody {
 	}
 }
 
+/** Prompts of a text completion: several are a list. */
+export function promptsIn(body: ParsedBody): number {
+	const field = body.field("prompt");
+	// Most are one text, however long.
+	const prompts = field && field.levels > 0 ? body.valueOf(field) : undefined;
+	// An array of numbers is one prompt, given as tokens.
+	const isSeveral = Array.isArray(prompts) && prompts.length > 0 && typeof prompts[0] !== "number";
+	return isSeveral ? prompts.length : 1;
+}
+
 /** A copy of the bytes with the edits, which are in order. */
 function rewritten(bytes: Buffer, edits: readonly Edit[]): Buffer {
 	let length = bytes.length;

@@ -3,7 +3,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { type Call, formFor } from "../../openai/call.ts";
 import { parseBounded } from "../../openai/json.ts";
-import { open, optional } from "../../openai/request-fields.ts";
+import { open, optional, type RequestBody } from "../../openai/request-fields.ts";
 import type { SseEvent } from "../../openai/sse.ts";
 import { objectIn, type Tokens } from "../../openai/usage.ts";
 import { codePointsIn } from "../annotations.ts";
@@ -281,10 +281,10 @@ export class MessageDecoder implements StreamDecoder {
 		if (this.#thoughts.length > 0 && !this.isNative) bytes += this.#signed(0);
 		if (refusal) bytes += this.chunks.delta(JSON.stringify({ refusal }));
 		bytes += this.chunks.finish(reason, 0, matchedStop(this.#ending ?? {}));
-		const usage =
-			this.#call.body().value.stream_options?.include_usage === true
-				? this.chunks.usage(chatUsage(counted))
-				: undefined;
+		// Where it has none of OpenAI's words, they are not made for this.
+		const options = this.isNative ? undefined : this.#call.body().at("stream_options");
+		const isAsked = (options as RequestBody["stream_options"])?.include_usage === true;
+		const usage = isAsked ? this.chunks.usage(chatUsage(counted)) : undefined;
 		return { bytes, usage, tokens: counted, thinking: storedThinking(this.#thoughts, this.#ids) };
 	}
 

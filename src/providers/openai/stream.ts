@@ -1,6 +1,7 @@
 /** The chunks of an OpenAI-shaped stream: what each means, and what of it the client sees. */
 import type { Call } from "../../openai/call.ts";
 import { type Edit, fieldNamed, fieldsOf, parseBounded, removeField, splice } from "../../openai/json.ts";
+import { promptsIn } from "../../openai/parsed-body.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
 import { type SseEvent, sseData } from "../../openai/sse.ts";
 import { isPlainUsage, objectIn, readUsage, type Tokens, type UsageReading } from "../../openai/usage.ts";
@@ -219,9 +220,9 @@ export class ChunkDecoder implements StreamDecoder {
 
 /** How many choices a call asks for: `n`, for each of the prompts (`/v1/completions` takes several). */
 function choicesOf(call: Call): number {
-	const { n: asked, prompt } = call.body().value;
-	const n = typeof asked === "number" && asked > 1 ? asked : 1;
-	return Array.isArray(prompt) && typeof prompt[0] !== "number" ? n * prompt.length : n;
+	const body = call.body();
+	const asked = body.at("n");
+	return (typeof asked === "number" && asked > 1 ? asked : 1) * promptsIn(body);
 }
 
 /**
