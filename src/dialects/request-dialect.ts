@@ -12,7 +12,7 @@ const OLLAMA = /^\/api\//;
 const MODELS = /^\/v1\/models(?:\/|$)/;
 /** Google's versions, and its methods behind a colon, with or without one. */
 const GOOGLES =
-	/^(?:[a-z]+:\/\/[^/?#]*)?\/(?:v1(?:alpha|beta\d?)(?:[/?#]|$)|(?:v1\/)?models\/[^?#]*:[a-z]+[A-Z][A-Za-z]*(?:[/?#]|$))/;
+	/^(?:[a-z]+:\/\/[^/?#]*)?\/(?:(?:upload\/)?v1(?:alpha|beta\d?)(?:[/?#]|$)|(?:v1\/)?models\/[^?#]*:[a-z]+[A-Z][A-Za-z]*(?:[/?#]|$))/;
 const KEY_IN_URL = /[?&]key=/;
 
 /** Anthropic's clients name the version of their API with each request. */

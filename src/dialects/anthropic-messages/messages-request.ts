@@ -1,6 +1,7 @@
 /** A request of Anthropic's Messages API in OpenAI's words, and back what can't be said there. */
 import { isStrictSchema } from "../../openai/strict-schema.ts";
 import { objectIn } from "../../openai/usage.ts";
+import { leftOutNames } from "../client-fields.ts";
 import { sentToolName } from "../tool-names.ts";
 import type { LeaveOut, RequestForm } from "./messages-content.ts";
 import type { MessagesRequest, MessagesTool } from "./messages-schema.ts";
@@ -62,7 +63,7 @@ export function chatRequest(request: MessagesRequest, form: RequestForm): Transl
 		response_format: formatOf(request),
 		...(isClaude ? claudeFields(request) : plainFields(request, leaveOut)),
 	};
-	return { text: JSON.stringify(chat), leftOut: [...left] };
+	return { text: JSON.stringify(chat), leftOut: leftOutNames(left) };
 }
 
 /** Longest name of an end user that OpenAI takes, characters. */

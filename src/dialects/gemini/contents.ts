@@ -33,7 +33,7 @@ export function chatMessages(
 	form: RequestForm,
 	leaveOut: LeaveOut,
 ): ChatMessage[] {
-	const writer = new MessageWriter(form, leaveOut);
+	const writer = new MessageWriter(form, leaveOut, contents);
 	const system = (systemInstruction?.parts ?? []).flatMap(({ text }) => (text ? [text] : [])).join("\n");
 	if (system !== "") writer.messages.push({ role: "system", content: system });
 	for (const [index, content] of contents.entries()) writer.add(content, index);
@@ -45,12 +45,15 @@ class MessageWriter {
 	readonly messages: ChatMessage[] = [];
 	/** The user's turn, until something else follows it. */
 	#said: ChatPart[] = [];
-	readonly #calls = new OpenCalls();
+	readonly #calls: OpenCalls;
 
 	constructor(
 		private readonly form: RequestForm,
 		private readonly leaveOut: LeaveOut,
-	) {}
+		contents: GenerateRequest["contents"],
+	) {
+		this.#calls = new OpenCalls(contents);
+	}
 
 	/** @param index its place among the contents */
 	add({ role, parts }: GeminiContent, index: number): void {

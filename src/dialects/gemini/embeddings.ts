@@ -9,7 +9,7 @@ import type { EmbedRequest } from "./request-schema.ts";
 export function embeddingRequest(
 	model: string,
 	requests: readonly EmbedRequest[],
-	isGemini: boolean,
+	{ isGemini, isBatch }: { readonly isGemini: boolean; readonly isBatch: boolean },
 ): TranslatedRequest {
 	const [first] = requests as [EmbedRequest];
 	const left = new Set<string>();
@@ -24,7 +24,7 @@ export function embeddingRequest(
 	if (!isGemini) for (const name of Object.keys(own)) left.add(name);
 	const text = JSON.stringify({
 		model,
-		input: requests.map(({ content }, index) => textOf(content, index)),
+		input: requests.map(({ content }, index) => textOf(content, isBatch ? `requests[${index}].content` : "content")),
 		encoding_format: "float",
 		dimensions: outputDimensionality ?? undefined,
 		...(isGemini && Object.keys(own).length > 0 ? { gemini: own } : {}),
@@ -32,9 +32,9 @@ export function embeddingRequest(
 	return { text, leftOut: [...left] };
 }
 
-function textOf({ parts }: EmbedRequest["content"], index: number): string {
+function textOf({ parts }: EmbedRequest["content"], path: string): string {
 	const texts = (parts ?? []).flatMap(({ text }) => (text == null ? [] : [text]));
-	if (texts.length === 0) throw invalid(`requests[${index}].content.parts`, "must hold text");
+	if (texts.length === 0) throw invalid(`${path}.parts`, "must hold text");
 	return texts.join("\n");
 }
 

@@ -120,8 +120,9 @@ function generating(model: string, method: GeminiMethod, { request, text, fields
 
 /** A request for vectors. */
 function embedding(model: string, method: GeminiMethod, requests: readonly EmbedRequest[]): ParsedRequest {
-	const others = formOnce("embeddings", () => embeddingRequest(model, requests, false));
-	const googles = formOnce("embeddings", () => embeddingRequest(model, requests, true));
+	const isBatch = method === "batchEmbedContents";
+	const others = formOnce("embeddings", () => embeddingRequest(model, requests, { isGemini: false, isBatch }));
+	const googles = formOnce("embeddings", () => embeddingRequest(model, requests, { isGemini: true, isBatch }));
 	// What is wrong with them is said here.
 	const { facts, leftOut } = others();
 	const sources = {

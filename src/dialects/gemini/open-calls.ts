@@ -7,14 +7,28 @@ type Called = Pick<NonNullable<GeminiPart["functionCall"]>, "id" | "name">;
 /** Takes calls and results in their order. */
 export class OpenCalls {
 	readonly #open: { readonly id: string; readonly name: string }[] = [];
+	/** Ids that the client knows of. */
+	readonly #taken = new Set<string>();
 	#count = 0;
+
+	constructor(contents: GenerateRequest["contents"]) {
+		for (const { parts } of contents) {
+			for (const { functionCall } of parts ?? []) if (functionCall?.id) this.#taken.add(functionCall.id);
+		}
+	}
 
 	/** A call, whose id it returns: one made of its place where it has none. */
 	begin({ id, name }: Called): string {
-		const call = { id: id || `call_${this.#count}`, name };
-		this.#count++;
+		const call = { id: id || this.#newId(), name };
 		this.#open.push(call);
 		return call.id;
+	}
+
+	#newId(): string {
+		let id: string;
+		do id = `call_${this.#count++}`;
+		while (this.#taken.has(id));
+		return id;
 	}
 
 	/**
@@ -33,7 +47,7 @@ export class OpenCalls {
 
 /** Throws `invalid_value` for the result of a call that nobody made. */
 export function checkResults({ contents }: Pick<GenerateRequest, "contents">): void {
-	const calls = new OpenCalls();
+	const calls = new OpenCalls(contents);
 	for (const [index, { role, parts }] of contents.entries()) {
 		for (const [at, { functionCall, functionResponse }] of (parts ?? []).entries()) {
 			if (role === "model" && functionCall) calls.begin(functionCall);

@@ -55,7 +55,7 @@ const SCHEMAS = new Set(["parameters", "responseSchema"]);
 /** Lists, of which Google takes one item without the brackets, too. */
 const LISTS = new Set(["contents", "parts", "tools", "functionDeclarations", "requests", "safetySettings"]);
 
-/** With names in camel case (Python's clients write `inline_data`), and lists as lists. */
+/** With names in camel case (Python's clients write `inline_data`), and lists as lists. Throws `duplicate_key` for one in both spellings: nobody knows which holds. */
 export function normalized(value: unknown): unknown {
 	if (Array.isArray(value)) return value.map(normalized);
 	const object = objectIn(value);
@@ -63,8 +63,11 @@ export function normalized(value: unknown): unknown {
 	const made: Record<string, unknown> = {};
 	for (const [sent, inner] of Object.entries(object)) {
 		const name = sent.includes("_") ? camelCase(sent) : sent;
-		// What JavaScript's own spelling says stands.
-		if (name !== sent && Object.hasOwn(object, name)) continue;
+		if (name !== sent && Object.hasOwn(object, name)) {
+			const param = sent.slice(0, 64);
+			const message = `The field "${param}" stands twice, in two spellings; send it once.`;
+			throw new RouterError("duplicate_key", message, { param });
+		}
 		const isOwn = OWN.has(name) || SCHEMAS.has(name);
 		const read = isOwn ? inner : normalized(inner);
 		made[name] = LISTS.has(name) && objectIn(read) ? [read] : read;

@@ -35,6 +35,17 @@ const Part = object({
 export type GeminiPart = Static<typeof Part> & Readonly<Record<string, unknown>>;
 
 const Content = object({ role: text, parts: optional(Type.Array(Part)) });
+/** Roles of a conversation: none is the user's, and so are results of functions, whoever is said to have sent them. */
+const ROLES = ["user", "model", "function", "tool", ""] as const;
+const Turn = object({
+	role: optional(
+		Type.Union(
+			ROLES.map((role) => Type.Literal(role)),
+			{ expects: '"user" or "model"' },
+		),
+	),
+	parts: optional(Type.Array(Part)),
+});
 /** What one of the two has said. */
 export type GeminiContent = Static<typeof Content>;
 
@@ -74,7 +85,7 @@ export type GenerationConfig = Static<typeof generationConfig> & Readonly<Record
 
 /** `:generateContent` and `:streamGenerateContent`. */
 export const GenerateRequest = object({
-	contents: Type.Array(Content, { minItems: 1, examples: [[{ role: "user", parts: [{ text: "hi" }] }]] }),
+	contents: Type.Array(Turn, { minItems: 1, examples: [[{ role: "user", parts: [{ text: "hi" }] }]] }),
 	systemInstruction: optional(Content),
 	tools: optional(Type.Array(Tool)),
 	toolConfig: optional(toolConfig),
@@ -85,7 +96,7 @@ export type GenerateRequest = Static<typeof GenerateRequest> & Readonly<Record<s
 
 /** `:countTokens`: contents alone, or a whole request. */
 export const CountRequest = object({
-	contents: optional(Type.Array(Content)),
+	contents: optional(Type.Array(Turn)),
 	generateContentRequest: optional(GenerateRequest),
 });
 

@@ -2,6 +2,7 @@
 import { unsupported } from "../../openai/chat.ts";
 import { isReasoning } from "../../openai/reasoning.ts";
 import { objectIn } from "../../openai/usage.ts";
+import { leftOutNames } from "../client-fields.ts";
 import { plainToolName } from "../tool-names.ts";
 import { chatMessages } from "./contents.ts";
 import type { AskedSettings } from "./facts.ts";
@@ -69,7 +70,7 @@ export function chatRequest(
 		service_tier: tierOf(request),
 		...vendor,
 	};
-	return { text: JSON.stringify(chat), leftOut: [...left] };
+	return { text: JSON.stringify(chat), leftOut: leftOutNames(left) };
 }
 
 interface SentTools {
@@ -114,7 +115,8 @@ interface FunctionTool {
 
 /** The functions that may be called, and whether one of them must be. Few servers have words for a choice among several: they get no others. */
 function toolFields(tools: readonly object[], { toolConfig }: GenerateRequest, form: RequestForm): object {
-	const { mode, allowedFunctionNames } = toolConfig?.functionCallingConfig ?? {};
+	const { mode: asked, allowedFunctionNames } = toolConfig?.functionCallingConfig ?? {};
+	const mode = asked?.toUpperCase();
 	const names = new Set((allowedFunctionNames ?? []).flatMap((name) => [name, plainToolName(name)]));
 	const all = tools as readonly FunctionTool[];
 	const named = all.filter(({ function: { name } }) => names.has(name));

@@ -12,6 +12,7 @@ import { objectIn } from "../../openai/usage.ts";
 import { contentText, reasoningIn } from "../chat-message.ts";
 import { ContentTemplate, eventsAt, wordsAlone } from "../content-template.ts";
 import type { StreamEnd, StreamWriter } from "../dialect.ts";
+import { onOneLine } from "../line-ends.ts";
 import {
 	callPart,
 	candidateText,
@@ -198,7 +199,7 @@ export class GeminiStream implements StreamWriter {
 
 	error(error: RouterError): string {
 		const { behind, last, repeatsErrors } = this.framing;
-		const text = errorText(error, this.form.id) + behind;
+		const text = onOneLine(errorText(error, this.form.id)) + behind;
 		return this.#before() + text + (repeatsErrors ? text : "") + last;
 	}
 
@@ -286,7 +287,8 @@ export class GeminiStream implements StreamWriter {
 
 	#piece(candidates: readonly string[], usage = ""): string {
 		this.#tail ??= this.#tailOf(this.model);
-		return `${this.#before()}{"candidates":[${candidates.join(",")}],${usage}${this.#tail}${this.framing.behind}`;
+		const piece = `{"candidates":[${candidates.join(",")}],${usage}${this.#tail}`;
+		return this.#before() + onOneLine(piece) + this.framing.behind;
 	}
 
 	#before(): string {

@@ -2,7 +2,7 @@
 import { objectIn } from "../../openai/usage.ts";
 import { contentText } from "../chat-message.ts";
 import type { DialectCall } from "../dialect.ts";
-import { sentToolName } from "../tool-names.ts";
+import { plainToolName } from "../tool-names.ts";
 import type { OllamaForm } from "./ollama-answer.ts";
 
 type Json = Readonly<Record<string, unknown>>;
@@ -68,7 +68,7 @@ function chatCall({ id, function: fn }: Json, line: string, index: number): Json
 	return {
 		id: contentText(id) || `call_${index}`,
 		type: "function",
-		function: { name: sentToolName(contentText(name)), arguments: isSame(text, args) ? text : JSON.stringify(args) },
+		function: { name: plainToolName(contentText(name)), arguments: isSame(text, args) ? text : JSON.stringify(args) },
 	};
 }
 

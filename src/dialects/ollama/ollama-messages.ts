@@ -1,6 +1,6 @@
 /** A chat's messages in OpenAI's words. */
 import { objectIn } from "../../openai/usage.ts";
-import { sentToolName } from "../tool-names.ts";
+import { plainToolName } from "../tool-names.ts";
 import type { OllamaMessage } from "./ollama-schema.ts";
 
 type Json = Readonly<Record<string, unknown>>;
@@ -28,7 +28,14 @@ export function ollamaMessages(sent: readonly OllamaMessage[], forClaude: boolea
 	const paths: string[] = [];
 	let open: readonly OpenCall[] = [];
 	let pictures: string[] = [];
+	const taken = new Set(sent.flatMap(({ tool_calls: calls }) => (calls ?? []).map(({ id }) => id)));
 	let count = 0;
+	const newId = (): string => {
+		let id: string;
+		do id = `call_${count++}`;
+		while (taken.has(id));
+		return id;
+	};
 	const add = (message: Json, index: number) => {
 		messages.push(message);
 		paths.push(`messages[${index}]`);
@@ -54,9 +61,9 @@ export function ollamaMessages(sent: readonly OllamaMessage[], forClaude: boolea
 		settle(index - 1);
 		if (message.role === "assistant") {
 			const calls = (message.tool_calls ?? []).map(({ id, function: { name, arguments: args } }) => ({
-				id: id || `call_${count++}`,
+				id: id || newId(),
 				type: "function",
-				function: { name: sentToolName(name), arguments: argumentsText(args) },
+				function: { name: plainToolName(name), arguments: argumentsText(args) },
 			}));
 			open = calls.map(({ id, function: { name } }) => ({ id, name }));
 			add(assistantMessage(content, calls, forClaude ? message["reasoning_details"] : undefined), index);
@@ -80,7 +87,7 @@ function answeredCall(
 ): OpenCall | undefined {
 	const byId = id ? open.find((call) => call.id === id) : undefined;
 	const name = tool || (typeof rest["name"] === "string" ? rest["name"] : undefined);
-	return byId ?? (name ? open.find((call) => call.name === sentToolName(name)) : open[0]);
+	return byId ?? (name ? open.find((call) => call.name === plainToolName(name)) : open[0]);
 }
 
 const resultText = ({ tool_name: tool }: OllamaMessage, content: string): string =>

@@ -1,6 +1,7 @@
 /** Requests in OpenAI's words. */
 import type { Operation } from "../../openai/operations.ts";
-import { sentToolName, wholeToolNames } from "../tool-names.ts";
+import { leftOutNames } from "../client-fields.ts";
+import { plainToolName, wholeToolNames } from "../tool-names.ts";
 import { ollamaMessages, withImages } from "./ollama-messages.ts";
 import { chatLogprobs, chatOptions, isThoughtless, responseFormat, thinkEffort } from "./ollama-options.ts";
 import type { OllamaChat, OllamaEmbed, OllamaEmbeddings, OllamaGenerate, OllamaMessage } from "./ollama-schema.ts";
@@ -28,18 +29,14 @@ export interface OllamaTranslation {
 	readonly asks?: "load" | "unload" | undefined;
 }
 
-/** Most names of what is left out that are told: names are the client's, and go into a header. */
-const MOST_NAMED = 32;
-const ODD = /[^\w.:-]/g;
-
 class LeftOut {
 	readonly #names = new Set<string>();
 	readonly add = (name: string): void => {
-		this.#names.add(name.replace(ODD, "_"));
+		this.#names.add(name);
 	};
 
 	get names(): readonly string[] {
-		return [...this.#names].slice(0, MOST_NAMED);
+		return leftOutNames(this.#names);
 	}
 }
 
@@ -61,6 +58,8 @@ export function translatedChat(request: OllamaChat, model: string): OllamaTransl
 		return { operation: "chat", body: { model, ...NOTHING_ASKED }, leftOut: [], asks: emptyAsks(keep_alive) };
 	}
 	const fields = generatedFields(request, leftOut);
+	// What the model shows no server takes back.
+	if (messages.some(({ role, images }) => role === "assistant" && images?.length)) leftOut.add("messages.images");
 	const translated = ollamaMessages(messages, false);
 	const body = (own: readonly Json[]): Json => ({
 		model,
@@ -80,7 +79,7 @@ export function translatedChat(request: OllamaChat, model: string): OllamaTransl
 		isThoughtless: isThoughtless(request.think),
 		toolNames: wholeToolNames(
 			(tools ?? []).map(({ function: { name } }) => name),
-			sentToolName,
+			plainToolName,
 		),
 		prefills: last.role === "assistant" && !last.tool_calls?.length,
 	};
@@ -88,7 +87,7 @@ export function translatedChat(request: OllamaChat, model: string): OllamaTransl
 
 const chatTool = ({ function: { name, description, parameters } }: NonNullable<OllamaChat["tools"]>[number]): Json => ({
 	type: "function",
-	function: { name: sentToolName(name), description: description || undefined, parameters: parameters ?? undefined },
+	function: { name: plainToolName(name), description: description || undefined, parameters: parameters ?? undefined },
 });
 
 /** What chats and completions have in common but for their prompt, of a chat. */

@@ -4,6 +4,7 @@ import { type AnswerPiece, chunksOf, SseSplitter, textOf } from "../../openai/ss
 import { objectIn, tokensOf } from "../../openai/usage.ts";
 import { contentText, reasoningIn } from "../chat-message.ts";
 import type { DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
+import { onOneLine } from "../line-ends.ts";
 import { streamFacts } from "../openai-chat.ts";
 import { TextFrame } from "../openai-responses/text-frame.ts";
 import {
@@ -23,16 +24,10 @@ import { wholeToolName } from "./ollama-facts.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** What JSON may hold as it is, and Python's client takes for the end of a line. */
-const LINE_ENDS = /[\u0085\u2028\u2029]/g;
-
 /** An object as a line of its own. */
 export function ndjsonLine(json: string): string {
-	return `${withoutLineEnds(json)}\n`;
+	return `${onOneLine(json)}\n`;
 }
-
-const withoutLineEnds = (json: string): string =>
-	json.replace(LINE_ENDS, (end) => `\\u${end.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 /** Where words stand in a line that has none: no other text in one is empty, or the last. */
 const NO_WORDS = '""';
@@ -122,7 +117,7 @@ export class OllamaStream implements StreamWriter {
 	#read(data: string): string {
 		const said = this.#frame.textIn(data);
 		// Words with nothing to escape, so that they stand in a text as they are.
-		if (said !== undefined) return said === "" ? "" : this.#before + withoutLineEnds(said) + this.#after;
+		if (said !== undefined) return said === "" ? "" : this.#before + onOneLine(said) + this.#after;
 		const chunk = data === "[DONE]" ? undefined : chunkIn(data);
 		if (!chunk) return "";
 		this.#frame.learn(data, chunk);

@@ -4,6 +4,7 @@ import { tooLarge } from "../../openai/call.ts";
 import { JsonTooLarge, type ParsedText, parseWithFields } from "../../openai/json.ts";
 import { requestScan } from "../../openai/request-scan.ts";
 import { utf8Text } from "../../openai/validation.ts";
+import { leftOutNames } from "../client-fields.ts";
 import type { EarlierAnswers } from "../dialect.ts";
 import { checkField, checkOf, invalidField, unsupportedField } from "./field-checks.ts";
 import { conversationOf, type MessagePath } from "./input.ts";
@@ -49,11 +50,6 @@ const PASSED = new Set(
 	).split(" "),
 );
 
-/** What is named of that which is left out: names are the client's, and go into a header. */
-const MOST_NAMED = 32;
-const LONGEST_NAME = 64;
-const ODD = /[^\w.:-]/g;
-
 /** `include` of log probabilities. */
 const LOGPROBS = "message.output_text.logprobs";
 
@@ -97,7 +93,7 @@ export function readRequest(sent: Buffer, earlier?: EarlierAnswers): ResponsesRe
 			: undefined,
 		tools,
 		paths: { messages: conversation.paths, tools: toolPaths },
-		leftOut: leftOut.slice(0, MOST_NAMED).map((name) => name.slice(0, LONGEST_NAME).replace(ODD, "_")),
+		leftOut: leftOutNames(leftOut),
 		isCompaction,
 		earlier,
 	};
