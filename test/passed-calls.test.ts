@@ -102,6 +102,16 @@ test("a moderation needs no model", async () => {
 	expect(upstream.received[0]!.body.toString()).toBe('{"input":"x"}');
 });
 
+test("a model that is null is none", async () => {
+	upstream.answer(() => Response.json({ data: [], results: [] }));
+	for (const path of ["/v1/images/generations", "/v1/moderations"]) {
+		expect((await postJson(path, { model: null, input: "x" })).status).toBe(200);
+		// OpenAI takes it for none, too.
+		expect(JSON.parse(upstream.received.at(-1)!.body.toString())).toEqual({ model: null, input: "x" });
+	}
+	expect((await postJson("/v1/audio/speech", { model: null, input: "x" })).status).toBe(400);
+});
+
 test.each([
 	["/rerank", "/v1/rerank"],
 	["/v1/rerank", "/v1/rerank"],

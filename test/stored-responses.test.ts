@@ -192,3 +192,14 @@ test("compacts a conversation into an item that the next call goes on from", asy
 	expect((await ask("GET", `/v1/responses/${json["id"]}`)).status).toBe(404);
 	await create({ input: [...json["output"], { role: "user", content: "What?" }] });
 });
+
+test("pages come to an end where a client has sent one id for several items", async () => {
+	const said = ["x", "y", "z"].map((content) => ({ id: "msg_same", role: "user", content }));
+	const { id } = await create({ input: [...said, { id: "msg_same_2", role: "user", content: "w" }] });
+	const seen: string[] = [];
+	for await (const item of clientOf().responses.inputItems.list(id, { limit: 1, order: "asc" })) {
+		seen.push((item as unknown as Loose)["content"][0].text);
+		if (seen.length > 9) break;
+	}
+	expect(seen).toEqual(["x", "y", "z", "w"]);
+});

@@ -77,7 +77,8 @@ function jsonRequest(operation: PassedOperation, bytes: Buffer): ReadPassed {
 	const model = modelOf(asked, operation);
 	const body = ParsedBody.of(raw, fields, value as RequestBody);
 	const field = body.field("model");
-	const facts = field ? undefined : JSON.stringify({ ...value, model });
+	// `null` is no name, either.
+	const facts = asked === model ? undefined : JSON.stringify({ ...value, model });
 	return {
 		json: bytes,
 		parsed: parsedOf(operation, facts ?? body),

@@ -146,7 +146,8 @@ export function itemsPage(items: readonly StoredItem[], query: URLSearchParams):
 	if (limit < 1 || limit > MOST_ITEMS) throw invalidField("limit", `must be a whole number, 1 to ${MOST_ITEMS}`);
 	const order = query.get("order") ?? "desc";
 	if (order !== "asc" && order !== "desc") throw invalidField("order", "must be asc or desc");
-	const ordered = order === "asc" ? items : items.toReversed();
+	const named = namedApart(items);
+	const ordered = order === "asc" ? named : named.toReversed();
 	const after = query.get("after");
 	const at = after === null ? 0 : ordered.findIndex(({ id }) => id === after) + 1;
 	if (after !== null && at === 0) throw invalidField("after", "is the id of none of these items");
@@ -158,6 +159,22 @@ export function itemsPage(items: readonly StoredItem[], query: URLSearchParams):
 		last_id: data.at(-1)?.["id"] ?? null,
 		has_more: at + limit < ordered.length,
 	};
+}
+
+/** The items with ids of their own: clients may have sent one several times, and would read the pages behind it for ever. */
+function namedApart(items: readonly StoredItem[]): readonly StoredItem[] {
+	const counts = new Map<unknown, number>();
+	const taken = new Set(items.map(({ id }) => id));
+	if (taken.size === items.length) return items;
+	return items.map((item) => {
+		const { id } = item;
+		let count = counts.get(id) ?? 0;
+		let own = id;
+		while (count > 0 && taken.has(own)) own = `${id}_${++count}`;
+		counts.set(id, Math.max(count, 1));
+		taken.add(own);
+		return own === id ? item : { ...item, id: own };
+	});
 }
 
 const textIn = (value: unknown): string => (typeof value === "string" ? value : "");
