@@ -4,6 +4,7 @@ import { type ResponseStores, ResponseWriter } from "../src/api/response-writer.
 import type { ResponseName, ResponseRow, ResponseTable } from "../src/store/response-table.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { directory } from "./kit/cli.ts";
+import { until } from "./kit/until.ts";
 
 const text = (name: ResponseName) => `${name.id} ${name.key}`;
 const NAME = { key: "a", id: "resp_1" };
@@ -162,6 +163,16 @@ test("what is gone on from is marked as used, once for many times", async () => 
 	await writer.flush();
 	await writer.flush();
 	expect([table.writes, table.used]).toEqual([1, [text(NAME)]]);
+});
+
+test("what is used and what is new are both written by themselves", async () => {
+	const other = { key: "a", id: "resp_2" };
+	const writer = writerOf({ shared: inRedis() });
+	writer.use(NAME);
+	writer.put({ ...other, text: "hello" });
+	await until(() => shared.rows.has(text(other)), "what is new");
+	await until(() => shared.used.length > 0, "what was used");
+	expect(shared.used).toEqual([text(NAME)]);
 });
 
 test("is off where nothing is to be stored", () => {

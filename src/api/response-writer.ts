@@ -37,6 +37,8 @@ export class ResponseWriter {
 	readonly #waiting = new Map<string, WaitingResponse>();
 	#length = 0;
 	readonly #used = new Map<string, ResponseName>();
+	/** When those are written that were used, by the clock of durations, ms: what is new is more urgent where other routers may ask for it. */
+	#useAt = 0;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	/** When it writes, by the clock of durations, ms. */
 	#flushAt = 0;
@@ -86,6 +88,7 @@ export class ResponseWriter {
 
 	/** Has a response live on. */
 	use(name: ResponseName): void {
+		if (this.#used.size === 0) this.#useAt = performance.now() + FLUSH_MS;
 		this.#used.set(nameText(name), name);
 		this.#schedule(FLUSH_MS);
 	}
@@ -123,13 +126,13 @@ export class ResponseWriter {
 		this.stores.table.trim(Date.now() - keep, size);
 	}
 
-	/** Writes what waits. */
-	flush(): Promise<void> {
+	/** Writes what waits. @param isAll whether also that which has time */
+	flush(isAll = true): Promise<void> {
 		clearTimeout(this.#timer);
 		this.#timer = undefined;
 		this.#flushing = this.#flushing.then(
-			() => this.#write(),
-			() => this.#write(),
+			() => this.#write(isAll),
+			() => this.#write(isAll),
 		);
 		return this.#flushing;
 	}
@@ -146,18 +149,20 @@ export class ResponseWriter {
 	/** Writes within so many ms; while it waits to try again, no sooner than that. */
 	#schedule(ms: number, isRetry = false): void {
 		const at = performance.now() + ms;
-		if (this.#timer !== undefined && (this.#isRetry || this.#flushAt <= at)) return;
+		if (this.#timer !== undefined && !isRetry && (this.#isRetry || this.#flushAt <= at)) return;
 		clearTimeout(this.#timer);
 		this.#flushAt = at;
 		this.#isRetry = isRetry;
-		this.#timer = setTimeout(() => void this.flush(), ms);
+		this.#timer = setTimeout(() => void this.flush(false), ms);
 	}
 
 	/** Writes what waits. What can't be written goes on waiting. */
-	async #write(): Promise<void> {
+	async #write(isAll: boolean): Promise<void> {
 		const waiting = [...this.#waiting.entries()];
-		const used = [...this.#used.values()];
-		this.#used.clear();
+		const left = this.#used.size > 0 && !isAll ? this.#useAt - performance.now() : 0;
+		const used = left > 0 ? [] : [...this.#used.values()];
+		if (left > 0) this.#schedule(left);
+		else this.#used.clear();
 		if (waiting.length === 0 && used.length === 0) return;
 		this.#isFlushing = true;
 		try {
