@@ -29,6 +29,23 @@ describe("a file is named and left as it is where it", () => {
 		expect(at.files()).toEqual({ [SETTINGS]: text });
 	});
 
+	test("is read-only, and with --undo", async () => {
+		using at = home({ [SETTINGS]: "{}\n" });
+		chmodSync(join(at.path, SETTINGS), 0o444);
+		const refused = await connect(at);
+		expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining("settings.json is read-only")]);
+		expect(at.files()).toEqual({ [SETTINGS]: "{}\n" });
+		chmodSync(join(at.path, SETTINGS), 0o644);
+		await connect(at);
+		const written = at.read(SETTINGS);
+		chmodSync(join(at.path, SETTINGS), 0o444);
+		expect((await at.connect(["claude-code", "--undo"])).code).toBe(1);
+		expect([at.read(SETTINGS), at.mode(SETTINGS)]).toEqual([written, "444"]);
+		chmodSync(join(at.path, SETTINGS), 0o600);
+		expect((await at.connect(["claude-code", "--undo"])).code).toBe(0);
+		expect(at.read(SETTINGS)).toBe("{}\n");
+	});
+
 	test("is a folder", async () => {
 		using at = home();
 		mkdirSync(join(at.path, SETTINGS), { recursive: true });
@@ -104,6 +121,23 @@ describe("somebody else's", () => {
 		const { stderr } = await connect(at);
 		expect(stderr).toContain("env.CLAUDE_CODE_USE_BEDROCK is set, which sends calls there instead.");
 		expect(stderr).toContain("env.ANTHROPIC_API_KEY is set, which is sent beside this router's key.");
+	});
+
+	test("value that is empty is nobody's: it is replaced, and is empty again after --undo", async () => {
+		using at = home({
+			".aider.conf.yml": "openai-api-key:\nmodel: ~\nauto-commits: false\n",
+			".gemini/.env": "GEMINI_API_KEY=\n",
+			".gemini/settings.json": '{"security": null}\n',
+		});
+		const before = at.files();
+		for (const client of ["aider", "gemini-cli"]) {
+			const { code, stderr } = await at.connect([client, ...WRITE, "--model", "m"]);
+			expect([code, stderr]).toEqual([0, expect.not.stringContaining("already")]);
+		}
+		expect(at.read(".aider.conf.yml")).toContain(`openai-api-key: "${KEY}"\nmodel: "openai/m"\n`);
+		expect(at.read(".gemini/.env")).toContain(`GEMINI_API_KEY=${KEY}\n`);
+		for (const client of ["aider", "gemini-cli"]) await at.connect([client, "--undo"]);
+		expect(at.files()).toEqual(before);
 	});
 
 	test("values that are what we need are used, and are still theirs after --undo", async () => {

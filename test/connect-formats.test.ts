@@ -16,6 +16,7 @@ const PROVIDER: SettingEdit[] = [
 	{ path: ["providers", "router"], value: { name: "Router", base_url: "http://x/v1" } },
 ];
 const MODEL: SettingEdit[] = [{ path: ["models", "r m"], value: { name: "r m", provider: "openai", roles: ["chat"] } }];
+const MODEL_NAME: SettingEdit[] = [{ path: ["model"], value: "m" }];
 const VARIABLES: SettingEdit[] = [
 	{ path: ["A"], value: "http://x:1/v1" },
 	{ path: ["C"], value: "a b" },
@@ -52,6 +53,16 @@ describe("a text that can't be edited safely is refused:", () => {
 
 describe("what is set goes in, and all else stays, in", () => {
 	test.each<[string, SettingsFormat, SettingEdit[], string, string]>([
+		["a mapping that is null in JSON", JSONC, ENV, '{"env": null}', '{"env": {\n  "A": "x",\n  "B": "y"\n}}'],
+		["a table behind a byte order mark", TOML, MODEL_NAME, "\uFEFF[a]\nb = 1\n", '\uFEFFmodel = "m"\n\n[a]\nb = 1\n'],
+		["a byte order mark alone", TOML, MODEL_NAME, "\uFEFF", '\uFEFFmodel = "m"\n'],
+		[
+			"a list that is null in YAML",
+			YAML,
+			MODEL,
+			"models:\nrules: []\n",
+			'models:\n  - name: "r m"\n    provider: "openai"\n    roles: ["chat"]\nrules: []\n',
+		],
 		["an empty JSON", JSONC, ENV, "", '{\n  "env": {\n    "A": "x",\n    "B": "y"\n  }\n}\n'],
 		["JSON in one line", JSONC, ENV, '{"env":{"A":"1"}}', '{"env":{"A":"x", "B": "y"}}'],
 		[

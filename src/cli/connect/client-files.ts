@@ -5,7 +5,7 @@ import type { ConnectRecord, WrittenFile } from "./connect-record.ts";
 import { DOTENV } from "./dotenv-format.ts";
 import { JSONC } from "./jsonc-format.ts";
 import { lineDiff } from "./line-diff.ts";
-import { backUp, type FoundFile, readFound, removeMade, replaceText } from "./settings-file.ts";
+import { backUp, type FoundFile, readFound, refuseReadOnly, removeMade, replaceText } from "./settings-file.ts";
 import {
 	edited,
 	isMapping,
@@ -67,7 +67,9 @@ export function prepare(
 		const rivals = (file.rivals ?? [])
 			.filter(({ path }) => valueAt(current, path) !== undefined)
 			.map(({ path, effect }) => `${file.path}: ${path.join(".")} is set, which ${effect}.`);
-		return { file, found, text: edited(format, before, [...begun, ...edits]), values, head, conflicts, rivals };
+		const text = edited(format, before, [...begun, ...edits]);
+		if (text !== found.text) refuseReadOnly(found);
+		return { file, found, text, values, head, conflicts, rivals };
 	});
 }
 
@@ -154,6 +156,7 @@ export function takeOut(file: WrittenFile): { readonly lines: readonly string[];
 /** Writes the text from before, or without what was ours; undefined removes the file. */
 function finish({ folder, mode }: WrittenFile, found: FoundFile, text: string | undefined): string[] {
 	const { path, target, text: before = "" } = found;
+	if (text !== before) refuseReadOnly(found);
 	if (text === undefined) {
 		removeMade(target, folder);
 		return [`${path}\n${lineDiff(before, "")}Removed.\n`];

@@ -39,6 +39,10 @@ export const JSONC: SettingsFormat = {
 		let node = root(text);
 		if (!node) return `${text}${rendered(nested(path, value), "", INDENT, eol)}${eol}`;
 		for (const [depth, name] of path.entries()) {
+			if (node.value === null) {
+				value = nested(path.slice(depth), value);
+				break;
+			}
 			if (!node.members) throw new SettingsError(`has something else where "${name}" would have to stand`);
 			const member: Member | undefined = node.members.findLast((each) => each.name === name);
 			if (!member) return inserted(text, node, name, nested(path.slice(depth + 1), value));

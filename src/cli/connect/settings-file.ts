@@ -56,6 +56,12 @@ export function readFound(path: string): FoundFile {
 	}
 }
 
+/** Throws StartError where its owner has taken the right to write it from everybody: as editors do, though a folder may let files be replaced. */
+export function refuseReadOnly({ path, mode = OWNER_ONLY }: FoundFile): void {
+	if ((mode & 0o200) === 0)
+		throw new StartError(`${path} is read-only, and was left as it is: chmod u+w lets it be written`);
+}
+
 /** Where the links of a path lead, also where nothing is there yet. */
 function behindLinks(path: string): string {
 	try {

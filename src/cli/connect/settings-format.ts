@@ -77,14 +77,15 @@ function unusual(): SettingsError {
 /** A copy with another value at a path; undefined takes out what is there. Throws SettingsError where something else than a mapping is in the way. */
 export function withValue(settings: unknown, [name, ...rest]: SettingPath, value: unknown): unknown {
 	if (name === undefined) return value;
-	if (Array.isArray(settings) || (settings === undefined && isMapping(value) && value["name"] === name)) {
+	const isUnset = settings === undefined || settings === null;
+	if (Array.isArray(settings) || (isUnset && isMapping(value) && value["name"] === name)) {
 		const items: readonly unknown[] = Array.isArray(settings) ? settings : [];
 		const isNamed = (item: unknown) => isMapping(item) && item["name"] === name;
 		if (value === undefined && rest.length === 0) return items.filter((item) => !isNamed(item));
 		if (!items.some(isNamed)) return [...items, withValue(undefined, rest, value)];
 		return items.map((item) => (isNamed(item) ? withValue(item, rest, value) : item));
 	}
-	if (settings !== undefined && settings !== null && !isMapping(settings)) {
+	if (!isUnset && !isMapping(settings)) {
 		throw new SettingsError(`has something else where "${name}" would have to stand`);
 	}
 	const copy: Record<string, unknown> = { ...settings };

@@ -78,7 +78,9 @@ export function merged(
 			if (!Bun.deepEquals(next, found)) edits.push({ path, value: next });
 			values.push({ ...own, written });
 		} else if (!holds(found, written)) {
-			if (!isOverwriting) conflicts.push({ setting, found });
+			// Nothing is nobody's: `model:` in YAML, `KEY=` among variables.
+			const isNothing = found === null || found === "";
+			if (!isOverwriting && !isNothing) conflicts.push({ setting, found });
 			else {
 				edits.push({ path, value });
 				values.push({ path, written, previous: found, depth: path.length });

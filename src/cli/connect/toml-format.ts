@@ -62,10 +62,11 @@ function withKey(text: string, path: SettingPath, value: unknown): string {
 	const opening = all.findIndex(({ isHeader }) => isHeader);
 	if (table.length === 0) {
 		const last = all.slice(0, opening === -1 ? all.length : opening).at(-1);
-		// A key behind a table would be that table's.
-		const at = last ? nextLine(text, last.end) : opening === -1 ? text.length : 0;
+		// A key behind a table would be that table's; a byte order mark stays the first.
+		const first = text.startsWith("\uFEFF") ? 1 : 0;
+		const at = last ? nextLine(text, last.end) : opening === -1 ? text.length : first;
 		const gap = last || opening === -1 ? "" : eol;
-		return endedLine(text.slice(0, at)) + line + gap + text.slice(at);
+		return (at === first ? text.slice(0, at) : endedLine(text.slice(0, at))) + line + gap + text.slice(at);
 	}
 	const header = all.findLastIndex((each) => each.isHeader && each.path !== undefined && samePath(each.path, table));
 	if (header === -1) {
