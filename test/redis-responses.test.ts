@@ -116,6 +116,23 @@ test("the longest unused make room, and what has lapsed is gone", async () => {
 	close();
 });
 
+test("those of some keys are deleted, however many there are", async () => {
+	const { redis, up, close } = connectRedis(server.url, { timeoutMs: 2000, prefix: "keys:" });
+	await up();
+	const responses = redisResponses(redis);
+	const bounds = { now: 1, keepMs: 1e6, bytes: 1e9 };
+	const names = Array.from({ length: 1500 }, (_, at) => ({ key: ["a", "b", "a b"][at % 3]!, id: `resp_${at}` }));
+	await Promise.all(names.map((name) => responses.put({ ...name, value: new Uint8Array(10) }, bounds)));
+	expect(await responses.removeOf(new Set(["a", "c"]))).toBe(true);
+	const found = await Promise.all(names.map((name) => responses.get(name, 0)));
+	expect(names.filter((_, at) => found[at]).map(({ key }) => key)).toEqual(
+		names.map(({ key }) => key).filter((key) => key !== "a"),
+	);
+	expect(await server.client.get("keys:{responses}:bytes")).toBe("10000");
+	close();
+	expect(await responses.removeOf(new Set(["b"]))).toBe(false);
+});
+
 test("what is too large for Redis is not sent there", async () => {
 	const { redis, up, close } = connectRedis(server.url, { timeoutMs: 2000, prefix: "large:" });
 	await up();

@@ -29,7 +29,13 @@ let responses: StoredResponses;
 beforeEach(() => {
 	read = [];
 	// It is never written: all of it is read where it waits.
-	const table = { get: () => undefined, write: () => false, remove: () => false, trim: () => {} };
+	const table = {
+		get: () => undefined,
+		write: () => false,
+		remove: () => false,
+		revokedKeys: () => [],
+		trim: () => {},
+	};
 	writer = new ResponseWriter({ table, settings: () => ({ keep: 1e9, size: 1e9 }) });
 	const { get } = writer;
 	writer.get = (name, waits) => {

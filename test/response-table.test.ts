@@ -66,6 +66,7 @@ describe("the table", () => {
 		store.saveKeys([key("a", { changedAt: 1 }), key("b", { changedAt: 1, revokedAt: 1 })]);
 		store.responses.write([row("r1", "a"), row("r2", "b"), row("r3", "config:c")], [], 5);
 		store.responses.trim(0, 1e9);
+		expect(store.responses.revokedKeys()).toEqual(["b"]);
 		expect(store.responses.get({ key: "b", id: "r2" }, 0)).toBeUndefined();
 		expect(text(store.responses.get({ key: "a", id: "r1" }, 0))).toBe("r1");
 		expect(text(store.responses.get({ key: "config:c", id: "r3" }, 0))).toBe("r3");

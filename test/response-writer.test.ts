@@ -28,6 +28,15 @@ class FakeTable implements ResponseTable {
 	remove(name: ResponseName) {
 		return this.rows.delete(text(name));
 	}
+	revoked: string[] = [];
+	revokedKeys() {
+		return this.revoked;
+	}
+	removeOf(keys: ReadonlySet<string>) {
+		if (this.isClosed) return false;
+		for (const [name, { key }] of this.rows) if (keys.has(key)) this.rows.delete(name);
+		return true;
+	}
 	trim() {}
 }
 
@@ -52,6 +61,7 @@ const inRedis = (hold: Promise<unknown> = Promise.resolve()) => ({
 		shared.used.push(...names.map(text));
 	},
 	remove: async (name: ResponseName) => shared.remove(name),
+	removeOf: async (keys: ReadonlySet<string>) => shared.removeOf(keys),
 });
 
 describe("what can't be written", () => {
@@ -173,6 +183,24 @@ test("what is used and what is new are both written by themselves", async () => 
 	await until(() => shared.rows.has(text(other)), "what is new");
 	await until(() => shared.used.length > 0, "what was used");
 	expect(shared.used).toEqual([text(NAME)]);
+});
+
+test("what is a revoked key's goes from Redis, too, as soon as that can be asked", async () => {
+	const writer = writerOf({ shared: inRedis() });
+	for (const key of ["a", "b"]) writer.put({ ...NAME, key, text: "hello" });
+	await writer.flush();
+	table.revoked = ["a", "c"];
+	shared.isClosed = true;
+	await writer.trim();
+	expect(shared.rows.size).toBe(2);
+	shared.isClosed = false;
+	await writer.trim();
+	expect([...shared.rows.values()].map(({ key }) => key)).toEqual(["b"]);
+	// Nothing is looked for twice.
+	shared.removeOf = () => {
+		throw new Error("Redis was asked again");
+	};
+	await writer.trim();
 });
 
 test("is off where nothing is to be stored", () => {

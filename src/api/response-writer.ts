@@ -43,6 +43,8 @@ export class ResponseWriter {
 	/** When it writes, by the clock of durations, ms. */
 	#flushAt = 0;
 	#isRetry = false;
+	/** Revoked keys of which Redis has nothing any more. */
+	readonly #removedKeys = new Set<string>();
 	#flushing: Promise<void> = Promise.resolve();
 	#isFlushing = false;
 
@@ -111,7 +113,7 @@ export class ResponseWriter {
 
 	/** Begins to delete what has lapsed. Returns how to end that: what waits is written then. */
 	open(): () => Promise<void> {
-		const timer = setInterval(() => this.trim(), TRIM_MS);
+		const timer = setInterval(() => void this.trim(), TRIM_MS);
 		timer.unref();
 		return async () => {
 			clearInterval(timer);
@@ -120,10 +122,15 @@ export class ResponseWriter {
 		};
 	}
 
-	/** Deletes what has lapsed or has no room. Redis does so by itself. */
-	trim(): void {
-		const { keep, size } = this.stores.settings();
-		this.stores.table.trim(Date.now() - keep, size);
+	/** Deletes what has lapsed or has no room, which Redis does by itself, and what is a revoked key's. */
+	async trim(): Promise<void> {
+		const { table, shared, settings } = this.stores;
+		const { keep, size } = settings();
+		table.trim(Date.now() - keep, size);
+		if (!shared) return;
+		const revoked = table.revokedKeys().filter((key) => !this.#removedKeys.has(key));
+		if (revoked.length === 0 || !(await shared.removeOf(new Set(revoked)))) return;
+		for (const key of revoked) this.#removedKeys.add(key);
 	}
 
 	/** Writes what waits. @param isAll whether also that which has time */

@@ -12,6 +12,8 @@ export interface SharedResponses {
 	use(names: readonly ResponseName[], now: number, keepMs: number): Promise<void>;
 	/** Whether there was one; undefined where Redis can't be asked. */
 	remove(name: ResponseName): Promise<boolean | undefined>;
+	/** Deletes all of these keys. Whether it came to its end. */
+	removeOf(keys: ReadonlySet<string>): Promise<boolean>;
 }
 
 /** How long responses are stored, and how much room they have. */
@@ -24,6 +26,8 @@ export interface ResponseBounds {
 
 /** Larger values are not sent to Redis, bytes: to move one takes longer than a command may take. */
 const LARGEST_SHARED = 1024 * 1024;
+/** So many are looked at by one command, where those of a key are sought. */
+const SCANNED = 500;
 
 /** KEYS: values, times of use, bytes. ARGV: field, since. */
 const GET = {
@@ -103,6 +107,20 @@ export function redisResponses(redis: SharedRedis): SharedResponses {
 		async remove(name) {
 			const removed = await redis.script(REMOVE, keys, [fieldOf(name)]);
 			return removed === undefined ? undefined : removed === 1;
+		},
+		async removeOf(owners) {
+			let cursor = "0";
+			do {
+				const page = await redis.run((client) => client.zscan(keys[1]!, cursor, "COUNT", SCANNED));
+				if (!page) return false;
+				// Each field stands before its time.
+				for (const field of page[1].filter((_, at) => at % 2 === 0)) {
+					if (!owners.has(field.slice(field.indexOf(" ") + 1))) continue;
+					if ((await redis.script(REMOVE, keys, [field])) === undefined) return false;
+				}
+				cursor = page[0];
+			} while (cursor !== "0");
+			return true;
 		},
 	};
 }

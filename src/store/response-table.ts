@@ -21,6 +21,8 @@ export interface ResponseTable {
 	write(rows: readonly ResponseRow[], used: readonly ResponseName[], now: number): boolean;
 	/** Whether there was one. */
 	remove(name: ResponseName): boolean;
+	/** The keys that were revoked. */
+	revokedKeys(): readonly string[];
 	/**
 	 * Deletes those that were last used before `before`, those of keys that were revoked, and the longest unused until the others take no more
 	 * than `bytes`: not all at once where they are many. What has lapsed is read by nobody before it is deleted.
@@ -41,8 +43,8 @@ const EXISTS = "SELECT 1 FROM responses WHERE key_id = ? AND id = ?";
 const REMOVE = "DELETE FROM responses WHERE key_id = ? AND id = ?";
 const REMOVE_LAPSED = `DELETE FROM responses WHERE rowid IN
 	(SELECT rowid FROM responses WHERE used_at < ? ORDER BY used_at LIMIT ${MOST_DELETED})`;
-const REMOVE_REVOKED = `DELETE FROM responses WHERE key_id IN
-	(SELECT id FROM keys WHERE json_valid(value) AND value ->> 'revokedAt' IS NOT NULL)`;
+const REVOKED = "SELECT id FROM keys WHERE json_valid(value) AND value ->> 'revokedAt' IS NOT NULL";
+const REMOVE_REVOKED = `DELETE FROM responses WHERE key_id IN (${REVOKED})`;
 const OLDEST_FIRST = "SELECT rowid AS row, size FROM responses ORDER BY used_at LIMIT ?";
 
 /** The table in this database. */
@@ -89,6 +91,7 @@ export function responseTable(connection: Connection): ResponseTable {
 			});
 			return removed > 0;
 		},
+		revokedKeys: () => connection.read((from) => from.query(REVOKED).all() as { id: string }[]).map(({ id }) => id),
 		trim(before, bytes) {
 			// Where there are none nothing is written: that would make a file.
 			if (connection.read((from) => from.query("SELECT 1 FROM responses LIMIT 1").all()).length === 0) return;
