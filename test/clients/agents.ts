@@ -23,6 +23,8 @@ function write(path: string, text: string): void {
 }
 
 const platform = `${process.platform}-${process.arch}`;
+/** The build that runs on processors of any age. */
+const OPENCODE = packaged(`opencode-${platform}${process.arch === "x64" ? "-baseline" : ""}/bin/opencode`);
 const CLAUDE = packaged(`@anthropic-ai/claude-code-${platform}/claude`);
 
 /** Anthropic's: no telemetry, no updates. */
@@ -151,5 +153,26 @@ export const geminiCli: Client = {
 		const prompt = at.prompt("run_shell_command", (file) => ({ command: `cat ${file}`, description: "Reads a note" }));
 		const program = [process.execPath, packaged("@google/gemini-cli/bundle/gemini.js")];
 		return runProcess([...program, "-p", prompt, "--yolo"], at, { GEMINI_CLI_TRUST_WORKSPACE: "true" });
+	},
+};
+
+/** What keeps opencode from calling home: updates, its list of models, its own plugins, servers of languages. */
+const OPENCODE_ENV = {
+	OPENCODE_DISABLE_AUTOUPDATE: "1",
+	OPENCODE_DISABLE_MODELS_FETCH: "1",
+	OPENCODE_DISABLE_DEFAULT_PLUGINS: "1",
+	OPENCODE_DISABLE_LSP_DOWNLOAD: "1",
+	// It installs its types for plugins.
+	NPM_CONFIG_REGISTRY: "http://127.0.0.1:9",
+};
+
+/** opencode, which calls `/v1/chat/completions`. */
+export const opencode: Client = {
+	name: "opencode",
+	package: "opencode-ai",
+	async run(at) {
+		await connect("opencode", at);
+		const prompt = at.prompt("bash", (file) => ({ command: `cat ${file}`, description: "Reads a note" }));
+		return runProcess([OPENCODE, "run", prompt], at, OPENCODE_ENV);
 	},
 };

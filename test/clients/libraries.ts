@@ -27,6 +27,7 @@ export const LIBRARIES: readonly Client[] = [
 	library("OpenAI Agents SDK", "@openai/agents", "openai-agents.mjs"),
 	library("Anthropic SDK, tool runner", "@anthropic-ai/sdk", "anthropic-tool-runner.mjs"),
 	library("LangChain, ChatOpenAI", "@langchain/openai", "langchain.mjs", "openai"),
+	library("LangChain, ChatOpenAI, Responses", "@langchain/openai", "langchain.mjs", "responses"),
 	library("LangChain, ChatAnthropic", "@langchain/anthropic", "langchain.mjs", "anthropic"),
 	library("Ollama's client", "ollama", "ollama.mjs"),
 ];

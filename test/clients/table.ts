@@ -5,7 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { copyDrivers } from "../parts/clients.ts";
-import { CODEX_ROWS, claudeCode, claudeCodeContext, claudeCodeTitle, geminiCli } from "./agents.ts";
+import { CODEX_ROWS, claudeCode, claudeCodeContext, claudeCodeTitle, geminiCli, opencode } from "./agents.ts";
 import { type CellResult, tryCell } from "./cell.ts";
 import { type Client, packaged } from "./client.ts";
 import { LIBRARIES } from "./libraries.ts";
@@ -18,6 +18,7 @@ export const CLIENTS_TRIED: readonly Client[] = [
 	claudeCodeTitle,
 	...CODEX_ROWS,
 	geminiCli,
+	opencode,
 	...LIBRARIES,
 ];
 

@@ -2,8 +2,9 @@
  * What a model that does as it is told answers, behind the strict fakes of OpenAI, Claude and Gemini: what the steps in its prompt say, else it calls the
  * tool that it must or can call, fits a schema, and else talks. Arguments are read off the prompt: its first number, its first quoted words.
  */
-import type { Loose } from "./exchange.ts";
+import type { Json, Loose } from "./exchange.ts";
 import { dueStep, type Said } from "./scripted-steps.ts";
+import { callsFunction, says } from "./strict-responses.ts";
 
 /** A request, in words of neither vendor. */
 interface PlainRequest {
@@ -189,6 +190,41 @@ export function openAiReply(body: Loose): OpenAiReply {
 		schema: format?.json_schema?.schema,
 		isJson: format?.type === "json_object",
 	});
+}
+
+/** How a summary is kept from whoever is not OpenAI. */
+const SEALED = "gAAAA";
+
+/** OpenAI's answer to a call of Responses, as items. */
+export function responsesReply(body: Loose): readonly Json[] {
+	const input: Loose[] = typeof body["input"] === "string" ? [{ role: "user", content: body["input"] }] : body["input"];
+	const isCompaction = input.at(-1)?.["type"] === "compaction_trigger";
+	const nested = ((body["tools"] ?? []) as Loose[]).flatMap((tool) => tool["tools"] ?? [tool]);
+	const { text, call } = replyTo({
+		prompt: wordsOf(input.findLast(({ role }) => role === "user")?.["content"]),
+		said: input.flatMap(({ type, role, content, output, encrypted_content: sealed }): Said[] => {
+			if (type === "function_call_output") return [{ result: typeof output === "string" ? output : wordsOf(output) }];
+			if (type === "compaction") return [{ user: Buffer.from(sealed.slice(SEALED.length), "base64url").toString() }];
+			return role === "user" ? [{ user: wordsOf(content) }] : [];
+		}),
+		system: String(body["instructions"] ?? ""),
+		hasResults: input.at(-1)?.["type"] === "function_call_output",
+		tools: nested.flatMap(({ type, name, parameters }) =>
+			type === "function" ? [{ name, schema: parameters ?? {} }] : [],
+		),
+		choice: isCompaction
+			? "none"
+			: body["tool_choice"] === "required"
+				? "any"
+				: body["tool_choice"]?.name
+					? [body["tool_choice"].name]
+					: (body["tool_choice"] ?? "auto"),
+		schema: body["text"]?.format?.schema,
+		isJson: body["text"]?.format?.type === "json_object",
+	});
+	if (call) return [callsFunction(`call_${made++}`, call.name, JSON.stringify(call.args))];
+	if (!isCompaction) return [says(text ?? "")];
+	return [{ type: "compaction", encrypted_content: SEALED + Buffer.from(text ?? "").toString("base64url") }];
 }
 
 /** What the messages of a chat say. */

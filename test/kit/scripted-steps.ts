@@ -8,9 +8,9 @@ export type Step =
 	| { readonly call: string; readonly args: Readonly<Record<string, unknown>> }
 	| { readonly say: string };
 
-/** Part of a prompt. */
+/** Part of a prompt, in letters that no client escapes. */
 export const stepsPrompt = (steps: readonly Step[]): string =>
-	`Do these steps: <steps>${JSON.stringify(steps)}</steps>`;
+	`Do these steps: <steps>${Buffer.from(JSON.stringify(steps)).toString("base64url")}</steps>`;
 
 /** What a code looks like: names of files and the word that is looked for. */
 const CODE = /\b(?:clue|word)-[0-9a-f]{8}\b/g;
@@ -25,8 +25,9 @@ export type Said = { readonly user: string } | { readonly result: string };
 export function dueStep(said: readonly Said[], mayCall: boolean): Step | undefined {
 	const at = said.findLastIndex((each) => "user" in each && each.user.includes("<steps>"));
 	if (at === -1) return undefined;
-	const text = /<steps>(.*?)<\/steps>/s.exec((said[at] as { user: string }).user)?.[1];
-	if (text === undefined) return undefined;
+	const encoded = /<steps>([\w-]+)<\/steps>/.exec((said[at] as { user: string }).user)?.[1];
+	if (encoded === undefined) return undefined;
+	const text = Buffer.from(encoded, "base64url").toString();
 	let results: string[] = [];
 	for (const each of said.slice(at)) {
 		if ("result" in each) results.push(each.result);

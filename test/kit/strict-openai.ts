@@ -1,9 +1,10 @@
 /**
- * `/v1/chat/completions` of OpenAI's reasoning models, as strict as they are about what they are asked, in their own words (public issue threads and
+ * `/v1/chat/completions` of OpenAI's reasoning models (its `/v1/responses` are those of ./strict-responses.ts), as strict as they are about what they are asked, in their own words (public issue threads and
  * the API's reference). It answers what `reply` says.
  */
 import type { Loose } from "./exchange.ts";
-import { type OpenAiReply, openAiReply } from "./sample-replies.ts";
+import { type OpenAiReply, openAiReply, responsesReply } from "./sample-replies.ts";
+import { startStrictResponses } from "./strict-responses.ts";
 
 /** The fake. */
 export interface StrictOpenAi {
@@ -45,6 +46,7 @@ export function startStrictOpenAi(models: readonly string[]): StrictOpenAi {
 		refusals.push(message);
 		return Response.json({ error: { message, type: "invalid_request_error", param, code } }, { status });
 	};
+	const responses = startStrictResponses(responsesReply);
 	const server = Bun.serve({
 		port: 0,
 		hostname: "127.0.0.1",
@@ -58,6 +60,12 @@ export function startStrictOpenAi(models: readonly string[]): StrictOpenAi {
 					data: models.map((id) => ({ id, object: "model", owned_by: "openai" })),
 				});
 			}
+			if (pathname === "/v1/responses") {
+				const { method, headers } = request;
+				const answered = await fetch(responses.origin + pathname, { method, headers, body: await request.text() });
+				if (answered.status >= 400) refusals.push(((await answered.clone().json()) as Loose)["error"].message);
+				return answered;
+			}
 			if (pathname !== "/v1/chat/completions")
 				return refuse(404, refusal(`Invalid URL (${request.method} ${pathname})`));
 			const body = (await request.json()) as Loose;
@@ -67,7 +75,15 @@ export function startStrictOpenAi(models: readonly string[]): StrictOpenAi {
 			return answer(body, openAiReply(body), bodies.length);
 		},
 	});
-	return { origin: `http://127.0.0.1:${server.port}`, bodies, refusals, stop: () => server.stop(true) };
+	return {
+		origin: `http://127.0.0.1:${server.port}`,
+		bodies,
+		refusals,
+		async stop() {
+			await server.stop(true);
+			await responses.stop();
+		},
+	};
 }
 
 function problemWith(body: Loose, models: readonly string[]): Refusal | undefined {

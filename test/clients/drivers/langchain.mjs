@@ -6,7 +6,9 @@ import { z } from "zod";
 import { DESCRIPTION, key, model, prompt, readNote, TOOL, tell, url } from "./task.mjs";
 
 const models = {
-	openai: () => new ChatOpenAI({ model, apiKey: key, useResponsesApi: true, configuration: { baseURL: `${url}/v1` } }),
+	openai: () => new ChatOpenAI({ model, apiKey: key, configuration: { baseURL: `${url}/v1` } }),
+	responses: () =>
+		new ChatOpenAI({ model, apiKey: key, useResponsesApi: true, configuration: { baseURL: `${url}/v1` } }),
 	anthropic: () => new ChatAnthropic({ model, apiKey: key, anthropicApiUrl: url }),
 };
 const notes = tool(readNote, { name: TOOL, description: DESCRIPTION, schema: z.object({ name: z.string() }) });
