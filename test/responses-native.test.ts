@@ -43,6 +43,17 @@ const client = () => new OpenAI({ baseURL: `${router.url}/v1`, apiKey: "sk-any-o
 const send = (body: Json) => post(`${router.url}/v1/responses`, { input: "hi", store: false, ...body });
 const paths = ({ asked }: StrictResponses) => asked.map(({ path }) => path);
 
+test("a conversation is summed up by the router, for every model to go on from, though OpenAI would do so itself", async () => {
+	const input = [{ role: "user", content: "long ago" }, { type: "compaction_trigger" }];
+	const { status, text } = await send({ model: "gpt-5.4", input });
+	const [summary] = JSON.parse(text).output as Loose[];
+	expect([status, summary!["type"], paths(openAi)]).toEqual([200, "compaction", ["/v1/chat/completions"]]);
+	for (const model of ["gpt-5.4", "box/m"]) {
+		expect((await send({ model, input: [summary, { role: "user", content: "And now?" }] })).status).toBe(200);
+	}
+	expect([openAi, box].map(({ asked }) => asked.at(-1)!.text.includes("by chat"))).toEqual([true, true]);
+});
+
 describe("what is wrong is told in the upstream's words, of a field as the client has written it", () => {
 	test("a value that OpenAI refuses", async () => {
 		openAi.refuse = () => [

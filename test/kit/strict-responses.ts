@@ -46,6 +46,8 @@ const ITEM_FIELDS: Readonly<Record<string, readonly string[]>> = {
 	compaction: ["type", "id", "encrypted_content"],
 	compaction_trigger: ["type"],
 };
+/** Of every item of Codex's, where it calls OpenAI as its own provider. */
+const CODEX_FIELD = "internal_chat_message_metadata_passthrough";
 const PREFIXES: Readonly<Record<string, string>> = {
 	message: "msg",
 	function_call: "fc",
@@ -86,7 +88,7 @@ function itemRefusal(item: Loose, path: string): [number, unknown] | undefined {
 	const type = item["type"] ?? "message";
 	const fields = ITEM_FIELDS[type];
 	if (!fields) return [400, error(`Invalid value: '${type}'.`, path, "invalid_value")];
-	const odd = Object.keys(item).find((name) => !fields.includes(name));
+	const odd = Object.keys(item).find((name) => !fields.includes(name) && name !== CODEX_FIELD);
 	if (odd) return [400, error(`Unknown parameter: '${path}.${odd}'.`, `${path}.${odd}`, "unknown_parameter")];
 	const { id, encrypted_content: encrypted } = item;
 	const prefix = PREFIXES[type];

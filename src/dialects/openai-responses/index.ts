@@ -33,7 +33,9 @@ export const openAiResponses: Dialect = {
 		const facts = new ResponsesFacts(request, chat);
 		const named = leftOut.length > 0 ? () => leftOut : undefined;
 		const native = claudeRequest(operation, request, named);
-		return { facts, stream, body, leftOut: named, native, responses: ownForm(request, sent) };
+		// A vendor's own summary could be read by that vendor alone, and the next call may go elsewhere.
+		const responses = request.isCompaction ? undefined : ownForm(request, sent);
+		return { facts, stream, body, leftOut: named, native, responses };
 	},
 	answer: (answer, call, costUsd) => wholeResponse(textOf(answer), call, costUsd),
 	nativeAnswer(answer, call, costUsd) {

@@ -91,7 +91,6 @@ function itemFor(item: Item, { isOpenAi, runsTools, encrypts }: ResponsesSupport
 			if (content !== undefined) return { type: "message", role: "user", content };
 			return isOpenAi ? item : undefined;
 		}
-		case "compaction_trigger":
 		case "custom_tool_call":
 		case "custom_tool_call_output":
 			return isOpenAi ? withoutMarks(item) : undefined;
