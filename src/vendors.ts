@@ -31,6 +31,12 @@ export type Site = "vendor" | "replica" | "cluster" | "address" | "process";
  */
 export type Continuation = "continue_final_message" | "prefill" | "replay";
 
+/**
+ * The form of signed thoughts in a message of a server that speaks OpenAI. `details`: OpenRouter's `reasoning_details`, of many vendors, Claude's cache markers
+ * beside them. `encrypted`: Venice's `reasoning_encrypted`. `unknown`: any of these, or Google's `extra_content`, since a gateway to anyone may stand there.
+ */
+export type SignedThoughts = "details" | "encrypted" | "unknown";
+
 /** Values by field, in top-level fields of a request. */
 export type DefaultFields = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 
@@ -101,8 +107,8 @@ export interface VendorRow {
 	readonly namesReplica?: boolean;
 	/** It keeps files, and makes the calls in them later (`/files`, `/batches`). */
 	readonly storesFiles?: boolean;
-	/** It passes calls on to Claude, with cache markers and signed thoughts (`reasoning_details`). */
-	readonly passesToClaude?: boolean;
+	/** How it signs what its models think, which it then wants back; absent: not at all. */
+	readonly signs?: SignedThoughts;
 	/** What its 400 says when it means a bad key. */
 	readonly badKeyMessage?: RegExp;
 }
@@ -184,8 +190,8 @@ const rows = {
 		// Attribution: which program made the call.
 		forwardedHeaders: ["http-referer", "x-title"],
 		routesModels: true,
-		passesToClaude: true,
 		responses: { encrypts: "any" },
+		signs: "details",
 	},
 	xai: {
 		...vendor,
@@ -208,6 +214,7 @@ const rows = {
 		keyVariables: ["VENICE_API_KEY"],
 		prefixes: [{ pattern: /^venice/, label: "venice*" }],
 		routesModels: true,
+		signs: "encrypted",
 		// Venice puts a system prompt of its own before the caller's unless told not to (swagger 20260821: default true).
 		defaults: { chat: { venice_parameters: { include_venice_system_prompt: false } } },
 	},
@@ -242,6 +249,7 @@ const rows = {
 		site: "address",
 		routesModels: true,
 		storesFiles: true,
+		signs: "unknown",
 	},
 } as const satisfies Vendors;
 

@@ -66,7 +66,6 @@ test.each([
 				const parsed = dialect.parse(operation, Buffer.from(JSON.stringify(body)));
 				const { facts } = parsed;
 				JSON.parse(parsed.body().raw);
-				if (parsed.native) JSON.parse(parsed.native.body().raw);
 				facts.promptSizes();
 				facts.promptContent();
 				facts.canonical(new Set());

@@ -35,6 +35,12 @@ export function withThoughts(
 	return blocks;
 }
 
+/**
+ * What a model thinks, as fields of its message. `reasoning_content` is the name that holds (DeepSeek's, which most clients read);
+ * `reasoning` says the same for those that know OpenRouter's and vLLM's name alone.
+ */
+export const thoughtFields = (text: string) => ({ reasoning_content: text, reasoning: text });
+
 /** Names of models that think unless told not to. */
 const THINKERS = /(?:^|[/:_-])(?:o\d|gpt-5|gpt-oss|grok-[34]|qwq|magistral|r1)(?:$|[-.:@])|think|reason/i;
 

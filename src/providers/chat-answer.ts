@@ -85,12 +85,6 @@ export class ChatChunks {
 /** Now, unix time, s: vendors that are translated give no time of their own. */
 export const now = (): number => Math.floor(Date.now() / 1000);
 
-/**
- * What a model thinks, as fields of its message. `reasoning_content` is the name that holds (DeepSeek's, which most clients read);
- * `reasoning` says the same for those that know OpenRouter's and vLLM's name alone.
- */
-export const thoughtFields = (text: string) => ({ reasoning_content: text, reasoning: text });
-
 /** Vendors' words for a tier, in OpenAI's. */
 const TIERS: Readonly<Record<string, string>> = {
 	standard: "default",

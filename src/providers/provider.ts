@@ -145,6 +145,8 @@ export interface RequestInputStore {
 	/** Throws RouterError `invalid_value` naming the field whose address gives nothing that can be sent. */
 	get(call: Call, needs: readonly MediaNeed[], signal: AbortSignal): Promise<RequestInputs>;
 	store(call: Call, thinking: readonly StoredThinking[]): void;
+	/** Something of this upstream's answers has been stored since the start. Each call looks at it. */
+	hasStored: boolean;
 }
 
 /** Nothing was needed. */

@@ -1,12 +1,13 @@
 /** What keeps a request from going to Claude as it came. */
 import { isRoutingField } from "../../openai/model-routing.ts";
+import { carriesDetails } from "../../openai/thought-details.ts";
 import { isCustom } from "./messages-request.ts";
 import type { Block, MessagesRequest, MessagesTool } from "./messages-schema.ts";
 
 /** Ids that Anthropic takes. */
 const ID = /^[\w-]+$/;
 
-/** Whether another vendor's model has spoken in it: thoughts without a signature, or calls with ids that Anthropic refuses (`functions.f:0`). */
+/** Whether another vendor's model has spoken in it: thoughts without a signature of Claude's, or calls with ids that Anthropic refuses (`functions.f:0`). */
 export function hasForeignBlocks({ messages }: MessagesRequest): boolean {
 	return messages.some(({ content }) => typeof content !== "string" && (content as readonly Block[]).some(isForeign));
 }
@@ -20,10 +21,12 @@ export function namesOtherModels(request: MessagesRequest): boolean {
 	return ((request.tools ?? []) as MessagesTool[]).some((tool) => !isCustom(tool) && tool["model"] !== undefined);
 }
 
-function isForeign({ type, signature, id, tool_use_id: of }: Block): boolean {
+function isForeign({ type, signature, data, id, tool_use_id: of }: Block): boolean {
 	switch (type) {
 		case "thinking":
-			return typeof signature !== "string" || signature === "";
+			return typeof signature !== "string" || signature === "" || carriesDetails(signature);
+		case "redacted_thinking":
+			return carriesDetails(data);
 		case "tool_use":
 			return typeof id !== "string" || !ID.test(id);
 		case "tool_result":

@@ -1,6 +1,7 @@
 /** OpenAI's whole answers as Anthropic's messages. */
 
 import { type PlacedThought, withThoughts } from "../../openai/reasoning.ts";
+import { carriedDetails, signedDetails } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { decimal } from "../../openai/usage-edits.ts";
 import { argumentsText, contentText, reasoningIn, toolCallsIn } from "../chat-message.ts";
@@ -98,13 +99,23 @@ function contentTexts(message: Json, refusal: string, calls: readonly string[]):
 
 const BEGINNING = { text: 0, calls: 0 };
 
-/** Claude's signed thoughts, each in its place; of all others what they thought, before all else. */
+/** Claude's signed thoughts, each in its place; of all others what they thought, before all else, with what their vendor has signed of it. */
 export function thoughtsIn(message: Json): PlacedThought[] {
 	const details = Array.isArray(message["reasoning_details"]) ? message["reasoning_details"] : [];
 	const signed = details.flatMap((each) => signedThought(objectIn(each) ?? {}) ?? []);
 	if (signed.length > 0) return signed;
 	const thinking = reasoningIn(message);
-	return thinking === "" ? [] : [{ block: { type: "thinking", thinking, signature: "" }, after: BEGINNING }];
+	const all = signedDetails(message);
+	if (thinking === "" && all.length === 0) return [];
+	return [{ block: foreignThought(thinking, all), after: BEGINNING }];
+}
+
+/** A thought of another vendor's as a block, with the details in the place of Claude's signature, or of what Claude has encrypted. */
+export function foreignThought(thinking: string, details: readonly unknown[]): object {
+	const carried = details.length > 0 ? carriedDetails(details) : "";
+	return thinking === ""
+		? { type: "redacted_thinking", data: carried }
+		: { type: "thinking", thinking, signature: carried };
 }
 
 function signedThought(detail: Json): PlacedThought | undefined {

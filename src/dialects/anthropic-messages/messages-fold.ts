@@ -1,5 +1,6 @@
 /** A stream of this wire as OpenAI's whole answer, for the cache. */
 import { type SseEvent, SseSplitter } from "../../openai/sse.ts";
+import { carriesDetails, detailsIn } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { chatUsageOf } from "./messages-usage.ts";
 
@@ -38,7 +39,7 @@ class MessagesFold {
 	readonly #calls: FoldedCall[] = [];
 	/** Of the block that is open. */
 	#thought = "";
-	readonly #details: Json[] = [];
+	readonly #details: unknown[] = [];
 	/** All of it can be said in OpenAI's words. */
 	#isWholly = true;
 	#ending: Json | undefined;
@@ -74,20 +75,24 @@ class MessagesFold {
 		this.#thought = "";
 		if (type === "tool_use") this.#calls.push(callOf(block));
 		else if (type === "redacted_thinking")
-			this.#details.push(this.#detail({ type: "reasoning.encrypted", data: block["data"] }));
+			this.#sign({ type: "reasoning.encrypted", data: block["data"] }, block["data"]);
 		// What OpenAI's words have no form for can't be kept in them.
 		else if (type !== "text" && type !== "thinking") this.#isWholly = false;
 	}
 
-	/** A signed thought, in its place. */
-	#detail(thought: Json): Json {
+	/** A thought that Claude has signed, in its place; what another vendor has signed is carried in its place. */
+	#sign(thought: Json, signature: unknown): void {
+		if (carriesDetails(signature)) {
+			for (const detail of detailsIn(signature)) this.#details.push(detail);
+			return;
+		}
 		const after = { text: this.#content.length, calls: this.#calls.length };
-		return { ...thought, format: "anthropic-claude-v1", index: this.#details.length, after };
+		this.#details.push({ ...thought, format: "anthropic-claude-v1", index: this.#details.length, after });
 	}
 
 	#delta({ type, text, thinking, partial_json, signature }: Json): void {
 		if (type === "signature_delta" && signature) {
-			this.#details.push(this.#detail({ type: "reasoning.text", text: this.#thought, signature }));
+			this.#sign({ type: "reasoning.text", text: this.#thought, signature }, signature);
 		} else if (type === "citations_delta") this.#isWholly = false;
 		else if (type === "text_delta") this.#content += text;
 		else if (type === "thinking_delta") {

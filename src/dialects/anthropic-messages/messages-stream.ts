@@ -1,13 +1,14 @@
 /** OpenAI's streams as Anthropic's: each piece becomes its events at once, one block after the other. */
 import { RouterError } from "../../errors.ts";
 import { type AnswerPiece, NativePiece, type StreamPiece, textOf, writtenPiece } from "../../openai/sse.ts";
+import { addDetail, carriedDetails, googlesDetails } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { decimal } from "../../openai/usage-edits.ts";
 import { reasoningIn } from "../chat-message.ts";
 import { ContentTemplate, eventsAt, wordsAlone } from "../content-template.ts";
 import type { DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
 import { streamSummary } from "../openai-chat.ts";
-import { callId, messageId, type Stop, stopOf, stopText } from "./messages-answer.ts";
+import { callId, foreignThought, messageId, type Stop, stopOf, stopText } from "./messages-answer.ts";
 import { StreamedCalls } from "./messages-calls.ts";
 import { errorObject } from "./messages-error.ts";
 import { type MessagesUsage, messagesUsage, NO_COUNTS, usageOf } from "./messages-usage.ts";
@@ -48,6 +49,8 @@ export class MessagesStream implements StreamWriter {
 		begin: (index, id, name) => this.#open("tool_use", this.#toolUse(callId(id, this.#id!, index), name)),
 		more: (json) => this.#deltaEvent(`"type":"input_json_delta","partial_json":${JSON.stringify(json)}`),
 	});
+	/** What another vendor has signed, until a block says it. */
+	#foreign: unknown[] = [];
 	#stop: Stop | undefined;
 	#refusal = "";
 	#usage: MessagesUsage | undefined;
@@ -167,6 +170,7 @@ export class MessagesStream implements StreamWriter {
 			text += this.#delta("thinking", `"type":"thinking_delta","thinking":${JSON.stringify(reasoning)}`);
 		const { content, refusal, tool_calls: calls, reasoning_details: details, anthropic: own } = delta;
 		if (Array.isArray(details)) for (const detail of details) text += this.#signed(objectIn(detail) ?? {});
+		for (const detail of googlesDetails(delta)) this.#foreign.push(detail);
 		if (objectIn(own)) text += this.#asItCame(own as Json);
 		if (typeof content === "string" && content !== "") text += this.#text(content);
 		if (typeof refusal === "string" && refusal !== "" && !this.#ending) {
@@ -206,8 +210,12 @@ export class MessagesStream implements StreamWriter {
 	}
 
 	/** A thought of Claude's that is whole: its signature ends its block. One that comes behind its place is left out. */
-	#signed({ type, format, signature, data }: Json): string {
-		if (format !== "anthropic-claude-v1") return "";
+	#signed(detail: Json): string {
+		const { type, format, signature, data } = detail;
+		if (format !== "anthropic-claude-v1") {
+			addDetail(this.#foreign, detail);
+			return "";
+		}
 		if (type === "reasoning.encrypted" && this.#block === undefined && typeof data === "string") {
 			return this.#open("own", JSON.stringify({ type: "redacted_thinking", data })) + this.#close();
 		}
@@ -245,7 +253,7 @@ export class MessagesStream implements StreamWriter {
 	}
 
 	#open(block: BlockType, start: string): string {
-		const closed = this.#close();
+		const closed = this.#close() + (block === "thinking" ? "" : this.#signedApart());
 		this.#block = block;
 		this.#index++;
 		if (block === "text") this.#textHead = `${DELTA_HEAD}${this.#index},"delta":{"type":"text_delta","text":`;
@@ -253,9 +261,23 @@ export class MessagesStream implements StreamWriter {
 		return closed + namedEvent("content_block_start", data);
 	}
 
+	/** What another vendor has signed, in a block of its own. Behind all else there is none: clients look for words and calls there. */
+	#signedApart(): string {
+		if (this.#foreign.length === 0) return "";
+		const block = foreignThought("", this.#foreign);
+		this.#foreign = [];
+		return this.#open("own", JSON.stringify(block)) + this.#close();
+	}
+
 	#close(): string {
 		if (!this.#block) return "";
+		let text = "";
+		if (this.#block === "thinking" && this.#foreign.length > 0) {
+			const signature = JSON.stringify(carriedDetails(this.#foreign));
+			text = this.#deltaEvent(`"type":"signature_delta","signature":${signature}`);
+			this.#foreign = [];
+		}
 		this.#block = undefined;
-		return namedEvent("content_block_stop", `{"type":"content_block_stop","index":${this.#index}}`);
+		return text + namedEvent("content_block_stop", `{"type":"content_block_stop","index":${this.#index}}`);
 	}
 }

@@ -1,5 +1,6 @@
 /** A conversation's turns as OpenAI's messages. */
 import { markedSystemText, withoutMarks } from "../../openai/system-marks.ts";
+import { carriesDetails, detailsIn } from "../../openai/thought-details.ts";
 import { sentToolName } from "../tool-names.ts";
 import {
 	type ContentPart,
@@ -168,7 +169,7 @@ const SAYS_ERROR = /^\W*(?:\w+_)?(?:error|exception|failed)\b/i;
 function assistantMessage(blocks: readonly Block[], form: RequestForm, leaveOut: LeaveOut): ChatMessage[] {
 	let text = "";
 	const calls: object[] = [];
-	const thoughts: object[] = [];
+	const thoughts: unknown[] = [];
 	for (const block of blocks) {
 		switch (block.type) {
 			case "text":
@@ -179,10 +180,11 @@ function assistantMessage(blocks: readonly Block[], form: RequestForm, leaveOut:
 				break;
 			case "thinking":
 			case "redacted_thinking": {
-				// What no vendor has signed, and what one that is not asked now has, is no use to this one.
-				const thought =
-					form !== "others" ? thoughtDetail(block, thoughts.length, text.length, calls.length) : undefined;
-				if (thought) thoughts.push(thought);
+				const signature = block["signature"] ?? block["data"];
+				if (carriesDetails(signature)) thoughts.push(...detailsIn(signature));
+				// What nobody has signed is no use to anyone: chat templates take it out of all turns but the last, where a cached prompt then ends.
+				else if (signature && form !== "others")
+					thoughts.push(thoughtDetail(block, thoughts.length, text.length, calls.length));
 				break;
 			}
 			default: {
@@ -214,9 +216,9 @@ const toolCall = ({ id, name, input }: Block, form: RequestForm): object => ({
 });
 
 /** A signed thought, as `reasoning_details` has it. */
-function thoughtDetail(block: Block, index: number, text: number, calls: number): object | undefined {
+function thoughtDetail(block: Block, index: number, text: number, calls: number): object {
 	const rest = { format: "anthropic-claude-v1", index, after: { text, calls } };
 	if (block.type === "redacted_thinking") return { type: "reasoning.encrypted", data: block["data"], ...rest };
 	const { thinking, signature } = block;
-	return signature ? { type: "reasoning.text", text: thinking, signature, ...rest } : undefined;
+	return { type: "reasoning.text", text: thinking, signature, ...rest };
 }

@@ -1,4 +1,5 @@
 /** OpenAI's whole answers as Google's. */
+import { carriedDetails } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { argumentsText, contentText, reasoningIn, toolCallsIn } from "../chat-message.ts";
 import { usageOf, usageText } from "./usage-metadata.ts";
@@ -36,13 +37,17 @@ export function signatureText({ extra_content }: Json): string {
 	return typeof signature === "string" && signature !== "" ? `,"thoughtSignature":${JSON.stringify(signature)}` : "";
 }
 
-/** A call as a part, JSON. */
-export function callPart(call: Json, at: number, { id: request, names }: GeneratedForm): string {
+/** The same of what another vendor has signed; "" where that is nothing. */
+export const carriedText = (details: readonly unknown[]): string =>
+	details.length === 0 ? "" : `,"thoughtSignature":"${carriedDetails(details)}"`;
+
+/** A call as a part, JSON. `carried`: in the place of a signature, as `carriedText` gives it. */
+export function callPart(call: Json, at: number, { id: request, names }: GeneratedForm, carried = ""): string {
 	const { name: sent, arguments: args } = objectIn(call["function"]) ?? {};
 	const name = names?.get(contentText(sent)) ?? contentText(sent);
 	const id = contentText(call["id"]) || `call_${responseId(request)}_${at}`;
 	const head = JSON.stringify({ id, name }).slice(0, -1);
-	return `{"functionCall":${head},"args":${argumentsText(args)}}${signatureText(call)}}`;
+	return `{"functionCall":${head},"args":${argumentsText(args)}}${signatureText(call) || carried}}`;
 }
 
 /** What it thought as a part, JSON. */
@@ -84,12 +89,15 @@ function choiceText(choice: Json, at: number, form: GeneratedForm): string {
 	const reasoning = form.showsThoughts ? reasoningIn(message) : "";
 	const calls = toolCallsIn(message);
 	const images = Array.isArray(message["images"]) ? message["images"].map(imagePart).filter((part) => part !== "") : [];
-	const signature = signatureText(message);
+	const details = Array.isArray(message["reasoning_details"]) ? message["reasoning_details"] : [];
+	const carried = carriedText(details);
+	// It stands with the first call, or else with the text.
+	const signature = signatureText(message) || (calls.length === 0 ? carried : "");
 	const parts = [
 		...(reasoning === "" ? [] : [thoughtPart(reasoning)]),
 		...(text === "" && (signature === "" || calls.length > 0) ? [] : [textPart(text, signature)]),
 		...images,
-		...calls.map((call, index) => callPart(call, index, form)),
+		...calls.map((call, index) => callPart(call, index, form, index === 0 ? carried : "")),
 	];
 	const finish = `,"finishReason":"${finishReason(choice["finish_reason"], refusal !== "")}"`;
 	const index = typeof choice["index"] === "number" ? choice["index"] : at;

@@ -1,4 +1,5 @@
 /** A conversation's contents as OpenAI's messages. */
+import { addDetail, carriesDetails, detailsIn } from "../../openai/thought-details.ts";
 import { plainToolName } from "../tool-names.ts";
 import { type ChatPart, codeText, type LeaveOut, mediaPart, type RequestForm } from "./media.ts";
 import { OpenCalls, resultPath } from "./open-calls.ts";
@@ -105,8 +106,11 @@ class MessageWriter {
 		let signature: string | undefined;
 		const calls: object[] = [];
 		const images: object[] = [];
+		/** What another vendor has signed. */
+		const details: unknown[] = [];
 		for (const part of parts) {
-			const { functionCall, inlineData, thought, thoughtSignature } = part;
+			const { functionCall, inlineData, thought } = part;
+			const thoughtSignature = this.#googlesIn(part, details);
 			const extra = isGemini && thoughtSignature ? signedExtra(thoughtSignature) : {};
 			if (functionCall) calls.push({ ...this.#call(functionCall), ...extra });
 			else if (inlineData) {
@@ -126,7 +130,15 @@ class MessageWriter {
 			...(calls.length > 0 ? { tool_calls: calls } : {}),
 			...(images.length > 0 ? { images } : {}),
 			...(isGemini && signature ? signedExtra(signature) : {}),
+			...(details.length > 0 ? { reasoning_details: details } : {}),
 		});
+	}
+
+	/** A part's signature of Google's; another vendor's details, which may stand in its place, go to the list of those. */
+	#googlesIn({ thoughtSignature: signature }: GeminiPart, details: unknown[]): string | null | undefined {
+		if (!carriesDetails(signature)) return signature;
+		for (const detail of detailsIn(signature)) addDetail(details, detail);
+		return undefined;
 	}
 
 	#call(call: NonNullable<GeminiPart["functionCall"]>): object {
@@ -146,9 +158,10 @@ class MessageWriter {
 		const content = [last.content, answer.content].filter((each) => typeof each === "string").join("\n");
 		const lists = (name: string) => [...((last[name] as object[]) ?? []), ...((answer[name] as object[]) ?? [])];
 		const [tool_calls, images] = [lists("tool_calls"), lists("images")];
+		// Thoughts have a place in their own answer.
+		const { reasoning_details, ...both } = { ...last, ...answer } as ChatMessage;
 		this.messages[this.messages.length - 1] = {
-			...last,
-			...answer,
+			...both,
 			content: content === "" ? null : content,
 			...(tool_calls.length > 0 ? { tool_calls } : {}),
 			...(images.length > 0 ? { images } : {}),

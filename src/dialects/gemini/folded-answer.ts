@@ -1,6 +1,7 @@
 /** A stream of this wire as OpenAI's whole answer, for the cache. */
 import { hasLongNumbers } from "../../openai/exact-numbers.ts";
 import { type SseEvent, SseSplitter } from "../../openai/sse.ts";
+import { addDetail, carriesDetails, detailsIn } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { chatUsageOf } from "./usage-metadata.ts";
 
@@ -55,13 +56,17 @@ const listIn = (value: unknown): Json[] => (Array.isArray(value) ? value.map((ea
 
 /** The `extra_content` that carries a signature. */
 const extraOf = ({ thoughtSignature: signature }: Json) =>
-	typeof signature === "string" ? { extra_content: { google: { thought_signature: signature } } } : {};
+	typeof signature === "string" && !carriesDetails(signature)
+		? { extra_content: { google: { thought_signature: signature } } }
+		: {};
 
 class FoldedChoice {
 	finish: string | undefined;
 	#text = "";
 	#thoughts = "";
 	#extra: object = {};
+	/** What another vendor has signed. */
+	readonly #details: unknown[] = [];
 	readonly #calls: { readonly id?: unknown }[] = [];
 
 	/** Takes a candidate; false where OpenAI's words have no form for what it says. */
@@ -77,7 +82,8 @@ class FoldedChoice {
 	}
 
 	#part(part: Json): void {
-		const { text, thought, functionCall } = part;
+		const { text, thought, functionCall, thoughtSignature: signature } = part;
+		if (carriesDetails(signature)) for (const detail of detailsIn(signature)) addDetail(this.#details, detail);
 		const call = objectIn(functionCall);
 		if (call) {
 			const made = { name: call["name"], arguments: JSON.stringify(call["args"] ?? {}) };
@@ -100,6 +106,7 @@ class FoldedChoice {
 			refusal: null,
 			...(thoughts === "" ? {} : { reasoning_content: thoughts, reasoning: thoughts }),
 			...(calls.length > 0 ? { tool_calls: calls } : {}),
+			...(this.#details.length > 0 ? { reasoning_details: this.#details } : {}),
 			...this.#extra,
 		};
 		const finish_reason = this.finish === "stop" && calls.length > 0 ? "tool_calls" : this.finish;

@@ -1,4 +1,5 @@
 /** Calls of a conversation: which result is whose, and whether they are signed. Google's clients name a result by its function, and by the call's id where they were told one. */
+import { carriesDetails } from "../../openai/thought-details.ts";
 import { refusal } from "./read-request.ts";
 import { type GeminiPart, type GenerateRequest, type GenerationConfig, ROUTING_FIELDS } from "./request-schema.ts";
 
@@ -65,11 +66,13 @@ const UNSIGNED = /gemini-[12](?:\.|-|$)/;
 
 /**
  * Whether a request can go to this model as its client has sent it. Not where calls in it lack their signatures, as those of other vendors' models do: of calls
- * made together the first has one. Nor where the body names a model, too, or how Google is to choose one: that might be another one.
+ * made together the first has one. Nor where what another vendor has signed is carried in the place of a signature. Nor where the body names a model, too, or how Google is to choose one: that might be another one.
  */
 export function goesAsSent(request: GenerateRequest, model: string): boolean {
 	const config: GenerationConfig = request.generationConfig ?? {};
 	if (request["model"] != null || ROUTING_FIELDS.some((name) => config[name] != null)) return false;
+	if (request.contents.some(({ parts }) => parts?.some(({ thoughtSignature }) => carriesDetails(thoughtSignature))))
+		return false;
 	if (UNSIGNED.test(model)) return true;
 	return request.contents.every(({ role, parts }) => {
 		const first = role === "model" ? parts?.find(({ functionCall }) => functionCall) : undefined;

@@ -8,6 +8,7 @@ import {
 	textOf,
 	writtenPiece,
 } from "../../openai/sse.ts";
+import { addDetail } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { contentText, reasoningIn } from "../chat-message.ts";
 import { ContentTemplate, eventsAt, wordsAlone } from "../content-template.ts";
@@ -16,6 +17,7 @@ import { onOneLine } from "../line-ends.ts";
 import {
 	callPart,
 	candidateText,
+	carriedText,
 	finishReason,
 	type GeneratedForm,
 	imagePart,
@@ -76,6 +78,8 @@ interface StreamedChoice {
 	readonly calls: StreamedCall[];
 	/** The last one of each index. */
 	readonly byIndex: Map<number, StreamedCall>;
+	/** What another vendor has signed, until a part says it. */
+	details: unknown[];
 	finish: unknown;
 	isRefusal: boolean;
 }
@@ -92,6 +96,13 @@ function isWholeObject(text: string): boolean {
 	} catch {
 		return false;
 	}
+}
+
+/** What is to be carried of a choice, which the next part does. */
+function carriedOf(choice: StreamedChoice): string {
+	const { details } = choice;
+	choice.details = [];
+	return carriedText(details);
 }
 
 /** Writes one stream. */
@@ -192,7 +203,9 @@ export class GeminiStream implements StreamWriter {
 		for (const [index, choice] of this.#choices) {
 			const calls = this.#callsOf(choice, true);
 			const finish = `,"finishReason":"${finishReason(choice.finish, choice.isRefusal)}"`;
-			candidates.push(candidateText(calls.length > 0 ? calls : [textPart("")], index, finish));
+			const last =
+				calls.length > 0 && choice.details.length === 0 ? calls : [...calls, textPart("", carriedOf(choice))];
+			candidates.push(candidateText(last, index, finish));
 		}
 		return this.#piece(candidates, counted) + this.framing.last;
 	}
@@ -226,6 +239,8 @@ export class GeminiStream implements StreamWriter {
 		const delta = objectIn(choice["delta"]) ?? {};
 		const parts: string[] = [];
 		const reasoning = this.form.showsThoughts ? reasoningIn(delta) : "";
+		const { reasoning_details: details } = delta;
+		if (Array.isArray(details)) for (const detail of details) addDetail(state.details, detail);
 		if (reasoning !== "") parts.push(...this.#callsOf(state), thoughtPart(reasoning));
 		const { refusal, images, tool_calls: calls, finish_reason } = { ...delta, ...choice } as Json;
 		const said = contentText(delta["content"]) + contentText(refusal);
@@ -245,7 +260,7 @@ export class GeminiStream implements StreamWriter {
 	#choiceAt(index: number): StreamedChoice {
 		let choice = this.#choices.get(index);
 		if (!choice) {
-			choice = { calls: [], byIndex: new Map(), finish: undefined, isRefusal: false };
+			choice = { calls: [], byIndex: new Map(), details: [], finish: undefined, isRefusal: false };
 			this.#choices.set(index, choice);
 		}
 		return choice;
@@ -272,14 +287,17 @@ export class GeminiStream implements StreamWriter {
 	}
 
 	/** The calls that wait, as parts: those that are whole, or at the end all of them. */
-	#callsOf({ calls }: StreamedChoice, isEnd = false): string[] {
+	#callsOf(choice: StreamedChoice, isEnd = false): string[] {
+		const { calls } = choice;
 		const parts: string[] = [];
 		for (const [at, call] of calls.entries()) {
 			const { id, name, arguments: args, extra_content } = call;
 			if (call.isSent || (!isEnd && call.lookedAt === args.length)) continue;
 			call.lookedAt = args.length;
 			if (!isEnd && !isWholeObject(args)) continue;
-			parts.push(callPart({ id, function: { name, arguments: args }, extra_content }, at, this.form));
+			parts.push(
+				callPart({ id, function: { name, arguments: args }, extra_content }, at, this.form, carriedOf(choice)),
+			);
 			call.isSent = true;
 		}
 		return parts;

@@ -1,4 +1,5 @@
 /** OpenAI's whole answers as Ollama's. */
+import { signedDetails } from "../../openai/thought-details.ts";
 import { objectIn, tokensOf } from "../../openai/usage.ts";
 import { contentText, reasoningIn } from "../chat-message.ts";
 import type { CallTimes, DialectCall } from "../dialect.ts";
@@ -95,7 +96,7 @@ export function generatedText(
 function saidIn(choice: Json, asked: DialectCall): OllamaSaid {
 	const message = objectIn(choice["message"]);
 	if (!message) return { ...NOTHING_SAID, content: contentText(choice["text"]) };
-	const { content, refusal, tool_calls: calls, reasoning_details: details } = message;
+	const { content, refusal, tool_calls: calls } = message;
 	return {
 		content: contentText(content) || contentText(refusal),
 		thinking: reasoningIn(message),
@@ -104,7 +105,7 @@ function saidIn(choice: Json, asked: DialectCall): OllamaSaid {
 			const { name, arguments: args } = objectIn(fn) ?? {};
 			return toolCallText(contentText(id), index, wholeToolName(asked, contentText(name)), contentText(args));
 		}),
-		details: Array.isArray(details) ? details : undefined,
+		details: signedDetails(message),
 	};
 }
 

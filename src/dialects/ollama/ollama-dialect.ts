@@ -4,7 +4,6 @@ import type { Operation } from "../../openai/operations.ts";
 import { textOf } from "../../openai/sse.ts";
 import { utf8Text } from "../../openai/validation.ts";
 import type { Dialect, DialectCall, KnownModels } from "../dialect.ts";
-import { madeOnce } from "../dialect.ts";
 import { parseRequest } from "../openai-chat.ts";
 import { embeddedText, fieldsText, generatedText, headText, type OllamaForm, saidText } from "./ollama-answer.ts";
 import { ollamaErrorResponse } from "./ollama-error.ts";
@@ -30,7 +29,7 @@ interface Reading {
 }
 
 function parsedRequest(operation: Operation, { asked, translation, stream, unasked }: Reading): ParsedRequest {
-	const { body: made, claudeBody, leftOut, isThoughtless = false, prefills, asks } = translation;
+	const { body: made, leftOut, isThoughtless = false, prefills, asks } = translation;
 	const { facts, body } = parseRequest(translation.operation, JSON.stringify(made));
 	const named = leftOut.length > 0 ? () => leftOut : undefined;
 	return {
@@ -40,12 +39,6 @@ function parsedRequest(operation: Operation, { asked, translation, stream, unask
 		leftOut: named,
 		prefills,
 		isThoughtless,
-		native: claudeBody && {
-			vendor: "anthropic",
-			body: madeOnce(() => parseRequest(translation.operation, JSON.stringify(claudeBody())).body()),
-			leftOut: named,
-			own: () => undefined,
-		},
 		...(translation.operation === operation ? {} : { operation: translation.operation }),
 		...(asks === undefined ? {} : { unasked }),
 	};

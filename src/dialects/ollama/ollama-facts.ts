@@ -63,16 +63,15 @@ export class OllamaFacts implements CallFacts {
 
 	canonical(without: ReadonlySet<string>): Buffer {
 		const chat = this.chat.canonical(without);
-		const { isThoughtless, prefills, claudeBody } = this.translation;
-		if (!isThoughtless && !prefills && !claudeBody) return chat;
+		const { isThoughtless, prefills } = this.translation;
+		if (!isThoughtless && !prefills) return chat;
 		// Upstreams are asked otherwise than for a chat of the same words.
-		const more = JSON.stringify([isThoughtless === true, prefills === true, claudeBody?.()["messages"]]);
+		const more = JSON.stringify([isThoughtless === true, prefills === true]);
 		return Buffer.concat([chat, Buffer.from(more)]);
 	}
 
 	memory(sent: Buffer): number {
-		// The request's own parse is kept for Claude's form of it.
-		return 2 * this.chat.memory(sent) + 8 * sent.length;
+		return this.chat.memory(sent);
 	}
 }
 

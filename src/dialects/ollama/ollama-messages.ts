@@ -21,9 +21,8 @@ export interface TranslatedMessages {
 /**
  * The messages. Calls without an id get one by their place, and results, which name a tool at most, get that of the call they answer. Few
  * servers take pictures in a result: they stand in the user's turn behind all results of one answer.
- * @param forClaude thoughts that Claude has signed go back to it
  */
-export function ollamaMessages(sent: readonly OllamaMessage[], forClaude: boolean): TranslatedMessages {
+export function ollamaMessages(sent: readonly OllamaMessage[]): TranslatedMessages {
 	const messages: Json[] = [];
 	const paths: string[] = [];
 	let open: readonly OpenCall[] = [];
@@ -66,14 +65,15 @@ export function ollamaMessages(sent: readonly OllamaMessage[], forClaude: boolea
 				function: { name: plainToolName(name), arguments: argumentsText(args) },
 			}));
 			open = calls.map(({ id, function: { name } }) => ({ id, name }));
-			add(assistantMessage(content, calls, forClaude ? message["reasoning_details"] : undefined), index);
+			add(assistantMessage(content, calls, message), index);
 		} else add({ role: message.role, content: withImages(content, message.images) }, index);
 	}
 	settle(sent.length - 1);
 	return { messages, paths };
 }
 
-const assistantMessage = (content: string, calls: readonly object[], details: unknown): Json => ({
+/** What a vendor has signed of its thoughts goes back; `thinking` alone is no use to anyone. */
+const assistantMessage = (content: string, calls: readonly object[], { reasoning_details: details }: Json): Json => ({
 	role: "assistant",
 	content: content === "" && calls.length > 0 ? null : content,
 	...(calls.length > 0 ? { tool_calls: calls } : {}),

@@ -14,8 +14,6 @@ export interface OllamaTranslation {
 	readonly operation: Operation;
 	/** The request of that operation. */
 	readonly body: Json;
-	/** The same for Claude, where it is another one. */
-	readonly claudeBody?: (() => Json) | undefined;
 	/** What has no form in it. */
 	readonly leftOut: readonly string[];
 	readonly isThoughtless?: boolean;
@@ -60,20 +58,17 @@ export function translatedChat(request: OllamaChat, model: string): OllamaTransl
 	const fields = generatedFields(request, leftOut);
 	// What the model shows no server takes back.
 	if (messages.some(({ role, images }) => role === "assistant" && images?.length)) leftOut.add("messages.images");
-	const translated = ollamaMessages(messages, false);
-	const body = (own: readonly Json[]): Json => ({
-		model,
-		messages: own,
-		...(tools?.length ? { tools: tools.map(chatTool) } : {}),
-		...(stream === false ? {} : { stream: true }),
-		...fields,
-	});
+	const translated = ollamaMessages(messages);
 	const last = messages.at(-1)!;
-	const isSigned = messages.some(({ role, reasoning_details: details }) => role === "assistant" && details != null);
 	return {
 		operation: "chat",
-		body: body(translated.messages),
-		claudeBody: isSigned ? () => body(ollamaMessages(messages, true).messages) : undefined,
+		body: {
+			model,
+			messages: translated.messages,
+			...(tools?.length ? { tools: tools.map(chatTool) } : {}),
+			...(stream === false ? {} : { stream: true }),
+			...fields,
+		},
 		messagePaths: translated.paths,
 		leftOut: leftOut.names,
 		isThoughtless: isThoughtless(request.think),

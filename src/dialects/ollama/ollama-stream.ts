@@ -1,6 +1,7 @@
 /** OpenAI's streams as Ollama's: an object a line, the last of which is `done`. */
 import type { RouterError } from "../../errors.ts";
 import { type AnswerPiece, chunksOf, SseSplitter, textOf } from "../../openai/sse.ts";
+import { googlesDetails } from "../../openai/thought-details.ts";
 import { objectIn, tokensOf } from "../../openai/usage.ts";
 import { contentText, reasoningIn } from "../chat-message.ts";
 import type { DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
@@ -138,7 +139,8 @@ export class OllamaStream implements StreamWriter {
 		let text = "";
 		// A thought comes before what is said.
 		if (thinking !== "" && said !== "") text += this.#line({ thinking });
-		const signed = Array.isArray(details) && details.length > 0 ? details : undefined;
+		const all = [...(Array.isArray(details) ? details : []), ...googlesDetails(delta)];
+		const signed = all.length > 0 ? all : undefined;
 		if (said !== "") text += this.#line({ content: said, details: signed }, logprobs);
 		else if (thinking !== "" || signed) text += this.#line({ thinking, details: signed }, logprobs);
 		if (Array.isArray(calls)) for (const [at, call] of calls.entries()) this.#call(objectIn(call) ?? {}, at);

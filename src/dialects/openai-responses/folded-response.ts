@@ -93,6 +93,7 @@ function add(said: Said, item: Fields, tools: ToolForms): void {
 	switch (type) {
 		case "reasoning":
 			for (const part of listIn(summary)) said.thought += textIn(part["text"]);
+			// Of those that the items carry it has all.
 			said.details ??= item["reasoning_details"];
 			break;
 		case "message":

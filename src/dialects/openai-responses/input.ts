@@ -3,6 +3,7 @@
  * stand behind it, and what instructs the model before anyone has spoken is one system message. Chat templates of open models take a second
  * one, or one later on, for an error, and know no developer: what instructs later stands in the user's turn, marked.
  */
+
 import { markedSystemText, withoutMarks } from "../../openai/system-marks.ts";
 import { objectIn } from "../../openai/usage.ts";
 import type { EarlierAnswers } from "../dialect.ts";
@@ -16,6 +17,7 @@ import {
 	type MessageItem,
 } from "./request-schema.ts";
 import { SUMMARY_REQUEST, summaryMessage } from "./summary.ts";
+import { thoughtIn } from "./thought-item.ts";
 import { customArguments, type ToolForms } from "./tools.ts";
 
 /** A message of a chat. */
@@ -271,7 +273,16 @@ class ItemReader {
 
 	#turnAt(path: string): Turn {
 		if (this.#turn) return this.#turn;
-		this.#turn = { path, texts: [], refusal: "", calls: [], callPaths: [], details: [], results: [], media: [] };
+		this.#turn = {
+			path,
+			texts: [],
+			refusal: "",
+			calls: [],
+			callPaths: [],
+			details: [],
+			results: [],
+			media: [],
+		};
 		this.#entries.push(this.#turn);
 		return this.#turn;
 	}
@@ -308,8 +319,9 @@ class ItemReader {
 	}
 
 	/** What an upstream signed goes back to it; a summary tells a model nothing that it could go on from. */
-	#think({ reasoning_details: details }: Item, path: string): void {
-		if (!Array.isArray(details) || details.length === 0) return;
+	#think(item: Item, path: string): void {
+		const { details } = thoughtIn(item);
+		if (details.length === 0) return;
 		if (this.#turn && this.#turn.results.length > 0) this.#turn = undefined;
 		const turn = this.#turnAt(path);
 		for (const detail of details) turn.details.push(detail);

@@ -1,4 +1,5 @@
 /** What a model said, as items of a response: one for what it thought, one for its words, one a call. */
+import { carriedDetails } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
 import type { ResponsesRequest } from "./request.ts";
 import { customInput } from "./tools.ts";
@@ -38,15 +39,32 @@ export class ResponseIds {
 	}
 }
 
-/** What the model thought. `details`: what its vendor signed of it, which a client may send back. */
-export function reasoningItem(id: string, text: string, details: readonly unknown[]): object {
+/**
+ * What the model thought.
+ * @param details what its vendor signed of it, which a client may send back
+ * @param carried of these, what the item carries as `encrypted_content`, where the client has asked for that: of clients with types of their own it alone comes back
+ */
+export function reasoningItem(
+	id: string,
+	text: string,
+	details: readonly unknown[],
+	carried: readonly unknown[],
+): object {
 	return {
 		id,
 		type: "reasoning",
 		summary: text === "" ? [] : [{ type: "summary_text", text }],
 		...(details.length > 0 ? { reasoning_details: details } : {}),
+		...(carried.length > 0 ? { encrypted_content: carriedDetails(carried) } : {}),
 	};
 }
+
+/** `include` of what a vendor has encrypted. */
+const ENCRYPTED = "reasoning.encrypted_content";
+
+/** Whether the client of a request has asked for that. */
+export const asksEncrypted = ({ body }: Pick<ResponsesRequest, "body">): boolean =>
+	body.include?.includes(ENCRYPTED) === true;
 
 /** A message of the assistant's. `extra`: what its vendor wants back with it. */
 export function messageItem(id: string, content: readonly object[], status: ItemStatus, extra?: unknown): object {

@@ -11,6 +11,7 @@ import type { ResponsesRequest } from "./request.ts";
 import type { ResponsesBody } from "./request-schema.ts";
 import { responseOfItem } from "./stored-response.ts";
 import { summaryMessage } from "./summary.ts";
+import { thoughtIn } from "./thought-item.ts";
 
 type Item = Readonly<Record<string, unknown>>;
 
@@ -121,15 +122,18 @@ const OPENAIS = /^gAAAA/;
 const FORMAT = "openai-responses-v1";
 
 /** A thought: only whoever has encrypted it can read it. */
-function thoughtFor(item: Item, isOpenAi: boolean, encrypts: ResponsesSupport["encrypts"]): Item {
-	const { reasoning_details: details, ...rest } = item;
-	const signed = Array.isArray(details)
-		? details.map((detail) => objectIn(detail) ?? {}).find(({ format, data }) => format === FORMAT && data)
-		: undefined;
-	const encrypted = rest["encrypted_content"] ?? signed?.["data"];
-	if (typeof encrypted !== "string" || !encrypts) return LEFT_OUT;
+function thoughtFor(item: Item, isOpenAi: boolean, encrypts: ResponsesSupport["encrypts"]): Item | undefined {
+	const { reasoning_details: sent, encrypted_content: own, ...rest } = item;
+	if (!encrypts) return LEFT_OUT;
+	const { details, isCarried } = thoughtIn(item);
+	const all = details.map((detail) => objectIn(detail) ?? {});
+	const signed = all.find(({ format, data }) => format === FORMAT && data);
+	// What others have signed has a form in chats alone.
+	if (encrypts === "any" && !signed && all.length > 0 && (isCarried || !own)) return undefined;
+	const encrypted = isCarried ? signed?.["data"] : (own ?? signed?.["data"]);
+	if (typeof encrypted !== "string") return LEFT_OUT;
 	if (encrypts === "own" && OPENAIS.test(encrypted) !== isOpenAi) return LEFT_OUT;
-	if (details === undefined) return item;
+	if (sent === undefined && !isCarried) return item;
 	return { ...rest, id: signed?.["id"] ?? rest["id"], summary: [], encrypted_content: encrypted };
 }
 

@@ -1,6 +1,7 @@
 /** The output of a response as it comes: which items are open, and the events that open, fill and close them. */
+import { addDetail, googlesDetails, isGooglesOwn } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
-import { type ItemStatus, imageItem, type ResponseIds, reasoningItem } from "./output-items.ts";
+import { asksEncrypted, type ItemStatus, imageItem, type ResponseIds, reasoningItem } from "./output-items.ts";
 import type { ResponsesRequest } from "./request.ts";
 import { type CallPiece, StreamedCall } from "./streamed-call.ts";
 import { placeOf, StreamedMessage, type WriteEvent } from "./streamed-message.ts";
@@ -26,6 +27,8 @@ export class StreamOutput {
 	#count = 0;
 	/** What the vendor signed of the thoughts, which may come behind all else. */
 	readonly #details: unknown[] = [];
+	/** How many of these a closed item carries. */
+	#carried = 0;
 	/** The place of the first item of thoughts, once it is closed. */
 	#thoughtAt: number | undefined;
 
@@ -49,7 +52,7 @@ export class StreamOutput {
 				this.#calls.push(call);
 			} else if (type === "reasoning") {
 				const thoughts = { id: String(item.item["id"]), index: item.index, text: item.summary };
-				events += this.#closeSummary(thoughts) + this.#done(item.index, thoughtsItem(thoughts));
+				events += this.#closeSummary(thoughts) + this.#done(item.index, this.#thoughtsItem(thoughts));
 			}
 		}
 		return events;
@@ -69,6 +72,7 @@ export class StreamOutput {
 		let events = "";
 		if (typeof thought === "string" && thought !== "") events += this.#think(thought);
 		if (Array.isArray(details)) for (const detail of details) addDetail(this.#details, detail);
+		for (const detail of googlesDetails(delta)) this.#details.push(detail);
 		if (typeof content === "string" && content !== "") {
 			// Words of refusal are the last of their message.
 			if (this.#message?.isRefusal) events += this.#close("completed");
@@ -98,7 +102,7 @@ export class StreamOutput {
 
 	/** The items of a response that broke off. Calls that are not whole are left out: nobody may run them. */
 	soFar(): readonly string[] {
-		const open = this.#message?.item("incomplete") ?? (this.#thoughts && thoughtsItem(this.#thoughts));
+		const open = this.#message?.item("incomplete") ?? (this.#thoughts && this.#thoughtsItem(this.#thoughts));
 		// Places of open calls are empty.
 		const closed = this.items.filter((item) => item !== undefined);
 		return open ? [...closed, JSON.stringify(open)] : closed;
@@ -122,13 +126,23 @@ export class StreamOutput {
 		if (this.#thoughts) return "";
 		const closed = this.#close("completed");
 		this.#thoughts = { id: this.ids.item("reasoning"), index: this.#count++, text: "" };
-		return closed + this.#added(this.#thoughts.index, thoughtsItem(this.#thoughts));
+		return closed + this.#added(this.#thoughts.index, reasoningItem(this.#thoughts.id, "", [], []));
+	}
+
+	/** What was signed before what comes next, in an item of its own where no words of thoughts are open. */
+	#carry(): string {
+		if (this.#thoughts || this.#carried === this.#details.length || !asksEncrypted(this.request)) return "";
+		return this.#openThoughts() + this.#close("completed", []);
 	}
 
 	/** Puts what was signed to the thoughts, in the response that is complete; where none were told they get an item of their own. */
 	#sign(): string {
 		let events = "";
-		if (this.#thoughtAt === undefined) events = this.#openThoughts() + this.#close("completed");
+		const isNone = this.#thoughtAt === undefined;
+		// Google's stand with their calls as well.
+		if (isNone && this.#details.every(isGooglesOwn)) return "";
+		const left = asksEncrypted(this.request) ? this.#details.slice(this.#carried) : [];
+		if (isNone || !left.every(isGooglesOwn)) events = this.#openThoughts() + this.#close("completed");
 		const at = this.#thoughtAt!;
 		this.items[at] = JSON.stringify({ ...JSON.parse(this.items[at]!), reasoning_details: this.#details });
 		return events;
@@ -137,7 +151,7 @@ export class StreamOutput {
 	#toMessage(write: (message: StreamedMessage) => string): string {
 		let events = "";
 		if (!this.#message) {
-			events = this.#close("completed");
+			events = this.#carry() + this.#close("completed");
 			this.#message = new StreamedMessage(this.ids.item("message"), this.#count++, this.event);
 			events += this.#added(this.#message.index, this.#message.item("in_progress"));
 		}
@@ -157,7 +171,8 @@ export class StreamOutput {
 		let call = this.#callsByIndex.get(at);
 		let events = "";
 		if (!call || call.isEndedBy(piece)) {
-			if (this.#message || this.#thoughts) events = this.#close("completed");
+			events = this.#carry();
+			if (this.#message || this.#thoughts) events += this.#close("completed");
 			call = new StreamedCall(this.request, this.event);
 			this.#callsByIndex.set(at, call);
 			this.#calls.push(call);
@@ -176,7 +191,8 @@ export class StreamOutput {
 		this.#message = undefined;
 		if (thoughts) {
 			this.#thoughtAt ??= thoughts.index;
-			events += this.#closeSummary(thoughts) + this.#done(thoughts.index, thoughtsItem(thoughts));
+			events += this.#closeSummary(thoughts) + this.#done(thoughts.index, this.#thoughtsItem(thoughts));
+			this.#carried = this.#details.length;
 		}
 		if (message) events += message.close() + this.#done(message.index, message.item(status));
 		if (calls.length === 0) return events;
@@ -190,6 +206,10 @@ export class StreamOutput {
 			events += call.close() + this.#done(call.index, item);
 		}
 		return events;
+	}
+
+	#thoughtsItem({ id, text }: Thoughts): object {
+		return reasoningItem(id, text, [], asksEncrypted(this.request) ? this.#details.slice(this.#carried) : []);
 	}
 
 	#closeSummary({ id, index, text }: Thoughts): string {
@@ -211,26 +231,4 @@ export class StreamOutput {
 		this.items[index] = json;
 		return this.event("response.output_item.done", `"output_index":${index},"item":${json}`);
 	}
-}
-
-const thoughtsItem = ({ id, text }: Thoughts): object => reasoningItem(id, text, []);
-
-/** Texts of a detail that come in pieces, one after the other, under its index. */
-const PIECES = new Set(["text", "data", "signature", "summary"]);
-
-function addDetail(details: unknown[], piece: unknown): void {
-	const more = objectIn(piece);
-	const nth = more?.["index"];
-	const at = nth === undefined ? -1 : details.findIndex((each) => objectIn(each)?.["index"] === nth);
-	if (at === -1 || !more) {
-		details.push(piece);
-		return;
-	}
-	const joined: Record<string, unknown> = { ...objectIn(details[at]) };
-	for (const [name, value] of Object.entries(more)) {
-		const before = joined[name];
-		const isPiece = PIECES.has(name) && typeof value === "string" && typeof before === "string";
-		joined[name] = isPiece ? before + value : (value ?? before);
-	}
-	details[at] = joined;
 }

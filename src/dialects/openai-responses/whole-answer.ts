@@ -1,9 +1,11 @@
 /** A whole chat answer as a response. */
+import { signedDetails } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
 import type { DialectCall } from "../dialect.ts";
 import { compactionOutput } from "./compaction.ts";
 import {
 	annotationsIn,
+	asksEncrypted,
 	callItem,
 	type ItemStatus,
 	imageItem,
@@ -77,8 +79,12 @@ function outputOf(
 	const message = objectIn(choice["message"]) ?? {};
 	const output: object[] = [];
 	const thought = textIn(message["reasoning_content"]) || textIn(message["reasoning"]);
-	const details = listIn(message["reasoning_details"]);
-	if (thought !== "" || details.length > 0) output.push(reasoningItem(ids.item("reasoning"), thought, details));
+	const isCarried = asksEncrypted(request);
+	// Google's stand with their calls as well.
+	const details = thought !== "" || isCarried ? signedDetails(message) : listIn(message["reasoning_details"]);
+	if (thought !== "" || details.length > 0) {
+		output.push(reasoningItem(ids.item("reasoning"), thought, details, isCarried ? details : []));
+	}
 	const [text, refusal] = [textIn(message["content"]), textIn(message["refusal"])];
 	const images = listIn(message["images"]);
 	const calls = listIn(message["tool_calls"]);

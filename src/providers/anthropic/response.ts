@@ -2,10 +2,11 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { fieldNamed, fieldsOf, itemsOf } from "../../openai/json.ts";
+import { thoughtFields } from "../../openai/reasoning.ts";
 import { open, optional } from "../../openai/request-fields.ts";
 import { checkedTokens, objectIn, sumOf, type Tokens } from "../../openai/usage.ts";
 import { type Annotation, codePointsIn } from "../annotations.ts";
-import { chatUsage, type FinishReason, now, reportedTier, thoughtFields } from "../chat-answer.ts";
+import { chatUsage, type FinishReason, now, reportedTier } from "../chat-answer.ts";
 import type { Failure } from "../failure.ts";
 import { unnamedText } from "../message-marks.ts";
 import type { Answer, StoredThinking } from "../provider.ts";

@@ -3,6 +3,7 @@ import { Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { invalid, unsupported } from "../../openai/chat.ts";
 import type { AssistantMessage, Message, Part, ToolCall, ToolMessage } from "../../openai/chat-schema.ts";
+import { googlesSignature } from "../../openai/thought-details.ts";
 import { type NamedContent, namedContent, withoutForgedMarks } from "../message-marks.ts";
 import type { RequestInputs } from "../provider.ts";
 import { argumentsText } from "../tools.ts";
@@ -104,7 +105,8 @@ const NO_SIGNATURE = Buffer.from("skip_thought_signature_validator").toString("b
 
 function addAnswer(message: AssistantMessage, path: string, context: Context): void {
 	const calls = message.tool_calls ?? [];
-	const own = signatureIn(message.extra_content);
+	const details = message.reasoning_details;
+	const own = signatureIn(message.extra_content) ?? googlesSignature(details);
 	const texts = textsIn(namedContent(message), path);
 	if (texts.length === 0 && message.refusal) texts.push(message.refusal);
 	const parts = texts.map((text, index) =>
@@ -112,7 +114,10 @@ function addAnswer(message: AssistantMessage, path: string, context: Context): v
 	);
 	if (parts.length === 0 && own) parts.push(signed('{"text":""', own));
 	if (message.images) parts.push(...imageParts(message, path, context));
-	const signatures = calls.map(({ id, extra_content }) => context.inputs.thinking(id) ?? signatureIn(extra_content));
+	const signatures = calls.map(
+		({ id, extra_content }) =>
+			context.inputs.thinking(id) ?? signatureIn(extra_content) ?? googlesSignature(details, id),
+	);
 	const isUnsigned = context.isThird && signatures.every((signature) => signature === undefined);
 	for (const [index, call] of calls.entries()) {
 		// Of calls made together only the first has one.

@@ -2,9 +2,10 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { type Call, formFor } from "../../openai/call.ts";
+import { thoughtFields } from "../../openai/reasoning.ts";
 import { open, optional, type RequestBody } from "../../openai/request-fields.ts";
 import { checkedTokens, objectIn, sumOf, type Tokens } from "../../openai/usage.ts";
-import { chatUsage, type FinishReason, now, reportedTier, thoughtFields } from "../chat-answer.ts";
+import { chatUsage, type FinishReason, now, reportedTier } from "../chat-answer.ts";
 import type { Failure } from "../failure.ts";
 import { answerNames, unnamedText } from "../message-marks.ts";
 import type { Answer, StoredThinking } from "../provider.ts";

@@ -2,12 +2,12 @@
 import { readChat, unsupported } from "../../openai/chat.ts";
 import type { AssistantMessage, Chat, Message, Part, Tool } from "../../openai/chat-schema.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
+import { signerOf } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { CARRIED, DROPPED, type FieldRules, refuseOthers } from "../fields.ts";
 import type { RequestInputs } from "../provider.ts";
 import { allowedTools } from "../tools.ts";
 import type { UnsupportedFields } from "../unsupported-fields.ts";
-import { ENCRYPTED_FORMAT } from "./response-answer.ts";
 
 /** Fields that Responses have under the same name. */
 const SAME = [
@@ -108,8 +108,8 @@ function assistantItems(message: AssistantMessage, path: string, inputs: Request
 function thoughtItems(details: unknown): object[] {
 	if (!Array.isArray(details)) return [];
 	return details.flatMap((each) => {
-		const { type, format, data, id } = objectIn(each) ?? {};
-		const isOwn = type === "reasoning.encrypted" && format === ENCRYPTED_FORMAT && typeof id === "string";
+		const { type, data, id } = objectIn(each) ?? {};
+		const isOwn = type === "reasoning.encrypted" && signerOf(each) === "openai" && typeof id === "string";
 		return isOwn ? [{ type: "reasoning", id, summary: [], encrypted_content: data }] : [];
 	});
 }

@@ -7,22 +7,27 @@ import { configuredOf, type Upstream } from "../registry.ts";
 import { healthRequest, modelsRequest } from "../request-headers.ts";
 import { VLLM_COUNTER } from "../token-count.ts";
 import { toolCallIds } from "../tools.ts";
-import { requestEncoder } from "./request.ts";
+import { bodyFor, requestEncoder } from "./request.ts";
 import { responseDecoder } from "./response.ts";
-import { storesThoughts } from "./response-answer.ts";
 import { ChunkDecoder } from "./stream.ts";
 
 /** The provider for a configured upstream. */
 export function openAiCompatible(upstream: Upstream, transport: Transport, inputStore?: RequestInputStore): Provider {
+	const { row } = upstream;
 	return {
 		...configuredOf(upstream),
 		transport,
+		...(inputStore && (row.signs || upstream.responses?.encrypts)
+			? {
+					inputStore,
+					needs: (call, { model }) => (inputStore.hasStored ? needsOf(call, model, row) : NO_NEEDS),
+				}
+			: {}),
 		reportsLoading: upstream.row.reportsLoading,
 		namesReplica: upstream.row.namesReplica,
 		routesModels: upstream.routesModels,
 		runsTools: upstream.responses?.runsTools,
 		operations: operationsOf(upstream.row),
-		...(upstream.responses?.encrypts && { inputStore, needs: (call: Call) => storedThoughts(upstream, call) }),
 		encode: requestEncoder(upstream),
 		continuation: () => upstream.row.continuation ?? "replay",
 		decode: responseDecoder(upstream),
@@ -34,10 +39,12 @@ export function openAiCompatible(upstream: Upstream, transport: Transport, input
 	};
 }
 
-/** What was thought for the calls of tools before, where that is stored: of chats that OpenAI has answered as responses. */
-function storedThoughts(upstream: Upstream, call: Call): MediaNeed[] {
-	if (call.responses || call.operation !== "chat" || !storesThoughts(upstream)) return [];
-	return toolCallIds(call.body().value).map((id) => ({ kind: "thinking", id }));
+const NO_NEEDS: MediaNeed[] = [];
+
+/** What the server may have signed with the calls in a conversation. */
+function needsOf(call: Call, model: string, row: VendorRow): MediaNeed[] {
+	if (call.responses || call.operation !== "chat") return NO_NEEDS;
+	return toolCallIds(bodyFor(call, model, row).value).map((id) => ({ kind: "thinking", id }));
 }
 
 /** What it may have: of what is passed on the table says who has it, and of servers that it does not know, themselves. */

@@ -8,11 +8,12 @@ import type { RequestBody } from "../../openai/request-fields.ts";
 import { REPLICA_HEADER } from "../../protocol/agent.ts";
 import type { DefaultFields } from "../../vendors.ts";
 import { type Addition, CHAT_COMPLETIONS, CHAT_TOOLS } from "../failure.ts";
-import { type EncodeOptions, NO_INPUTS, type Provider } from "../provider.ts";
+import { type EncodeOptions, NO_INPUTS, type Provider, type RequestInputs } from "../provider.ts";
 import { addressMissing, type Upstream } from "../registry.ts";
 import { requestHeaders } from "../request-headers.ts";
 import { passedRequest } from "./passed-request.ts";
 import { responsesRequest } from "./responses-request.ts";
+import { refusesSigned, type ThoughtTerms, thoughtEdits } from "./signed-thoughts.ts";
 import { askedBody } from "./unasked-fields.ts";
 
 /** The encoder of one upstream. */
@@ -53,6 +54,7 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 			omit,
 		);
 		if (isChat && upstream.responses.isOpenAi) for (const name of AT_RESPONSES) if (!omit?.has(name)) added.push(name);
+		if (mayHoldThoughts(body)) edits.push(...thoughtEdits(body, termsOf(row, model, inputs, omit), added));
 		const headers = headersFor(call);
 		if (replica !== undefined) headers[REPLICA_HEADER] = String(replica);
 		return {
@@ -69,9 +71,26 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 /** OpenAI may take a chat, or one with tools, as a response alone. */
 const AT_RESPONSES: readonly Addition[] = [CHAT_COMPLETIONS, CHAT_TOOLS];
 
+/** Levels of a list of messages that are texts: nothing is signed there. */
+const LEVELS_OF_TEXTS = 2;
+
+const mayHoldThoughts = (body: ParsedBody): boolean => (body.field("messages")?.levels ?? 0) > LEVELS_OF_TEXTS;
+
+const termsOf = (
+	{ signs }: Upstream["row"],
+	model: string,
+	inputs: RequestInputs,
+	omit: EncodeOptions["omit"],
+): ThoughtTerms => ({
+	signs: refusesSigned(omit) ? undefined : signs,
+	model,
+	inputs,
+	hasStored: inputs !== NO_INPUTS,
+});
+
 /** What a translated call is made of: with what Claude alone has a form for, where the server passes that on. */
-const bodyFor = (call: Call, model: string, { passesToClaude }: Upstream["row"]): ParsedBody =>
-	(passesToClaude && CLAUDE.test(model) ? nativeFor(call, "anthropic")?.marked?.() : undefined) ?? call.body();
+export const bodyFor = (call: Call, model: string, { signs }: Upstream["row"]): ParsedBody =>
+	(signs === "details" && CLAUDE.test(model) ? nativeFor(call, "anthropic")?.marked?.() : undefined) ?? call.body();
 
 const CLAUDE = /claude/i;
 

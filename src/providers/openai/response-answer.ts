@@ -1,7 +1,8 @@
 /** A whole response of OpenAI's Responses as a chat's answer. */
 import type { Call } from "../../openai/call.ts";
+import { thoughtFields } from "../../openai/reasoning.ts";
 import { objectIn } from "../../openai/usage.ts";
-import { chatUsage, type FinishReason, now, thoughtFields } from "../chat-answer.ts";
+import { chatUsage, type FinishReason, now } from "../chat-answer.ts";
 import type { Failure } from "../failure.ts";
 import type { Answer, StoredThinking } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
@@ -20,15 +21,9 @@ export function encryptedDetail({ id, encrypted_content: data }: Json, index: nu
 	return { type: "reasoning.encrypted", data, id, format: ENCRYPTED_FORMAT, index };
 }
 
-/** Upstreams some of whose thoughts are stored. */
-const withThoughts = new WeakSet<Upstream>();
-/** Whether some are: until then no call need ask for any. */
-export const storesThoughts = (upstream: Upstream): boolean => withThoughts.has(upstream);
-
 /** What was thought before calls of tools, to be put back where the client of a chat drops it. */
-export function storedThinking(upstream: Upstream, callId: unknown, details: readonly object[]): StoredThinking[] {
+export function storedThinking(callId: unknown, details: readonly object[]): StoredThinking[] {
 	if (typeof callId !== "string" || details.length === 0) return [];
-	withThoughts.add(upstream);
 	return [{ id: callId, value: JSON.stringify(details) }];
 }
 
@@ -107,7 +102,7 @@ export function responseAsChat(
 	};
 	const body = JSON.stringify(completion);
 	if (own !== undefined) return { body, tokens, cost, own, ownSaysMore: saysMore };
-	return { body, tokens, cost, thinking: storedThinking(upstream, calls[0]?.["id"], details) };
+	return { body, tokens, cost, thinking: storedThinking(calls[0]?.["id"], details) };
 }
 
 function add(said: Said, item: Json): void {

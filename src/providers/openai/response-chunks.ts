@@ -1,8 +1,9 @@
 /** The events of a response as chunks of a chat, for clients of other wires. */
 import type { Call } from "../../openai/call.ts";
+import { thoughtFields } from "../../openai/reasoning.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
 import { objectIn } from "../../openai/usage.ts";
-import { ChatChunks, chatUsage, now, thoughtFields } from "../chat-answer.ts";
+import { ChatChunks, chatUsage, now } from "../chat-answer.ts";
 import type { Out, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { BETWEEN_SUMMARIES, chatAnnotation, encryptedDetail, finishOf, storedThinking } from "./response-answer.ts";
@@ -129,7 +130,7 @@ class ResponseChunks extends ResponseDecoder {
 		const bytes = role + this.#chunks.finish(finishOf(response, this.#calls.size > 0));
 		const options = this.call.body().at("stream_options") as RequestBody["stream_options"];
 		const isAsked = options?.include_usage === true && tokens !== undefined;
-		const thinking = storedThinking(this.upstream, this.#callId, this.#details);
+		const thinking = storedThinking(this.#callId, this.#details);
 		return { bytes, thinking, usage: isAsked ? this.#chunks.usage(chatUsage(tokens)) : undefined };
 	}
 }

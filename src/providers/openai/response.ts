@@ -1,16 +1,17 @@
 /** A whole answer of an upstream that speaks OpenAI: what it means, and what of it the client sees. */
 import { JsonTooLarge, parseBounded, splice, UNCHECKED_LENGTH } from "../../openai/json.ts";
 import { OPERATIONS } from "../../openai/operations.ts";
-import { readUsage } from "../../openai/usage.ts";
+import { objectIn, readUsage } from "../../openai/usage.ts";
 import { completionEdit, withCounts } from "../../openai/usage-edits.ts";
+import type { SignedThoughts } from "../../vendors.ts";
 import { oversized, unreadable } from "../answer-object.ts";
 import { NO_CHOICE, TRUNCATED } from "../failure.ts";
-import type { Provider } from "../provider.ts";
+import type { Provider, StoredThinking } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readError, readErrorObject } from "../upstream-error.ts";
-
 import { responseAsChat } from "./response-answer.ts";
 import { isResponse, type Json } from "./response-events.ts";
+import { SignedAnswer } from "./signed-thoughts.ts";
 
 /** What vLLM calls the end of an answer that it stopped at, since it shuts down. */
 export const ABORTED = "abort";
@@ -35,6 +36,7 @@ interface Item {
 
 /** The decoder of one upstream. */
 export function responseDecoder(upstream: Upstream): Provider["decode"] {
+	const { signs } = upstream.row;
 	return (status, headers, body, call) => {
 		const { operation } = call;
 		if (status < 200 || status >= 300) return failureOf(upstream, status, readError(body, status), headers);
@@ -67,9 +69,19 @@ export function responseDecoder(upstream: Upstream): Provider["decode"] {
 		if (error) return { ...failureOf(upstream, error.status ?? 500, error, headers), tokens, cost };
 		if (isAborted) return { ...TRUNCATED, status, tokens, cost };
 		if (!hasAnswer) return { ...NO_CHOICE, status, message: row.emptyMessage, tokens, cost };
+		const thinking = signs && operation === "chat" ? signedIn(items[0], signs) : undefined;
 		if (tokens && isPlain === false)
-			return { body: withCounts(body, tokens, tokens.uncounted !== undefined), tokens, cost };
+			return { body: withCounts(body, tokens, tokens.uncounted !== undefined), tokens, cost, thinking };
 		const edit = completion === undefined ? undefined : completionEdit(body, completion);
-		return { body: edit ? splice(body, [edit]) : body, tokens, cost };
+		return { body: edit ? splice(body, [edit]) : body, tokens, cost, thinking };
 	};
+}
+
+/** What the server has signed of a choice's message. */
+function signedIn(item: Item | null | undefined, signs: SignedThoughts): StoredThinking[] | undefined {
+	const message = objectIn(item?.message);
+	if (!message?.["tool_calls"]) return undefined;
+	const answer = new SignedAnswer(signs);
+	answer.add(message);
+	return answer.thinking;
 }

@@ -14,6 +14,7 @@ import { DeltaTemplate, trimmedTokens } from "./fast-path.ts";
 import { ABORTED } from "./response.ts";
 import { responseDecoderFor } from "./response-chunks.ts";
 import { isResponseEvent } from "./response-events.ts";
+import { SignedAnswer } from "./signed-thoughts.ts";
 
 /** What the router reads of a chunk. */
 interface Chunk {
@@ -62,6 +63,10 @@ export class ChunkDecoder implements StreamDecoder {
 	readonly #unfinished = new Set<number>();
 	readonly #finished = new Set<number>();
 	readonly #template = new DeltaTemplate();
+	/** What the server signs of the first choice; undefined where it signs nothing. */
+	readonly #signed: SignedAnswer | undefined;
+	/** Words belong to what is signed, so that each chunk is read. */
+	readonly #readsWords: boolean;
 	/** Said by the last chunk that brought some of the answer; undefined where that said nothing. */
 	#counted: CountedTokens | undefined;
 	/** The template has read chunks since. */
@@ -77,8 +82,11 @@ export class ChunkDecoder implements StreamDecoder {
 	constructor(upstream: Upstream, call: Call) {
 		const { include_usage, continuous_usage_stats } =
 			(call.body().at("stream_options") as RequestBody["stream_options"]) ?? {};
+		const { signs } = upstream.row;
 		this.#upstream = upstream;
 		this.#call = call;
+		this.#signed = signs && call.operation === "chat" ? new SignedAnswer(signs) : undefined;
+		this.#readsWords = signs === "encrypted";
 		this.#showsUsage = include_usage === true;
 		this.#showsCounts = this.#showsUsage && continuous_usage_stats === true;
 	}
@@ -121,6 +129,7 @@ export class ChunkDecoder implements StreamDecoder {
 			if (choice.finish_reason === ABORTED) return ABORTED;
 			const isPiece = carries(choice);
 			if (isPiece) delta = true;
+			if (this.#signed && index === 0 && choice.delta) this.#signed.add(choice.delta);
 			// Gateways before Gemini send one with every piece: only the stream's end says which was the last.
 			if (isPiece && this.#finished.has(index)) finish = false;
 			else if (choice.finish_reason) {
@@ -139,7 +148,7 @@ export class ChunkDecoder implements StreamDecoder {
 		if (!delta) return finish ? FINISH : AS_IT_CAME;
 		this.#counted = undefined;
 		if (finish !== undefined) return { delta, finish };
-		this.#template.learn(raw);
+		if (!this.#readsWords) this.#template.learn(raw);
 		return DELTA;
 	}
 
@@ -163,7 +172,14 @@ export class ChunkDecoder implements StreamDecoder {
 		if (!chunk.choices?.length) return { ...out, bytes: "" };
 		this.#count(chunk.choices, tokens!, delta);
 		const cut = this.#showsCounts ? undefined : cutOf(data, chunk);
-		if (delta && finish === undefined && this.#counted && (cut || !edit) && raw.startsWith(FIELD)) {
+		if (
+			delta &&
+			finish === undefined &&
+			this.#counted &&
+			!this.#readsWords &&
+			(cut || !edit) &&
+			raw.startsWith(FIELD)
+		) {
 			this.#template.learn(raw, cut && { start: cut.start + FIELD.length, end: cut.end + FIELD.length });
 		}
 		return { ...out, bytes: textOf(data, cut ?? edit) };
@@ -187,8 +203,9 @@ export class ChunkDecoder implements StreamDecoder {
 	/** The usage goes to all clients behind the answer, as OpenAI has it, whichever chunk brought it here. */
 	flush(): Out {
 		if (this.#response) return this.#response.flush!();
-		if (!this.#showsUsage || this.#lastChunk === undefined) return {};
-		return { usage: usageChunk(this.#lastChunk, this.#lastUsage?.usage, this.#lastUsage?.tokens) };
+		const thinking = this.#signed?.thinking;
+		if (!this.#showsUsage || this.#lastChunk === undefined) return { thinking };
+		return { usage: usageChunk(this.#lastChunk, this.#lastUsage?.usage, this.#lastUsage?.tokens), thinking };
 	}
 
 	passThrough(chunk: Uint8Array, from: number): PassedEvents | undefined {

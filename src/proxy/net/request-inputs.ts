@@ -17,7 +17,8 @@ export function requestInputsFor(
 ): (upstream: string) => RequestInputStore {
 	/** A call that is tried again asks for no file twice. */
 	const fetched = new WeakMap<Call, Promise<Map<string, Media>>>();
-	return (upstream) => {
+	const stores = new Map<string, RequestInputStore>();
+	const storeOf = (upstream: string): RequestInputStore => {
 		// By the key's id: another key may be given the name of one that was revoked.
 		const keyOf = ({ keyId }: Call, id: string) => JSON.stringify([upstream, keyId ?? null, id]);
 		return {
@@ -33,10 +34,20 @@ export function requestInputsFor(
 				}
 				return { media: (url) => files?.get(url), thinking: (id) => memory.get(keyOf(call, id)) };
 			},
+			hasStored: false,
 			store(call, keeps) {
+				this.hasStored = true;
 				for (const { id, value } of keeps) memory.put(keyOf(call, id), value);
 			},
 		};
+	};
+	return (upstream) => {
+		let store = stores.get(upstream);
+		if (!store) {
+			store = storeOf(upstream);
+			stores.set(upstream, store);
+		}
+		return store;
 	};
 }
 
