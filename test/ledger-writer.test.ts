@@ -135,6 +135,28 @@ describe("a thread that", () => {
 		store.close();
 	}, 20_000);
 
+	test("ends before it has written, with another write behind that one: neither stands for the other", async () => {
+		using home = directory();
+		openedIn(home.path).store.saveKeys([{ id: "a", value: "{}" }]);
+		using other = new Database(join(home.path, "router.db"));
+		const thread: WriterThread = silentThread();
+		thread.postMessage = () => {
+			other.run("BEGIN IMMEDIATE");
+			queueMicrotask(() => thread.onerror?.({ preventDefault() {} } as ErrorEvent));
+		};
+		const { store, ledger, counted } = openedIn(home.path, [() => thread]);
+		for (let at = 0; at < 5; at++) ledger.callSettled(settled());
+		const flushed = ledger.flush();
+		const row = { key: "a", id: "resp_1", value: new Uint8Array(3) };
+		const isStored = store.responses.write([row], [], 1);
+		expect([await isStored, ledger.isWritten]).toEqual([false, false]);
+		other.run("COMMIT");
+		expect(await store.responses.write([row], [], 1)).toBe(true);
+		await flushed;
+		expect([counted(), ledger.waiting]).toEqual([[5, 5], 0]);
+		store.close();
+	}, 20_000);
+
 	test("does not answer: that is told, calls are taken, and the end does not wait for it for ever", async () => {
 		using home = directory();
 		const { store, ledger, pass, lost } = openedIn(home.path, [silentThread]);

@@ -31,10 +31,10 @@ beforeEach(() => {
 	// It is never written: all of it is read where it waits.
 	const table = {
 		get: () => undefined,
-		write: () => false,
+		write: async () => false,
 		remove: () => false,
 		revokedKeys: () => [],
-		trim: () => {},
+		trim: async () => {},
 	};
 	writer = new ResponseWriter({ table, settings: () => ({ keep: 1e9, size: 1e9 }) });
 	const { get } = writer;

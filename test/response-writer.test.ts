@@ -18,7 +18,7 @@ class FakeTable implements ResponseTable {
 	get(name: ResponseName) {
 		return this.rows.get(text(name))?.value;
 	}
-	write(rows: readonly ResponseRow[], used: readonly ResponseName[]) {
+	async write(rows: readonly ResponseRow[], used: readonly ResponseName[]) {
 		this.writes++;
 		if (this.isClosed) return false;
 		for (const row of rows) this.rows.set(text(row), row);
@@ -37,7 +37,7 @@ class FakeTable implements ResponseTable {
 		for (const [name, { key }] of this.rows) if (keys.has(key)) this.rows.delete(name);
 		return true;
 	}
-	trim() {}
+	async trim() {}
 }
 
 let table: FakeTable;
@@ -152,7 +152,7 @@ test("one that another router is about to write is waited for, to be read or to 
 		const asked = each();
 		// What is asked for at once has been told by then.
 		await Bun.sleep(1);
-		shared.write([{ ...NAME, value }], []);
+		await shared.write([{ ...NAME, value }], []);
 		found.push(await asked);
 	}
 	expect(found).toEqual(["hello", true]);

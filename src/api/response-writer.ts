@@ -126,7 +126,7 @@ export class ResponseWriter {
 	async trim(): Promise<void> {
 		const { table, shared, settings } = this.stores;
 		const { keep, size } = settings();
-		table.trim(Date.now() - keep, size);
+		await table.trim(Date.now() - keep, size);
 		if (!shared) return;
 		const revoked = table.revokedKeys().filter((key) => !this.#removedKeys.has(key));
 		if (revoked.length === 0 || !(await shared.removeOf(new Set(revoked)))) return;
@@ -196,7 +196,7 @@ export class ResponseWriter {
 			await Promise.all([...rows.map(put), shared.use(used, now, keepMs)]);
 		}
 		const own = rows.filter((row) => !inRedis.has(row));
-		const isInTable = (own.length === 0 && used.length === 0) || table.write(own, used, now);
+		const isInTable = (own.length === 0 && used.length === 0) || (await table.write(own, used, now));
 		return (row) => isInTable || inRedis.has(row);
 	}
 }

@@ -28,13 +28,9 @@ export interface Write {
 	readonly pages: number;
 }
 
-/** A change of these statements. */
-export function statementsWrite(statements: readonly BoundStatement[]): Write {
-	return {
-		message: () => statements,
-		apply: (to) => runAll(to, statements),
-		pages: 2 * statements.length,
-	};
+/** A change of these statements. @param pages how many of the file it writes, where those are more than two a statement */
+export function statementsWrite(statements: readonly BoundStatement[], pages = 2 * statements.length): Write {
+	return { message: () => statements, apply: (to) => runAll(to, statements), pages };
 }
 
 /** Runs statements, one after the other. */

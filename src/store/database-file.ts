@@ -150,11 +150,15 @@ export class DatabaseFile implements Connection {
 		const here = () => this.change(write.apply, write.pages);
 		const to = this.#opened(true);
 		// A database in memory is this thread's alone; what was deleted is soon replaced, when nothing may be under way.
-		if (this.isInMemory || this.#isGone || !this.#writer.isUsable) return here();
+		if (this.isInMemory || this.#isGone || !this.#writer.isUsable || this.#writer.isUnsure) return here();
 		this.#underWay++;
 		try {
 			const answer = await this.#writer.write(this.#file, this.#inode!, write.message());
-			if (typeof answer === "number") return await this.#writeOnce(answer, write, to);
+			if (typeof answer === "number") {
+				const result = await this.#writeOnce(answer, write, to);
+				this.#writer.isUnsure = false;
+				return result;
+			}
 			if (answer.result === "gone") return here();
 			if (answer.result === "written") this.#noteWritten(write.pages);
 			else if (answer.result === "refused") this.#fault = answer.problem;

@@ -1,5 +1,5 @@
 /** The table of stored responses: what clients may go on from by an id, each key its own. Values are bytes that only their author reads. */
-import type { Connection } from "./connection.ts";
+import { type BoundStatement, type Connection, statementsWrite } from "./connection.ts";
 
 /** A stored response. */
 export interface ResponseRow {
@@ -18,7 +18,7 @@ export interface ResponseTable {
 	/** The value of a response that was used since `since`. */
 	get(name: ResponseName, since: number): Uint8Array<ArrayBuffer> | undefined;
 	/** Writes responses, and marks others as used; all or nothing. Whether it is done, be it in memory. */
-	write(rows: readonly ResponseRow[], used: readonly ResponseName[], now: number): boolean;
+	write(rows: readonly ResponseRow[], used: readonly ResponseName[], now: number): Promise<boolean>;
 	/** Whether there was one. */
 	remove(name: ResponseName): boolean;
 	/** The keys that were revoked. */
@@ -27,7 +27,7 @@ export interface ResponseTable {
 	 * Deletes those that were last used before `before`, those of keys that were revoked, and the longest unused until the others take no more
 	 * than `bytes`: not all at once where they are many. What has lapsed is read by nobody before it is deleted.
 	 */
-	trim(before: number, bytes: number): void;
+	trim(before: number, bytes: number): Promise<void>;
 }
 
 /** Most that they take in memory where there is no file, bytes: they are lost with the process. */
@@ -45,6 +45,7 @@ const REMOVE_LAPSED = `DELETE FROM responses WHERE rowid IN
 	(SELECT rowid FROM responses WHERE used_at < ? ORDER BY used_at LIMIT ${MOST_DELETED})`;
 const REVOKED = "SELECT id FROM keys WHERE json_valid(value) AND value ->> 'revokedAt' IS NOT NULL";
 const REMOVE_REVOKED = `DELETE FROM responses WHERE key_id IN (${REVOKED})`;
+const REMOVE_ROWS = "DELETE FROM responses WHERE rowid IN (SELECT value FROM json_each(?))";
 const OLDEST_FIRST = "SELECT rowid AS row, size FROM responses ORDER BY used_at LIMIT ?";
 
 /** The table in this database. */
@@ -72,16 +73,14 @@ export function responseTable(connection: Connection): ResponseTable {
 			);
 			return rows[0]?.value;
 		},
-		write(rows, used, now) {
+		async write(rows, used, now) {
 			const size = rows.reduce((sum, { value }) => sum + value.length, 0);
-			const result = connection.change(
-				(to) => {
-					for (const { key, id, value } of rows) to.query(PUT).run(key, id, now, value.length, value);
-					for (const { key, id } of used) to.query(USE).run(now, key, id);
-				},
-				Math.ceil(size / PAGE_BYTES) + rows.length + used.length,
-			);
-			return result === "written";
+			const statements: BoundStatement[] = [
+				...rows.map(({ key, id, value }) => [PUT, key, id, now, value.length, value] as const),
+				...used.map(({ key, id }) => [USE, now, key, id] as const),
+			];
+			const pages = Math.ceil(size / PAGE_BYTES) + rows.length + used.length;
+			return (await connection.changeInThread(statementsWrite(statements, pages))) === "written";
 		},
 		remove({ key, id }) {
 			if (connection.read((from) => from.query(EXISTS).all(key, id)).length === 0) return false;
@@ -92,19 +91,13 @@ export function responseTable(connection: Connection): ResponseTable {
 			return removed > 0;
 		},
 		revokedKeys: () => connection.read((from) => from.query(REVOKED).all() as { id: string }[]).map(({ id }) => id),
-		trim(before, bytes) {
+		async trim(before, bytes) {
 			// Where there are none nothing is written: that would make a file.
 			if (connection.read((from) => from.query("SELECT 1 FROM responses LIMIT 1").all()).length === 0) return;
-			connection.change((to) => {
-				to.query(REMOVE_LAPSED).run(before);
-				to.query(REMOVE_REVOKED).run();
-			});
+			await connection.changeInThread(statementsWrite([[REMOVE_LAPSED, before], [REMOVE_REVOKED]]));
 			const rows = overflow(connection.isInMemory ? Math.min(bytes, MOST_IN_MEMORY) : bytes);
 			if (rows.length === 0) return;
-			connection.change((to) => {
-				const remove = to.query("DELETE FROM responses WHERE rowid = ?");
-				for (const row of rows) remove.run(row);
-			});
+			await connection.changeInThread(statementsWrite([[REMOVE_ROWS, JSON.stringify(rows)]]));
 		},
 	};
 }

@@ -18,7 +18,7 @@ export interface WriteRequest {
 	readonly message: readonly BoundStatement[] | ArrayBuffer;
 }
 
-/** What the thread answers. `gone`: its name is no more that of the file that is meant; nothing was written. */
+/** What the thread answers. `gone`: nothing was written, since its name is no more that of the file that is meant; or nothing was sent. */
 export interface WriteAnswer {
 	readonly number: number;
 	readonly result: WriteResult | "gone";
@@ -45,20 +45,26 @@ export class Writer {
 	sent = 0;
 	/** Whether writes can be sent. Not so where a thread could not be started, or ended before its first answer: no other is tried. */
 	isUsable = true;
+	/** Whether the last write was made is not known yet, and would not be where another one followed: none is sent. Its author ends that. */
+	isUnsure = false;
 	#thread: WriterThread | undefined;
 	#idle: ReturnType<typeof setTimeout> | undefined;
-	/** What waits for its answer, by its number. */
-	readonly #waiting = new Map<number, (answer: WriteAnswer | undefined) => void>();
+	/** The write that is under way: the number of the last one in the table of writers says whether it was made, so there is one at a time. */
+	#underWay: { readonly number: number; readonly take: (answer: WriteAnswer | number) => void } | undefined;
+	#answered: Promise<unknown> | undefined;
 	#hasAnswered = false;
 
 	constructor(private readonly start: () => WriterThread = startThread) {}
 
 	/** Has the thread make a write. Resolves with its answer; with the write's number where the thread ended without one. */
-	write(file: string, inode: number, message: WriteRequest["message"]): Promise<WriteAnswer | number> {
+	async write(file: string, inode: number, message: WriteRequest["message"]): Promise<WriteAnswer | number> {
+		while (this.#underWay) await this.#answered;
+		if (this.isUnsure) return { number: 0, result: "gone" };
 		clearTimeout(this.#idle);
 		const number = ++this.sent;
 		const { promise, resolve } = Promise.withResolvers<WriteAnswer | number>();
-		this.#waiting.set(number, (answer) => resolve(answer ?? number));
+		this.#underWay = { number, take: resolve };
+		this.#answered = promise;
 		const request: WriteRequest = { file, inode, writer: this.id, number, message };
 		try {
 			this.#thread ??= this.#started();
@@ -89,12 +95,15 @@ export class Writer {
 
 	#take(answer: WriteAnswer): void {
 		this.#hasAnswered = true;
-		const take = this.#waiting.get(answer.number);
-		this.#waiting.delete(answer.number);
-		take?.(answer);
-		if (this.#waiting.size > 0) return;
 		this.#idle = setTimeout(() => this.close(), IDLE_MS);
 		this.#idle.unref();
+		this.#settle(answer);
+	}
+
+	#settle(answer: WriteAnswer | undefined): void {
+		const settled = this.#underWay;
+		this.#underWay = undefined;
+		settled?.take(answer ?? settled.number);
 	}
 
 	/** @param thread that has ended, or is to end; another may have begun since */
@@ -105,8 +114,7 @@ export class Writer {
 		if (!this.#hasAnswered) this.isUsable = false;
 		this.#hasAnswered = false;
 		thread?.terminate();
-		const waiting = [...this.#waiting.values()];
-		this.#waiting.clear();
-		for (const take of waiting) take(undefined);
+		if (this.#underWay) this.isUnsure = true;
+		this.#settle(undefined);
 	}
 }
