@@ -123,7 +123,10 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		const { targets, work }: Choice = isPlain ? route : planCall(call, route, context, record);
 		const attemptsMs = config.timeouts.attempts;
 		const plan = { targets, work, alias: route.alias, attemptsMs, noWaiting: context.isBehindRouter };
-		const options = { state: context.state, keepAliveMs: config.server.keep_alive };
+		// What the cache has begun, and responses that show their requests, may read it later.
+		const isRead = repeat !== undefined || lead !== undefined || dialect.showsRequest;
+		const onUnread = call.stream && !isRead ? () => releaseBody(sent) : undefined;
+		const options = { state: context.state, keepAliveMs: config.server.keep_alive, onUnread };
 		const response = await relay(lead?.call ?? call, plan, record, options);
 		// After the only attempt nobody reads it any more.
 		if (!call.stream && record.attempts === 1 && !repeat) releaseBody(sent);

@@ -78,7 +78,7 @@ const NOT_WORTH = 1;
  * Keeps the garbage collector from running for long bodies. It counts their bytes when they come, and not that `releaseBody` gives them back:
  * with bodies of 200 KB it would run each 55 calls, and with those of 2 MB each 6 to 12, with next to nothing to collect. It runs the less often
  * the larger the heap is, and a block to which nobody writes makes the heap larger but takes no memory. While most garbage is another, long
- * bodies that are not given back (those of streams) among it, the block is not there: then it would let that pile up.
+ * bodies that are not given back (those of broken streams) among it, the block is not there: then it would let that pile up.
  */
 export class HeapRoom {
 	#block: WebAssembly.Memory | undefined;

@@ -45,11 +45,15 @@ export class ClientStream implements AttemptListener {
 	hasSent = false;
 	#hasClientLeft = false;
 
-	/** @param keepAliveMs how long the client may hear nothing; 0: for ever */
+	/**
+	 * @param keepAliveMs how long the client may hear nothing; 0: for ever
+	 * @param onUnread called behind a good end of the only attempt
+	 */
 	constructor(
 		call: ClientCall,
 		private readonly record: CallRecord,
 		private readonly keepAliveMs: number,
+		private readonly onUnread?: () => void,
 	) {
 		this.#writer = call.dialect.stream(call);
 	}
@@ -162,6 +166,7 @@ export class ClientStream implements AttemptListener {
 			this.#bill(target, reader, true);
 			this.record.settle(200);
 			await this.#write(sink, this.#writer.end(streamEnd(target, reader.last ?? {}, this.record)));
+			if (this.record.attempts === 1) this.onUnread?.();
 			return undefined;
 		}
 		if (failure.kind === "cancelled") {

@@ -15,6 +15,8 @@ export interface RelayOptions {
 	readonly state: ProxyState;
 	/** A stream's client hears something at least so often, ms; 0: no matter. */
 	readonly keepAliveMs: number;
+	/** Called once where nothing reads any more what a stream's client sent: behind a good end of the only attempt. */
+	readonly onUnread?: (() => void) | undefined;
 }
 
 /** Of an answer whose tokens nobody has counted. */
@@ -31,14 +33,14 @@ export async function relay(
 	call: ClientCall,
 	plan: CallPlan,
 	record: CallRecord,
-	{ state, keepAliveMs }: RelayOptions,
+	{ state, keepAliveMs, onUnread }: RelayOptions,
 ): Promise<Response> {
 	if (plan.targets.length === 0) throw new RouterError("upstream_unreachable", "No upstream serves this model.");
 	state.retries.call(performance.now());
 	const tried: TriedTarget[] = [];
 	for (const target of plan.targets) tried.push(new TriedTarget(target, state.keys));
 	if (call.stream) {
-		const client = new ClientStream(call, record, keepAliveMs);
+		const client = new ClientStream(call, record, keepAliveMs, onUnread);
 		const { opened, body } = await client.begin(new CallAttempts(call, plan, tried, record, state, client));
 		return new Response(body, { headers: streamHeaders(opened, record, call.dialect) });
 	}
