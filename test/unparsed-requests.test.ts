@@ -1,5 +1,6 @@
 /** Long requests that go on as they came: nothing is made of all of one, however it is answered. */
 import { afterAll, afterEach, beforeEach, describe, expect, spyOn, test } from "bun:test";
+import { parseRequest } from "../src/dialects/openai-chat.ts";
 import type { Operation } from "../src/openai/operations.ts";
 import { event, goodStream, usageEvent } from "./kit/events.ts";
 import type { Json } from "./kit/exchange.ts";
@@ -50,6 +51,44 @@ test.each<[string, Operation, Json, Script]>([
 	expect([answer.status, await answer.text()]).toEqual([200, expect.stringMatching(/one|word1/)]);
 	expect(longParses()).toBe(0);
 });
+
+const tools = [{ type: "function", function: { name: "f", description: text, parameters: { type: "object" } } }];
+const response_format = {
+	type: "json_schema",
+	json_schema: { name: "x", schema: { description: text.slice(0, 2000) } },
+};
+const asked = { role: "user", content: [{ type: "text", text: `${text} {"type":"image_url"}` }] };
+const called = { role: "assistant", content: null, tool_calls: [{ id: "1", type: "function", function: {} }] };
+const turns = [asked, called, { role: "tool", tool_call_id: "1", content: text }];
+
+describe.each(["twice", "box/m"])("a chat of %s", (model) => {
+	test("with tools, a schema and parts is chosen a target for, and counted", async () => {
+		upstream.run(whole({ message }));
+		const body = { model, tools, response_format, messages: turns };
+		expect((await router.send(body)).status).toBe(200);
+		expect(longParses()).toBe(0);
+		const { facts } = parseRequest("chat", Buffer.from(JSON.stringify(body)));
+		const { hasTools, hasSchema, images } = facts.promptContent();
+		expect([hasTools, hasSchema, images]).toEqual([true, true, 0]);
+		expect(facts.promptSizes().parts.map(({ kind, count }) => [kind, count])).toEqual([
+			["tools", 0],
+			["schema", 0],
+			["messages", 3],
+		]);
+		expect(longParses()).toBe(0);
+	});
+});
+
+test.each(['"type":"image_url"', '"type" :\n"image_url"', '"\\u0074ype":"image_url"', '"type":"image\\u005furl"'])(
+	"a picture is found however its type is written: %s",
+	(type) => {
+		const part = `{${type},"image_url":{"url":"data:image/png;base64,AAAA"}}`;
+		const request = `{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"${text}"},${part}]}]}`;
+		const { facts } = parseRequest("chat", Buffer.from(request));
+		expect(facts.promptContent()).toMatchObject({ images: 1, imageCharacters: 26, hasTools: false, hasSchema: false });
+		expect(facts.promptSizes().media).toHaveLength(1);
+	},
+);
 
 test("of Claude's clients to Claude, whose words are made in no other wire's", async () => {
 	rig.upstream.run(hello);

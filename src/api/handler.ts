@@ -13,7 +13,7 @@ import type { Call } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { ClientConnection } from "../proxy/call-client.ts";
 import { CallRecord, newRequestId } from "../proxy/call-record.ts";
-import { relay } from "../proxy/relay.ts";
+import { type RelayOptions, relay } from "../proxy/relay.ts";
 import { furtherTargets, limitedNames } from "../routing/limited-names.ts";
 import type { Route } from "../routing/route.ts";
 import type { Accounts, CallContext } from "./call-context.ts";
@@ -123,10 +123,7 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		const { targets, work }: Choice = isPlain ? route : planCall(call, route, context, record);
 		const attemptsMs = config.timeouts.attempts;
 		const plan = { targets, work, alias: route.alias, attemptsMs, noWaiting: context.isBehindRouter };
-		// What the cache has begun, and responses that show their requests, may read it later.
-		const isRead = repeat !== undefined || lead !== undefined || dialect.showsRequest;
-		const onUnread = call.stream && !isRead ? () => releaseBody(sent) : undefined;
-		const options = { state: context.state, keepAliveMs: config.server.keep_alive, onUnread };
+		const options = relayOptions(context, config.server.keep_alive, repeat || lead ? undefined : readCall);
 		const response = await relay(lead?.call ?? call, plan, record, options);
 		// After the only attempt nobody reads it any more.
 		if (!call.stream && record.attempts === 1 && !repeat) releaseBody(sent);
@@ -159,6 +156,12 @@ function earlierAnswers(
 interface SoughtAnswers {
 	readonly isSought: boolean;
 	readonly found: EarlierAnswers;
+}
+
+/** @param unread a call of which the cache reads nothing behind its end: the memory of a stream's body is given back then, unless responses show it */
+function relayOptions({ state }: CallContext, keepAliveMs: number, unread: IncomingCall | undefined): RelayOptions {
+	const isShown = unread?.dialect.showsRequest === true;
+	return { state, keepAliveMs, onUnread: unread?.stream && !isShown ? () => releaseBody(unread.sent) : undefined };
 }
 
 /**

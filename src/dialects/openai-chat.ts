@@ -120,6 +120,7 @@ function reasonOf(error: unknown): string {
 const TEXT_ONLY: Modalities = { image: false, audio: false };
 const NO_MODELS: readonly string[] = [];
 const NO_FIELDS: readonly RequestField[] = [];
+const IMAGE = /^image_url$/;
 const NO_IMAGES = { count: 0, characters: 0 };
 /** Lists in lists of further models that are looked into. */
 const MOST_NESTED = 3;
@@ -233,14 +234,15 @@ class RequestFacts implements CallFacts {
 		});
 		const messages = promptField === "messages" ? body.field(promptField) : undefined;
 		// A picture is an object in a list in a message in the list.
-		const images = messages && messages.levels > 2 ? imagesIn(body.valueOf(messages)) : NO_IMAGES;
-		const format = body.at("response_format") as { type?: unknown } | null | undefined;
+		const mayHaveImages = messages && messages.levels > 2 && body.mayHaveType(messages, IMAGE);
+		const images = mayHaveImages ? imagesIn(body.valueOf(messages)) : NO_IMAGES;
+		const format = body.field("response_format");
 		return {
 			texts,
 			images: images.count,
 			imageCharacters: images.characters,
-			hasTools: isFilled(body.at("tools")) || isFilled(body.at("functions")),
-			hasSchema: format?.type === "json_schema",
+			hasTools: body.itemsOf("tools") > 0 || body.itemsOf("functions") > 0,
+			hasSchema: format !== undefined && JSON.parse(body.textOf(format))?.type === "json_schema",
 		};
 	}
 
@@ -298,6 +300,5 @@ function imagesIn(messages: unknown): { count: number; characters: number } {
 	return found;
 }
 
-const isFilled = (value: unknown): boolean => Array.isArray(value) && value.length > 0;
 const whole = (value: unknown): number | undefined =>
 	typeof value === "number" && Number.isSafeInteger(value) && value > 0 ? value : undefined;

@@ -4,6 +4,12 @@ import type { Edit, Field } from "./json.ts";
 import type { RequestBody } from "./request-fields.ts";
 import { type RequestField, utf16Length } from "./request-scan.ts";
 
+const QUOTE = 34;
+const COLON = 58;
+const OPEN_BRACKET = 91;
+/** In a text, a backslash would stand before each quote. */
+const TYPE = Buffer.from('"type"');
+
 /** Longest value that is parsed alone, bytes: of what is longer all is parsed, once. */
 const ALONE = 1024;
 
@@ -103,6 +109,28 @@ export class ParsedBody {
 		return this.#isAscii ? end - start : utf16Length(this.bytes.subarray(start, end));
 	}
 
+	/** Items of the list that stands in the field of that name; 0 where there is none. */
+	itemsOf(name: string): number {
+		const field = this.field(name);
+		if (!field || this.bytes[field.start] !== OPEN_BRACKET) return 0;
+		return field.levels === Number.POSITIVE_INFINITY ? (this.valueOf(field) as unknown[]).length : field.items;
+	}
+
+	/** Whether an object in the field may have a `type` that fits: false is certain. Nothing is made of the bytes for it. */
+	mayHaveType({ start, end }: Pick<Field, "start" | "end">, types: RegExp): boolean {
+		const text = this.bytes.subarray(start, end);
+		// Written so, a name or a type is not seen.
+		if (text.includes("\\u00")) return true;
+		for (let at = text.indexOf(TYPE); at !== -1; at = text.indexOf(TYPE, at + 1)) {
+			const colon = pastSpace(text, at + TYPE.length);
+			const quote = pastSpace(text, colon + 1);
+			if (text[colon] !== COLON || text[quote] !== QUOTE) continue;
+			const type = text.toString("latin1", quote + 1, text.indexOf(QUOTE, quote + 1));
+			if (type.includes("\\") || types.test(type)) return true;
+		}
+		return false;
+	}
+
 	/**
 	 * Its pieces with the edits, whose offsets are bytes: what is not edited of a long one is not copied. The edits must not overlap; those at
 	 * one offset are made in their order.
@@ -121,6 +149,12 @@ export class ParsedBody {
 		pieces.push(bytes.subarray(from));
 		return pieces;
 	}
+}
+
+function pastSpace(text: Buffer, at: number): number {
+	let next = at;
+	while (text[next] === 32 || text[next] === 10 || text[next] === 13 || text[next] === 9) next++;
+	return next;
 }
 
 /** Prompts of a text completion: several are a list. */

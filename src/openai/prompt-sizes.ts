@@ -78,8 +78,9 @@ function partOf(
 	if (NO_PROMPT.has(key)) return undefined;
 	switch (key) {
 		case "messages": {
-			// What is no text lies in an object in a list in a message in the list.
-			const count = levels > 2 ? messagesIn(body.valueOf(field), media) : field.items;
+			// What is no text lies in an object in a list in a message in the list, and says what it is.
+			const isCounted = levels <= 2 || (Number.isFinite(levels) && !body.mayHaveType(field, MEDIA));
+			const count = isCounted ? field.items : messagesIn(body.valueOf(field), media);
 			if (count === undefined) break;
 			return { kind: "messages", characters: body.lengthOf(field), bytes: end - start, count };
 		}
