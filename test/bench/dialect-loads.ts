@@ -10,8 +10,20 @@ const BYTES = 1024;
 type ClientWire = "chat" | "messages" | "responses" | "gemini";
 
 /** Models of the upstreams by their wire. */
-const MODELS = { openai: "openai/bench", claude: "anthropic/claude-bench", gemini: "gemini/gemini-bench" } as const;
+const MODELS = {
+	openai: "chats/bench",
+	claude: "anthropic/claude-bench",
+	gemini: "gemini/gemini-bench",
+	responses: "openai/bench",
+} as const;
 type UpstreamWire = keyof typeof MODELS;
+
+/** Settings of a router before an upstream (a URL that ends with a mode), which besides OpenAI's own wires is one that has chats alone. */
+export const dialectSettings = (upstream: string): object => ({
+	providers: {
+		chats: { type: "openai", base_url: `${upstream}/v1`, api_key: "bench-key-of-chats", responses: "chat" },
+	},
+});
 
 /** How a wire is asked and answers. */
 interface Client {
@@ -128,10 +140,11 @@ const PAIRS: readonly {
 	{ client: "chat", upstream: "openai" },
 	{ client: "messages", upstream: "claude", over: "chat → openai", aims: [1.1, 1.1] },
 	{ client: "gemini", upstream: "gemini", over: "chat → openai", aims: [1.1, 1.1] },
+	{ client: "responses", upstream: "responses", over: "chat → openai", aims: [1.1, 1.1] },
 	{ client: "messages", upstream: "openai", over: "messages → claude", aims: [1.4, 1.6] },
 	{ client: "gemini", upstream: "openai", over: "gemini → gemini", aims: [1.4, 1.6] },
-	{ client: "responses", upstream: "openai", over: "chat → openai", aims: [1.4, 1.6] },
-	{ client: "responses", upstream: "claude", over: "chat → openai", aims: [1.4, 1.6] },
+	{ client: "responses", upstream: "openai", over: "responses → responses", aims: [1.4, 1.6] },
+	{ client: "responses", upstream: "claude", over: "responses → responses", aims: [1.4, 1.6] },
 	{ client: "chat", upstream: "claude", over: "chat → openai", aims: [1.4, 1.6] },
 ];
 

@@ -8,7 +8,7 @@
  * that of the cheapest rounds, since other work on the machine only adds, and behind it the median of the rounds' ratios. Nothing fails by it: a busy machine is no fault of the code.
  */
 import { parseArgs } from "node:util";
-import { type DialectLoad, dialectLoads } from "./dialect-loads.ts";
+import { type DialectLoad, dialectLoads, dialectSettings } from "./dialect-loads.ts";
 import { median } from "./measure.ts";
 import { pinSelf } from "./pins.ts";
 import { clearAwayAtEnd, type Running } from "./processes.ts";
@@ -37,7 +37,7 @@ async function measured(loads: readonly DialectLoad[], upstream: Running): Promi
 		scenario,
 		warmUpS: warmUp(Math.max(seconds, 3)),
 		isRouter: true,
-		start: (url: string) => startRouter(url, flags.binary),
+		start: (url: string) => startRouter(url, flags.binary, dialectSettings(url)),
 	}));
 	const [first] = loads;
 	return first ? compare(contenders, upstream, first.scenario, { rounds, seconds }) : [];

@@ -33,6 +33,7 @@ export const upstreamConfig = (dir: string, port: number): string =>
 		location = / { return 200 '{}'; }
 		location = /none { internal; return 204; }
 		location /whole/ { mirror /none; error_page 405 =200 /openai.json; try_files /openai.json =404; }
+		location = /whole/v1/responses { mirror /none; error_page 405 =200 /responses.json; try_files /responses.json =404; }
 		location = /whole/v1/messages { mirror /none; error_page 405 =200 /claude.json; try_files /claude.json =404; }
 		location ~ ^/whole/.*:generateContent$ { mirror /none; error_page 405 =200 /gemini.json; try_files /gemini.json =404; }
 	}`,

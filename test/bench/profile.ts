@@ -8,7 +8,7 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { load } from "./client.ts";
-import { dialectLoads } from "./dialect-loads.ts";
+import { dialectLoads, dialectSettings } from "./dialect-loads.ts";
 import { chooseLoads, type Scenario } from "./loads.ts";
 import { cpuMicros } from "./measure.ts";
 import { pinSelf } from "./pins.ts";
@@ -81,7 +81,9 @@ async function profile(scenario: Scenario, tree: string, seconds: number): Promi
 		...["--cpu-prof-dir", folder, "--cpu-prof-name", "router.cpuprofile"],
 	];
 	await using upstream = await (scenario.mode === "whole" ? startWholeUpstream() : startUpstream());
-	const settings = scenario.variant === "guarded" ? GUARDED : undefined;
+	const isDialect = scenario.path !== undefined;
+	const own = isDialect ? dialectSettings(`${upstream.url}/${scenario.mode}`) : undefined;
+	const settings = scenario.variant === "guarded" ? GUARDED : own;
 	await using router = await startProfiled(`${upstream.url}/${scenario.mode}`, tree, flags, settings);
 	const ready = performance.now();
 	await load(router.url, scenario, warmUp(seconds), { began: () => undefined, ended: () => undefined });

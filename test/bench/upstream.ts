@@ -47,7 +47,12 @@ function pieces(wire: Wire) {
 		close: Buffer.from(close),
 	};
 }
-const PIECES = { openai: pieces("openai"), claude: pieces("claude"), gemini: pieces("gemini") };
+const PIECES = {
+	openai: pieces("openai"),
+	claude: pieces("claude"),
+	gemini: pieces("gemini"),
+	responses: pieces("responses"),
+};
 
 /** One connection and the stream that it is in the midst of. */
 interface Connection {
@@ -116,6 +121,7 @@ function tick(): void {
 /** The wire that a request's path is of. */
 function wireOf(request: string): Wire {
 	if (/^\S+ \S+\/messages/.test(request)) return "claude";
+	if (/^\S+ \S+\/responses/.test(request)) return "responses";
 	return /^\S+ \S+:(?:streamG|g)enerateContent/.test(request) ? "gemini" : "openai";
 }
 

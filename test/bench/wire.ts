@@ -1,4 +1,4 @@
-/** What the bench sends and what its upstream answers: OpenAI's wire, and Claude's and Gemini's where the router translates. */
+/** What the bench sends and what its upstream answers: OpenAI's wires, and Claude's and Gemini's. */
 
 /**
  * How the upstream answers, chosen by the first part of the path. `whole`: 1 KB of JSON at once. `burst`: 200 events at
@@ -10,7 +10,7 @@ export const MODES = ["whole", "burst", "paced", "slow", "hold", "flood"] as con
 export type Mode = (typeof MODES)[number];
 
 /** The wires an upstream may speak. */
-export type Wire = "openai" | "claude" | "gemini";
+export type Wire = "openai" | "claude" | "gemini" | "responses";
 
 /** Events in a `paced` or `burst` stream that carry a token; what opens and closes it comes on top. */
 export const TOKENS = 197;
@@ -34,6 +34,7 @@ const GEMINI = {
 	usageMetadata: { promptTokenCount: 200, candidatesTokenCount: 198, totalTokenCount: 398 },
 	modelVersion: "gemini-bench",
 };
+const RESPONSE = { id: "resp_bench", object: "response", created_at: 1_760_000_000, model: "bench" };
 const USAGE = { prompt_tokens: 200, completion_tokens: 198, total_tokens: 398 };
 
 /** `value` as JSON of exactly 1,024 bytes: `make` gets the filler that brings it there. */
@@ -41,6 +42,21 @@ function kilobyte(make: (filler: string) => object): string {
 	const empty = JSON.stringify(make("")).length;
 	return JSON.stringify(make("x".repeat(SIZE - empty)));
 }
+
+const RESPONSE_USAGE = {
+	input_tokens: 200,
+	input_tokens_details: { cached_tokens: 0 },
+	output_tokens: 198,
+	output_tokens_details: { reasoning_tokens: 0 },
+	total_tokens: 398,
+};
+const responseMessage = (text: string, status = "completed") => ({
+	id: "msg_bench",
+	type: "message",
+	status,
+	role: "assistant",
+	content: status === "completed" ? [{ type: "output_text", text, annotations: [], logprobs: [] }] : [],
+});
 
 /** The whole answer, 1 KB in each wire. */
 export const ANSWER: Record<Wire, string> = {
@@ -64,11 +80,23 @@ export const ANSWER: Record<Wire, string> = {
 		...GEMINI,
 		responseId: filler,
 	})),
+	// Its least form is a little more.
+	responses: JSON.stringify({
+		...RESPONSE,
+		status: "completed",
+		output: [responseMessage(CONTENT)],
+		usage: RESPONSE_USAGE,
+	}),
 };
 
 const chunk = (choices: unknown[], rest: object = {}) =>
 	`data: ${JSON.stringify({ ...ID, object: "chat.completion.chunk", choices, ...rest })}\n\n`;
 const claude = (type: string, rest: object) => `event: ${type}\ndata: ${JSON.stringify({ type, ...rest })}\n\n`;
+
+const response = (type: string, rest: object) =>
+	`event: response.${type}\ndata: ${JSON.stringify({ type: `response.${type}`, sequence_number: 1000, ...rest })}\n\n`;
+const PART = { item_id: "msg_bench", output_index: 0, content_index: 0 };
+const SAID = ` ${NO_STAMP}`.repeat(TOKENS);
 
 const gemini = (text: string, end: object = {}) => {
 	const candidate = { content: { parts: [{ text }], role: "model" }, ...end, index: 0 };
@@ -113,6 +141,25 @@ export const STREAM: Record<Wire, Events> = {
 		],
 	},
 	gemini: { head: [], token: gemini(` ${NO_STAMP}`), tail: [gemini("", { finishReason: "STOP" })] },
+	responses: {
+		head: [
+			response("created", { response: { ...RESPONSE, status: "in_progress", output: [] } }),
+			response("in_progress", { response: { ...RESPONSE, status: "in_progress", output: [] } }),
+			response("output_item.added", { output_index: 0, item: responseMessage("", "in_progress") }),
+			response("content_part.added", {
+				...PART,
+				part: { type: "output_text", text: "", annotations: [], logprobs: [] },
+			}),
+		],
+		token: response("output_text.delta", { ...PART, delta: ` ${NO_STAMP}`, logprobs: [] }),
+		tail: [
+			response("output_text.done", { ...PART, text: SAID, logprobs: [] }),
+			response("output_item.done", { output_index: 0, item: responseMessage(SAID) }),
+			response("completed", {
+				response: { ...RESPONSE, status: "completed", output: [responseMessage(SAID)], usage: RESPONSE_USAGE },
+			}),
+		],
+	},
 };
 
 /** What a client asks for. */
