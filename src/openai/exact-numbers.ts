@@ -3,8 +3,11 @@
 /** Numbers that a parse may round. */
 const LONG_NUMBER = /[[:,\s]-?\d[\d.]{15,}(?:[eE][+-]?\d+)?\s*[,\]}]|[[:,\s]-?[\d.]+[eE][+-]?\d{3}/;
 
+/** What stands in each of them, and in next to no other text: it is looked for in a fraction of the time. */
+const LONG_DIGITS = /\d[\d.]{15}|[\d.][eE][+-]?\d{3}/;
+
 /** Whether a JSON text may hold such. */
-export const hasLongNumbers = (text: string): boolean => LONG_NUMBER.test(text);
+export const hasLongNumbers = (text: string): boolean => LONG_DIGITS.test(text) && LONG_NUMBER.test(text);
 
 /** The text, parsed; numbers that JavaScript's can't hold are written by `JSON.stringify` as they were sent. */
 export function parsedExactly<Value>(text: string): Value {
