@@ -22,7 +22,7 @@ export function inClientsFields(message: string, names: FieldNames): string {
 
 /** Most names of what is left out that are told, and the longest one, characters. */
 const MOST_NAMED = 32;
-const LONGEST_NAMED = 128;
+const LONGEST_NAMED = 64;
 const ODD = /[^\w.:-]/g;
 
 /** Names of what is left out, each once. They are the client's, and go into a header: other characters than a field's become `_`. */
