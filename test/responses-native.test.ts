@@ -245,6 +245,65 @@ describe("what the router stores", () => {
 	});
 });
 
+describe("thoughts that OpenAI can't read", () => {
+	const thought = (encrypted_content: string) => ({ type: "reasoning", id: "rs_1", summary: [], encrypted_content });
+	const input = (encrypted: string) => [
+		{ role: "user", content: "hi" },
+		thought(encrypted),
+		{ type: "message", role: "assistant", content: [{ type: "output_text", text: "Hello." }] },
+		{ role: "user", content: "and?" },
+	];
+	const types = () => openAi.asked.map(({ body }) => body["input"].map(({ type, role }: Loose) => type ?? role));
+	const without = ["user", "message", "user"];
+
+	test("another vendor's never reach it", async () => {
+		expect((await send({ model: "gpt-5.4", input: input("of-another") })).status).toBe(200);
+		expect(types()).toEqual([without]);
+	});
+
+	test("another account's are left out once it has refused them, which says nothing of other calls", async () => {
+		openAi.refuse = ({ input: sent }) =>
+			JSON.stringify(sent).includes("gAAAAof-another")
+				? [
+						400,
+						{
+							error: {
+								message: "The encrypted content gAAA... could not be verified.",
+								code: "invalid_encrypted_content",
+							},
+						},
+					]
+				: undefined;
+		expect((await send({ model: "gpt-5.4", input: input("gAAAAof-another") })).status).toBe(200);
+		expect((await send({ model: "gpt-5.4", input: input("gAAAAown") })).status).toBe(200);
+		const whole = ["user", "reasoning", "message", "user"];
+		expect(types()).toEqual([whole, without, whole]);
+	});
+});
+
+describe("tokens of a request", () => {
+	const count = async (body: Json) => {
+		const answer = await post(`${router.url}/v1/responses/input_tokens`, { input: "hi", ...body });
+		return [JSON.parse(answer.text).input_tokens, answer.headers.get("x-router-estimated")];
+	};
+
+	test("are counted by OpenAI in its own words", async () => {
+		openAi.count = 77;
+		expect(await count({ model: "gpt-5.4", instructions: "Be brief.", temperature: 1 })).toEqual([77, null]);
+		const { path, body } = openAi.asked[0]!;
+		expect([path, body]).toEqual([
+			"/v1/responses/input_tokens",
+			{ model: "gpt-5.4", input: "hi", instructions: "Be brief." },
+		]);
+	});
+
+	test("are counted by vLLM of the same as a chat", async () => {
+		box.count = 78;
+		expect(await count({ model: "box/m" })).toEqual([78, null]);
+		expect(paths(box)).toEqual(["/tokenize"]);
+	});
+});
+
 describe("a stream that breaks", () => {
 	const ask = { model: "both", stream: true };
 	test("before the first word goes on at another target, unseen", async () => {

@@ -88,7 +88,9 @@ async function countedBy(target: Target, call: Call): Promise<number | undefined
 	const { counter, transport } = provider;
 	if (!counter) return undefined;
 	try {
-		const question = counter.request(provider.encode(call, target, NO_INPUTS));
+		const asked = (of: Call) => counter.request(provider.encode(of, target, NO_INPUTS));
+		// A server that counts chats alone is asked for the same as a chat.
+		const question = asked(call) ?? (call.responses ? asked({ ...call, responses: undefined }) : undefined);
 		if (!question) return undefined;
 		const answer = await transport.send(question, AbortSignal.timeout(COUNT_MS));
 		const text = await readText(answer, MAX_COUNT);

@@ -41,13 +41,21 @@ export interface ResponsesForm {
 	 * The client's own text for a model of that name, not to be stored there; undefined where it holds what such a server would refuse, or leave
 	 * out where a chat would have it.
 	 * @param asksReasoning what the model thinks is to be asked for in its encrypted form where the client has not
+	 * @param withoutThoughts what was thought before is left out
 	 */
-	own(model: string, support: ResponsesSupport, asksReasoning: boolean): OwnRequest | undefined;
+	own(
+		model: string,
+		support: ResponsesSupport,
+		asksReasoning: boolean,
+		withoutThoughts?: boolean,
+	): OwnRequest | undefined;
 }
 
 /** A client's text. */
 export interface OwnRequest {
 	readonly text: string;
+	/** Encrypted thoughts stand in it. */
+	readonly hasThoughts: boolean;
 	/** The encrypted form of what the model thinks was added to what it asks for. */
 	readonly hasAddedReasoning: boolean;
 }

@@ -93,6 +93,11 @@ export const BEGINNING: Addition = "beginning";
 /** The limit of an answer, where it is more than the upstream can give: what a call of that size may have beside its prompt, no other call need. */
 export const ANSWER_LIMIT: Addition = "answer_limit";
 
+/** Encrypted thoughts of the conversation: another account, or another vendor, may have encrypted them. */
+export const SENT_THOUGHTS: Addition = "sent_thoughts";
+/** What is no word about other calls to the same target: that it was refused is not remembered. */
+export const OF_ONE_CALL: ReadonlySet<Addition> = new Set([ANSWER_LIMIT, SENT_THOUGHTS]);
+
 /** The call is made by chat completions, though the server speaks Responses, too: OpenAI has some models there alone. */
 export const CHAT_COMPLETIONS: Addition = "chat_completions";
 /** The same of a call with tools: with those OpenAI's newer models think at Responses alone. */

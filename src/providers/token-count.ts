@@ -45,6 +45,26 @@ export const GEMINI_COUNTER: TokenCounter = {
 	read: (answer) => countIn(answer, "totalTokens"),
 };
 
+const OF_RESPONSES = [
+	"model",
+	"input",
+	"instructions",
+	"tools",
+	"tool_choice",
+	"parallel_tool_calls",
+	"reasoning",
+	"text",
+];
+
+/** OpenAI's `/responses/input_tokens` (openai-node 6, InputTokenCountParams), for calls that go there as they came. */
+export const RESPONSES_COUNTER: TokenCounter = {
+	request(request) {
+		const body = /\/responses$/.test(request.url) ? bodyOf(request) : undefined;
+		return body && { ...request, url: `${request.url}/input_tokens`, body: JSON.stringify(picked(body, OF_RESPONSES)) };
+	},
+	read: (answer) => countIn(answer, "input_tokens"),
+};
+
 const VLLMS = ["model", "messages", "tools", "chat_template_kwargs"];
 
 /** vLLM's `/tokenize`, which stands beside its API and uses the model's own chat template. */

@@ -3,7 +3,7 @@ import type { ModelConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
 import type { SentSoFar } from "../openai/sent-so-far.ts";
-import { ANSWER_LIMIT, errorOf, type Failure } from "../providers/failure.ts";
+import { errorOf, type Failure, OF_ONE_CALL } from "../providers/failure.ts";
 import type { Target } from "../providers/provider.ts";
 import { Attempt, type AttemptOptions, type AttemptOwner } from "./attempt.ts";
 import { attemptTimeouts, longestWait, type TimedCall, usualTimeouts } from "./attempt-timeouts.ts";
@@ -196,7 +196,7 @@ export class CallAttempts implements AttemptOwner {
 			if (refused && !withoutAdditions?.has(refused)) {
 				const again = await this.#try(index, rest, part, new Set([...(withoutAdditions ?? []), refused]));
 				// Its words alone are no proof: they may be about something else.
-				if ("head" in again && refused !== ANSWER_LIMIT) this.state.refused.add(target.id, refused);
+				if ("head" in again && !OF_ONE_CALL.has(refused)) this.state.refused.add(target.id, refused);
 				return again;
 			}
 			tried.failed(result, attempt.waitedMs);

@@ -13,6 +13,7 @@ import {
 	type Failure,
 	NATIVE_RESPONSES,
 	PARTIAL_RESPONSES,
+	SENT_THOUGHTS,
 } from "../providers/failure.ts";
 
 /** How long it is remembered, ms: servers behind an address change. */
@@ -71,12 +72,21 @@ const NOWHERE: readonly number[] = [404, 405, 501];
 /** Those of servers that know the path, and not what is asked there. */
 const NOT_THIS: readonly number[] = [400, 422, 500];
 
+/** What OpenAI says of thoughts that it can't read. */
+const UNREADABLE = /invalid_encrypted_content|encrypted.content.*(?:could not be|was not|not issued)/i;
+
 /** The same of a call in the client's own words: it may be one that can be made as a chat. */
 function refusedResponses(failure: Failure, added: readonly Addition[]): Addition | undefined {
 	const { status, kind, param, code, message, isOurs } = failure;
 	if (status === undefined) return undefined;
 	const words = unquoted(message);
-	if (added.includes(ENCRYPTED) && ENCRYPTED_WORDS.test(`${param ?? ""} ${words}`)) return ENCRYPTED;
+	if (
+		added.includes(ENCRYPTED) &&
+		!UNREADABLE.test(`${code ?? ""} ${words}`) &&
+		ENCRYPTED_WORDS.test(`${param ?? ""} ${words}`)
+	)
+		return ENCRYPTED;
+	if (added.includes(SENT_THOUGHTS) && UNREADABLE.test(`${code ?? ""} ${words}`)) return SENT_THOUGHTS;
 	const isOfModel = code === "model_not_found" || (param === "model" && !NO_PATH.test(words));
 	const isNowhere = NOWHERE.includes(status) && param === undefined && !/\bmodel\b/i.test(words) && !isOfModel;
 	if (isNowhere || (NO_PATH.test(words) && KINDS.includes(kind)) || (isOurs && status === 404)) return NATIVE_RESPONSES;

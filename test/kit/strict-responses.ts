@@ -23,7 +23,9 @@ export interface StrictResponses {
 	refuse: ((body: Loose) => [number, unknown] | undefined) | undefined;
 	/** Breaks a stream behind so many events. */
 	breakAfter: number | undefined;
-	/** Plays streams of Responses of this. */
+	/** Tokens that it counts of requests, and vLLM of chats. */
+	count: number;
+	/** Answers by this. */
 	reply: Reply;
 	stop(): Promise<void>;
 }
@@ -260,6 +262,7 @@ export function startStrictResponses(reply: Reply): StrictResponses {
 		asked: [],
 		refuse: undefined,
 		breakAfter: undefined,
+		count: 0,
 		reply,
 		stop: () => server.stop(true),
 	};
@@ -272,6 +275,9 @@ export function startStrictResponses(reply: Reply): StrictResponses {
 			const body = JSON.parse(text || "{}") as Loose;
 			made.asked.push({ path, body, text, headers: request.headers });
 			if (path.endsWith("/chat/completions")) return chat(body);
+			if (path.endsWith("/responses/input_tokens"))
+				return Response.json({ object: "response.input_tokens", input_tokens: made.count });
+			if (path === "/tokenize") return Response.json({ count: made.count, tokens: [] });
 			if (!path.endsWith("/responses")) return Response.json(error(`Invalid URL (POST ${path})`), { status: 404 });
 			const refused = made.refuse?.(body) ?? refusalOf(body);
 			if (refused) return Response.json(refused[1], { status: refused[0] });

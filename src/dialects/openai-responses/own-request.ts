@@ -34,11 +34,11 @@ const OF_CHATS = (
 export function ownForm(request: ResponsesRequest, sent: Buffer): ResponsesForm {
 	return {
 		asksForTools: request.tools.leftOut.size > 0,
-		own(model, support, asksReasoning) {
+		own(model, support, asksReasoning, withoutThoughts) {
 			const { body } = request;
 			if (OF_CHATS.some((name) => body[name] != null) || !knowsTools(body, support)) return undefined;
-			const input = inputFor(request, support);
-			return input === undefined ? undefined : ownText(request, sent, input, model, asksReasoning);
+			const input = inputFor(request, withoutThoughts ? { ...support, encrypts: undefined } : support);
+			return input && ownText(request, sent, input, model, asksReasoning);
 		},
 	};
 }
@@ -51,14 +51,18 @@ function knowsTools({ tools }: ResponsesBody, { isOpenAi, runsTools }: Responses
 	);
 }
 
-/** `AS_SENT`: the client's own. */
-const AS_SENT = Symbol("as sent");
+/** The input of a request for one server. */
+interface OwnInput {
+	/** JSON; absent where it is as the client has sent it. */
+	readonly json?: string;
+	readonly hasThoughts: boolean;
+}
 
-/** The input, JSON. Undefined where the server does not know some of it. */
-function inputFor({ body, earlier }: ResponsesRequest, support: ResponsesSupport): string | typeof AS_SENT | undefined {
+/** Undefined where the server does not know some of it. */
+function inputFor({ body, earlier }: ResponsesRequest, support: WantedSupport): OwnInput | undefined {
 	const { input } = body;
 	const before = (earlier?.conversation ?? []) as readonly Item[];
-	if (typeof input === "string" && before.length === 0) return AS_SENT;
+	if (typeof input === "string" && before.length === 0) return { hasThoughts: false };
 	const sent: readonly Item[] =
 		typeof input === "string" ? [{ role: "user", content: input }] : ((input ?? []) as Item[]);
 	const items: Item[] = [];
@@ -70,8 +74,11 @@ function inputFor({ body, earlier }: ResponsesRequest, support: ResponsesSupport
 		if (own !== item) isChanged = true;
 		if (own !== LEFT_OUT) items.push(own);
 	}
-	return isChanged ? JSON.stringify(items) : AS_SENT;
+	const hasThoughts = items.some(({ type }) => type === "reasoning");
+	return isChanged ? { json: JSON.stringify(items), hasThoughts } : { hasThoughts };
 }
+
+type WantedSupport = { readonly [name in keyof ResponsesSupport]?: ResponsesSupport[name] | undefined };
 
 const LEFT_OUT: Item = {};
 
@@ -79,7 +86,7 @@ const LEFT_OUT: Item = {};
 const PLAIN: ReadonlySet<unknown> = new Set(["message", "function_call", "function_call_output"]);
 
 /** An item for a server: `LEFT_OUT` where it says nothing to it; undefined where the server can't know it, and a chat says it. */
-function itemFor(item: Item, { isOpenAi, runsTools, encrypts }: ResponsesSupport): Item | undefined {
+function itemFor(item: Item, { isOpenAi, runsTools, encrypts }: WantedSupport): Item | undefined {
 	const type = item["type"] ?? (item["role"] === undefined ? undefined : "message");
 	switch (type) {
 		// One that was not found: others than thoughts were refused.
@@ -140,7 +147,7 @@ function thoughtFor(item: Item, isOpenAi: boolean, encrypts: ResponsesSupport["e
 function ownText(
 	{ body }: ResponsesRequest,
 	sent: Buffer,
-	input: string | typeof AS_SENT,
+	{ json, hasThoughts }: OwnInput,
 	model: string,
 	asksReasoning: boolean,
 ): OwnRequest {
@@ -150,12 +157,12 @@ function ownText(
 	const set = (name: string, json: string) => edits.push(setField(text, fields, name, json));
 	if (model !== body.model) set("model", JSON.stringify(model));
 	if (body.store !== false) set("store", "false");
-	if (input !== AS_SENT) set("input", input);
+	if (json !== undefined) set("input", json);
 	const include = body.include ?? [];
 	// Who has nothing stored takes what it has asked for.
 	const hasAddedReasoning = asksReasoning && body.store !== false && !include.includes(ENCRYPTED);
 	if (hasAddedReasoning) set("include", JSON.stringify([...include, ENCRYPTED]));
-	return { text: splice(text, edits), hasAddedReasoning };
+	return { text: splice(text, edits), hasThoughts, hasAddedReasoning };
 }
 
 function withoutFields(text: string, names: readonly string[]): string {

@@ -17,7 +17,8 @@ export class ResponsesFacts implements CallFacts {
 	readonly maxTokens: number | undefined;
 	readonly choices = 1;
 	readonly modalities = TEXT_ONLY;
-	readonly hasEffects = false;
+	/** Servers of others are called where the upstream runs such tools. */
+	readonly hasEffects: boolean;
 	readonly fallbackModels: readonly string[];
 
 	/** @param chat what the same request is as a chat */
@@ -26,6 +27,7 @@ export class ResponsesFacts implements CallFacts {
 		private readonly chat: ParsedRequest,
 	) {
 		const { body } = request;
+		this.hasEffects = request.tools.leftOut.has("tools.mcp");
 		this.model = body.model;
 		this.user = body.user ?? body.safety_identifier ?? undefined;
 		this.temperature = body.temperature ?? undefined;

@@ -45,20 +45,23 @@ export interface ResponseTerms {
 	readonly fields: UnsupportedFields;
 	/** What the model thinks is asked for in its encrypted form. */
 	readonly asksReasoning: boolean;
+	/** What was thought before is left out. */
+	readonly withoutThoughts: boolean;
 }
 
 /** The body. Throws RouterError naming what has no form there. */
 export function chatAsResponse(
 	body: RequestBody,
-	{ model, stream, inputs, fields, asksReasoning }: ResponseTerms,
+	{ model, stream, inputs, fields, asksReasoning, withoutThoughts }: ResponseTerms,
 ): string {
 	const chat = readChat(body);
 	refuseOthers(body, RULES, fields);
 	const limit = chat.max_completion_tokens ?? chat.max_tokens;
 	const include = [...(asksReasoning ? [ENCRYPTED_CONTENT] : []), ...(chat.logprobs ? [LOGPROBS] : [])];
+	const items = chat.messages.flatMap((message, at) => itemsOf(message, `messages[${at}]`, inputs));
 	return JSON.stringify({
 		model,
-		input: chat.messages.flatMap((message, at) => itemsOf(message, `messages[${at}]`, inputs)),
+		input: withoutThoughts ? items.filter((item) => (item as { type?: unknown }).type !== "reasoning") : items,
 		...toolFields(chat),
 		...textField(chat, body["verbosity"]),
 		...(chat.reasoning_effort ? { reasoning: { effort: chat.reasoning_effort } } : {}),

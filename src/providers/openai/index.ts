@@ -5,7 +5,7 @@ import type { VendorRow } from "../../vendors.ts";
 import type { ListedModel, MediaNeed, ModelPage, Provider, RequestInputStore, Transport } from "../provider.ts";
 import { configuredOf, type Upstream } from "../registry.ts";
 import { healthRequest, modelsRequest } from "../request-headers.ts";
-import { VLLM_COUNTER } from "../token-count.ts";
+import { RESPONSES_COUNTER, VLLM_COUNTER } from "../token-count.ts";
 import { toolCallIds } from "../tools.ts";
 import { bodyFor, requestEncoder } from "./request.ts";
 import { responseDecoder } from "./response.ts";
@@ -33,6 +33,7 @@ export function openAiCompatible(upstream: Upstream, transport: Transport, input
 		decode: responseDecoder(upstream),
 		decoder: (call) => new ChunkDecoder(upstream, call),
 		...(mayBeVllm(upstream.row) && { healthRequest: () => healthRequest(upstream), counter: VLLM_COUNTER }),
+		...(upstream.responses?.isOpenAi && { counter: RESPONSES_COUNTER }),
 		// `dummy` stands at no address.
 		listRequest: () => (upstream.baseUrl?.startsWith("dummy:") ? undefined : modelsRequest(upstream)),
 		readList,

@@ -8,6 +8,7 @@ import {
 	ENCRYPTED,
 	NATIVE_RESPONSES,
 	PARTIAL_RESPONSES,
+	SENT_THOUGHTS,
 } from "../failure.ts";
 import type { EncodeOptions, RequestInputs, UpstreamRequest } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
@@ -51,10 +52,11 @@ function ownRequest(asked: ResponsesCall): UpstreamRequest | undefined {
 	const omit = options?.omit;
 	if (omit?.has(NATIVE_RESPONSES) || omit?.has(PARTIAL_RESPONSES)) return undefined;
 	const support = upstream.responses!;
-	const own = call.responses!.own(model, support, asksReasoning(asked));
+	const own = call.responses!.own(model, support, asksReasoning(asked), omit?.has(SENT_THOUGHTS));
 	if (!own) return undefined;
 	const added: Addition[] = [NATIVE_RESPONSES];
 	if (own.hasAddedReasoning) added.push(ENCRYPTED);
+	if (own.hasThoughts) added.push(SENT_THOUGHTS);
 	if (!support.isOpenAi) added.push(PARTIAL_RESPONSES);
 	return { url: `${upstream.baseUrl}/responses`, stream: call.stream, added, body: own.text, headers };
 }
@@ -65,8 +67,11 @@ function translated(asked: ResponsesCall): UpstreamRequest {
 	const { stream } = call;
 	const fields = unsupportedFields(call, upstream, options, call.leftOut?.());
 	const hasThoughts = asksReasoning(asked);
-	const terms = { model, stream, inputs, fields, asksReasoning: hasThoughts };
+	const withoutThoughts = options?.omit?.has(SENT_THOUGHTS) === true;
+	const terms = { model, stream, inputs, fields, asksReasoning: hasThoughts, withoutThoughts };
 	const body = encoded(() => chatAsResponse(call.body().value, terms));
-	const added = hasThoughts ? [NATIVE_RESPONSES, ENCRYPTED] : [NATIVE_RESPONSES];
+	const added: Addition[] = [NATIVE_RESPONSES];
+	if (hasThoughts) added.push(ENCRYPTED);
+	if (!withoutThoughts) added.push(SENT_THOUGHTS);
 	return { url: `${upstream.baseUrl}/responses`, stream, added, body, headers, dropped: fields.dropped };
 }
