@@ -154,7 +154,7 @@ export const NO_INPUTS: RequestInputs = { media: () => undefined, thinking: () =
 
 /** An upstream's whole, successful answer. */
 export interface Answer {
-	/** JSON text for the client. */
+	/** JSON text for the client; where there is an `own`, maybe made when it is read. */
 	readonly body: string;
 	readonly thinking?: readonly StoredThinking[] | undefined;
 	readonly tokens?: Tokens | undefined;

@@ -45,10 +45,14 @@ export async function relay(
 		return new Response(body, { headers: streamHeaders(opened, record, call.dialect) });
 	}
 	const opened = await new CallAttempts(call, plan, tried, record, state, NO_STREAM).open();
-	const { body, tokens, cost, own, ownSaysMore } = opened.answer!;
+	const given = opened.answer!;
+	const { tokens, cost, own, ownSaysMore } = given;
 	record.droppedFields = opened.dropped;
-	record.bill(opened.target, tokens, cost, () => Math.ceil(answerCharacters(body) / CHARACTERS_A_TOKEN));
-	const counted = record.isEstimated ? withCounts(body, record.tokens!, true) : body;
+	record.bill(opened.target, tokens, cost, () => Math.ceil(answerCharacters(given.body) / CHARACTERS_A_TOKEN));
+	// Of an answer in its client's own words another form is made where somebody else wants it.
+	const isWanted = own === undefined || (record.listener !== undefined && !ownSaysMore);
+	const body = isWanted ? given.body : "";
+	const counted = record.isEstimated && isWanted ? withCounts(body, record.tokens!, true) : body;
 	record.listener?.whole(ownSaysMore ? undefined : counted);
 	const told = record.tellsCost ? record.costUsd : undefined;
 	const { dialect } = call;

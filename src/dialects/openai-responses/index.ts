@@ -27,10 +27,13 @@ export const openAiResponses: Dialect = {
 	references: referencesIn,
 	parse(operation, sent, _known, earlier) {
 		const request = readRequest(sent, earlier);
-		const chat = parseRequest(operation, JSON.stringify(request.chat));
-		const { body, stream } = chat;
-		const { leftOut } = request;
+		const chat = madeOnce(() => parseRequest(operation, JSON.stringify(request.chat)));
+		// What is taken as in a chat is checked as there.
+		if (request.hasChatFields) chat();
+		const { leftOut, body: asked } = request;
 		const facts = new ResponsesFacts(request, chat);
+		const stream = asked.stream === true;
+		const body = () => chat().body();
 		const named = leftOut.length > 0 ? () => leftOut : undefined;
 		const native = claudeRequest(operation, request, named);
 		// A vendor's own summary could be read by that vendor alone, and the next call may go elsewhere.

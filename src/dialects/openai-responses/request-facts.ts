@@ -5,6 +5,7 @@ import type { PromptSizes } from "../../openai/prompt-sizes.ts";
 import type { DialectCall } from "../dialect.ts";
 import type { ResponsesRequest } from "./request.ts";
 
+const NO_MODELS: readonly string[] = [];
 const TEXT_ONLY: Modalities = { image: false, audio: false };
 
 /** The facts of a request, and the request itself for whoever writes its answer. What takes a pass over the prompt the chat says. */
@@ -24,7 +25,7 @@ export class ResponsesFacts implements CallFacts {
 	/** @param chat what the same request is as a chat */
 	constructor(
 		readonly request: ResponsesRequest,
-		private readonly chat: ParsedRequest,
+		private readonly chat: () => ParsedRequest,
 	) {
 		const { body } = request;
 		this.hasEffects = request.tools.leftOut.has("tools.mcp");
@@ -32,35 +33,35 @@ export class ResponsesFacts implements CallFacts {
 		this.user = body.user ?? body.safety_identifier ?? undefined;
 		this.temperature = body.temperature ?? undefined;
 		this.maxTokens = body.max_output_tokens ?? undefined;
-		this.fallbackModels = chat.facts.fallbackModels;
+		this.fallbackModels = request.hasChatFields ? chat().facts.fallbackModels : NO_MODELS;
 	}
 
 	usesLiveData(): boolean {
-		return this.chat.facts.usesLiveData();
+		return this.chat().facts.usesLiveData();
 	}
 
 	isReasoning(model: string): boolean {
-		return this.chat.facts.isReasoning(model);
+		return this.chat().facts.isReasoning(model);
 	}
 
 	cachesForHour(): boolean {
-		return this.chat.facts.cachesForHour();
+		return this.chat().facts.cachesForHour();
 	}
 
 	promptSizes(): PromptSizes {
-		return this.chat.facts.promptSizes();
+		return this.chat().facts.promptSizes();
 	}
 
 	promptContent(): PromptContent {
-		return this.chat.facts.promptContent();
+		return this.chat().facts.promptContent();
 	}
 
 	routingField(): string | undefined {
-		return this.chat.facts.routingField();
+		return this.chat().facts.routingField();
 	}
 
 	canonical(without: ReadonlySet<string>): Buffer {
-		const chat = this.chat.facts.canonical(without);
+		const chat = this.chat().facts.canonical(without);
 		const { claudeChat } = this.request;
 		// The system's words are marked there in turns of the user's, as a user may write them; Claude is asked otherwise.
 		return claudeChat ? Buffer.concat([chat, Buffer.from(JSON.stringify(claudeChat()["messages"]))]) : chat;
@@ -69,7 +70,7 @@ export class ResponsesFacts implements CallFacts {
 	memory(sent: Buffer): number {
 		// The request as it came, and what was made of it.
 		const { body, earlier } = this.request;
-		return bodyMemory(this.chat.body(), sent) + 2 * (memoryOf(body) + memoryOf(earlier?.conversation));
+		return bodyMemory(this.chat().body(), sent) + 2 * (memoryOf(body) + memoryOf(earlier?.conversation));
 	}
 }
 

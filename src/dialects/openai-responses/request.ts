@@ -24,6 +24,8 @@ export interface ResponsesRequest {
 	readonly paths: { readonly messages: readonly MessagePath[]; readonly tools: readonly string[] };
 	/** What of it is left out, in this wire's words. */
 	readonly leftOut: readonly string[];
+	/** It has fields of chats alone, which nobody has checked. */
+	readonly hasChatFields: boolean;
 	/** Its answer is to be one item that stands for the conversation. */
 	readonly isCompaction: boolean;
 	/** What was found of the responses that it refers to. */
@@ -80,10 +82,13 @@ export function readRequest(sent: Buffer, earlier?: EarlierAnswers): ResponsesRe
 	};
 	setOptions(chat, body);
 	if (isCompaction) delete chat["response_format"];
+	let hasChatFields = false;
 	for (const [name, value] of Object.entries(body)) {
 		if (value === null || READ.has(name)) continue;
-		if (PASSED.has(name)) chat[name] = value;
-		else leftOut.push(name);
+		if (PASSED.has(name)) {
+			chat[name] = value;
+			hasChatFields ||= !Object.hasOwn(ResponsesRequestSchema.properties, name);
+		} else leftOut.push(name);
 	}
 	return {
 		body,
@@ -94,6 +99,7 @@ export function readRequest(sent: Buffer, earlier?: EarlierAnswers): ResponsesRe
 		tools,
 		paths: { messages: conversation.paths, tools: toolPaths },
 		leftOut: leftOutNames(leftOut),
+		hasChatFields,
 		isCompaction,
 		earlier,
 	};

@@ -42,7 +42,7 @@ export class ResponseStream implements StreamWriter {
 	/** The response's id. */
 	#id: string;
 	/** What each snapshot says of the request. */
-	readonly #request: string;
+	#request: string | undefined;
 	readonly #storage: AnswerStorage | undefined;
 	#hasBegun = false;
 	#createdAt = 0;
@@ -61,7 +61,6 @@ export class ResponseStream implements StreamWriter {
 		this.#call = call;
 		this.#ids = new ResponseIds(call.id);
 		this.#id = this.#ids.response;
-		this.#request = requestText(request, call.storage);
 		this.#storage = call.storage;
 		this.#model = request.body.model;
 		const event = (type: string, fields: string) => this.#event(type, fields);
@@ -186,6 +185,7 @@ export class ResponseStream implements StreamWriter {
 	}
 
 	#response(facts: Snapshot): string {
+		this.#request ??= requestText(requestIn(this.#call), this.#storage);
 		return responseText(
 			{
 				id: this.#id,

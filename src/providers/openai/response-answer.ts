@@ -1,7 +1,7 @@
 /** A whole response of OpenAI's Responses as a chat's answer. */
 import type { Call } from "../../openai/call.ts";
 import { thoughtFields } from "../../openai/reasoning.ts";
-import { objectIn } from "../../openai/usage.ts";
+import { objectIn, type Tokens } from "../../openai/usage.ts";
 import { chatUsage, type FinishReason, now } from "../chat-answer.ts";
 import type { Failure } from "../failure.ts";
 import type { Answer, StoredThinking } from "../provider.ts";
@@ -49,9 +49,6 @@ interface Said {
 	readonly calls: Json[];
 	readonly annotations: object[];
 	readonly logprobs: unknown[];
-	readonly images: object[];
-	/** It holds what a chat has no form for. */
-	saysMore: boolean;
 }
 
 /**
@@ -66,12 +63,37 @@ export function responseAsChat(
 ): Answer | Failure {
 	const { failure, tokens, cost } = responseReading(upstream, response);
 	if (failure) return { ...failure, tokens, cost };
+	if (own !== undefined) {
+		const ownSaysMore = listIn(response["output"]).some(saysMore);
+		return {
+			...{ tokens, cost, own, ownSaysMore },
+			get body() {
+				return chatOf(response, call, tokens).body;
+			},
+		};
+	}
+	const { body, calls, details } = chatOf(response, call, tokens);
+	return { body, tokens, cost, thinking: storedThinking(calls[0]?.["id"], details) };
+}
+
+/** Items of which a chat has a form. */
+const PLAIN: ReadonlySet<unknown> = new Set(["reasoning", "message", "function_call"]);
+
+/** Whether a chat can't say it: under which name the client knows a tool of a namespace it does not say either. */
+const saysMore = ({ type, namespace }: Json): boolean => !PLAIN.has(type) || Boolean(namespace);
+
+/** The chat, JSON, and what of it is to be stored. */
+function chatOf(
+	response: Json,
+	call: Call,
+	tokens: Tokens | undefined,
+): { readonly body: string } & Pick<Said, "calls" | "details"> {
 	const said: Said = {
-		...{ text: "", refusal: "", saysMore: false },
-		...{ thoughts: [], details: [], calls: [], annotations: [], logprobs: [], images: [] },
+		...{ text: "", refusal: "" },
+		...{ thoughts: [], details: [], calls: [], annotations: [], logprobs: [] },
 	};
 	for (const item of listIn(response["output"])) add(said, item);
-	const { text, refusal, thoughts, details, calls, annotations, images, logprobs, saysMore } = said;
+	const { text, refusal, thoughts, details, calls, annotations, logprobs } = said;
 	const thought = thoughts.join(BETWEEN_SUMMARIES);
 	const message = {
 		role: "assistant",
@@ -80,7 +102,6 @@ export function responseAsChat(
 		...(annotations.length > 0 ? { annotations } : {}),
 		...(thought === "" ? {} : thoughtFields(thought)),
 		...(details.length > 0 ? { reasoning_details: details } : {}),
-		...(images.length > 0 ? { images } : {}),
 		...(calls.length > 0 ? { tool_calls: calls } : {}),
 	};
 	const { id, created_at: created, model, service_tier } = response;
@@ -100,9 +121,7 @@ export function responseAsChat(
 		...(tokens ? { usage: chatUsage(tokens) } : {}),
 		...(typeof service_tier === "string" ? { service_tier } : {}),
 	};
-	const body = JSON.stringify(completion);
-	if (own !== undefined) return { body, tokens, cost, own, ownSaysMore: saysMore };
-	return { body, tokens, cost, thinking: storedThinking(calls[0]?.["id"], details) };
+	return { body: JSON.stringify(completion), calls, details };
 }
 
 function add(said: Said, item: Json): void {
@@ -123,15 +142,10 @@ function add(said: Said, item: Json): void {
 			}
 			return;
 		case "function_call":
-			// Under which name the client knows it a chat does not say.
-			if (item["namespace"]) said.saysMore = true;
 			said.calls.push({
 				id: item["call_id"],
 				type: "function",
 				function: { name: item["name"], arguments: textIn(item["arguments"]) },
 			});
-			return;
-		default:
-			said.saysMore = true;
 	}
 }

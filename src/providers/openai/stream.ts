@@ -80,8 +80,9 @@ export class ChunkDecoder implements StreamDecoder {
 	#response: StreamDecoder | undefined;
 
 	constructor(upstream: Upstream, call: Call) {
+		// Clients of Responses are told the counts in any case.
 		const { include_usage, continuous_usage_stats } =
-			(call.body().at("stream_options") as RequestBody["stream_options"]) ?? {};
+			(call.responses ? undefined : (call.body().at("stream_options") as RequestBody["stream_options"])) ?? {};
 		const { signs } = upstream.row;
 		this.#upstream = upstream;
 		this.#call = call;
