@@ -91,6 +91,21 @@ describe("what a server refuses of that which such clients send unasked", () => 
 	});
 });
 
+test("a limit that an OpenAI client gives its older name is asked for by the newer one where only that is taken", async () => {
+	const words =
+		"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.";
+	refusing('"max_tokens"', error(words, "max_tokens"));
+	for (const tried of [2, 3]) {
+		const body = { model: "box/m", max_tokens: 9, messages: [user(`${tried}`)] };
+		const { status, headers } = await rig.send(body, {}, "/v1/chat/completions");
+		expect([status, headers.get("x-router-dropped"), rig.upstream.received.length]).toEqual([200, null, tried]);
+		const sent = JSON.stringify({ model: "m", max_completion_tokens: 9, messages: body.messages });
+		expect(rig.upstream.received.at(-1)!.body).toBe(sent);
+	}
+	const both = { model: "box/m", max_tokens: 9, max_completion_tokens: 8, messages: [user("hi")] };
+	expect((await rig.send(both, {}, "/v1/chat/completions")).status).toBe(400);
+});
+
 describe("an answer that is to go on with the assistant's last words", () => {
 	const messages = [user("A city, as JSON."), { role: "assistant", content: '{"name":' }];
 	const begins = { add_generation_prompt: false, continue_final_message: true };

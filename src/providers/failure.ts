@@ -109,6 +109,9 @@ export const PARTIAL_RESPONSES: Addition = "responses_in_part";
 /** The encrypted form of what the model thinks, which models that don't think have none of. */
 export const ENCRYPTED: Addition = "reasoning.encrypted_content";
 
+/** The older name of an answer's limit, for which OpenAI's newer models take the newer one alone. */
+export const OLDER_NAME: Addition = "older_limit_name";
+
 /** What went wrong at an upstream, in our terms. */
 export interface Failure {
 	readonly kind: FailureKind;

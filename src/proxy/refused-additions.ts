@@ -12,6 +12,7 @@ import {
 	ENCRYPTED,
 	type Failure,
 	NATIVE_RESPONSES,
+	OLDER_NAME,
 	PARTIAL_RESPONSES,
 	SENT_THOUGHTS,
 } from "../providers/failure.ts";
@@ -29,12 +30,13 @@ const PATTERNS: Readonly<Record<Addition, RegExp>> = {
 	stream_options: /stream[ _-]?options|include[ _-]?usage/i,
 	continuous_usage_stats: /continuous[ _-]?usage[ _-]?stats/i,
 	[ANSWER_LIMIT]: /max_(?:completion_)?tokens\b.{0,60}too large|at most \d+ completion tokens|in the completion\b/i,
+	[OLDER_NAME]: /'max_tokens' is not supported\b.*\buse 'max_completion_tokens'/i,
 	[ENCRYPTED]: ENCRYPTED_WORDS,
 	[BEGINNING]:
 		/continue_final_message|add_generation_prompt|prefill|(?:last|final) message|(?:role|message) .{0,20}assistant|assistant (?:message|role)/i,
 };
 /** More exact before less: `stream_options.continuous_usage_stats` is no word against `stream_options`. */
-const EXACT_FIRST: readonly Addition[] = ["continuous_usage_stats", ANSWER_LIMIT];
+const EXACT_FIRST: readonly Addition[] = ["continuous_usage_stats", ANSWER_LIMIT, OLDER_NAME];
 
 /** Kinds of failure whose messages may name an addition: some servers call a field that they don't know their own fault. */
 const KINDS: readonly Failure["kind"][] = ["caller", "unsupported", "transport"];

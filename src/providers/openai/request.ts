@@ -5,9 +5,10 @@ import { addField, type Edit, fieldNamed, fieldsOf } from "../../openai/json.ts"
 import { OPERATIONS, type Operation } from "../../openai/operations.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
+import type { RequestField } from "../../openai/request-scan.ts";
 import { REPLICA_HEADER } from "../../protocol/agent.ts";
 import type { DefaultFields } from "../../vendors.ts";
-import { type Addition, CHAT_COMPLETIONS, CHAT_TOOLS } from "../failure.ts";
+import { type Addition, CHAT_COMPLETIONS, CHAT_TOOLS, OLDER_NAME } from "../failure.ts";
 import { type EncodeOptions, NO_INPUTS, type Provider, type RequestInputs } from "../provider.ts";
 import { addressMissing, type Upstream } from "../registry.ts";
 import { requestHeaders } from "../request-headers.ts";
@@ -53,6 +54,7 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 			countsChunks,
 			omit,
 		);
+		if (!asked) nameLimit(body, omit, edits, added);
 		if (isChat && upstream.responses.isOpenAi) for (const name of AT_RESPONSES) if (!omit?.has(name)) added.push(name);
 		if (mayHoldThoughts(body)) edits.push(...thoughtEdits(body, termsOf(row, model, inputs, omit), added));
 		const headers = headersFor(call);
@@ -87,6 +89,20 @@ const termsOf = (
 	inputs,
 	hasStored: inputs !== NO_INPUTS,
 });
+
+const NEWER_NAME = "max_completion_tokens";
+
+/** Most chat clients give the limit of an answer its older name, which OpenAI's newer models refuse: they are told the same number by the newer one. */
+function nameLimit(body: ParsedBody, omit: EncodeOptions["omit"], edits: Edit[], added: Addition[]): void {
+	let older: RequestField | undefined;
+	for (const field of body.fields) {
+		if (field.key === NEWER_NAME) return;
+		if (field.key === "max_tokens") older = field;
+	}
+	if (!older) return;
+	if (omit?.has(OLDER_NAME)) edits.push({ start: older.keyStart, end: older.start, insert: `"${NEWER_NAME}":` });
+	else added.push(OLDER_NAME);
+}
 
 /** What a translated call is made of: with what Claude alone has a form for, where the server passes that on. */
 export const bodyFor = (call: Call, model: string, { signs }: Upstream["row"]): ParsedBody =>
