@@ -53,6 +53,8 @@ interface Turn {
 	readonly calls: Record<string, unknown>[];
 	readonly callPaths: string[];
 	readonly details: unknown[];
+	/** The same out of `encrypted_content`: some clients send it with an answer whose calls they have left out, and signatures hold for what stood before. */
+	readonly carried: unknown[];
 	/** What the vendor wants back with the words. */
 	extra?: unknown;
 	readonly results: { readonly message: ChatMessage; readonly path: string }[];
@@ -251,15 +253,16 @@ class ItemReader {
 		this.#paths.push({ item: said[0]!.item, parts });
 	}
 
-	#pushTurn({ path, texts, refusal, calls, callPaths, details, extra, results, media }: Turn): void {
+	#pushTurn({ path, texts, refusal, calls, callPaths, details, carried, extra, results, media }: Turn): void {
 		const text = texts.join("\n\n");
+		const signed = calls.length === 0 ? details : [...details, ...carried];
 		if (text === "" && refusal === "" && calls.length === 0) return;
 		this.#push(
 			{
 				role: "assistant",
 				content: text === "" && (calls.length > 0 || refusal !== "") ? null : text,
 				...(refusal === "" ? {} : { refusal }),
-				...(details.length === 0 ? {} : { reasoning_details: details }),
+				...(signed.length === 0 ? {} : { reasoning_details: signed }),
 				...(extra === undefined ? {} : { extra_content: extra }),
 				...(calls.length === 0 ? {} : { tool_calls: calls }),
 			},
@@ -280,6 +283,7 @@ class ItemReader {
 			calls: [],
 			callPaths: [],
 			details: [],
+			carried: [],
 			results: [],
 			media: [],
 		};
@@ -320,11 +324,11 @@ class ItemReader {
 
 	/** What an upstream signed goes back to it; a summary tells a model nothing that it could go on from. */
 	#think(item: Item, path: string): void {
-		const { details } = thoughtIn(item);
+		const { details, isCarried } = thoughtIn(item);
 		if (details.length === 0) return;
 		if (this.#turn && this.#turn.results.length > 0) this.#turn = undefined;
 		const turn = this.#turnAt(path);
-		for (const detail of details) turn.details.push(detail);
+		for (const detail of details) (isCarried ? turn.carried : turn.details).push(detail);
 	}
 
 	/** What a summary stands for. */
