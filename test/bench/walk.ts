@@ -55,7 +55,7 @@ try {
 	for (const prompt of ["one", "two"]) await call(prompt);
 	await Bun.sleep(QUIET_MS);
 	await call("three");
-	await Bun.sleep(QUIET_MS / 3);
+	await Bun.sleep(QUIET_MS / 2);
 	const starts = startsOf();
 	await call("four");
 	await Bun.sleep(QUIET_MS);
