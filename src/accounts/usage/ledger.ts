@@ -226,8 +226,8 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
 			const { calls, times, attempts } = part;
 			if (calls.length === 0 && attempts.length === 0) continue;
 			const written = await this.#putBatch(() => {
-				const batch = batchOf(calls, times, attempts, this.#users);
-				return { ...batch, trim: calls.length > 0 ? this.#trimBounds() : undefined };
+				const trim = calls.length > 0 ? this.#trimBounds() : undefined;
+				return { ...batchOf(calls, times, attempts, this.#users), trim };
 			});
 			if (written === "waits") return joinPending([...parts, part].reverse());
 			if (written === "refused") {
@@ -245,6 +245,7 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
 	 */
 	async #putBatch(make: () => LedgerBatch): Promise<WriteResult> {
 		const { store, onWritten } = this.options;
+		this.#sentAt = this.#time();
 		let batch: LedgerBatch;
 		try {
 			batch = make();
@@ -252,7 +253,6 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
 			this.#problem = asText(error);
 			return "refused";
 		}
-		this.#sentAt = this.#time();
 		let written: WriteResult;
 		try {
 			written = await store.write(batch);
