@@ -149,6 +149,14 @@ test("the client's bytes go up as they came, but for the model's name", async ()
 	expect(openAi.asked[0]!.headers.get("authorization")).toBe("Bearer sk-openai-of-the-router");
 });
 
+test("an empty id of a previous response is none, here as elsewhere", async () => {
+	const { status } = await send({ model: "gpt-5.4", previous_response_id: "" });
+	expect([status, JSON.parse(openAi.asked[0]!.text)]).toEqual([
+		200,
+		expect.not.objectContaining({ previous_response_id: expect.anything() }),
+	]);
+});
+
 test("a whole answer comes as it came, with what OpenAI alone has", async () => {
 	openAi.reply = () => [
 		{ type: "web_search_call", status: "completed", action: { type: "search", query: "Bern" } },

@@ -1,7 +1,7 @@
 /** What a client sends over a WebSocket, and what is told there besides the events of responses. */
 import { RouterError } from "../errors.ts";
 import { tooLarge } from "../openai/call.ts";
-import { JsonTooLarge, parseBounded } from "../openai/json.ts";
+import { fieldNamed, fieldsOf, JsonTooLarge, parseBounded, splice } from "../openai/json.ts";
 import { objectIn } from "../openai/usage.ts";
 
 /** A call for a response. */
@@ -47,7 +47,8 @@ export function readFrame(text: string): CreateFrame | string {
 function bodyOf(text: string, fields: Fields): string {
 	if (fields["stream"] === true) return text;
 	if (!("stream" in fields)) return `{"stream":true,${text.slice(text.indexOf("{") + 1)}`;
-	return JSON.stringify({ ...fields, stream: true });
+	const { start, end } = fieldNamed(fieldsOf(text), "stream")!;
+	return splice(text, [{ start, end, insert: "true" }]);
 }
 
 function fieldsIn(text: string): Fields {

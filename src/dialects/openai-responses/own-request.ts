@@ -151,7 +151,7 @@ function ownText(
 	model: string,
 	asksReasoning: boolean,
 ): OwnRequest {
-	const text = withoutFields(utf8Text(sent), body.previous_response_id ? REFERRING : OF_FRAMES);
+	const text = withoutFields(utf8Text(sent), body.previous_response_id == null ? OF_FRAMES : REFERRING);
 	const fields = fieldsOf(text);
 	const edits: Edit[] = [];
 	const set = (name: string, json: string) => edits.push(setField(text, fields, name, json));
