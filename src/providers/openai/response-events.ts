@@ -19,10 +19,6 @@ export interface ResponseReading {
 	readonly failure?: Failure | undefined;
 }
 
-/** Whether it is a response, or what a server says of one that it can't make. */
-export const isResponse = ({ object, output, choices }: Json): boolean =>
-	choices === undefined && (object === "response" || Array.isArray(output));
-
 /** Reads a response that is over. */
 export function responseReading(upstream: Upstream, response: Json): ResponseReading {
 	const { tokens, cost } = readUsage(response["usage"]);

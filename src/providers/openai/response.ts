@@ -10,7 +10,7 @@ import type { Provider, StoredThinking } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readError, readErrorObject } from "../upstream-error.ts";
 import { responseAsChat } from "./response-answer.ts";
-import { isResponse, type Json } from "./response-events.ts";
+import type { Json } from "./response-events.ts";
 import { SignedAnswer } from "./signed-thoughts.ts";
 
 /** What vLLM calls the end of an answer that it stopped at, since it shuts down. */
@@ -33,6 +33,10 @@ interface Item {
 	readonly message?: unknown;
 	readonly text?: unknown;
 }
+
+/** Whether it is a response (`/responses`), or what a server says of one that it can't make. */
+const isResponse = ({ object, output, choices }: Json): boolean =>
+	choices === undefined && (object === "response" || Array.isArray(output));
 
 /** The decoder of one upstream. */
 export function responseDecoder(upstream: Upstream): Provider["decode"] {
