@@ -62,7 +62,7 @@ needing("docker").describe("one command", () => {
 		expect(answer.text).toContain("qwen/small");
 	});
 
-	test.each(["/tokenize", "/v1/load_lora_adapter", "/sleep", "/invocations", "/pause"])(
+	test.each(["/tokenizer_info", "/v1/load_lora_adapter", "/sleep", "/invocations", "/pause"])(
 		"vLLM's %s is out of reach",
 		async (path) => {
 			const answer = await fetch(agent.url + path, {

@@ -1,7 +1,7 @@
 /**
  * The writing of the ledger: gathers calls and attempts and writes them in batches, so that a call costs little and a killed process
- * loses what half a second brought. The store writes in a thread of its own: what it has not answered yet stays here. Rows are made when they are sent: made of a hundred calls in one go they cost half of what they
- * cost one at a time, between all else that a call does.
+ * loses what half a second brought. The store writes in a thread of its own: what it has not answered yet stays here. Rows are made when
+ * they are sent: made of a hundred calls in one go they cost half of what they cost one at a time, between all else that a call does.
  */
 import type { WriteResult } from "../../store/connection.ts";
 import type { LedgerAttempt, LedgerBatch, LedgerCall, TrimBounds, UsageRow } from "../../store/ledger-batch.ts";
