@@ -1,15 +1,15 @@
 /** The request of an operation that is passed on, read as far as its model: a JSON body whole, a form until its model has come. */
 import { requestOf } from "../dialects/openai-chat.ts";
+import { requestObject } from "../dialects/request-object.ts";
 import { RouterError } from "../errors.ts";
 import { FormBody } from "../http/form-body.ts";
 import { readRequestBody } from "../http/request-body.ts";
-import { type ParsedRequest, type PassedRequest, tooLarge } from "../openai/call.ts";
-import { addField, JsonTooLarge, type ParsedText, parseWithFields } from "../openai/json.ts";
+import type { ParsedRequest, PassedRequest } from "../openai/call.ts";
+import { addField, parseWithFields } from "../openai/json.ts";
 import { OPERATIONS } from "../openai/operations.ts";
 import { ParsedBody } from "../openai/parsed-body.ts";
 import type { PassedOperation } from "../openai/passed-operations.ts";
 import type { RequestBody } from "../openai/request-fields.ts";
-import { objectIn } from "../openai/usage.ts";
 import { utf8Text } from "../openai/validation.ts";
 
 /** A request that was read so far. */
@@ -136,20 +136,7 @@ function bodyOf(raw: string): ParsedBody {
 /** A body that is a JSON object, with where its fields stand. Throws `invalid_json`, `invalid_value`, `duplicate_key` and `body_too_large`. */
 export function parsedJson(bytes: Buffer) {
 	const raw = utf8Text(bytes);
-	let parsed: ParsedText;
-	try {
-		parsed = parseWithFields(raw);
-	} catch (cause) {
-		if (cause instanceof JsonTooLarge) throw tooLarge(cause);
-		throw new RouterError("invalid_json", "The body is no valid JSON.");
-	}
-	const { fields, repeated } = parsed;
-	const value = objectIn(parsed.value);
-	if (!value) throw new RouterError("invalid_value", 'The body must be a JSON object, such as {"model": …}.');
-	if (repeated !== undefined) {
-		const name = repeated.slice(0, 64);
-		throw new RouterError("duplicate_key", `The field "${name}" stands twice; send it once.`, { param: name });
-	}
+	const { value, fields } = requestObject(raw);
 	return { raw, value, fields };
 }
 

@@ -4,10 +4,10 @@ import type { TSchema } from "@sinclair/typebox";
 import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
 import { RouterError } from "../errors.ts";
 import { foldStream } from "../openai/answer-forms.ts";
-import { type ParsedRequest, tooLarge } from "../openai/call.ts";
+import type { ParsedRequest } from "../openai/call.ts";
 import { bodyMemory, type CallFacts, type Modalities, type PromptContent } from "../openai/call-facts.ts";
 import { canonicalBytes } from "../openai/canonical-bytes.ts";
-import { canonical, JsonTooLarge, type ParsedText, parseWithFields } from "../openai/json.ts";
+import { canonical } from "../openai/json.ts";
 import { routingFieldIn } from "../openai/model-routing.ts";
 import { OPERATIONS, type Operation } from "../openai/operations.ts";
 import { ParsedBody, promptsIn } from "../openai/parsed-body.ts";
@@ -19,6 +19,7 @@ import { chunksOf, DONE, KEEP_ALIVE, sseComment, sseData, textOf } from "../open
 import { withCost } from "../openai/usage-edits.ts";
 import { describe, utf8Text } from "../openai/validation.ts";
 import type { Dialect, StreamEnd, StreamWriter } from "./dialect.ts";
+import { requestObject } from "./request-object.ts";
 
 /** Keeps no state: one for all streams. */
 const writer: StreamWriter = {
@@ -80,22 +81,9 @@ export function parseRequest(operation: Operation, body: Buffer | string): Parse
 /** The same of a body that no scan has found good: what is wrong with it is said here. */
 function checkedBody(operation: Operation, bytes: Buffer): ParsedBody {
 	const raw = utf8Text(bytes);
-	let parsed: ParsedText;
-	try {
-		parsed = parseWithFields(raw);
-	} catch (cause) {
-		if (cause instanceof JsonTooLarge) throw tooLarge(cause);
-		throw new RouterError("invalid_json", `The body is no valid JSON: ${reasonOf(cause)}.`);
-	}
-	const { value, fields, repeated } = parsed;
-	if (typeof value !== "object" || value === null || Array.isArray(value)) {
-		throw new RouterError("invalid_value", 'The body must be a JSON object, such as {"model": …}.');
-	}
-	if (repeated !== undefined) {
-		throw new RouterError("duplicate_key", `The field "${repeated.slice(0, 64)}" stands twice; send it once.`, {
-			param: repeated.slice(0, 64),
-		});
-	}
+	const { value, fields } = requestObject(raw, {
+		noJson: (cause) => `The body is no valid JSON: ${reasonOf(cause)}.`,
+	});
 	const check = CHECKS[operation];
 	if (!check.Check(value)) {
 		const error = check.Errors(value).First();

@@ -2,15 +2,21 @@
 import type { TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { RouterError } from "../../errors.ts";
-import { tooLarge } from "../../openai/call.ts";
-import { type Field, JsonTooLarge, parseWithFields } from "../../openai/json.ts";
+import type { Field } from "../../openai/json.ts";
 import { furthest } from "../../openai/validation.ts";
+import { type ObjectRefusals, requestObject } from "../request-object.ts";
 import { BLOCKS, type Block, type MessagesRequest, REQUESTS, SOURCES } from "./messages-schema.ts";
 
 /** The refusal of a field. `path` with dots, `messages.0.content`. */
 export function refusal(path: string, what: string): RouterError {
 	return new RouterError("invalid_value", `${path}: ${what}`, { param: path });
 }
+
+const REFUSALS: ObjectRefusals = {
+	noJson: () => "The request body is not valid JSON.",
+	noObject: "The request body must be a JSON object.",
+	repeated: (name) => `${name}: the field stands twice; send it once`,
+};
 
 /** A request, and where its top-level fields stand in its text. */
 export interface CheckedRequest {
@@ -23,7 +29,7 @@ export interface CheckedRequest {
  * @param isSevere the rules of version 2026-10-21 and later hold
  */
 export function readRequest(text: string, kind: keyof typeof REQUESTS, isSevere: boolean): CheckedRequest {
-	const { value, fields } = objectIn(text);
+	const { value, fields } = requestObject(text, REFUSALS);
 	const { compiled: check } = REQUESTS[kind];
 	if (!check.Check(value)) throw wrongValue(check.Errors(value).First(), "");
 	const request = value as MessagesRequest;
@@ -37,25 +43,6 @@ export function readRequest(text: string, kind: keyof typeof REQUESTS, isSevere:
 	}
 	if (isSevere) refuseSampling(request);
 	return { request, fields };
-}
-
-function objectIn(text: string): Pick<ReturnType<typeof parseWithFields>, "value" | "fields"> {
-	let parsed: ReturnType<typeof parseWithFields>;
-	try {
-		parsed = parseWithFields(text);
-	} catch (cause) {
-		if (cause instanceof JsonTooLarge) throw tooLarge(cause);
-		throw new RouterError("invalid_json", "The request body is not valid JSON.");
-	}
-	const { value, fields, repeated } = parsed;
-	if (typeof value !== "object" || value === null || Array.isArray(value)) {
-		throw new RouterError("invalid_value", "The request body must be a JSON object.");
-	}
-	if (repeated !== undefined) {
-		const param = repeated.slice(0, 64);
-		throw new RouterError("duplicate_key", `${param}: the field stands twice; send it once`, { param });
-	}
-	return { value, fields };
 }
 
 /**

@@ -1,9 +1,9 @@
 /** Reads a request's JSON, whichever of Google's two spellings it has, and says what is wrong with it. */
 import { RouterError } from "../../errors.ts";
-import { tooLarge } from "../../openai/call.ts";
-import { type Field, JsonTooLarge, parseWithFields } from "../../openai/json.ts";
+import type { Field } from "../../openai/json.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { describe } from "../../openai/validation.ts";
+import { requestObject } from "../request-object.ts";
 import { CHECKS } from "./request-schema.ts";
 
 /** The refusal of a field. `path` as it stands in the request, `contents[0].parts[1]`. */
@@ -23,29 +23,12 @@ export interface CheckedRequest<Request> {
  */
 export function readRequest<Request>(text: string, kind: keyof typeof CHECKS): CheckedRequest<Request> {
 	const { compiled: check } = CHECKS[kind];
-	const { value, fields } = objectOf(text);
+	const { value, fields } = requestObject(text, { noObject: "The body must be a JSON object." });
 	const request = normalized(value);
 	if (check.Check(request)) return { request: request as Request, fields };
 	const first = check.Errors(request).First();
 	const { param, message } = first ? describe(first) : { param: undefined, message: "A field has a wrong type." };
 	throw new RouterError("invalid_value", message, { param });
-}
-
-function objectOf(text: string): ReturnType<typeof parseWithFields> {
-	let parsed: ReturnType<typeof parseWithFields>;
-	try {
-		parsed = parseWithFields(text);
-	} catch (cause) {
-		if (cause instanceof JsonTooLarge) throw tooLarge(cause);
-		throw new RouterError("invalid_json", "The body is no valid JSON.");
-	}
-	const { value, repeated } = parsed;
-	if (!objectIn(value)) throw new RouterError("invalid_value", "The body must be a JSON object.");
-	if (repeated !== undefined) {
-		const param = repeated.slice(0, 64);
-		throw new RouterError("duplicate_key", `The field "${param}" stands twice; send it once.`, { param });
-	}
-	return parsed;
 }
 
 /** Fields whose values are the client's own, names in them too. */

@@ -1,9 +1,8 @@
 /** Reads a request's JSON, and says what is wrong with it. */
 import { RouterError } from "../../errors.ts";
-import { tooLarge } from "../../openai/call.ts";
 import { hasLongNumbers, parsedExactly } from "../../openai/exact-numbers.ts";
-import { JsonTooLarge, type ParsedText, parseWithFields } from "../../openai/json.ts";
 import { describe } from "../../openai/validation.ts";
+import { requestObject } from "../request-object.ts";
 import {
 	OLLAMA_REQUESTS,
 	type OllamaChat,
@@ -29,22 +28,8 @@ export function ollamaRefusal(param: string, why: string): RouterError {
 /** The request, checked. Throws `invalid_json`, `duplicate_key`, `body_too_large` or `invalid_value`; messages never quote the request. */
 export function readOllama<Kind extends keyof Requests>(text: string, kind: Kind): Requests[Kind] {
 	if (text.trim() === "") throw new RouterError("invalid_json", "missing request body");
-	let parsed: ParsedText;
-	try {
-		parsed = parseWithFields(text);
-	} catch (cause) {
-		if (cause instanceof JsonTooLarge) throw tooLarge(cause);
-		throw new RouterError("invalid_json", "The body is no valid JSON.");
-	}
-	const { value, repeated } = parsed;
-	if (typeof value !== "object" || value === null || Array.isArray(value)) {
-		throw new RouterError("invalid_value", 'The body must be a JSON object, such as {"model": …}.');
-	}
-	if (repeated !== undefined) {
-		const param = repeated.slice(0, 64);
-		throw new RouterError("duplicate_key", `The field "${param}" stands twice; send it once.`, { param });
-	}
-	if (kind !== "named" && !(value as { model?: unknown }).model) {
+	const { value } = requestObject(text);
+	if (kind !== "named" && !value["model"]) {
 		throw new RouterError("invalid_value", "model is required", { param: "model" });
 	}
 	const { compiled: check } = OLLAMA_REQUESTS[kind];

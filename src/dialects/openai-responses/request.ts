@@ -1,11 +1,10 @@
 /** A request, checked, and as a chat. */
 import { RouterError } from "../../errors.ts";
-import { tooLarge } from "../../openai/call.ts";
-import { JsonTooLarge, type ParsedText, parseWithFields } from "../../openai/json.ts";
 import { requestScan } from "../../openai/request-scan.ts";
 import { utf8Text } from "../../openai/validation.ts";
 import { leftOutNames } from "../client-fields.ts";
 import type { EarlierAnswers } from "../dialect.ts";
+import { requestObject } from "../request-object.ts";
 import { checkField, checkOf, invalidField, unsupportedField } from "./field-checks.ts";
 import { conversationOf, type MessagePath } from "./input.ts";
 import { RESPONSES_REQUEST, type ResponsesBody, ResponsesRequestSchema, TEXT_FORMATS } from "./request-schema.ts";
@@ -110,24 +109,11 @@ const scan = requestScan(ResponsesRequestSchema);
 /** The body, checked against the schema: by a scan of its bytes, or, where that does not find it good, by what knows why. */
 function parsedBody(sent: Buffer): ResponsesBody {
 	if (scan(sent)) return JSON.parse(sent.toString()) as ResponsesBody;
-	const text = utf8Text(sent);
-	let parsed: ParsedText;
-	try {
-		parsed = parseWithFields(text);
-	} catch (cause) {
-		if (cause instanceof JsonTooLarge) throw tooLarge(cause);
-		throw new RouterError("invalid_json", "The body is no valid JSON.");
-	}
-	const { value, repeated } = parsed;
-	if (typeof value !== "object" || value === null || Array.isArray(value)) {
-		throw new RouterError("invalid_value", 'The body must be a JSON object, such as {"model": …, "input": …}.');
-	}
-	if (repeated !== undefined) {
-		const param = repeated.slice(0, 64);
-		throw new RouterError("duplicate_key", `The field "${param}" stands twice; send it once.`, { param });
-	}
+	const { value } = requestObject(utf8Text(sent), {
+		noObject: 'The body must be a JSON object, such as {"model": …, "input": …}.',
+	});
 	checkField(RESPONSES_REQUEST, value, "");
-	return value as ResponsesBody;
+	return value as unknown as ResponsesBody;
 }
 
 /** What needs responses that are not here, or conversations or prompts, which are not stored. */
