@@ -1,56 +1,27 @@
 /** The official `ollama` client, unmodified but for its host, reads every upstream's answers and errors through the router. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { ChatResponse, Ollama } from "ollama";
-import { DIALECTS, dialect, upstreamsAt } from "./kit/dialects.ts";
+import { dialect, upstreamsAt } from "./kit/dialects.ts";
 import { BROKEN_STREAMS, REFUSALS } from "./kit/error-fixtures.ts";
-import type { ExchangeResponse, Json, Loose } from "./kit/exchange.ts";
+import type { Json, Loose } from "./kit/exchange.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { cutsAfter } from "./kit/faults.ts";
-import { fixture } from "./kit/fixtures.ts";
 import { askedChat, ollamaClient } from "./kit/ollama-client.ts";
-import { type Replay, startReplay } from "./kit/replay.ts";
-import { UNPRICED } from "./kit/rig.ts";
+import type { Replay } from "./kit/replay.ts";
+import { REPLAYED, type ReplayedRouter, startReplayedRouter } from "./kit/replayed-upstreams.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { SCENARIO_NAMES, type ScenarioName, scenario } from "./kit/scenarios.ts";
-import { VENDORS } from "./kit/vendor-fixtures.ts";
-import { vendorsAt } from "./kit/vendor-rig.ts";
 
+let started: ReplayedRouter;
 let replay: Replay;
 let router: RunningRouter;
 let client: Ollama;
 beforeAll(async () => {
-	replay = startReplay();
-	const { env, config } = upstreamsAt(replay.origin);
-	router = await startRouter({
-		env: { ...vendorsAt(replay.origin), ...env },
-		config: { ...config, ...UNPRICED },
-	});
+	started = await startReplayedRouter();
+	({ replay, router } = started);
 	client = ollamaClient(router.url);
 });
-afterAll(async () => {
-	await router.stop();
-	await replay.stop();
-});
-
-/** An upstream, and how it answers a scenario. */
-interface Served {
-	readonly name: string;
-	readonly model: string;
-	answer(name: ScenarioName, stream: boolean): ExchangeResponse;
-}
-
-const SERVED: readonly Served[] = [
-	...DIALECTS.map((row) => ({
-		name: row.name,
-		model: row.model,
-		answer: (name: ScenarioName, stream: boolean) => fixture(row, name, { stream, usage: stream }).response,
-	})),
-	...VENDORS.map((vendor) => ({
-		name: vendor.name,
-		model: vendor.model,
-		answer: (name: ScenarioName, stream: boolean) => vendor.answer(name, stream),
-	})),
-];
+afterAll(() => started.stop());
 
 /** What the promise rejects with. */
 async function rejection(promise: PromiseLike<unknown>): Promise<Error & { status_code?: number }> {
@@ -113,7 +84,7 @@ test("a model that nobody serves is not found, in the words for which clients lo
 	expect([error.status_code, error.message]).toEqual([404, expect.stringContaining("model 'no-such-model' not found")]);
 });
 
-describe.each(SERVED.map((row) => [row.name, row] as const))("%s", (name, { model, answer }) => {
+describe.each(REPLAYED.map((row) => [row.name, row] as const))("%s", (name, { model, answer }) => {
 	function expected(asked: ScenarioName) {
 		const { content, refusal, reasoning, toolCalls, finish } = scenario(asked).said;
 		// Gemini says that it stopped, not why in words; Claude says that beside its content.
