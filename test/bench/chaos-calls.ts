@@ -45,7 +45,7 @@ export interface ChaosCall {
 }
 
 /** What came of a call: `ok`, or how it was wrong; `longer`: there was more of it than there should be. */
-export type CallOutcome = "ok" | "failed" | "truncated" | "longer" | "wrong" | "miscounted";
+export type CallOutcome = "ok" | "refused" | "failed" | "truncated" | "longer" | "wrong" | "miscounted";
 
 /** A third of the calls in each; a completion now and then is one of OpenAI's. */
 export const DIALECTS = ["chat", "messages", "responses"] as const;

@@ -30,9 +30,6 @@ const minutes = number("CHAOS_MINUTES", 10);
 const clients = number("CHAOS_CLIENTS", 12);
 const seed = number("CHAOS_SEED", 1);
 
-/** Between two deaths of engines at least, ms: a call that was at both is refused, since nobody can tell that neither has died of it. */
-const DEATHS_MS = 5000;
-
 /** What befell the replicas, and when: said of a call that went wrong. */
 const events: { readonly at: number; readonly what: string }[] = [];
 const note = (what: string) => events.push({ at: performance.now(), what });
@@ -61,12 +58,21 @@ class Tally {
 		const of = this.dialects.get(call.dialect) ?? { calls: 0, again: 0 };
 		this.dialects.set(call.dialect, { calls: of.calls + 1, again: of.again + (attempts > 1 ? 1 : 0) });
 		this.verdicts.set(verdict, this.count(verdict) + 1);
-		if (verdict === "ok" || this.examples.length >= 20) return;
+		if (verdict === "ok" || verdict === "refused" || this.examples.length >= 20) return;
 		const ms = Math.round(performance.now() - startedAt);
 		this.examples.push(`${verdict}, ${call.kind}, after ${ms} ms: ${what}`);
 		for (const { at, what } of events)
 			if (at > startedAt - 3000) this.examples.push(`    ${time(at - startedAt)} ${what}`);
 	}
+}
+
+/**
+ * A call under which two engines died is refused, since nobody can tell that neither has died of it: that is no failure where the script has let
+ * two die while it was under way.
+ */
+function isDueRefusal(status: number, text: string, startedAt: number): boolean {
+	const deaths = events.filter(({ at, what }) => at >= startedAt && what.endsWith(": engine dies"));
+	return status === 422 && text.includes("An engine died of this call twice") && deaths.length >= 2;
 }
 
 /** What a stream says of its attempts behind its end, and an answer in a header. */
@@ -93,7 +99,9 @@ async function send(origin: string, model: string, call: ChaosCall, tally: Tally
 			lastAt = now;
 			text += decoder.decode(bytes, { stream: true });
 		}
-		const outcome = outcomeOf(call, answer.status, text);
+		const outcome: readonly [CallOutcome, string?] = isDueRefusal(answer.status, text, startedAt)
+			? ["refused"]
+			: outcomeOf(call, answer.status, text);
 		const attempts = SUMMARY.exec(text)?.[1] ?? answer.headers.get("x-router-attempts") ?? 1;
 		tally.add(call, outcome, startedAt, Number(attempts));
 		return outcome[0] === "ok" ? followUp(call, text) : undefined;
@@ -134,17 +142,12 @@ async function misfortune(replicas: readonly Replica[], isOver: () => boolean): 
 	const draw = random(seed);
 	const done = new Map<Mishap, number>();
 	const running = new Set<Promise<unknown>>();
-	let diedAt = Number.NEGATIVE_INFINITY;
 	while (!isOver()) {
 		await Bun.sleep(PAUSE_MS[0] + draw.below(PAUSE_MS[1] - PAUSE_MS[0]));
 		const well = replicas.filter(({ isWell }) => isWell);
 		const mishap = draw.pick(MISHAPS);
 		const replica = draw.pick(well);
 		if (well.length === 1 && mishap !== "cut") continue;
-		if (mishap === "engine dies") {
-			if (performance.now() - diedAt < DEATHS_MS) continue;
-			diedAt = performance.now();
-		}
 		done.set(mishap, (done.get(mishap) ?? 0) + 1);
 		const name = `sim${replicas.indexOf(replica)}`;
 		note(`${name}: ${mishap}`);
@@ -236,7 +239,8 @@ try {
 	const [failed, truncated, longer, wrong, miscounted] = wrongs;
 	console.log(
 		`${minutes} minutes, ${clients} clients, seed ${seed}: ${tally.calls} calls, ${failed} failed, ${truncated} truncated, ` +
-			`${longer} longer than max_tokens, ${wrong} wrong, ${miscounted} with another count of tokens`,
+			`${longer} longer than max_tokens, ${wrong} wrong, ${miscounted} with another count of tokens; ` +
+			`${tally.count("refused")} refused since two engines had died under them`,
 	);
 	for (const example of [...calm.examples, ...tally.examples]) console.log(`  ${example}`);
 	if (wrongs.some((count) => count > 0) || calm.examples.length > 0) process.exitCode = 1;
