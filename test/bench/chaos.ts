@@ -43,7 +43,9 @@ class Tally {
 	readonly first: number[] = [];
 	/** What the router says it took itself, ms. */
 	readonly overhead: number[] = [];
+	/** The first calls that went wrong, and what befell the replicas meanwhile. */
 	readonly examples: string[] = [];
+	wrongs = 0;
 	/** Calls of each dialect, and those of them that took several attempts. */
 	readonly dialects = new Map<ChaosDialect, { calls: number; again: number }>();
 	/** The longest that a client heard nothing inside a stream, ms. */
@@ -58,7 +60,7 @@ class Tally {
 		const of = this.dialects.get(call.dialect) ?? { calls: 0, again: 0 };
 		this.dialects.set(call.dialect, { calls: of.calls + 1, again: of.again + (attempts > 1 ? 1 : 0) });
 		this.verdicts.set(verdict, this.count(verdict) + 1);
-		if (verdict === "ok" || verdict === "refused" || this.examples.length >= 20) return;
+		if (verdict === "ok" || verdict === "refused" || this.wrongs++ >= 20) return;
 		const ms = Math.round(performance.now() - startedAt);
 		this.examples.push(`${verdict}, ${call.kind}, after ${ms} ms: ${what}`);
 		for (const { at, what } of events)
