@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Json, Loose } from "./kit/exchange.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, begins, streams } from "./kit/faults.ts";
+import { HELLO, HELLO_USAGE, helloChunk } from "./kit/hello-answer.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 
 const one = startFaultUpstream();
@@ -47,18 +48,6 @@ const errorOf = ({ status, text }: { status: number; text: string }) => [
 	status,
 	(JSON.parse(text) as Loose)["error"].status,
 ];
-const chunk = (delta: Json, finish_reason: string | null = null) =>
-	`data: ${JSON.stringify({ id: "chatcmpl-1", object: "chat.completion.chunk", created: 1, model: "m", choices: [{ index: 0, delta, finish_reason }] })}\n\n`;
-const usage = { prompt_tokens: 1000, completion_tokens: 500, total_tokens: 1500 };
-const counts = `data: ${JSON.stringify({ id: "chatcmpl-1", object: "chat.completion.chunk", created: 1, model: "m", choices: [], usage })}\n\n`;
-const WHOLE = JSON.stringify({
-	id: "chatcmpl-1",
-	object: "chat.completion",
-	created: 1,
-	model: "m",
-	choices: [{ index: 0, message: { role: "assistant", content: "Hello" }, finish_reason: "stop" }],
-	usage,
-});
 
 describe("is refused in Google's words", () => {
 	test("a key that is none, for calls, counts and models", async () => {
@@ -168,7 +157,7 @@ test("tokens are counted without a call, of contents or of a whole request", asy
 });
 
 test("a call costs what it costs, and says so in its usage", async () => {
-	one.run(answers("200 OK", WHOLE));
+	one.run(answers("200 OK", HELLO));
 	const whole = await send(pathOf("generateContent"));
 	expect(whole.headers.get("x-router-cost-usd")).toBe("0.002");
 	expect(whole.json()["usageMetadata"]).toEqual({
@@ -177,7 +166,7 @@ test("a call costs what it costs, and says so in its usage", async () => {
 		totalTokenCount: 1500,
 		cost: 0.002,
 	});
-	one.run(streams([chunk({ content: "Hello" }), chunk({}, "stop"), counts, "data: [DONE]\n\n"]));
+	one.run(streams([helloChunk({ content: "Hello" }), helloChunk({}, "stop"), HELLO_USAGE, "data: [DONE]\n\n"]));
 	const streamed = await send(pathOf("streamGenerateContent?alt=sse"));
 	expect(streamed.text).toContain('"totalTokenCount":1500,"cost":0.002}');
 	// Google's own clients in Go and Python take a comment for a broken event.
@@ -186,7 +175,7 @@ test("a call costs what it costs, and says so in its usage", async () => {
 
 test("a call that one target refuses for the time being goes to the next", async () => {
 	one.run(answers("503 Service Unavailable", "{}"));
-	two.run(answers("200 OK", WHOLE));
+	two.run(answers("200 OK", HELLO));
 	const failover = asking({ systemInstruction: { parts: [{ text: "failover" }] } });
 	const { status, headers } = await send(pathOf("generateContent"), failover);
 	expect([status, headers.get("x-router-provider")]).toEqual([200, "two"]);
@@ -195,9 +184,9 @@ test("a call that one target refuses for the time being goes to the next", async
 test("a stream that breaks goes on at another target, as one answer", async () => {
 	one.run(async (connection) => {
 		const beginning = [
-			chunk({ role: "assistant", content: "" }),
-			chunk({ content: "Hello " }),
-			chunk({ content: "wor" }),
+			helloChunk({ role: "assistant", content: "" }),
+			helloChunk({ content: "Hello " }),
+			helloChunk({ content: "wor" }),
 		];
 		await begins(beginning)(connection);
 		await Bun.sleep(50);
@@ -206,7 +195,12 @@ test("a stream that breaks goes on at another target, as one answer", async () =
 	two.run((connection) => {
 		const { messages } = JSON.parse(connection.request.body) as Loose;
 		expect(messages.at(-1)).toEqual({ role: "assistant", content: "Hello wor" });
-		const rest = [chunk({ role: "assistant", content: "" }), chunk({ content: "ld." }), chunk({}, "stop"), counts];
+		const rest = [
+			helloChunk({ role: "assistant", content: "" }),
+			helloChunk({ content: "ld." }),
+			helloChunk({}, "stop"),
+			HELLO_USAGE,
+		];
 		return streams([...rest, "data: [DONE]\n\n"])(connection);
 	});
 	const resumed = asking({ systemInstruction: { parts: [{ text: "resume" }] } });
@@ -234,7 +228,7 @@ test("a key in a URL lets its call in, and reaches no log, no ledger and no answ
 		},
 	});
 	try {
-		one.run(answers("200 OK", WHOLE));
+		one.run(answers("200 OK", HELLO));
 		const post = (path: string, body = JSON.stringify(asking())) =>
 			fetch(keyed.url + path, { method: "POST", headers: { "content-type": "application/json" }, body });
 		const key = `key=${secret}`;

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Json, Loose } from "./kit/exchange.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, begins, streams } from "./kit/faults.ts";
+import { HELLO, HELLO_USAGE, helloChunk } from "./kit/hello-answer.ts";
 import { post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 
@@ -39,17 +40,6 @@ const asking = (more: Json = {}) => ({
 });
 const send = (body: Json, headers: Record<string, string> = ALL, path = "/v1/messages?beta=true") =>
 	post(router.url + path, body, { "anthropic-version": "2023-06-01", ...headers });
-const chunk = (delta: Json, finish_reason: string | null = null) =>
-	`data: ${JSON.stringify({ id: "chatcmpl-1", object: "chat.completion.chunk", created: 1, model: "m", choices: [{ index: 0, delta, finish_reason }] })}\n\n`;
-const usage = `data: ${JSON.stringify({ id: "chatcmpl-1", object: "chat.completion.chunk", created: 1, model: "m", choices: [], usage: { prompt_tokens: 1000, completion_tokens: 500, total_tokens: 1500 } })}\n\n`;
-const WHOLE = JSON.stringify({
-	id: "chatcmpl-1",
-	object: "chat.completion",
-	created: 1,
-	model: "m",
-	choices: [{ index: 0, message: { role: "assistant", content: "Hello" }, finish_reason: "stop" }],
-	usage: { prompt_tokens: 1000, completion_tokens: 500, total_tokens: 1500 },
-});
 
 describe("is refused in Anthropic's words", () => {
 	const errorOf = ({ status, text }: { status: number; text: string }) => [
@@ -155,7 +145,7 @@ test("tokens are counted without a call: more for a longer prompt and for tools"
 });
 
 test("a call costs what it costs, and says so in its usage", async () => {
-	one.run(answers("200 OK", WHOLE));
+	one.run(answers("200 OK", HELLO));
 	const whole = await send(asking());
 	expect(whole.headers.get("x-router-cost-usd")).toBe("0.002");
 	expect(JSON.parse(whole.text)["usage"]).toEqual({
@@ -165,14 +155,14 @@ test("a call costs what it costs, and says so in its usage", async () => {
 		output_tokens: 500,
 		cost: 0.002,
 	});
-	one.run(streams([chunk({ content: "Hello" }), chunk({}, "stop"), usage, "data: [DONE]\n\n"]));
+	one.run(streams([helloChunk({ content: "Hello" }), helloChunk({}, "stop"), HELLO_USAGE, "data: [DONE]\n\n"]));
 	const streamed = await send(asking({ stream: true }));
 	expect(streamed.text).toContain('"output_tokens":500,"cost":0.002}');
 });
 
 test("a call that one target refuses for the time being goes to the next", async () => {
 	one.run(answers("503 Service Unavailable", "{}"));
-	two.run(answers("200 OK", WHOLE));
+	two.run(answers("200 OK", HELLO));
 	const { status, headers } = await send(asking({ system: "failover" }));
 	expect([status, headers.get("x-router-provider")]).toEqual([200, "two"]);
 });
@@ -180,9 +170,9 @@ test("a call that one target refuses for the time being goes to the next", async
 test("a server whose stream can't be told any more is left: it works for nobody", async () => {
 	const left = Promise.withResolvers<void>();
 	const call = (index: number, id?: string) =>
-		chunk({ tool_calls: [{ index, id, function: { name: id && "f", arguments: "{}" } }] });
+		helloChunk({ tool_calls: [{ index, id, function: { name: id && "f", arguments: "{}" } }] });
 	one.run(async (connection) => {
-		await begins([chunk({ content: "Hello" }), call(0, "a"), call(1, "b"), call(0)])(connection);
+		await begins([helloChunk({ content: "Hello" }), call(0, "a"), call(1, "b"), call(0)])(connection);
 		await connection.closed;
 		left.resolve();
 	});
@@ -193,9 +183,11 @@ test("a server whose stream can't be told any more is left: it works for nobody"
 
 test("a stream that breaks goes on at another target, as one message", async () => {
 	one.run(async (connection) => {
-		await begins([chunk({ role: "assistant", content: "" }), chunk({ content: "Hello " }), chunk({ content: "wor" })])(
-			connection,
-		);
+		await begins([
+			helloChunk({ role: "assistant", content: "" }),
+			helloChunk({ content: "Hello " }),
+			helloChunk({ content: "wor" }),
+		])(connection);
 		await Bun.sleep(50);
 		connection.destroy();
 	});
@@ -203,10 +195,10 @@ test("a stream that breaks goes on at another target, as one message", async () 
 		const { messages } = JSON.parse(connection.request.body) as Loose;
 		expect(messages.at(-1)).toEqual({ role: "assistant", content: "Hello wor" });
 		return streams([
-			chunk({ role: "assistant", content: "" }),
-			chunk({ content: "ld." }),
-			chunk({}, "stop"),
-			usage,
+			helloChunk({ role: "assistant", content: "" }),
+			helloChunk({ content: "ld." }),
+			helloChunk({}, "stop"),
+			HELLO_USAGE,
 			"data: [DONE]\n\n",
 		])(connection);
 	});

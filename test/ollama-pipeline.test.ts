@@ -4,6 +4,7 @@ import type { Json, Loose } from "./kit/exchange.ts";
 import { startFakeAgent } from "./kit/fake-agent.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, begins, streams } from "./kit/faults.ts";
+import { HELLO, HELLO_USAGE, helloChunk } from "./kit/hello-answer.ts";
 import { ollamaClient } from "./kit/ollama-client.ts";
 import { post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
@@ -46,17 +47,6 @@ const linesOf = (text: string): Loose[] =>
 		.split("\n")
 		.slice(0, -1)
 		.map((line) => JSON.parse(line) as Loose);
-const chunk = (delta: Json, finish_reason: string | null = null) =>
-	`data: ${JSON.stringify({ id: "chatcmpl-1", object: "chat.completion.chunk", created: 1, model: "m", choices: [{ index: 0, delta, finish_reason }] })}\n\n`;
-const USAGE = `data: ${JSON.stringify({ id: "chatcmpl-1", object: "chat.completion.chunk", created: 1, model: "m", choices: [], usage: { prompt_tokens: 1000, completion_tokens: 500, total_tokens: 1500 } })}\n\n`;
-const WHOLE = JSON.stringify({
-	id: "chatcmpl-1",
-	object: "chat.completion",
-	created: 1,
-	model: "m",
-	choices: [{ index: 0, message: { role: "assistant", content: "Hello" }, finish_reason: "stop" }],
-	usage: { prompt_tokens: 1000, completion_tokens: 500, total_tokens: 1500 },
-});
 
 describe("is refused in Ollama's form", () => {
 	test("calls beyond the key's limit, with how long to wait", async () => {
@@ -83,30 +73,32 @@ describe("is refused in Ollama's form", () => {
 });
 
 test("a call costs what it costs, and says so in its header and at its stream's end", async () => {
-	one.run(answers("200 OK", WHOLE));
+	one.run(answers("200 OK", HELLO));
 	const whole = await send(asking());
 	expect(whole.headers.get("x-router-cost-usd")).toBe("0.002");
-	one.run(streams([chunk({ content: "Hello" }), chunk({}, "stop"), USAGE, "data: [DONE]\n\n"]));
+	one.run(streams([helloChunk({ content: "Hello" }), helloChunk({}, "stop"), HELLO_USAGE, "data: [DONE]\n\n"]));
 	const streamed = await send(asking({ stream: true, options: { temperature: 1 } }));
 	expect(linesOf(streamed.text).at(-1)!["router"]).toMatchObject({ provider: "one", attempts: 1, cost_usd: 0.002 });
 });
 
 test("a call that one target refuses for the time being goes to the next", async () => {
 	one.run(answers("503 Service Unavailable", "{}"));
-	two.run(answers("200 OK", WHOLE));
+	two.run(answers("200 OK", HELLO));
 	const { status, headers } = await send(asking({ messages: [{ role: "user", content: "failover" }] }));
 	expect([status, headers.get("x-router-provider")]).toEqual([200, "two"]);
 });
 
 test("a stream that breaks off goes on at the next target, and its client sees one answer", async () => {
 	one.run(async (connection) => {
-		await begins([chunk({ role: "assistant", content: "" }), chunk({ content: "Hello " }), chunk({ content: "wor" })])(
-			connection,
-		);
+		await begins([
+			helloChunk({ role: "assistant", content: "" }),
+			helloChunk({ content: "Hello " }),
+			helloChunk({ content: "wor" }),
+		])(connection);
 		await Bun.sleep(50);
 		connection.destroy();
 	});
-	two.run(streams([chunk({ content: "ld." }), chunk({}, "stop"), USAGE, "data: [DONE]\n\n"]));
+	two.run(streams([helloChunk({ content: "ld." }), helloChunk({}, "stop"), HELLO_USAGE, "data: [DONE]\n\n"]));
 	const { text } = await send(asking({ stream: true, messages: [{ role: "user", content: "resume" }] }));
 	const lines = linesOf(text);
 	expect(lines.map(({ message }) => message?.content ?? "").join("")).toBe("Hello world.");
