@@ -1,8 +1,12 @@
 /** What is kept between calls: bounded, the least used given up first, each key's own. */
 import { describe, expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
+import type { RequestInputStore } from "../src/providers/provider.ts";
+import { configureUpstreams } from "../src/providers/registry.ts";
 import type { MediaAccess } from "../src/proxy/net/media-fetch.ts";
-import { Lru, requestInputsFor } from "../src/proxy/net/request-inputs.ts";
+import { Lru, requestInputsFor, ThinkingMemory } from "../src/proxy/net/request-inputs.ts";
+import { catalogEntries } from "../src/server/role-plan.ts";
+import { configOf } from "./kit/pipeline.ts";
 
 describe("memory", () => {
 	/** Entries of one size: a key and a value of 50 units are 200 bytes. */
@@ -62,6 +66,37 @@ test("what one key's answer brought, no other key gets, nor another upstream", a
 	expect(await kept(claude, "bob")).toBeUndefined();
 	expect(await kept(claude)).toBeUndefined();
 	expect(await kept(requestInputs("gemini"), "ann")).toBeUndefined();
+});
+
+describe("after a reload", () => {
+	const memory = new ThinkingMemory();
+	const storeOf = (type: string, base_url: string) => {
+		const config = configOf({ providers: { it: { type, base_url, api_key: "sk-of-it" } } });
+		const entries = catalogEntries(configureUpstreams(config, {}), config, {}, memory);
+		return entries.find(({ upstream }) => upstream.name === "it")!.provider.inputStore!;
+	};
+	const given = async (store: RequestInputStore) => (await store.get(call("ann"), [], signal)).thinking("toolu_1");
+	const FIRST = ["anthropic", "http://127.0.0.1:1/v1"] as const;
+	const before = storeOf(...FIRST);
+
+	test("what an upstream's answers have brought is still there", async () => {
+		expect(before.hasStored).toBe(false);
+		before.store(call("ann"), [{ id: "toolu_1", value: "thought" }]);
+		const after = storeOf(...FIRST);
+		expect([after.hasStored, await given(after)]).toEqual([true, "thought"]);
+		// A call that began before it hears of what one behind it has brought.
+		after.store(call("ann"), [{ id: "toolu_1", value: "another" }]);
+		expect(await given(before)).toBe("another");
+	});
+
+	test.each([
+		["of another kind", "gemini", FIRST[1]],
+		["at another address", "anthropic", "http://127.0.0.1:2/v1"],
+	])("it is given to no upstream %s that has got the name", async (_, type, url) => {
+		before.store(call("ann"), [{ id: "toolu_1", value: "thought" }]);
+		const other = storeOf(type, url);
+		expect([other.hasStored, await given(other)]).toEqual([false, undefined]);
+	});
 });
 
 test("a file is fetched once a call, however often the call is tried", async () => {

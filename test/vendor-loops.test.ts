@@ -1,5 +1,7 @@
 /** Tool loops of models that think, by the unmodified official client, against vendors as strict about their signatures as the real ones. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type OpenAI from "openai";
 import type { ChatCompletionMessageParam } from "openai/resources";
 import type { Loose } from "./kit/exchange.ts";
@@ -8,6 +10,7 @@ import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { type StrictClaude, startStrictClaude } from "./kit/strict-claude.ts";
 import { SKIP, type StrictGemini, startStrictGemini } from "./kit/strict-gemini.ts";
 import { CLAUDE_TURNS, GEMINI_TURNS } from "./kit/tool-turns.ts";
+import { until } from "./kit/until.ts";
 
 let claude: StrictClaude;
 let gemini: StrictGemini;
@@ -16,6 +19,7 @@ let client: OpenAI;
 
 async function start() {
 	router = await startRouter({
+		config: {},
 		env: {
 			ANTHROPIC_BASE_URL: `${claude.origin}/v1`,
 			ANTHROPIC_API_KEY: "sk-ant-strict",
@@ -24,6 +28,15 @@ async function start() {
 		},
 	});
 	client = openAiClient(router.url);
+}
+/** Has the router load another configuration. */
+async function reload() {
+	const loaded = () => router.metric("router_config_reloads_total", { result: "loaded" });
+	const before = await loaded();
+	const settings = { timeouts: { total: `${20 + before}m` } };
+	writeFileSync(join(router.directory, "router.yaml"), JSON.stringify(settings));
+	process.kill(router.pid, "SIGHUP");
+	await until(async () => (await loaded()) > before, "the reload");
 }
 beforeAll(async () => {
 	claude = startStrictClaude();
@@ -184,6 +197,17 @@ describe("Claude", () => {
 		expect(await refused.catch((error) => error.message)).toContain("bound to a different conversation");
 	});
 
+	test("a reload of the configuration loses nothing, with a client that dropped the thinking", async () => {
+		const before = async (turn: number) => {
+			if (turn > 2) await reload();
+		};
+		const params = { reasoning_effort: "low" };
+		const loop = { model: "claude-sonnet-4-5", params, keep: known, stream: false } as const;
+		expect((await run({ ...loop, before })).turns).toBe(5);
+		expect(claude.refusals).toEqual([]);
+		expect(claude.bodies.map(({ thinking: asked }) => asked?.type)).toEqual(Array(5).fill("enabled"));
+	});
+
 	test("after a restart, with a client that dropped the thinking, a model with a budget goes on without", async () => {
 		const before = async (turn: number) => {
 			if (turn !== 3) return;
@@ -228,6 +252,15 @@ describe("Gemini 3", () => {
 
 	test.each(ways)("five turns, %s", async (_, keep, stream) => {
 		expect(await run({ model, keep, stream })).toEqual({ turns: 5, said: "It was in the bag." });
+		expect(gemini.refusals).toEqual([]);
+		expect(JSON.stringify(gemini.bodies)).not.toContain(SKIP);
+	});
+
+	test("a reload of the configuration loses no signature", async () => {
+		const before = async (turn: number) => {
+			if (turn > 2) await reload();
+		};
+		expect((await run({ model, keep: known, stream: true, before })).turns).toBe(5);
 		expect(gemini.refusals).toEqual([]);
 		expect(JSON.stringify(gemini.bodies)).not.toContain(SKIP);
 	});

@@ -146,7 +146,7 @@ export interface RequestInputStore {
 	get(call: Call, needs: readonly MediaNeed[], signal: AbortSignal): Promise<RequestInputs>;
 	store(call: Call, thinking: readonly StoredThinking[]): void;
 	/** Something of this upstream's answers has been stored since the start. Each call looks at it. */
-	hasStored: boolean;
+	readonly hasStored: boolean;
 }
 
 /** Nothing was needed. */

@@ -4,6 +4,7 @@ import { RoutingState } from "../routing/target-state.ts";
 import { CallQueue, type QueueSettings } from "./call-queue.ts";
 import { HedgeBudget } from "./hedge-budget.ts";
 import { KeyRotation } from "./key-rotation.ts";
+import { ThinkingMemory } from "./net/request-inputs.ts";
 import { RefusedAdditions } from "./refused-additions.ts";
 import { RetryBudget } from "./retry.ts";
 import { Suspects } from "./suspects.ts";
@@ -14,6 +15,8 @@ export class ProxyState {
 	readonly refused = new RefusedAdditions();
 	readonly keys = new KeyRotation();
 	readonly suspects = new Suspects();
+	/** What upstreams have signed of their models' thoughts. */
+	readonly thinking = new ThinkingMemory();
 	readonly #freeHedges = new WeakMap<Provider, HedgeBudget>();
 	/** By name in `models:`. */
 	readonly #hedges = new Map<string, HedgeBudget>();

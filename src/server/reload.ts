@@ -10,6 +10,7 @@ import { keepRestartOnly } from "../config/restart-only.ts";
 import type { Config } from "../config/schema.ts";
 import { watchFile } from "../config/watch.ts";
 import { StartError } from "../errors.ts";
+import type { ThinkingMemory } from "../proxy/net/request-inputs.ts";
 import { readCa } from "../proxy/net/transport.ts";
 import type { Suspects } from "../proxy/suspects.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -34,6 +35,7 @@ export interface ReloadedRouter {
 	readonly fleet: AgentFleet;
 	readonly agentTransport: AgentTransport;
 	readonly suspects: Pick<Suspects, "refuseMs">;
+	readonly thinking: ThinkingMemory;
 	readonly log: Pick<Log, "logger">;
 	readonly metrics: Pick<Metrics, "reloaded" | "refused">;
 }
@@ -74,7 +76,7 @@ function reload(router: ReloadedRouter, loaded: Loaded): Loaded {
 		next = read;
 		locate = read.locate;
 		const auth = nextAuth(router, plan, saysOpen(config, read.sources));
-		const entries = plannedEntries(plan, router.state.keys);
+		const entries = plannedEntries(plan, router.state.keys, router.thinking);
 		const { fleet, state } = router;
 		const snapshot = routerSnapshot(config, entries, auth, { fleet, state, onRefused: metrics.refused });
 		const ca = readCa(config.ca_file);

@@ -12,7 +12,7 @@ import { openAiCompatible } from "../providers/openai/index.ts";
 import { loopProblem, type Upstream } from "../providers/registry.ts";
 import { proxyFromEnvironment } from "../proxy/net/environment-proxy.ts";
 import { mediaAccess } from "../proxy/net/media-fetch.ts";
-import { requestInputsFor } from "../proxy/net/request-inputs.ts";
+import { requestInputsFor, ThinkingMemory } from "../proxy/net/request-inputs.ts";
 import { fileFetch, httpTransport, readCa } from "../proxy/net/transport.ts";
 import type { CatalogEntry } from "../routing/catalog.ts";
 
@@ -41,27 +41,40 @@ export interface RolePlan {
 /**
  * The upstreams of a plan that can be started, ready to be called; only the port is left to try. Asks no upstream.
  * @param storedKeys keys that were created at run time
+ * @param thinking what outlives a reload of what upstreams have signed
  * @throws {StartError} for a base URL that leads back here, a public address without a key, unusable TLS or CA files
  */
-export function plannedEntries(plan: RolePlan, storedKeys?: { readonly isEmpty: boolean }): CatalogEntry[] {
+export function plannedEntries(
+	plan: RolePlan,
+	storedKeys?: { readonly isEmpty: boolean },
+	thinking?: ThinkingMemory,
+): CatalogEntry[] {
 	const { config, env, host, port, keys, generatesKey, keyHint, upstreams, tls } = plan;
 	const hasKeys = keys.length > 0 || generatesKey || storedKeys?.isEmpty === false;
 	const { insecure: isInsecure } = config.server;
 	const problem = loopProblem(upstreams, host, port) ?? listenProblem({ host, hasKeys, isInsecure, hint: keyHint });
 	if (problem) throw new StartError(problem);
 	if (tls) readTls(tls);
-	return catalogEntries(upstreams, config, env);
+	return catalogEntries(upstreams, config, env, thinking);
 }
 
 /** Each upstream with its provider and transport, and `dummy`. Throws StartError where `ca_file` can't be read. */
-export function catalogEntries(upstreams: readonly Upstream[], config: Config, env: Environment): CatalogEntry[] {
+export function catalogEntries(
+	upstreams: readonly Upstream[],
+	config: Config,
+	env: Environment,
+	thinking = new ThinkingMemory(),
+): CatalogEntry[] {
 	const proxyFor = proxyFromEnvironment(env);
 	const ca = readCa(config.ca_file);
-	const inputStoreOf = requestInputsFor(mediaAccess(fileFetch({ ca, proxyFor })));
+	const inputStoreOf = requestInputsFor(mediaAccess(fileFetch({ ca, proxyFor })), thinking);
 	const entries = upstreams.map((upstream): CatalogEntry => {
 		const transport = httpTransport({ ca, proxyFor: isLocal(upstream) ? undefined : proxyFor });
-		return { upstream, provider: providerOf(upstream, transport, inputStoreOf(upstream.name)) };
+		return { upstream, provider: providerOf(upstream, transport, inputStoreOf(serverOf(upstream))) };
 	});
 	const dummy: Upstream = { ...DUMMY_UPSTREAM, timeouts: config.timeouts };
 	return [...entries, { upstream: dummy, provider: openAiCompatible(dummy, dummyTransport) }];
 }
+
+/** What tells the server from another one that a reload may give the same name. */
+const serverOf = ({ name, type, baseUrl }: Upstream): string => JSON.stringify([name, type, baseUrl ?? null]);

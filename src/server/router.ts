@@ -65,7 +65,7 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	const state = new RouterState(config, { problem, log, metrics }, redis);
 	const { store, ledger, keys: storedKeys } = state;
 
-	const entries = plannedEntries(plan, storedKeys);
+	const entries = plannedEntries(plan, storedKeys, services.upstreams.thinking);
 	const secrets = agentSecrets(config.data_dir, problem);
 	const agentTransport = new AgentTransport(readCa(config.ca_file));
 	const upstream = agentUpstream(config, entries);
@@ -76,11 +76,11 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 
 	const { auth, generated } = startAuth(plan, { storedKeys });
 	const snapshot = routerSnapshot(config, entries, auth, { fleet, state, onRefused: metrics.refused });
-	const { suspects } = services.upstreams;
+	const { suspects, thinking } = services.upstreams;
 	suspects.refuseMs = config.poisonous_requests;
 	suspects.report = (event) => reportSuspect(event, log, metrics);
 	agents.onReady((target, isAgain) => suspects.reportedReady(target, isAgain));
-	const served = { agents, fleet, agentTransport, suspects };
+	const served = { agents, fleet, agentTransport, suspects, thinking };
 	const router: ReloadedRouter = { snapshot, env, state, ...served, log, metrics, generatedAuth: generated && auth };
 	const cache = createAnswerCache(config, redis?.answers());
 	metrics.watchAgents(fleet.counts);

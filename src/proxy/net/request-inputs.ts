@@ -2,7 +2,7 @@
 
 import type { Call } from "../../openai/call.ts";
 import { invalid } from "../../openai/chat.ts";
-import type { Media, MediaNeed, RequestInputStore } from "../../providers/provider.ts";
+import type { Media, MediaNeed, RequestInputStore, StoredThinking } from "../../providers/provider.ts";
 import { allowance, fetchMedia, type MediaAccess } from "./media-fetch.ts";
 
 /** Thinking of tool loops kept, bytes: some 10,000 turns. */
@@ -10,17 +10,18 @@ const MEMORY_BYTES = 64 * 1024 * 1024;
 /** Files one call may name. */
 const MAX_FILES = 32;
 
-/** One memory for all upstreams of a process; each upstream, and each key of this router, has its own room in it. */
+/**
+ * The stores of a configuration's upstreams, by what tells one server from another: what one has signed is given back to no other.
+ * @param memory of what answers bring: one for a process, whatever is loaded meanwhile
+ */
 export function requestInputsFor(
 	world: MediaAccess,
-	memory = new Lru(MEMORY_BYTES),
+	memory = new ThinkingMemory(),
 ): (upstream: string) => RequestInputStore {
 	/** A call that is tried again asks for no file twice. */
 	const fetched = new WeakMap<Call, Promise<Map<string, Media>>>();
-	const stores = new Map<string, RequestInputStore>();
-	const storeOf = (upstream: string): RequestInputStore => {
-		// By the key's id: another key may be given the name of one that was revoked.
-		const keyOf = ({ keyId }: Call, id: string) => JSON.stringify([upstream, keyId ?? null, id]);
+	return (upstream) => {
+		const stored = memory.of(upstream);
 		return {
 			async get(call, needs, signal) {
 				let files: Map<string, Media> | undefined;
@@ -32,22 +33,60 @@ export function requestInputsFor(
 					}
 					files = await pending;
 				}
-				return { media: (url) => files?.get(url), thinking: (id) => memory.get(keyOf(call, id)) };
+				return { media: (url) => files?.get(url), thinking: (id) => stored.get(call, id) };
 			},
-			hasStored: false,
-			store(call, keeps) {
-				this.hasStored = true;
-				for (const { id, value } of keeps) memory.put(keyOf(call, id), value);
+			get hasStored() {
+				return stored.hasAny;
+			},
+			store(call, thinking) {
+				for (const each of thinking) stored.put(call, each);
 			},
 		};
 	};
-	return (upstream) => {
-		let store = stores.get(upstream);
-		if (!store) {
-			store = storeOf(upstream);
-			stores.set(upstream, store);
+}
+
+/** What one upstream's answers have brought. Each key of this router has its own. */
+export interface UpstreamThinking {
+	/** There has been something since the start. */
+	readonly hasAny: boolean;
+	get(call: Pick<Call, "keyId">, id: string): string | undefined;
+	put(call: Pick<Call, "keyId">, thinking: StoredThinking): void;
+}
+
+/** What the answers of all upstreams have brought that must come back with their conversations. In this process only: another replica does not know it. */
+export class ThinkingMemory {
+	readonly #values: Lru;
+	readonly #upstreams = new Map<string, UpstreamThinking>();
+
+	/** @param limit bytes */
+	constructor(limit = MEMORY_BYTES) {
+		this.#values = new Lru(limit);
+	}
+
+	/** That of one upstream: the same object for the same name. */
+	of(upstream: string): UpstreamThinking {
+		let stored = this.#upstreams.get(upstream);
+		if (!stored) {
+			stored = thinkingOf(upstream, this.#values);
+			this.#upstreams.set(upstream, stored);
 		}
-		return store;
+		return stored;
+	}
+}
+
+function thinkingOf(upstream: string, values: Lru): UpstreamThinking {
+	// By the key's id: another key may be given the name of one that was revoked.
+	const keyOf = ({ keyId }: Pick<Call, "keyId">, id: string) => JSON.stringify([upstream, keyId ?? null, id]);
+	let hasAny = false;
+	return {
+		get hasAny() {
+			return hasAny;
+		},
+		get: (call, id) => values.get(keyOf(call, id)),
+		put(call, { id, value }) {
+			hasAny = true;
+			values.put(keyOf(call, id), value);
+		},
 	};
 }
 
@@ -70,7 +109,7 @@ async function fetchAll(
 /** Bytes of one UTF-16 unit, as the worst case. */
 const UNIT = 2;
 
-/** Strings by key, at most `limit` bytes of them; those used longest ago are given up first. In this process only: another replica does not know them. */
+/** Strings by key, at most `limit` bytes of them; those used longest ago are given up first. */
 export class Lru {
 	/** In the order of their last use. */
 	readonly #values = new Map<string, string>();
