@@ -4,7 +4,7 @@ import { attemptTimeouts } from "../src/proxy/attempt-timeouts.ts";
 import type { KeyRotation } from "../src/proxy/key-rotation.ts";
 import { hasOthers, TriedTarget } from "../src/proxy/retry.ts";
 import type { RouteTarget } from "../src/routing/route.ts";
-import { RoutingState } from "../src/routing/target-state.ts";
+import { LocalRoutingState } from "../src/routing/local-routing-state.ts";
 import { replica } from "./kit/routes.ts";
 
 /** The limits of a stream at the first of two targets, the other with these. */
@@ -15,7 +15,7 @@ function beside(other: Partial<RouteTarget>) {
 	const tried = targets.map((target) => new TriedTarget(target, {} as KeyRotation));
 	const call = { stream: true, facts: { isReasoning: () => false } } as never;
 	const { firstTokenMs, stallMs } = attemptTimeouts(
-		{ call, alias: undefined, tried, states: new RoutingState(() => 0) },
+		{ call, alias: undefined, tried, states: new LocalRoutingState(() => 0) },
 		0,
 		hasOthers(tried, 0),
 	);

@@ -5,7 +5,7 @@ import type { Target } from "../src/providers/provider.ts";
 import { Attempt } from "../src/proxy/attempt.ts";
 import { CallRecord } from "../src/proxy/call-record.ts";
 import { limitsOf } from "../src/proxy/timeouts.ts";
-import { RoutingState } from "../src/routing/target-state.ts";
+import { LocalRoutingState } from "../src/routing/local-routing-state.ts";
 
 // As of a router that has run for an hour.
 const now = performance.now.bind(performance);
@@ -45,7 +45,7 @@ test("what it needs may take its time though the others get the whole of theirs"
 		client: { hasSent: false, comments: () => undefined },
 		index: 0,
 		record: new CallRecord("req_1", "chat", performance.now(), []),
-		targets: new RoutingState(),
+		targets: new LocalRoutingState(),
 		owner: { failed: (_, { kind }) => ({ failure: kind }), keyAccepted: () => undefined, late: () => undefined },
 	});
 	const opened = attempt.open();

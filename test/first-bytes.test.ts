@@ -4,7 +4,7 @@ import { parseRequest } from "../src/dialects/openai-chat.ts";
 import type { Failure } from "../src/providers/failure.ts";
 import { Attempt } from "../src/proxy/attempt.ts";
 import { CallRecord } from "../src/proxy/call-record.ts";
-import { RoutingState } from "../src/routing/target-state.ts";
+import { LocalRoutingState } from "../src/routing/local-routing-state.ts";
 import { clientError } from "./kit/contract.ts";
 import { choiceEvent, goodStream, textEvent } from "./kit/events.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
@@ -88,7 +88,7 @@ test("who speaks may be told long before the first piece of text; from then on s
 			client: { hasSent: false, comments: () => undefined },
 			index: 0,
 			record: new CallRecord("req_1", "chat", performance.now(), []),
-			targets: new RoutingState(),
+			targets: new LocalRoutingState(),
 			owner: {
 				failed(_, failure) {
 					failures.push(failure);

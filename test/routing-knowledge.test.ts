@@ -6,7 +6,7 @@ import { BLOCK, LruSet, MOST_BLOCKS, PrefixCache, promptOf } from "../src/routin
 import { Latency } from "../src/routing/latency.ts";
 import { needsOf } from "../src/routing/requirements.ts";
 import { kindOf } from "../src/routing/target-kind.ts";
-import { RoutingState } from "../src/routing/target-state.ts";
+import { LocalRoutingState } from "../src/routing/local-routing-state.ts";
 import { VENDORS } from "../src/vendors.ts";
 import type { Json } from "./kit/exchange.ts";
 import { random } from "./kit/random.ts";
@@ -78,7 +78,7 @@ describe("a replica's cached prompts", () => {
 	});
 
 	test("are forgotten, those used longest ago first", () => {
-		const state = new RoutingState(() => 0);
+		const state = new LocalRoutingState(() => 0);
 		const give = (content: string) => state.opened("a", true, { prompt: promptOf("", [content]) }).closed({});
 		const first = text(7, BLOCK * 10);
 		give(first);
@@ -92,7 +92,7 @@ describe("a replica's cached prompts", () => {
 	});
 
 	test("of endlessly many targets are those of the last 500: clients choose the names behind a star", () => {
-		const state = new RoutingState(() => 0);
+		const state = new LocalRoutingState(() => 0);
 		const prompt = promptOf("", [text(9, BLOCK * 4)]);
 		const give = (target: string) => state.opened(target, true, { prompt }).closed({});
 		for (let at = 0; at < 700; at++) give(`box/${at}`);
@@ -103,7 +103,7 @@ describe("a replica's cached prompts", () => {
 	});
 
 	test("are remembered for as long as it is in use, whatever other names clients make up", () => {
-		const state = new RoutingState(() => 0);
+		const state = new LocalRoutingState(() => 0);
 		const prompt = promptOf("", [text(9, BLOCK * 4)]);
 		const give = (target: string) => state.opened(target, true, { prompt }).closed({});
 		for (let at = 0; at < 2_000; at++) {
@@ -114,7 +114,7 @@ describe("a replica's cached prompts", () => {
 	});
 
 	test("are gone with the process that had them", () => {
-		const state = new RoutingState(() => 0);
+		const state = new LocalRoutingState(() => 0);
 		const prompt = promptOf("", [text(8, BLOCK * 4)]);
 		state.opened("a", true, { prompt }).closed({});
 		state.opened("a", true, { prompt }).closed({ failure: "transport", status: 500 });
@@ -137,7 +137,7 @@ test("a bounded set keeps at least the half used last, and never more than its s
 });
 
 test("of endlessly many targets some are remembered, also where all are out of use; those with calls under way are", () => {
-	const state = new RoutingState(() => 0);
+	const state = new LocalRoutingState(() => 0);
 	const busy = state.opened("busy", true);
 	const fail = (target: string) => {
 		for (let at = 0; at < 5; at++) state.opened(target, true).closed({ failure: "transport" });
@@ -151,7 +151,7 @@ test("of endlessly many targets some are remembered, also where all are out of u
 });
 
 test("what is known of a target that is in use outlasts thousands of names that clients make up", () => {
-	const state = new RoutingState(() => 0);
+	const state = new LocalRoutingState(() => 0);
 	for (let at = 0; at < 10_000; at++) {
 		if (at % 500 === 0) {
 			const attempt = state.opened("gpu-1", true);

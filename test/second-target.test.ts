@@ -4,7 +4,7 @@ import { CallCost, type UsageServices } from "../src/accounts/usage/call-cost.ts
 import type { Rates } from "../src/accounts/usage/rates.ts";
 import { isFree, isHealthy, isLoading, type Late, lateOf, mayRelieve } from "../src/proxy/second-target.ts";
 import { breakerAfter, CLOSED } from "../src/routing/breaker.ts";
-import { RoutingState } from "../src/routing/target-state.ts";
+import { LocalRoutingState } from "../src/routing/local-routing-state.ts";
 import { target } from "./kit/routes.ts";
 
 const open = new Array(5).fill("bad").reduce((breaker) => breakerAfter(breaker, "bad", 0), CLOSED);
@@ -41,7 +41,7 @@ describe("a target is late", () => {
 });
 
 describe("beside it no target is asked", () => {
-	const state = new RoutingState(() => 0);
+	const state = new LocalRoutingState(() => 0);
 	const of = (id: string) => state.of(id);
 	test("that is well in all", () => expect(isHealthy(target("a/m"), of("a/m"), 20_000, 10_000)).toBe(true));
 
@@ -71,7 +71,7 @@ describe("beside it no target is asked", () => {
 describe("a call beside one that is silent relieves it", () => {
 	const silent: Late = { ms: 10_000, why: "silent" };
 	const replica = target("b/m", { kind: "local" });
-	const known = new RoutingState(() => 0).of("b/m");
+	const known = new LocalRoutingState(() => 0).of("b/m");
 	const relieves = (late: Late, quietMs: number, theirs: number, its: number, other = replica) =>
 		mayRelieve(
 			late,

@@ -1,6 +1,7 @@
 /** What calls have in common while they try upstreams. One per server; it outlives a reload of the configuration. */
 import type { Provider } from "../providers/provider.ts";
-import { RoutingState } from "../routing/target-state.ts";
+import { LocalRoutingState } from "../routing/local-routing-state.ts";
+import type { RoutingState } from "../routing/target-state.ts";
 import { CallQueue, type QueueSettings } from "./call-queue.ts";
 import { HedgeBudget } from "./hedge-budget.ts";
 import { KeyRotation } from "./key-rotation.ts";
@@ -24,7 +25,7 @@ export class ProxyState {
 
 	constructor(
 		/** What is known of each target. */
-		readonly targets: RoutingState = new RoutingState(),
+		readonly targets: RoutingState = new LocalRoutingState(),
 		/** 0 to 1. */
 		readonly random: () => number = Math.random,
 	) {}

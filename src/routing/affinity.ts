@@ -7,7 +7,7 @@ export const BLOCK = 256;
 /** Most blocks of a prompt that are looked at: 524,288 characters. What comes behind them counts as they do. */
 export const MOST_BLOCKS = 2_048;
 /** Blocks remembered of a replica: 2.5 million characters. */
-const KEPT_BLOCKS = 10_000;
+const MOST_REMEMBERED_BLOCKS = 10_000;
 
 /** A prompt as replicas' caches see it. */
 export interface Prompt {
@@ -34,24 +34,32 @@ export function promptOf(seed: string, parts: readonly string[]): Prompt {
 	return { characters, blocks };
 }
 
+/** Where blocks are remembered: a bounded set that forgets those used longest ago. */
+export interface BlockSet {
+	/** Uses this one. */
+	add(block: number): void;
+	has(block: number): boolean;
+	clear(): void;
+}
+
 /** One replica's blocks. */
 export class PrefixCache {
-	readonly #blocks = new LruSet(KEPT_BLOCKS);
+	constructor(private readonly blocks: BlockSet = new LruSet(MOST_REMEMBERED_BLOCKS)) {}
 
 	/** It is given this prompt. Last block first: of a prompt that is half forgotten the beginning is kept. */
 	add({ blocks }: Prompt): void {
-		for (let at = blocks.length - 1; at >= 0; at--) this.#blocks.add(blocks[at]!);
+		for (let at = blocks.length - 1; at >= 0; at--) this.blocks.add(blocks[at]!);
 	}
 
 	/** How many characters of a prompt it would have to compute, at least 1: there is always a last token. */
 	uncached({ characters, blocks }: Prompt): number {
-		if (blocks.length === 0 || !this.#blocks.has(blocks[0]!)) return Math.max(1, characters);
+		if (blocks.length === 0 || !this.blocks.has(blocks[0]!)) return Math.max(1, characters);
 		// A block's hash covers what is before it, so what is known ends at one place: found in log2(2048) looks.
 		let known = 1;
 		let end = blocks.length;
 		while (known < end) {
 			const middle = (known + end + 1) >> 1;
-			if (this.#blocks.has(blocks[middle - 1]!)) known = middle;
+			if (this.blocks.has(blocks[middle - 1]!)) known = middle;
 			else end = middle - 1;
 		}
 		const isAll = known === MOST_BLOCKS;
@@ -60,7 +68,7 @@ export class PrefixCache {
 
 	/** Its memory is empty: it was started anew. */
 	clear(): void {
-		this.#blocks.clear();
+		this.blocks.clear();
 	}
 }
 

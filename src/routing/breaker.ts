@@ -2,6 +2,7 @@
  * The circuit breaker of one target: a pure state machine. ./design.md has its table, and why each number is what it is.
  * Times are ms on any clock that never goes back.
  */
+import { FAILURES, type FailureKind } from "../providers/failure.ts";
 
 /** Failures in a row that open it. */
 export const CONSECUTIVE = 5;
@@ -50,6 +51,14 @@ export interface Breaker {
  * nothing (its client left).
  */
 export type BreakerEvent = "begun" | "good" | "bad" | "dead" | "void";
+
+/** Transport, 5xx and timeouts speak against a target; whatever else it answers shows that it is there. */
+export function breakerEventOf(failure: FailureKind | undefined): BreakerEvent {
+	if (failure === undefined) return "good";
+	if (failure === "cancelled" || failure === "internal") return "void";
+	if (failure === "engine_died") return "dead";
+	return FAILURES[failure].countsForBreaker ? "bad" : "good";
+}
 
 const NO_COUNTS: readonly number[] = new Array<number>(SLOTS * 2).fill(0);
 

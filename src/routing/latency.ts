@@ -8,11 +8,21 @@ const SAMPLES = 128;
 /** Percentiles are sorted anew after this many further samples: sorting at each would cost every call. */
 const STALE = 8;
 
+/** One target's times, to be read. */
+export interface LatencyView {
+	/** Samples so far. */
+	readonly count: number;
+	/** What a call is likely to take; undefined where nothing was measured. */
+	mean(now: number): number | undefined;
+	/** The time that this share of the last 128 calls kept within (0.99: p99); undefined where nothing was measured. */
+	percentile(share: number): number | undefined;
+}
+
 /**
  * One target's times. The mean is a peak EWMA (Finagle's): a worse time is believed at once, a better one little by little;
  * unused, it fades, so that a target that was once slow is tried again.
  */
-export class Latency {
+export class Latency implements LatencyView {
 	#mean = 0;
 	#at = 0;
 	#count = 0;
@@ -21,7 +31,6 @@ export class Latency {
 	#sorted: Float64Array | undefined;
 	#sortedAt = 0;
 
-	/** Samples so far. */
 	get count(): number {
 		return this.#count;
 	}
@@ -40,13 +49,11 @@ export class Latency {
 		this.#ring[this.#count++ % SAMPLES] = ms;
 	}
 
-	/** What a call is likely to take; undefined where nothing was measured. */
 	mean(now: number): number | undefined {
 		if (this.#count === 0) return undefined;
 		return this.#mean * Math.exp(Math.min(0, this.#at - now) / FORGET_MS);
 	}
 
-	/** The time that this share of the last 128 calls kept within (0.99: p99); undefined where nothing was measured. */
 	percentile(share: number): number | undefined {
 		if (this.#count === 0) return undefined;
 		if (!this.#sorted || this.#count - this.#sortedAt >= STALE || this.#count <= STALE) {

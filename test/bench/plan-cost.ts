@@ -4,7 +4,7 @@ import { BLOCK, promptOf } from "../../src/routing/affinity.ts";
 import { plan } from "../../src/routing/plan.ts";
 import type { Needs } from "../../src/routing/requirements.ts";
 import type { Route, RouteTarget } from "../../src/routing/route.ts";
-import { RoutingState } from "../../src/routing/target-state.ts";
+import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
 import { random } from "../kit/random.ts";
 import { median } from "./measure.ts";
 
@@ -24,7 +24,7 @@ export interface PlanCost {
 /** Measures it for prompts that no replica knows, that some know in part and that all know whole. */
 export function planCosts(): PlanCost[] {
 	const { below } = random(7);
-	const state = new RoutingState(() => 0);
+	const state = new LocalRoutingState(() => 0);
 	const targets = Array.from({ length: TARGETS }, (_, at): RouteTarget => {
 		const id = `local/gpu-${at}/m`;
 		return { id, provider: {} as Provider, model: "m", tier: "targets", kind: "local", position: 0, isReplica: true };

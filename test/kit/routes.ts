@@ -5,7 +5,7 @@ import { promptOf } from "../../src/routing/affinity.ts";
 import { type Plan, plan } from "../../src/routing/plan.ts";
 import type { Needs } from "../../src/routing/requirements.ts";
 import type { Policy, Route, RouteTarget } from "../../src/routing/route.ts";
-import { RoutingState } from "../../src/routing/target-state.ts";
+import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
 
 /** A target of this id. */
 export function target(id: string, over: Partial<RouteTarget> = {}): RouteTarget {
@@ -46,7 +46,7 @@ export function call(text = "hello", over: Partial<Needs> = {}): Needs {
 /** A state whose time the test sets. */
 export class Clock {
 	now = 0;
-	readonly state = new RoutingState(() => this.now);
+	readonly state = new LocalRoutingState(() => this.now);
 
 	/** The plan at this time. */
 	plan(needs: Needs, way: Route, random: () => number = () => 0): Plan {

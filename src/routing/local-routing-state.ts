@@ -1,0 +1,252 @@
+/** What is known of each target, in the heap of the one thread that answers calls. */
+import { PrefixCache } from "./affinity.ts";
+import { type Breaker, breakerAfter, breakerEventOf, CLOSED } from "./breaker.ts";
+import { Latency } from "./latency.ts";
+import {
+	type AttemptEnd,
+	isRefusal,
+	MOST_CACHES,
+	MOST_TARGETS,
+	type OpenAttempt,
+	type PauseReason,
+	pauseAfter,
+	type RoutingState,
+	type TargetView,
+	type Work,
+} from "./target-state.ts";
+
+/** Most sessions remembered. */
+const MOST_SESSIONS = 10_000;
+
+class TargetState implements TargetView {
+	inFlight = 0;
+	queuedCharacters = 0;
+	isUnreachable = false;
+	breaker = CLOSED;
+	prefixes: PrefixCache | undefined = undefined;
+	pausedUntil = Number.NEGATIVE_INFINITY;
+	pausedFor = "";
+	/** Times its breaker has opened. */
+	openings = 0;
+	/** Which of all uses of targets was its last: attempts that began, and pauses. */
+	lastUse = 0;
+	readonly firstToken = new Latency();
+	readonly answer = new Latency();
+	readonly answerTokens = new Latency();
+	/** When it last answered anybody. */
+	answeredAt = Number.NEGATIVE_INFINITY;
+	readonly waitPerCall = new Latency();
+	/** Streamed attempts that wait for their first token, the oldest first. */
+	readonly unanswered = new Set<TrackedAttempt>();
+
+	get waiting(): number {
+		return this.unanswered.size;
+	}
+
+	get waitingSince(): number | undefined {
+		for (const { startedAt } of this.unanswered) return startedAt;
+		return undefined;
+	}
+}
+
+const UNKNOWN_TARGET: TargetView = new TargetState();
+
+/** The holder of one thread. */
+export class LocalRoutingState implements RoutingState {
+	readonly #targets = new Map<string, TargetState>();
+	readonly #sessions = new Map<string, string>();
+	/** Those whose prompts are remembered, the least recently used first. */
+	readonly #cached = new Set<TargetState>();
+	/** Uses of targets so far. */
+	#uses = 0;
+
+	/** @param time a clock that never goes back, ms */
+	constructor(private readonly time: () => number = () => performance.now()) {}
+
+	now(): number {
+		return this.time();
+	}
+
+	of(target: string): TargetView {
+		return this.#targets.get(target) ?? UNKNOWN_TARGET;
+	}
+
+	session(name: string): string | undefined {
+		return this.#sessions.get(name);
+	}
+
+	*breakers(): Iterable<readonly [string, Breaker["state"]]> {
+		for (const [id, { breaker }] of this.#targets) {
+			if (breaker.state !== "closed" || breaker.closedAt > Number.NEGATIVE_INFINITY) yield [id, breaker.state];
+		}
+	}
+
+	get openings(): number {
+		let count = 0;
+		for (const { openings } of this.#targets.values()) count += openings;
+		return count;
+	}
+
+	opened(target: string, isStream: boolean, work?: Work): OpenAttempt {
+		const known = this.#known(target);
+		let uncached = 0;
+		if (work) {
+			const { prompt, session } = work;
+			uncached = known.prefixes?.uncached(prompt) ?? prompt.characters;
+			if (prompt.blocks.length > 0) this.#cacheOf(known).add(prompt);
+			if (session !== undefined) this.#remember(session, target);
+		}
+		return new TrackedAttempt(known, this.time, isStream, uncached);
+	}
+
+	pause(target: string, ms: number, why: PauseReason): void {
+		const known = this.#known(target);
+		known.pausedUntil = this.time() + ms;
+		known.pausedFor = why;
+	}
+
+	restarted(target: string): void {
+		this.#targets.get(target)?.prefixes?.clear();
+	}
+
+	#known(target: string): TargetState {
+		let known = this.#targets.get(target);
+		if (!known) {
+			if (this.#targets.size >= MOST_TARGETS) this.#forget();
+			known = new TargetState();
+			this.#targets.set(target, known);
+		}
+		known.lastUse = ++this.#uses;
+		return known;
+	}
+
+	/** Makes room: the least recently used of those that are idle and well; where none is, of those that are idle. */
+	#forget(): void {
+		let least: string | undefined;
+		let leastUse = Number.POSITIVE_INFINITY;
+		for (const [id, { inFlight, breaker, lastUse }] of this.#targets) {
+			if (inFlight > 0) continue;
+			const use = breaker.state === "closed" ? lastUse : lastUse + this.#uses;
+			if (use >= leastUse) continue;
+			least = id;
+			leastUse = use;
+		}
+		if (least === undefined) return;
+		this.#cached.delete(this.#targets.get(least)!);
+		this.#targets.delete(least);
+	}
+
+	/** A place for a target's prompts. */
+	#cacheOf(known: TargetState): PrefixCache {
+		if (known.prefixes) this.#cached.delete(known);
+		else if (this.#cached.size >= MOST_CACHES) {
+			const [oldest] = this.#cached;
+			oldest!.prefixes = undefined;
+			this.#cached.delete(oldest!);
+		}
+		this.#cached.add(known);
+		known.prefixes ??= new PrefixCache();
+		return known.prefixes;
+	}
+
+	#remember(session: string, target: string): void {
+		this.#sessions.delete(session);
+		this.#sessions.set(session, target);
+		if (this.#sessions.size <= MOST_SESSIONS) return;
+		for (const oldest of this.#sessions.keys()) {
+			this.#sessions.delete(oldest);
+			return;
+		}
+	}
+}
+
+class TrackedAttempt implements OpenAttempt {
+	readonly startedAt: number;
+	/** It is to find out whether a target that was out of use is well again, and has not yet. */
+	#isToTell: boolean;
+	/** Calls that waited for their first token when this one began. */
+	readonly #ahead: number;
+	/** Its prompt is not computed yet, as far as is known. */
+	#isQueued = true;
+	#isOpen = true;
+
+	constructor(
+		private readonly known: TargetState,
+		private readonly time: () => number,
+		private readonly isStream: boolean,
+		private readonly uncached: number,
+	) {
+		this.startedAt = time();
+		this.#ahead = known.waiting;
+		known.inFlight++;
+		known.queuedCharacters += uncached;
+		if (isStream) known.unanswered.add(this);
+		const before = known.breaker;
+		if (before.state !== "closed") known.breaker = breakerAfter(before, "begun", this.startedAt);
+		this.#isToTell = known.breaker !== before;
+	}
+
+	get targetWasSilent(): boolean {
+		return this.known.answeredAt < this.startedAt;
+	}
+
+	get silentMs(): number {
+		return this.time() - Math.max(this.startedAt, this.known.answeredAt);
+	}
+
+	firstToken(isTypical = true): void {
+		if (!this.#isQueued || !this.isStream) return;
+		this.#computed();
+		const { known, startedAt } = this;
+		const now = this.time();
+		known.answeredAt = now;
+		known.isUnreachable = false;
+		if (isTypical) {
+			known.firstToken.add(now - startedAt, now);
+			known.waitPerCall.add((now - startedAt) / (this.#ahead + 1), now);
+		}
+		// A probe has found out what it was for: a long answer need not keep everyone else away.
+		if (!this.#isToTell) return;
+		this.#isToTell = false;
+		known.breaker = breakerAfter(known.breaker, "good", now, true);
+	}
+
+	closed(end: AttemptEnd): void {
+		if (!this.#isOpen) return;
+		this.#isOpen = false;
+		this.#computed();
+		const { known } = this;
+		const { failure } = end;
+		const now = this.time();
+		known.inFlight--;
+		const before = known.breaker.state;
+		known.breaker = breakerAfter(known.breaker, breakerEventOf(failure), now, this.#isToTell);
+		if (before !== "open" && known.breaker.state === "open") known.openings++;
+		if (failure === undefined) {
+			known.isUnreachable = false;
+			known.pausedUntil = Number.NEGATIVE_INFINITY;
+			known.answeredAt = now;
+			if (!this.isStream) {
+				known.answer.add(now - this.startedAt, now);
+				if (end.tokens !== undefined) known.answerTokens.add(end.tokens, now);
+			}
+			return;
+		}
+		const isRefused = isRefusal(end);
+		if (failure !== "cancelled" && failure !== "internal") known.isUnreachable = isRefused;
+		// Nobody listens there any more: whoever comes back has an empty memory.
+		if (isRefused) known.prefixes?.clear();
+		const pauseMs = pauseAfter(end);
+		if (pauseMs > 0) {
+			known.pausedUntil = now + pauseMs;
+			known.pausedFor = "asked to be left alone";
+		}
+	}
+
+	#computed(): void {
+		if (!this.#isQueued) return;
+		this.#isQueued = false;
+		this.known.queuedCharacters -= this.uncached;
+		this.known.unanswered.delete(this);
+	}
+}
