@@ -3,8 +3,8 @@ import { describe, expect, test } from "bun:test";
 import { attemptTimeouts } from "../src/proxy/attempt-timeouts.ts";
 import type { KeyRotation } from "../src/proxy/key-rotation.ts";
 import { hasOthers, TriedTarget } from "../src/proxy/retry.ts";
-import type { RouteTarget } from "../src/routing/route.ts";
 import { LocalRoutingState } from "../src/routing/local-routing-state.ts";
+import type { RouteTarget } from "../src/routing/route.ts";
 import { replica } from "./kit/routes.ts";
 
 /** The limits of a stream at the first of two targets, the other with these. */

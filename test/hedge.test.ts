@@ -1,5 +1,6 @@
 /** A stream whose first token is late is asked of a second target, too: who answers, who is ended, who is paid. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import type { Latency } from "../src/routing/latency.ts";
 import type { AttemptStep } from "../src/telemetry/events.ts";
 import { clientError } from "./kit/contract.ts";
 import { goodStream } from "./kit/events.ts";
@@ -44,7 +45,7 @@ function hedging({ calls = 20, known = 20, usualMs = 40, alias = {} as Json, pro
 	for (let earlier = 1; earlier < calls; earlier++) state.hedges("fast").call();
 	const { firstToken } = state.targets.of("one/a");
 	if (firstToken.count === 0) state.targets.opened("one/a", true).closed({ failure: "cancelled" });
-	for (let sample = 0; sample < known; sample++) state.targets.of("one/a").firstToken.add(usualMs, sample);
+	for (let sample = 0; sample < known; sample++) (state.targets.of("one/a").firstToken as Latency).add(usualMs, sample);
 	return router;
 }
 const closed = () => router.attempts.map(({ target, failure }) => `${target} ${failure ?? "ok"}`).sort();

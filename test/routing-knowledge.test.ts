@@ -4,9 +4,9 @@ import { listPriceOf, PriceBook, type PricedTarget } from "../src/accounts/usage
 import { parseRequest } from "../src/dialects/openai-chat.ts";
 import { BLOCK, LruSet, MOST_BLOCKS, PrefixCache, promptOf } from "../src/routing/affinity.ts";
 import { Latency } from "../src/routing/latency.ts";
+import { LocalRoutingState } from "../src/routing/local-routing-state.ts";
 import { needsOf } from "../src/routing/requirements.ts";
 import { kindOf } from "../src/routing/target-kind.ts";
-import { LocalRoutingState } from "../src/routing/local-routing-state.ts";
 import { VENDORS } from "../src/vendors.ts";
 import type { Json } from "./kit/exchange.ts";
 import { random } from "./kit/random.ts";

@@ -39,6 +39,8 @@ export interface BlockSet {
 	/** Uses this one. */
 	add(block: number): void;
 	has(block: number): boolean;
+	/** All of them, the most recent last; some may come twice. */
+	values(): Iterable<number>;
 	clear(): void;
 }
 
@@ -47,7 +49,7 @@ export class PrefixCache {
 	constructor(private readonly blocks: BlockSet = new LruSet(MOST_REMEMBERED_BLOCKS)) {}
 
 	/** It is given this prompt. Last block first: of a prompt that is half forgotten the beginning is kept. */
-	add({ blocks }: Prompt): void {
+	add({ blocks }: Pick<Prompt, "blocks">): void {
 		for (let at = blocks.length - 1; at >= 0; at--) this.blocks.add(blocks[at]!);
 	}
 
@@ -64,6 +66,11 @@ export class PrefixCache {
 		}
 		const isAll = known === MOST_BLOCKS;
 		return Math.max(1, isAll ? 0 : characters - known * BLOCK);
+	}
+
+	/** Its blocks, the most recent first. */
+	recent(): Int32Array {
+		return Int32Array.from(this.blocks.values()).reverse();
 	}
 
 	/** Its memory is empty: it was started anew. */
@@ -94,6 +101,11 @@ export class LruSet {
 		if (this.#newer.size < this.size / 2) return;
 		this.#older = this.#newer;
 		this.#newer = new Set();
+	}
+
+	*values(): Iterable<number> {
+		yield* this.#older;
+		yield* this.#newer;
 	}
 
 	has(value: number): boolean {

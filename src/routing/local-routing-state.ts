@@ -4,13 +4,16 @@ import { type Breaker, breakerAfter, breakerEventOf, CLOSED } from "./breaker.ts
 import { Latency } from "./latency.ts";
 import {
 	type AttemptEnd,
+	type ExchangedState,
 	isRefusal,
 	MOST_CACHES,
 	MOST_TARGETS,
 	type OpenAttempt,
 	type PauseReason,
 	pauseAfter,
+	type RoutingListener,
 	type RoutingState,
+	type TargetLoad,
 	type TargetView,
 	type Work,
 } from "./target-state.ts";
@@ -18,9 +21,13 @@ import {
 /** Most sessions remembered. */
 const MOST_SESSIONS = 10_000;
 
+const NO_LOAD: TargetLoad = { inFlight: 0, waiting: 0, queuedCharacters: 0 };
+
 class TargetState implements TargetView {
 	inFlight = 0;
 	queuedCharacters = 0;
+	/** The part of its load that is other routers'. */
+	others = NO_LOAD;
 	isUnreachable = false;
 	breaker = CLOSED;
 	prefixes: PrefixCache | undefined = undefined;
@@ -39,8 +46,10 @@ class TargetState implements TargetView {
 	/** Streamed attempts that wait for their first token, the oldest first. */
 	readonly unanswered = new Set<TrackedAttempt>();
 
+	constructor(readonly id: string) {}
+
 	get waiting(): number {
-		return this.unanswered.size;
+		return this.unanswered.size + this.others.waiting;
 	}
 
 	get waitingSince(): number | undefined {
@@ -49,10 +58,11 @@ class TargetState implements TargetView {
 	}
 }
 
-const UNKNOWN_TARGET: TargetView = new TargetState();
+const UNKNOWN_TARGET: TargetView = new TargetState("");
 
 /** The holder of one thread. */
-export class LocalRoutingState implements RoutingState {
+export class LocalRoutingState implements RoutingState, ExchangedState {
+	listener: RoutingListener | undefined;
 	readonly #targets = new Map<string, TargetState>();
 	readonly #sessions = new Map<string, string>();
 	/** Those whose prompts are remembered, the least recently used first. */
@@ -93,10 +103,17 @@ export class LocalRoutingState implements RoutingState {
 		if (work) {
 			const { prompt, session } = work;
 			uncached = known.prefixes?.uncached(prompt) ?? prompt.characters;
-			if (prompt.blocks.length > 0) this.#cacheOf(known).add(prompt);
-			if (session !== undefined) this.#remember(session, target);
+			if (prompt.blocks.length > 0) {
+				this.#cacheOf(known).add(prompt);
+				this.listener?.promptGiven(target, prompt.blocks);
+			}
+			if (session !== undefined) {
+				this.learnSession(session, target);
+				this.listener?.sessionMoved(session, target);
+			}
 		}
-		return new TrackedAttempt(known, this.time, isStream, uncached);
+		this.listener?.loadChanged(target);
+		return new TrackedAttempt(known, this.time, isStream, uncached, this.listener);
 	}
 
 	pause(target: string, ms: number, why: PauseReason): void {
@@ -106,14 +123,58 @@ export class LocalRoutingState implements RoutingState {
 	}
 
 	restarted(target: string): void {
+		this.forgetPrompts(target);
+		this.listener?.promptsGone(target);
+	}
+
+	ownLoad(target: string): TargetLoad {
+		const known = this.#targets.get(target);
+		return known ? ownPart(known) : NO_LOAD;
+	}
+
+	*ownLoads(): Iterable<readonly [string, TargetLoad]> {
+		for (const [id, known] of this.#targets) if (known.inFlight > known.others.inFlight) yield [id, ownPart(known)];
+	}
+
+	setOthers(target: string, load: TargetLoad): void {
+		const known = load.inFlight > 0 ? this.#known(target) : this.#targets.get(target);
+		if (!known) return;
+		known.inFlight += load.inFlight - known.others.inFlight;
+		known.queuedCharacters += load.queuedCharacters - known.others.queuedCharacters;
+		known.others = load;
+	}
+
+	learnPrompt(target: string, blocks: Int32Array): void {
+		this.#cacheOf(this.#known(target)).add({ blocks });
+	}
+
+	forgetPrompts(target: string): void {
 		this.#targets.get(target)?.prefixes?.clear();
+	}
+
+	learnSession(session: string, target: string): void {
+		this.#sessions.delete(session);
+		this.#sessions.set(session, target);
+		if (this.#sessions.size <= MOST_SESSIONS) return;
+		for (const oldest of this.#sessions.keys()) {
+			this.#sessions.delete(oldest);
+			return;
+		}
+	}
+
+	*prompts(): Iterable<readonly [string, () => Int32Array]> {
+		for (const { id, prefixes } of [...this.#cached].reverse()) if (prefixes) yield [id, () => prefixes.recent()];
+	}
+
+	sessions(): Iterable<readonly [string, string]> {
+		return this.#sessions;
 	}
 
 	#known(target: string): TargetState {
 		let known = this.#targets.get(target);
 		if (!known) {
 			if (this.#targets.size >= MOST_TARGETS) this.#forget();
-			known = new TargetState();
+			known = new TargetState(target);
 			this.#targets.set(target, known);
 		}
 		known.lastUse = ++this.#uses;
@@ -148,16 +209,14 @@ export class LocalRoutingState implements RoutingState {
 		known.prefixes ??= new PrefixCache();
 		return known.prefixes;
 	}
+}
 
-	#remember(session: string, target: string): void {
-		this.#sessions.delete(session);
-		this.#sessions.set(session, target);
-		if (this.#sessions.size <= MOST_SESSIONS) return;
-		for (const oldest of this.#sessions.keys()) {
-			this.#sessions.delete(oldest);
-			return;
-		}
-	}
+function ownPart({ inFlight, queuedCharacters, unanswered, others }: TargetState): TargetLoad {
+	return {
+		inFlight: inFlight - others.inFlight,
+		waiting: unanswered.size,
+		queuedCharacters: queuedCharacters - others.queuedCharacters,
+	};
 }
 
 class TrackedAttempt implements OpenAttempt {
@@ -175,6 +234,7 @@ class TrackedAttempt implements OpenAttempt {
 		private readonly time: () => number,
 		private readonly isStream: boolean,
 		private readonly uncached: number,
+		private readonly listener: RoutingListener | undefined,
 	) {
 		this.startedAt = time();
 		this.#ahead = known.waiting;
@@ -219,6 +279,7 @@ class TrackedAttempt implements OpenAttempt {
 		const { failure } = end;
 		const now = this.time();
 		known.inFlight--;
+		this.listener?.loadChanged(known.id);
 		const before = known.breaker.state;
 		known.breaker = breakerAfter(known.breaker, breakerEventOf(failure), now, this.#isToTell);
 		if (before !== "open" && known.breaker.state === "open") known.openings++;
@@ -234,8 +295,7 @@ class TrackedAttempt implements OpenAttempt {
 		}
 		const isRefused = isRefusal(end);
 		if (failure !== "cancelled" && failure !== "internal") known.isUnreachable = isRefused;
-		// Nobody listens there any more: whoever comes back has an empty memory.
-		if (isRefused) known.prefixes?.clear();
+		if (isRefused) this.#emptied(before);
 		const pauseMs = pauseAfter(end);
 		if (pauseMs > 0) {
 			known.pausedUntil = now + pauseMs;
@@ -248,5 +308,15 @@ class TrackedAttempt implements OpenAttempt {
 		this.#isQueued = false;
 		this.known.queuedCharacters -= this.uncached;
 		this.known.unanswered.delete(this);
+		this.listener?.loadChanged(this.known.id);
+	}
+
+	/**
+	 * Nobody listens there any more: whoever comes back has an empty memory. Other routers are told where it was well before: what is found
+	 * out of one that is out of use may be about this router's network alone.
+	 */
+	#emptied(before: Breaker["state"]): void {
+		this.known.prefixes?.clear();
+		if (before === "closed") this.listener?.promptsGone(this.known.id);
 	}
 }

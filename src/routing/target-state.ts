@@ -42,16 +42,20 @@ export interface OpenAttempt {
 	closed(end: AttemptEnd): void;
 }
 
-/** What is known of one target. Live: read it, don't keep it. */
-export interface TargetView {
-	/** Attempts under way. */
+/** What is under way at a target. */
+export interface TargetLoad {
+	/** Attempts. */
 	readonly inFlight: number;
 	/** Those of them that wait for their first token. */
 	readonly waiting: number;
-	/** When the one that waits longest began; undefined where none waits. */
-	readonly waitingSince: number | undefined;
 	/** Characters they will have to compute, together. */
 	readonly queuedCharacters: number;
+}
+
+/** What is known of one target. Live: read it, don't keep it. Its load is that of all routers that share a Redis, the rest is what this one has met. */
+export interface TargetView extends TargetLoad {
+	/** When the attempt of this router that waits longest began; undefined where none waits. */
+	readonly waitingSince: number | undefined;
 	readonly breaker: Breaker;
 	/** Of streamed answers: from the attempt's beginning to the first token. */
 	readonly firstToken: LatencyView;
@@ -92,6 +96,40 @@ export interface RoutingState extends StateView {
 	pause(target: string, ms: number, why: PauseReason): void;
 	/** Its server was started anew, or put to sleep: its prefix cache is empty. */
 	restarted(target: string): void;
+}
+
+/** Told of what other routers want to know, on the path of each call: it may take a note, and nothing else. */
+export interface RoutingListener {
+	/** What this router has under way at a target is another number now. */
+	loadChanged(target: string): void;
+	/** A target was given a prompt of these blocks. */
+	promptGiven(target: string, blocks: Int32Array): void;
+	/** A target's prefix cache became empty. */
+	promptsGone(target: string): void;
+	/** A session's call went to a target. */
+	sessionMoved(session: string, target: string): void;
+}
+
+/** What routers that share a Redis read of a holder, and write to it. What they write is told to no listener. */
+export interface ExchangedState {
+	/** Told of what changes here. */
+	listener: RoutingListener | undefined;
+	/** The part of a target's load that is this router's own. */
+	ownLoad(target: string): TargetLoad;
+	/** The same of all targets where it has calls under way. */
+	ownLoads(): Iterable<readonly [target: string, load: TargetLoad]>;
+	/** The part of a target's load that is other routers', from now on. */
+	setOthers(target: string, load: TargetLoad): void;
+	/** Another router gave a target a prompt of these blocks. */
+	learnPrompt(target: string, blocks: Int32Array): void;
+	/** Another router says that a target's prefix cache is empty. */
+	forgetPrompts(target: string): void;
+	/** Where the last call of a session went. */
+	learnSession(session: string, target: string): void;
+	/** Blocks that targets were given, of the target that was used last first, the most recent block first. */
+	prompts(): Iterable<readonly [target: string, blocks: () => Int32Array]>;
+	/** Where the last calls of sessions went, the most recent last. */
+	sessions(): Iterable<readonly [session: string, target: string]>;
 }
 
 /** Why a target is paused; the first: it is not. */

@@ -13,6 +13,7 @@ import { parseRedisUrl } from "../config/redis-url.ts";
 import type { Config } from "../config/schema.ts";
 import { StartError } from "../errors.ts";
 import { readCa } from "../proxy/net/transport.ts";
+import { type ExchangedTargets, RoutingExchange } from "../routing/routing-exchange.ts";
 import type { UsageRow } from "../store/ledger-batch.ts";
 import { type RedisListener, type RedisOptions, SharedRedis } from "../store/redis.ts";
 import { RedisBus } from "../store/redis-bus.ts";
@@ -23,8 +24,9 @@ import type { Metrics } from "../telemetry/metrics.ts";
 
 /** One line of the log an outage: what each feature does while Redis can't be used. */
 const WITHOUT =
-	"Redis can't be used: answers are kept in this process only, each process counts limits for itself, keys, agents and what others spent stay as last known.";
-const WITH = "Redis is used: answers, limits, keys, spend and agents are shared with the other routers.";
+	"Redis can't be used: answers are kept in this process only, each process counts limits for itself and chooses targets by what it knows, keys, agents and what others spent stay as last known.";
+const WITH =
+	"Redis is used: answers, limits, keys, spend, agents and what targets are chosen by are shared with the other routers.";
 
 /** What routers share through one Redis. Each feature is asked for before `open`. */
 export interface RedisFeatures {
@@ -42,6 +44,8 @@ export interface RedisFeatures {
 	spend(replica: string, own: PublishedSpend): SpendStore;
 	/** @param days the ledger's rows, a day each, the latest first */
 	usage(replica: string, days: () => Iterable<readonly UsageRow[]>): UsageExchange;
+	/** What targets are chosen by. */
+	routing(state: ExchangedTargets): void;
 	/** A table of the caller's own. Returns how to publish its rows. */
 	table(name: string, ttlMs: number, holder: TableHolder): (rows: readonly SharedRow[]) => void;
 	/** Begins to connect. Returns how to end it. */
@@ -96,6 +100,10 @@ export function redisFeatures(config: Config, { log, metrics }: RedisReports): R
 			const usage = new SharedUsage(redis, replica, days);
 			parts.push(() => usage.open());
 			return usage;
+		},
+		routing(state) {
+			const exchange = new RoutingExchange(redis, bus, router, state);
+			parts.push(() => exchange.open());
 		},
 		table(name, ttlMs, holder) {
 			const table = new SharedTable(redis, bus, name, ttlMs, holder);

@@ -8,11 +8,13 @@ import { StoredResponses } from "../api/stored-responses.ts";
 import { createAnswerCache } from "../cache/cache.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
 import type { HealthNotes } from "../http/health.ts";
 import type { Lifecycle } from "../http/lifecycle.ts";
 import type { AgentRegistrar } from "../protocol/agent.ts";
 import { readCa } from "../proxy/net/transport.ts";
 import type { SuspectEvent } from "../proxy/suspect-step.ts";
+import { LocalRoutingState } from "../routing/local-routing-state.ts";
 import type { Running } from "../running.ts";
 import type { DirectoryLock } from "../store/directory-lock.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -32,6 +34,7 @@ import {
 	createApp,
 	createServices,
 	type RoleAppOptions,
+	type RoleServices,
 	serve,
 	startAuth,
 	startLocked,
@@ -60,7 +63,7 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	const { config, env } = plan;
 	const services = createServices(plan);
 	const { log, problems, metrics, lifecycle } = services;
-	const redis = redisFeatures(config, services);
+	const redis = sharedRedis(config, services);
 	const problem = (sentence: string) => problems.report(sentence);
 	const state = new RouterState(config, { problem, log, metrics }, redis);
 	const { store, ledger, keys: storedKeys } = state;
@@ -115,6 +118,14 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	});
 	lifecycle.onStop(watchConfiguration(router, loaded));
 	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
+}
+
+/** The Redis of a configuration, over which targets are chosen by what all routers know. Throws what `redisFeatures` does. */
+function sharedRedis(config: Config, services: RoleServices): RedisFeatures | undefined {
+	const redis = redisFeatures(config, services);
+	const { targets } = services.upstreams;
+	if (targets instanceof LocalRoutingState) redis?.routing(targets);
+	return redis;
 }
 
 /** Responses that clients go on from, as long as the configuration in force says. What waits is written before the store is closed. */

@@ -25,9 +25,10 @@ export class RedisBus {
 		this.#resumed.add(listener);
 	}
 
-	/** Sends a message. Returns at once; delivery is not confirmed. */
-	publish(channel: string, text: string): void {
-		void this.redis.run((client) => client.publish(this.redis.key(channel), text));
+	/** Sends a message: whether Redis took it in time. Who gets it is not confirmed. Never rejects. */
+	async publish(channel: string, text: string): Promise<boolean> {
+		const receivers = await this.redis.run((client) => client.publish(this.redis.key(channel), text));
+		return receivers !== undefined;
 	}
 
 	/** Subscribes, and tries until it succeeds. Returns a function that ends it. */

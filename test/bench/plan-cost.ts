@@ -1,10 +1,10 @@
 /** What `plan` costs with 100 replicas that remember 10,000 blocks each: `make bench-routing` prints it. */
 import type { Provider } from "../../src/providers/provider.ts";
 import { BLOCK, promptOf } from "../../src/routing/affinity.ts";
+import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
 import { plan } from "../../src/routing/plan.ts";
 import type { Needs } from "../../src/routing/requirements.ts";
 import type { Route, RouteTarget } from "../../src/routing/route.ts";
-import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
 import { random } from "../kit/random.ts";
 import { median } from "./measure.ts";
 

@@ -1,5 +1,7 @@
-/** One run of the routing benchmark: four simulated replicas, a router, one load, one way to choose. */
+/** One run of the routing benchmark: four simulated replicas, one router or several over Redis, one load, one way to choose. */
+import { startRedis } from "../kit/redis.ts";
 import { type RunningRouter, startRouter } from "../kit/router.ts";
+import { until } from "../kit/until.ts";
 import { type Sim, startSim } from "../kit/vllm-sim-process.ts";
 import type { Chat, Message, Workload } from "./routing-workloads.ts";
 
@@ -16,6 +18,8 @@ export interface Policy {
 	readonly name: string;
 	/** A picker of its own for each run. */
 	picker(): Picker;
+	/** Routers, to which calls are sent in turn. One where it is absent; several share a Redis. */
+	readonly routers?: number;
 }
 
 const least = (inFlight: readonly number[]): number => {
@@ -36,6 +40,7 @@ export const POLICIES: readonly Policy[] = [
 	},
 	{ name: "least load", picker: () => least },
 	{ name: "ours", picker: () => () => undefined },
+	{ name: "ours, three routers over Redis", picker: () => () => undefined, routers: 3 },
 ];
 
 /** What a run gave. */
@@ -63,10 +68,11 @@ export async function run(
 			}),
 		),
 	);
-	let router: RunningRouter | undefined;
+	let fleet: Fleet | undefined;
 	try {
-		router = await startRouter({ source, config: configFor(sims), env: { LOG_LEVEL: "error" } });
-		const load = new Load(router.url, policy.picker());
+		fleet = await startFleet(policy.routers ?? 1, sims, source);
+		const urls = fleet.routers.map(({ url }) => url);
+		const load = new Load(urls, policy.picker());
 		await Promise.all(chats.map((chat) => load.play(chat, speed)));
 		const [hits, queries] = await Promise.all(
 			["vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total"].map(async (name) => {
@@ -76,8 +82,27 @@ export async function run(
 		);
 		return { times: load.times, hitRate: hits! / queries!, failed: load.failed };
 	} finally {
-		await Promise.all([router?.stop(), ...sims.map((sim) => sim.stop())]);
+		await Promise.all([fleet?.stop(), ...sims.map((sim) => sim.stop())]);
 	}
+}
+
+interface Fleet {
+	readonly routers: readonly RunningRouter[];
+	stop(): Promise<void>;
+}
+
+/** So many routers in front of the replicas, over a Redis of their own where they are several. */
+async function startFleet(count: number, sims: readonly Sim[], source: "source" | "binary"): Promise<Fleet> {
+	const redis = count > 1 ? await startRedis() : undefined;
+	const env = { LOG_LEVEL: "error", ...(redis && { REDIS_URL: redis.url }) };
+	const options = { source, config: configFor(sims), env };
+	const routers = await Promise.all(Array.from({ length: count }, () => startRouter(options)));
+	const stop = async () => void (await Promise.all([redis?.stop(), ...routers.map((router) => router.stop())]));
+	if (redis) {
+		const isUp = async (router: RunningRouter) => (await router.metric("router_redis_up")) === 1;
+		await until(async () => (await Promise.all(routers.map(isUp))).every(Boolean), "Redis");
+	}
+	return { routers, stop };
 }
 
 function configFor(sims: readonly Sim[]) {
@@ -92,9 +117,10 @@ class Load {
 	readonly times: number[] = [];
 	failed = 0;
 	readonly #inFlight = new Array<number>(REPLICAS).fill(0);
+	#calls = 0;
 
 	constructor(
-		private readonly url: string,
+		private readonly urls: readonly string[],
 		private readonly pick: Picker,
 	) {}
 
@@ -123,7 +149,8 @@ class Load {
 
 	async #stream(body: string, speed: number): Promise<string> {
 		const startedAt = performance.now();
-		const answer = await fetch(`${this.url}/v1/chat/completions`, {
+		const url = this.urls[this.#calls++ % this.urls.length]!;
+		const answer = await fetch(`${url}/v1/chat/completions`, {
 			method: "POST",
 			headers: { "content-type": "application/json" },
 			body,

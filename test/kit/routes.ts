@@ -2,10 +2,10 @@
 import type { ModelConfig } from "../../src/config/schema.ts";
 import type { Provider } from "../../src/providers/provider.ts";
 import { promptOf } from "../../src/routing/affinity.ts";
+import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
 import { type Plan, plan } from "../../src/routing/plan.ts";
 import type { Needs } from "../../src/routing/requirements.ts";
 import type { Policy, Route, RouteTarget } from "../../src/routing/route.ts";
-import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
 
 /** A target of this id. */
 export function target(id: string, over: Partial<RouteTarget> = {}): RouteTarget {

@@ -1,0 +1,149 @@
+/** What this router has yet to tell the others: noted on the path of calls, taken in batches. */
+import { decodeBlocks, encodeBlocks, type RoutingMessage } from "./routing-message.ts";
+import type { RoutingListener } from "./target-state.ts";
+
+/** Most blocks, and sessions, of one message; a prompt more, where its blocks are the last. */
+export const MESSAGE_BLOCKS = 8_192;
+export const MESSAGE_SESSIONS = 500;
+/** Most that waits, while Redis is away: what was noted first is left out. */
+const MOST_BLOCKS_WAITING = 131_072;
+const MOST_SESSIONS_WAITING = 10_000;
+/** Targets that may change before all that is under way is told anew. */
+const MOST_TARGETS_CHANGED = 2_000;
+
+/** What one message tells. */
+export interface RoutingBatch extends Required<Pick<RoutingMessage, "emptied" | "prompts" | "sessions">> {
+	/** Targets whose load has changed; undefined: any may have. */
+	readonly changed: readonly string[] | undefined;
+}
+
+/** A target was given these blocks; without any its prefix cache became empty. */
+interface PromptNote {
+	readonly target: string;
+	readonly blocks: Int32Array | undefined;
+}
+
+/** The notes. Nothing in here costs a call more than an entry in a set, a map or a list. */
+export class RoutingNotes implements RoutingListener {
+	readonly #changed = new Set<string>();
+	/** Too many have changed to name them. */
+	#isAnyChanged = false;
+	#prompts: PromptNote[] = [];
+	/** Blocks in `#prompts`. */
+	#blocks = 0;
+	readonly #sessions = new Map<string, string>();
+
+	/** @param onNoted told of each note, on the path of calls */
+	constructor(private readonly onNoted: () => void) {}
+
+	get isEmpty(): boolean {
+		const { size } = this.#changed;
+		return size === 0 && !this.#isAnyChanged && this.#prompts.length === 0 && this.#sessions.size === 0;
+	}
+
+	/** Whether the others don't know yet where this session's last call went. */
+	hasSession(session: string): boolean {
+		return this.#sessions.has(session);
+	}
+
+	loadChanged(target: string): void {
+		this.#changed.add(target);
+		if (this.#changed.size > MOST_TARGETS_CHANGED) this.#changedAny();
+		this.onNoted();
+	}
+
+	promptGiven(target: string, blocks: Int32Array): void {
+		this.#note({ target, blocks });
+		this.onNoted();
+	}
+
+	promptsGone(target: string): void {
+		this.#note({ target, blocks: undefined });
+		this.onNoted();
+	}
+
+	sessionMoved(session: string, target: string): void {
+		this.#sessions.set(session, target);
+		this.#dropSessions();
+		this.onNoted();
+	}
+
+	/** Takes the notes, the first first, as many as one message holds. */
+	take(): RoutingBatch {
+		const changed = this.#isAnyChanged ? undefined : [...this.#changed];
+		this.#changed.clear();
+		this.#isAnyChanged = false;
+		const sessions: [session: string, target: string][] = [];
+		for (const entry of this.#sessions) {
+			if (sessions.length === MESSAGE_SESSIONS) break;
+			sessions.push(entry);
+			this.#sessions.delete(entry[0]);
+		}
+		return { changed, sessions, ...this.#takePrompts() };
+	}
+
+	/** What the others were not told after all. What was noted since counts. */
+	giveBack({ changed, emptied, prompts, sessions }: RoutingBatch): void {
+		if (changed) for (const target of changed) this.#changed.add(target);
+		else this.#changedAny();
+		const notes: PromptNote[] = [
+			...emptied.map((target) => ({ target, blocks: undefined })),
+			...prompts.map(([target, blocks]) => ({ target, blocks: decodeBlocks(blocks) })),
+		];
+		const since = this.#prompts;
+		this.#prompts = [];
+		this.#blocks = 0;
+		for (const note of [...notes, ...since]) this.#note(note);
+		const later = [...this.#sessions];
+		this.#sessions.clear();
+		for (const [session, target] of [...sessions, ...later]) this.#sessions.set(session, target);
+		this.#dropSessions();
+	}
+
+	#takePrompts(): Pick<RoutingBatch, "emptied" | "prompts"> {
+		const emptied = new Set<string>();
+		const added = new Map<string, Set<number>>();
+		let count = 0;
+		let taken = 0;
+		for (const { target, blocks } of this.#prompts) {
+			if (count >= MESSAGE_BLOCKS) break;
+			taken++;
+			if (!blocks) {
+				emptied.add(target);
+				added.delete(target);
+				continue;
+			}
+			const known = added.get(target) ?? new Set<number>();
+			added.set(target, known);
+			count -= known.size;
+			for (const block of blocks) known.add(block);
+			count += known.size;
+			this.#blocks -= blocks.length;
+		}
+		this.#prompts = taken === this.#prompts.length ? [] : this.#prompts.slice(taken);
+		const prompts = [...added].map(([target, blocks]) => [target, encodeBlocks(Int32Array.from(blocks))] as const);
+		return { emptied: [...emptied], prompts };
+	}
+
+	#note(note: PromptNote): void {
+		this.#prompts.push(note);
+		this.#blocks += note.blocks?.length ?? 0;
+		if (this.#blocks <= MOST_BLOCKS_WAITING && this.#prompts.length <= MOST_BLOCKS_WAITING) return;
+		// Half of them at once: to move the list for each note would cost each call.
+		this.#prompts = this.#prompts.slice(this.#prompts.length >> 1);
+		this.#blocks = this.#prompts.reduce((sum, { blocks }) => sum + (blocks?.length ?? 0), 0);
+	}
+
+	#changedAny(): void {
+		this.#changed.clear();
+		this.#isAnyChanged = true;
+	}
+
+	#dropSessions(): void {
+		if (this.#sessions.size <= MOST_SESSIONS_WAITING) return;
+		for (const oldest of this.#sessions.keys()) {
+			if (this.#sessions.size <= MOST_SESSIONS_WAITING) return;
+			this.#sessions.delete(oldest);
+		}
+	}
+}
