@@ -3,7 +3,7 @@
 /** A room may import itself and what stands in an earlier row. The empty name is the files of src/ itself. */
 export const ROWS: readonly (readonly string[])[] = [
 	[""],
-	["config"],
+	["config", "memory"],
 	["openai", "protocol"],
 	// What is kept of agents is what they report.
 	["store"],

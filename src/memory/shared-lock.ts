@@ -1,0 +1,45 @@
+/**
+ * A lock between the threads of one process, for steps of some µs on memory that they share. It holds the number of its thread: what a
+ * thread that has died holds, the main thread lets go.
+ */
+
+/** Turns that a thread spins before it sleeps: the holder is done by then, unless it was interrupted. */
+const SPINS = 200;
+/** How long it sleeps at a time, ms: a holder that died wakes nobody. */
+const SLEEP_MS = 1;
+
+/** One lock, in a cell of shared memory. 0: free; else the holder's number plus 1. */
+export class SharedLock {
+	/**
+	 * @param cells on shared memory
+	 * @param at the cell's place in it
+	 * @param thread the number of the thread that holds it by this object
+	 */
+	constructor(
+		private readonly cells: Int32Array<SharedArrayBuffer>,
+		private readonly at: number,
+		private readonly thread: number,
+	) {}
+
+	/** Waits until it is this thread's. Must be followed by `release` in a `finally`; nothing is awaited between. Not to be taken twice. */
+	acquire(): void {
+		const { cells, at } = this;
+		const mine = this.thread + 1;
+		for (let turn = 0; ; turn++) {
+			const holder = Atomics.compareExchange(cells, at, 0, mine);
+			if (holder === 0) return;
+			if (holder === mine) throw new Error("a thread has taken a lock twice");
+			if (turn >= SPINS) Atomics.wait(cells, at, holder, SLEEP_MS);
+		}
+	}
+
+	/** Lets it go. */
+	release(): void {
+		Atomics.store(this.cells, this.at, 0);
+	}
+
+	/** Takes it from a thread that has died. Whether that held it: what it guards may be half changed then. */
+	takeFrom(thread: number): boolean {
+		return Atomics.compareExchange(this.cells, this.at, thread + 1, this.thread + 1) === thread + 1;
+	}
+}
