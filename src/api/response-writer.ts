@@ -27,9 +27,12 @@ export interface ResponseStores {
 }
 
 /** A response that waits to be written. */
-interface WaitingResponse extends ResponseName {
+export interface WaitingResponse extends ResponseName {
 	readonly text: string;
 }
+
+/** Stored responses, as calls see them. */
+export type ResponseStore = Pick<ResponseWriter, "isOn" | "get" | "put" | "use" | "remove">;
 
 /** The writer. What waits is read from it. */
 export class ResponseWriter {

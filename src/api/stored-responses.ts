@@ -17,7 +17,7 @@ import {
 	storedText,
 } from "../dialects/openai-responses/stored-response.ts";
 import { RouterError } from "../errors.ts";
-import type { ResponseWriter } from "./response-writer.ts";
+import type { ResponseStore } from "./response-writer.ts";
 
 /** Responses of one conversation, which are read one after the other. */
 const MOST_CHAINED = 10_000;
@@ -86,7 +86,7 @@ export class StoredResponses {
 	 */
 	constructor(
 		private readonly longest: () => number,
-		private readonly writer?: ResponseWriter,
+		private readonly writer?: ResponseStore,
 	) {}
 
 	/** Whether responses are stored for later calls. */

@@ -83,6 +83,7 @@ const OPTIONS = {
 	"vllm-url": text("start", "check"),
 	"stop-containers": toggle("start", "check"),
 	file: text("explain"),
+	workers: text("start", "check"),
 	insecure: toggle("start", "check"),
 	schema: toggle("init"),
 	systemd: toggle("init"),
@@ -142,6 +143,7 @@ export function parseCommand(args: readonly string[]): Command {
 			...(given.config !== undefined && { config: given.config }),
 			...(given.host !== undefined && { host: given.host }),
 			...(given.port !== undefined && { port: given.port }),
+			...(given.workers !== undefined && { workers: given.workers }),
 			...("insecure" in given && { insecure: true }),
 			...(admin || connect ? {} : agentFlags(role, given, vllmArgs)),
 		},
@@ -181,6 +183,7 @@ function roleFor(command: Subcommand, given: Given): Role {
 			"--agent and --standalone exclude each other: --standalone is router and agent in one process",
 		);
 	}
+	if ("agent" in given && "workers" in given) throw new UsageError("--workers belongs to the router");
 	return "agent" in given ? "agent" : "standalone" in given ? "standalone" : "router";
 }
 

@@ -16,6 +16,7 @@ export interface Flags {
 	readonly config?: string;
 	readonly host?: string;
 	readonly port?: string;
+	readonly workers?: string;
 	readonly insecure?: boolean;
 	/** A model that the agent runs, and its settings. */
 	readonly model?: string;
@@ -56,11 +57,12 @@ const SYSTEMD = [
 	{ path: ["log", "dir"], name: "LOGS_DIRECTORY" },
 ] as const;
 
-/** Flags that set one setting of the agent. */
-const AGENT_FLAGS = [
-	["router", "router"],
-	["advertise", "advertise"],
-	["vllm_url", "vllmUrl"],
+/** Flags that set one setting of one role. */
+const ROLE_FLAGS = [
+	["server", "workers", "workers"],
+	["agent", "router", "router"],
+	["agent", "advertise", "advertise"],
+	["agent", "vllm_url", "vllmUrl"],
 ] as const;
 
 /** Reads flags and environment for `role`. An empty variable counts as unset. Pure. */
@@ -97,9 +99,9 @@ export function overlay(flags: Flags, env: Environment, role: Role): Overlay {
 		const setting = all.find(({ path }) => path[0] === section && path[1] === name);
 		if (text !== undefined && setting) take(setting, text, `--${name}`, "flag");
 	}
-	for (const [name, flag] of AGENT_FLAGS) {
+	for (const [section, name, flag] of ROLE_FLAGS) {
 		const text = flags[flag];
-		const setting = all.find(({ path }) => path[0] === "agent" && path[1] === name);
+		const setting = all.find(({ path }) => path[0] === section && path[1] === name);
 		if (text !== undefined && setting) take(setting, text, `--${name.replace("_", "-")}`, "flag");
 	}
 	const on = (path: Path, name: string) => overrides.push({ path, value: true, name, from: "flag" });

@@ -5,6 +5,7 @@ import type { Config } from "./schema.ts";
 const SERVER = [
 	"host",
 	"port",
+	"workers",
 	"tls",
 	"generate_key",
 	"body_limit",

@@ -30,6 +30,13 @@ const server = section(
 			description: "Port; 0 picks a free one.",
 			env: "PORT",
 		}),
+		workers: Type.Integer({
+			default: 1,
+			minimum: 1,
+			maximum: 8,
+			description: "Threads that answer calls, on Linux: about one for each core but one.",
+			env: "ROUTER_WORKERS",
+		}),
 		insecure: Type.Boolean({
 			default: false,
 			description: "Listen beyond loopback without any key. Everyone who reaches the port spends your money.",

@@ -27,7 +27,12 @@ export interface ListenOptions {
 	readonly log: Pick<Log, "logger">;
 	/** How often certificate files are read, ms; default: 10 s. */
 	readonly tlsPollMs?: number;
+	/** Other threads of the process listen there, too; absent: it is this server's alone. */
+	readonly sharing?: PortSharing | undefined;
 }
+
+/** Which of the threads it is: the `first` finds out that no other process has the port, and picks one where it is 0. */
+export type PortSharing = "first" | "further";
 
 /** A server that listens. */
 export interface Listening extends Stoppable {
@@ -64,8 +69,9 @@ export function listen(app: AnyElysia, options: ListenOptions): Listening {
 	};
 
 	const first = options.tls ? readTls(options.tls) : undefined;
-	let current = serve(options.port, first);
-	const port = current.port ?? options.port;
+	const asked = options.sharing === "first" ? unsharedPort(host, options.port) : options.port;
+	let current = serve(asked, first);
+	const port = current.port ?? asked;
 	let unwatch = () => {};
 	if (options.tls && first)
 		unwatch = watchTls(options.tls, first, options.log.logger, options.tlsPollMs, (pair, previous) => {
@@ -95,14 +101,14 @@ export function listen(app: AnyElysia, options: ListenOptions): Listening {
 }
 
 /** Makes `app` listen on `port` with this certificate. Throws StartError. */
-function bind(app: AnyElysia, { host, bodyLimit }: ListenOptions, port: number, tls: TlsPair | undefined) {
+function bind(app: AnyElysia, { host, bodyLimit, sharing }: ListenOptions, port: number, tls: TlsPair | undefined) {
 	try {
 		app.listen({
 			hostname: host,
 			port,
 			idleTimeout: IDLE_SECONDS,
 			// Elysia's default is true: a second instance on the port would start silently.
-			reusePort: false,
+			reusePort: sharing !== undefined,
 			development: false,
 			maxRequestBodySize: Math.max(BUN_BODY_LIMIT, 2 * bodyLimit),
 			...(tls ? { tls: { cert: tls.cert, key: tls.key } } : {}),
@@ -112,6 +118,18 @@ function bind(app: AnyElysia, { host, bodyLimit }: ListenOptions, port: number, 
 	}
 	if (!app.server) throw new StartError(`Nothing listens on ${host}:${port}.`);
 	return app.server;
+}
+
+/** The port, of which the system has just said that nobody else listens there. Throws StartError. */
+function unsharedPort(host: string, port: number): number {
+	try {
+		const listener = Bun.listen({ hostname: host, port, socket: { data() {} } });
+		const found = listener.port;
+		listener.stop(true);
+		return found;
+	} catch (cause) {
+		throw listenProblem(cause, host, port);
+	}
 }
 
 /** What Bun threw while binding `host:port`, as a StartError. */

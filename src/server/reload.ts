@@ -22,6 +22,7 @@ import { plannedEntries, type RolePlan } from "./role-plan.ts";
 import { routerPlan } from "./router-plan.ts";
 import type { RouterState } from "./router-state.ts";
 import { type RouterSnapshot, routerSnapshot } from "./snapshot.ts";
+import { refuseUnshared } from "./threads/unshared.ts";
 
 /** What a reload changes, and what it works with. */
 export interface ReloadedRouter {
@@ -38,6 +39,8 @@ export interface ReloadedRouter {
 	readonly thinking: ThinkingMemory;
 	readonly log: Pick<Log, "logger">;
 	readonly metrics: Pick<Metrics, "reloaded" | "refused">;
+	/** Hears of a configuration that is in force now. */
+	onReload?: (config: Config) => void;
 }
 
 /** Most settings that one reload logs. */
@@ -75,6 +78,7 @@ function reload(router: ReloadedRouter, loaded: Loaded): Loaded {
 		const plan = routerPlan(config, router.env);
 		next = read;
 		locate = read.locate;
+		refuseUnshared(config, () => router.state.keys.list());
 		const auth = nextAuth(router, plan, saysOpen(config, read.sources));
 		const entries = plannedEntries(plan, router.state.keys, router.thinking);
 		const { fleet, state } = router;
@@ -86,6 +90,7 @@ function reload(router: ReloadedRouter, loaded: Loaded): Loaded {
 		router.state.ledger.bounds = config.usage;
 		router.suspects.refuseMs = config.poisonous_requests;
 		router.snapshot = snapshot;
+		router.onReload?.(config);
 		metrics.reloaded("loaded");
 		logChanges(log, loaded.watched, before.config, config);
 		if (auth.isKeyless && !before.auth.isKeyless)

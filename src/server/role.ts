@@ -9,8 +9,9 @@ import { apiRoutes, callHandlers, directRoutes } from "../api/routes.ts";
 import { StoredResponses } from "../api/stored-responses.ts";
 import { onCrash } from "../crash.ts";
 import { type HttpBaseOptions, httpBase } from "../http/app.ts";
-import { createLifecycle, type Lifecycle } from "../http/lifecycle.ts";
-import { type Listening, listen } from "../http/listen.ts";
+import type { Peers } from "../http/client-address.ts";
+import { createLifecycle, type Lifecycle, type Stoppable } from "../http/lifecycle.ts";
+import { type Listening, listen, type PortSharing } from "../http/listen.ts";
 import type { PageAccess } from "../http/page-access.ts";
 import { requestGuard } from "../http/request-guard.ts";
 import { ProxyState } from "../proxy/proxy-state.ts";
@@ -60,17 +61,27 @@ export interface RoleAppOptions {
 	/** The text of `/metrics`; that of the services unless given. */
 	readonly metricsText?: () => Promise<string>;
 	readonly healthNotes?: HttpBaseOptions["healthNotes"];
+	/** Further routes of Bun's router, by path and method. */
+	readonly routes?: Readonly<Record<string, Readonly<Record<string, BunRoute>>>>;
+	/** The server among routers; another at each start unless given. */
+	readonly instance?: string;
 }
+
+/** Answers a request without Elysia. Never rejects. */
+type BunRoute = (request: Request, server: Peers) => Response | Promise<Response>;
 
 /**
  * Starts a role while no other process of it has its data directory.
  * @param start gets the lock, and gives it up as soon as the process no longer wants calls; what it throws gives it up, too
  * @throws {StartError} naming the holder
  */
-export function startLocked<R extends Running>({ config, role, env }: RolePlan, start: (lock: DirectoryLock) => R): R {
+export async function startLocked<R extends Running>(
+	{ config, role, env }: RolePlan,
+	start: (lock: DirectoryLock) => R | Promise<R>,
+): Promise<R> {
 	const lock = lockDirectory(config.data_dir, role, env["ROUTER_SUCCESSOR"] === "1");
 	try {
-		return start(lock);
+		return await start(lock);
 	} catch (error) {
 		lock.release();
 		throw error;
@@ -129,7 +140,7 @@ export function crossSiteRule(current: CurrentSnapshot): PageAccess {
 /** What the API's routes work with. */
 export function callContext({ role }: RolePlan, services: RoleServices, options: RoleAppOptions): CallContext {
 	const { metrics, log, upstreams, lifecycle } = services;
-	const { current, sinks, cache, objects } = options;
+	const { current, sinks, cache, objects, instance = crypto.randomUUID().slice(0, 8) } = options;
 	const { responses = new StoredResponses(() => current.snapshot.config.server.body_limit) } = options;
 	const connections = new OpenConnections();
 	lifecycle.onDrain(() => connections.drain());
@@ -140,7 +151,7 @@ export function callContext({ role }: RolePlan, services: RoleServices, options:
 		state: upstreams,
 		isBehindRouter: role === "agent",
 		onPlanned: metrics.planned,
-		instance: crypto.randomUUID().slice(0, 8),
+		instance,
 		cache,
 		responses,
 		connections,
@@ -153,7 +164,7 @@ export function createApp(
 	{ role, config, title, description }: RolePlan,
 	{ metrics, log, lifecycle, upstreams }: RoleServices,
 	context: CallContext,
-	{ current, pages, metricsText = metrics.text, healthNotes }: RoleAppOptions,
+	{ current, pages, metricsText = metrics.text, healthNotes, routes }: RoleAppOptions,
 ): Elysia {
 	metrics.watchProxy({
 		waiting: () => upstreams.waiting(),
@@ -175,7 +186,7 @@ export function createApp(
 	});
 	const calls = callHandlers(context);
 	app.use(apiRoutes(context, undefined, calls));
-	app.config.serve = { routes: directRoutes(calls, guard) };
+	app.config.serve = { routes: { ...directRoutes(calls, guard), ...routes } };
 	app.config.websocket = { ...SOCKETS, maxPayloadLength: config.server.body_limit };
 	return app;
 }
@@ -184,27 +195,42 @@ export function createApp(
  * Makes the app listen. From then on the process hears signals and crashes, and its log may be written.
  * @throws {StartError} as `listen` does
  */
-export function serve(
+export function serve(app: AnyElysia, plan: RolePlan, services: RoleServices, lock: DirectoryLock): Listening {
+	const server = bindApp(app, plan, services);
+	beginServing(server, services, lock);
+	return server;
+}
+
+/** Makes the app listen. @param sharing the port is shared with other threads @throws {StartError} as `listen` does */
+export function bindApp(
 	app: AnyElysia,
 	{ host, port, tls, config }: RolePlan,
-	{ log, problems, metrics, lifecycle }: RoleServices,
-	lock: DirectoryLock,
+	{ log }: Pick<RoleServices, "log">,
+	sharing?: PortSharing,
 ): Listening {
-	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log });
+	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log, sharing });
+	setTimeout(() => {
+		if (app.server?.pendingRequests === 0) Bun.shrink();
+	}, SHRINK_MS).unref();
+	return server;
+}
+
+/** The port is this process's: hears signals and crashes. @param lock given up once calls are no longer wanted */
+export function beginServing(
+	server: Stoppable,
+	{ log, problems, metrics, lifecycle }: RoleServices,
+	lock?: Pick<DirectoryLock, "release">,
+): void {
 	problems.release();
 	lifecycle.started(server);
 	// Whoever starts from now on takes this one's place.
-	lifecycle.onDrain(() => lock.release());
+	lifecycle.onDrain(() => lock?.release());
 	lifecycle.onStop(
 		onCrash((_kind, line) => {
 			metrics.crash();
 			log.logger.error(line);
 		}),
 	);
-	setTimeout(() => {
-		if (app.server?.pendingRequests === 0) Bun.shrink();
-	}, SHRINK_MS).unref();
-	return server;
 }
 
 /** Logs that the role listens, and puts its banner together. A key that was made now is kept, and shown this once. */

@@ -8,10 +8,11 @@ import { createCatalog } from "../routing/catalog.ts";
 import { redisServer } from "./redis-features.ts";
 import { catalogEntries, plannedEntries, type RolePlan } from "./role-plan.ts";
 import { RouterState } from "./router-state.ts";
+import { refuseUnshared } from "./threads/unshared.ts";
 
 /** The plan. Opens nothing. Throws StartError where an upstream's address is none. */
 export function routerPlan(config: Config, env: Environment): RolePlan {
-	const { host, port, tls, generate_key } = config.server;
+	const { host, port, tls, generate_key, workers } = config.server;
 	const upstreams = configureUpstreams(config, env);
 	return {
 		role: "router",
@@ -26,7 +27,7 @@ export function routerPlan(config: Config, env: Environment): RolePlan {
 		upstreams,
 		title: "router",
 		description: "One OpenAI API in front of every model you have.",
-		lines: providerLines(upstreams, config.prices),
+		lines: [...providerLines(upstreams, config.prices), ...(workers > 1 ? [`workers  ${workers}`] : [])],
 	};
 }
 
@@ -38,6 +39,7 @@ export function checkRouter(config: Config, env: Environment): void {
 	const plan = routerPlan(config, env);
 	redisServer(config);
 	const { keys } = new RouterState(config);
+	refuseUnshared(config, () => keys.list());
 	createCatalog(config, plannedEntries(plan, keys));
 }
 

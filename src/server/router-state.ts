@@ -5,7 +5,7 @@ import type { Limiter } from "../accounts/limits/limiter.ts";
 import { SlidingWindowLimiter } from "../accounts/limits/sliding-window.ts";
 import { HardwareClocks } from "../accounts/usage/hardware-clocks.ts";
 import { LearnedUsage } from "../accounts/usage/learned-usage.ts";
-import { Ledger, type LostRows } from "../accounts/usage/ledger.ts";
+import { Ledger, type LedgerOptions, type LostRows } from "../accounts/usage/ledger.ts";
 import { LocalSpend } from "../accounts/usage/local-spend.ts";
 import { UsagePublisher } from "../accounts/usage/shared-usage.ts";
 import type { SpendStore } from "../accounts/usage/spend.ts";
@@ -37,6 +37,12 @@ export interface StateReports {
 	readonly problem: (sentence: string) => void;
 	readonly log: Pick<Log, "logger">;
 	readonly metrics: Pick<Metrics, "ledgerLost">;
+}
+
+/** What a worker thread has of the whole process. */
+export interface StateParts {
+	readonly ledger: LedgerOptions["store"];
+	readonly limiter: Limiter;
 }
 
 /** What it reads of a configuration. */
@@ -74,11 +80,13 @@ export class RouterState {
 	/**
 	 * @param reports absent in a process that ends at once, such as `router keys`
 	 * @param redis where routers share limits, spending, keys and usage; in a process that ends at once there is none
+	 * @param parts in place of its own, where several threads answer calls
 	 */
 	constructor(
 		private readonly config: StateConfig,
 		private readonly reports?: StateReports,
 		private readonly redis?: RedisFeatures,
+		parts?: StateParts,
 	) {
 		this.store = sqliteStore(
 			config.data_dir,
@@ -101,11 +109,11 @@ export class RouterState {
 				redis.usage(name, () => this.#days()),
 			);
 		} else {
-			this.limiter = windows;
+			this.limiter = parts?.limiter ?? windows;
 			this.spend = this.#localSpend;
 		}
 		this.ledger = new Ledger({
-			store: this.store.ledger,
+			store: parts?.ledger ?? this.store.ledger,
 			bounds: config.usage,
 			onLost: (lost) => this.#reportLost(lost),
 			...(this.#publisher ? { onWritten: (rows: readonly UsageKey[]) => this.#publisher!.grew(rows) } : {}),
@@ -125,6 +133,11 @@ export class RouterState {
 		if (!this.#publisher) return { rows, isPartial: false };
 		const others = await this.#publisher.others(from, to);
 		return { rows: [...rows, ...(others ?? [])], isPartial: others === undefined };
+	}
+
+	/** Has spending read anew: worker threads have written to the ledger what it does not know. */
+	rereadSpending(): void {
+		this.#localSpend.refresh();
 	}
 
 	/** Begins to look after it, and connects to Redis. Returns how to end that; what waits to be written is then on the disk. */

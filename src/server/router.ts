@@ -13,12 +13,9 @@ import type { HealthNotes } from "../http/health.ts";
 import type { Lifecycle } from "../http/lifecycle.ts";
 import type { AgentRegistrar } from "../protocol/agent.ts";
 import { readCa } from "../proxy/net/transport.ts";
-import type { SuspectEvent } from "../proxy/suspect-step.ts";
 import { LocalRoutingState } from "../routing/local-routing-state.ts";
 import type { Running } from "../running.ts";
 import type { DirectoryLock } from "../store/directory-lock.ts";
-import type { Log } from "../telemetry/log.ts";
-import type { RoutingMetrics } from "../telemetry/routing-metrics.ts";
 import { adminRoutes } from "./admin/admin-routes.ts";
 import { AgentAccess } from "./agents/agent-access.ts";
 import { AgentRegistry } from "./agents/agent-registry.ts";
@@ -43,6 +40,9 @@ import { plannedEntries, type RolePlan } from "./role-plan.ts";
 import { routerPlan } from "./router-plan.ts";
 import { RouterState } from "./router-state.ts";
 import { agentUpstream, routerSnapshot } from "./snapshot.ts";
+import { reportSuspect } from "./suspect-report.ts";
+import { workerThreads } from "./threads/main-thread.ts";
+import { refuseUnshared } from "./threads/unshared.ts";
 
 /** How often agents that are known by their addresses are asked for their models, ms. Registered ones say them about as often. */
 const ASK_AGENTS_MS = 5_000;
@@ -59,7 +59,7 @@ export async function startRouter(loaded: Loaded, env: Environment): Promise<Run
 	return startLocked(plan, (lock) => createRouter(plan, loaded, lock));
 }
 
-function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): RunningRouter {
+async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Promise<RunningRouter> {
 	const { config, env } = plan;
 	const services = createServices(plan);
 	const { log, problems, metrics, lifecycle } = services;
@@ -67,6 +67,7 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	const problem = (sentence: string) => problems.report(sentence);
 	const state = new RouterState(config, { problem, log, metrics }, redis);
 	const { store, ledger, keys: storedKeys } = state;
+	refuseUnshared(config, () => storedKeys.list());
 
 	const entries = plannedEntries(plan, storedKeys, services.upstreams.thinking);
 	const secrets = agentSecrets(config.data_dir, problem);
@@ -85,19 +86,23 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	agents.onReady((target, isAgain) => suspects.reportedReady(target, isAgain));
 	const served = { agents, fleet, agentTransport, suspects, thinking };
 	const router: ReloadedRouter = { snapshot, env, state, ...served, log, metrics, generatedAuth: generated && auth };
+	const responses = responseWriter(router, redis, lifecycle);
+	const threads = workerThreads(plan, router, services, { generatedKey: generated?.hash, responses });
+	const ledgerState = () => (threads?.isLedgerStuck ? "stopped" : state.ledgerState);
 	const cache = createAnswerCache(config, redis?.answers());
 	metrics.watchAgents(fleet.counts);
-	metrics.watchLedger(() => ({ state: state.ledgerState, waiting: ledger.waiting }));
+	metrics.watchLedger(() => ({ state: ledgerState(), waiting: ledger.waiting }));
 	if (cache) metrics.watchCache(() => cache.stats);
 
 	const options: RoleAppOptions = {
 		current: router,
-		responses: storedResponses(router, redis, lifecycle),
+		responses: new StoredResponses(() => router.snapshot.config.server.body_limit, responses),
 		sinks: [fleet.sink, ledger],
 		cache,
 		objects: store,
 		pages: (request, server) => router.snapshot.pages(request, server),
-		healthNotes: (): HealthNotes => (state.ledgerState === "ok" ? {} : { ledger: state.ledgerState }),
+		healthNotes: (): HealthNotes => (ledgerState() === "ok" ? {} : { ledger: ledgerState() }),
+		...threads?.options,
 	};
 	const context = callContext(plan, services, options);
 	const access = new AgentAccess(env, store, router);
@@ -106,7 +111,15 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 		.use(adminRoutes(state, router, log));
 	const app = createApp(plan, services, context, options).use(routes);
 
-	const server = serve(app, plan, services, lock);
+	const server = threads ? await threads.serve(app, services, lock) : serve(app, plan, services, lock);
+	openRouter(router, lifecycle);
+	lifecycle.onStop(watchConfiguration(router, loaded));
+	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
+}
+
+/** Begins to look after what the router has, until it stops. */
+function openRouter(router: ReloadedRouter, lifecycle: Pick<Lifecycle, "onStop">): void {
+	const { state, agents } = router;
 	const closeState = state.open();
 	const closeAgents = agents.open();
 	const asking = setInterval(() => askAddressedAgents(router.snapshot.catalog), ASK_AGENTS_MS);
@@ -114,10 +127,8 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	lifecycle.onStop(async () => {
 		await closeState();
 		closeAgents();
-		store.close();
+		state.store.close();
 	});
-	lifecycle.onStop(watchConfiguration(router, loaded));
-	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
 }
 
 /** The Redis of a configuration, over which targets are chosen by what all routers know. Throws what `redisFeatures` does. */
@@ -129,35 +140,16 @@ function sharedRedis(config: Config, services: RoleServices): RedisFeatures | un
 }
 
 /** Responses that clients go on from, as long as the configuration in force says. What waits is written before the store is closed. */
-function storedResponses(
+function responseWriter(
 	router: ReloadedRouter,
 	redis: RedisFeatures | undefined,
 	lifecycle: Pick<Lifecycle, "onStop">,
-): StoredResponses {
+): ResponseWriter {
 	const writer = new ResponseWriter({
 		table: router.state.store.responses,
 		shared: redis?.responses(),
 		settings: () => router.snapshot.config.responses,
 	});
 	lifecycle.onStop(writer.open());
-	return new StoredResponses(() => router.snapshot.config.server.body_limit, writer);
-}
-
-/** Deaths of engines and what comes of them, in the log and the metrics. Which request it was, never what it said. */
-function reportSuspect(event: SuspectEvent, { logger }: Pick<Log, "logger">, metrics: RoutingMetrics): void {
-	switch (event.what) {
-		case "died":
-			metrics.engineDied(event.target);
-			logger.warn({ target: event.target, id: event.call }, "An engine died.");
-			return;
-		case "convicted": {
-			const { target, calls, forMs } = event;
-			const fields = { target, ids: calls, refused_s: Math.round(forMs / 1000) };
-			logger.warn(fields, `An engine died of one call twice: it is refused${forMs > 0 ? " from now on" : ""}.`);
-			return;
-		}
-		case "refused":
-			metrics.refusedPoisonous();
-			logger.info({ id: event.call, ids: event.calls }, "A call was refused that an engine died of twice.");
-	}
+	return writer;
 }

@@ -1,6 +1,7 @@
 /** The tables of the ledger: a row for each call and late attempt, and sums by day that outlive them. */
-import { type Connection, statementsWrite, type WriteResult } from "./connection.ts";
+import { type Connection, type Sql, statementsWrite, type Write, type WriteResult } from "./connection.ts";
 import {
+	decode,
 	encode,
 	insert,
 	type LedgerAttempt,
@@ -18,6 +19,8 @@ import {
 export interface LedgerStore {
 	/** Writes a batch; one that is not `written` changes nothing. */
 	write(batch: LedgerBatch): Promise<WriteResult>;
+	/** The same for a batch that another thread has encoded. @param rows how many are in it */
+	writeEncoded(bytes: ArrayBuffer, rows: number): Promise<WriteResult>;
 	/** The database's message about the row that it refused last; no value is in it. */
 	fault(): string;
 	/** Resolves when everything written would survive a loss of power. */
@@ -51,25 +54,20 @@ const SUM = "SELECT * FROM usage_days WHERE day = ? AND key_id = ? AND user = ? 
 export function ledgerStore(connection: Connection): LedgerStore {
 	const within = (bounds: TrimBounds): TrimBounds =>
 		connection.isInMemory ? { ...bounds, bytes: Math.min(bounds.bytes, MOST_IN_MEMORY) } : bounds;
+	const insertHere = (to: Sql, batch: LedgerBatch) =>
+		insert(to, batch.trim ? { ...batch, trim: within(batch.trim) } : batch);
 	return {
 		used: () => connection.read((db) => [usedBytes(db)])[0] ?? 0,
 		write: (batch) =>
 			connection.writeLedger({
 				message: () => encode(batch),
-				apply: (to) => insert(to, batch.trim ? { ...batch, trim: within(batch.trim) } : batch),
+				apply: (to) => insertHere(to, batch),
 				pages: rowsIn(batch) / ROWS_ON_A_PAGE,
 			}),
+		writeEncoded: (bytes, rows) => connection.writeLedger(encodedWrite(bytes, rows, insertHere)),
 		fault: () => connection.fault(),
 		sync: () => connection.sync(),
-		call(id) {
-			const [call] = connection.read((from) => from.query("SELECT * FROM calls WHERE id = ?").all(id) as CallRow[]);
-			if (!call) return undefined;
-			const late = connection.read(
-				(from) => from.query("SELECT * FROM attempts WHERE call = ?").all(id) as AttemptRow[],
-			);
-			const attempts = [...(JSON.parse(call.attempts ?? "[]") as LedgerAttempt[]), ...late.map(attemptOf)];
-			return { call: callOf(call), attempts: attempts.sort((a, b) => a.number - b.number) };
-		},
+		call: (id) => storedCall(connection, id),
 		usage: (from, to) =>
 			connection
 				.read((db) => db.query("SELECT * FROM usage_days WHERE day BETWEEN ? AND ?").all(from, to) as DayRow[])
@@ -107,7 +105,27 @@ export function ledgerStore(connection: Connection): LedgerStore {
 	};
 }
 
-function rowsIn({ calls, attempts, usage }: LedgerBatch): number {
+/** A call with all its attempts. */
+function storedCall(connection: Connection, id: string): ReturnType<LedgerStore["call"]> {
+	const [call] = connection.read((from) => from.query("SELECT * FROM calls WHERE id = ?").all(id) as CallRow[]);
+	if (!call) return undefined;
+	const late = connection.read((from) => from.query("SELECT * FROM attempts WHERE call = ?").all(id) as AttemptRow[]);
+	const attempts = [...(JSON.parse(call.attempts ?? "[]") as LedgerAttempt[]), ...late.map(attemptOf)];
+	return { call: callOf(call), attempts: attempts.sort((a, b) => a.number - b.number) };
+}
+
+/** A batch that another thread has encoded. */
+function encodedWrite(bytes: ArrayBuffer, rows: number, insertHere: (to: Sql, batch: LedgerBatch) => void): Write {
+	return {
+		// A copy: what is sent to the thread is gone here, and may have to be written here.
+		message: () => bytes.slice(0),
+		apply: (to) => insertHere(to, decode(bytes)),
+		pages: rows / ROWS_ON_A_PAGE,
+	};
+}
+
+/** How many rows a batch has. */
+export function rowsIn({ calls, attempts, usage }: LedgerBatch): number {
 	return calls.length + attempts.length + usage.length;
 }
 

@@ -53,6 +53,8 @@ export interface Log {
 	 * why it could not be opened.
 	 */
 	open(): { readonly file?: string; readonly problem?: string };
+	/** Takes lines that another thread of the process has made, each with its end. */
+	take(lines: string): void;
 	/** Resolves once every line logged so far is written. Waits 2 s at most, so that a stalled pipe can't hold a stop. */
 	flush(): Promise<void>;
 }
@@ -115,6 +117,11 @@ export function createLog(options: LogOptions): Log {
 				if (call.status >= SERVER_ERROR ? logsServerErrors : logsCalls) calls.add(call);
 			},
 			attemptFailed: (attempt) => logger.debug(attemptFields(attempt), "attempt failed"),
+		},
+		take(lines) {
+			file.write(lines);
+			// Each is shown for itself.
+			if (terminal) for (const line of lines.match(/.*\n/g) ?? []) terminal.write(line);
 		},
 		async flush() {
 			calls.write();

@@ -5,6 +5,7 @@
 import { Counter, Gauge, Registry } from "prom-client";
 import { CallMetrics } from "./call-metrics.ts";
 import type { Sink } from "./events.ts";
+import type { MetricValues } from "./merged-metrics.ts";
 import { addProcessMetrics } from "./process-metrics.ts";
 import { addRoutingMetrics, type RoutingMetrics } from "./routing-metrics.ts";
 
@@ -45,12 +46,16 @@ export interface Metrics extends RoutingMetrics {
 	readonly contentType: string;
 	/** The whole registry in the Prometheus text format. It keeps the event loop for each line, which is why labels are few and bounded. */
 	text(): Promise<string>;
+	/** The same as values, for one page of several threads. */
+	values(): Promise<MetricValues>;
 	/** A limit or a budget refused a call: whose it is, and of what. */
 	refused(by: string, counts: string): void;
 	/** An exception that no call caught. */
 	crash(): void;
 	/** A log file that could not be written. */
 	logFailure(): void;
+	/** A worker has ended that was to run. */
+	workerEnded(): void;
 	/** Rows are in no ledger, and never will be. */
 	ledgerLost(reason: string, count: number): void;
 	/** What becomes of the Redis that routers share. */
@@ -83,6 +88,7 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		help: "1; says which role runs.",
 		labelNames: ["role"],
 		registers: [registry],
+		aggregator: "first",
 	}).set({ role }, 1);
 	addProcessMetrics(registry);
 	return {
@@ -99,6 +105,10 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		text() {
 			calls.count();
 			return registry.metrics();
+		},
+		values() {
+			calls.count();
+			return registry.getMetricsAsJSON();
 		},
 	};
 }
@@ -125,7 +135,8 @@ function addCacheMetrics(registry: Registry): Pick<Metrics, "watchCache"> {
 
 function addRedisMetrics(registry: Registry): Pick<Metrics, "redis"> {
 	const registers = [registry];
-	const up = new Gauge({ name: "router_redis_up", help: "1 while the shared Redis answers.", registers });
+	const help = "1 while the shared Redis answers.";
+	const up = new Gauge({ name: "router_redis_up", help, registers, aggregator: "first" });
 	const failures = new Counter({
 		name: "router_redis_failures_total",
 		help: "Commands that gave nothing: not sent during an outage (refused), too late, lost, or answered with an error.",
@@ -135,11 +146,12 @@ function addRedisMetrics(registry: Registry): Pick<Metrics, "redis"> {
 	return { redis: { up: (isUp) => up.set(isUp ? 1 : 0), failed: (reason) => failures.inc({ reason }) } };
 }
 
-function addFaultMetrics(registry: Registry): Pick<Metrics, "crash" | "logFailure"> {
+function addFaultMetrics(registry: Registry): Pick<Metrics, "crash" | "logFailure" | "workerEnded"> {
 	const counter = (name: string, help: string) => new Counter({ name: `router_${name}`, help, registers: [registry] });
 	const crashes = counter("crashes_total", "Exceptions that no call caught; the process went on.");
 	const logFailures = counter("log_failures_total", "Times the log file could not be written.");
-	return { crash: () => crashes.inc(), logFailure: () => logFailures.inc() };
+	const ends = counter("workers_ended_total", "Workers that ended and were replaced.");
+	return { crash: () => crashes.inc(), logFailure: () => logFailures.inc(), workerEnded: () => ends.inc() };
 }
 
 function addProxyMetrics(registry: Registry): Pick<Metrics, "watchProxy"> {
@@ -148,6 +160,7 @@ function addProxyMetrics(registry: Registry): Pick<Metrics, "watchProxy"> {
 		name: string,
 		help: string,
 		label: L,
+		aggregator: "sum" | "max",
 		read: (counts: ProxyCounts) => Iterable<readonly [string, number]>,
 	) =>
 		new Gauge({
@@ -155,16 +168,16 @@ function addProxyMetrics(registry: Registry): Pick<Metrics, "watchProxy"> {
 			help,
 			labelNames: [label],
 			registers: [registry],
+			aggregator,
 			collect() {
 				this.reset();
 				if (!counts) return;
 				for (const [value, count] of read(counts)) this.inc({ [label]: value } as Record<L, string>, count);
 			},
 		});
-	gauge("queue_waiting", "Calls in line before a model.", "model", (of) => of.waiting());
-	gauge("keys_out_of_use", "Keys that an upstream refused, until they are tried again.", "provider", (of) =>
-		of.keysOut(),
-	);
+	gauge("queue_waiting", "Calls in line before a model.", "model", "sum", (of) => of.waiting());
+	const help = "Keys that an upstream refused, until they are tried again.";
+	gauge("keys_out_of_use", help, "provider", "max", (of) => of.keysOut());
 	return {
 		watchProxy(watched) {
 			counts = watched;
@@ -174,17 +187,18 @@ function addProxyMetrics(registry: Registry): Pick<Metrics, "watchProxy"> {
 
 function addLedgerMetrics(registry: Registry): Pick<Metrics, "ledgerLost" | "watchLedger"> {
 	let counts: (() => LedgerCounts) | undefined;
-	const gauge = (name: string, help: string, read: (counts: LedgerCounts) => number) =>
+	const gauge = (name: string, help: string, aggregator: "min" | "sum", read: (counts: LedgerCounts) => number) =>
 		new Gauge({
 			name: `router_ledger_${name}`,
 			help,
 			registers: [registry],
+			aggregator,
 			collect() {
 				if (counts) this.set(read(counts()));
 			},
 		});
-	gauge("up", "1 while the ledger can be written to the disk.", ({ state }) => Number(state === "ok"));
-	gauge("waiting_calls", "Calls that wait to be written.", ({ waiting }) => waiting);
+	gauge("up", "1 while the ledger can be written to the disk.", "min", ({ state }) => Number(state === "ok"));
+	gauge("waiting_calls", "Calls that wait to be written.", "sum", ({ waiting }) => waiting);
 	const lost = new Counter({
 		name: "router_ledger_lost_rows_total",
 		help: "Calls and attempts that are in no ledger: refused by the database, or no room (full) while it could not be written.",

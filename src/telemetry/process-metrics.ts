@@ -14,16 +14,19 @@ export function addProcessMetrics(registry: Registry): void {
 			name: `router_process_cpu_${name}seconds_total`,
 			help,
 			registers,
+			aggregator: "first",
 			collect() {
 				this.reset();
 				this.inc(micros(process.cpuUsage()) / 1e6);
 			},
 		});
-	const gauge = (name: string, help: string, read: () => number) =>
+	/** @param aggregator of several threads: `first` where it is the process's, `sum` where it is the thread's */
+	const gauge = (name: string, help: string, aggregator: "first" | "sum", read: () => number) =>
 		new Gauge({
 			name: `router_${name}`,
 			help,
 			registers,
+			aggregator,
 			collect() {
 				this.set(read());
 			},
@@ -33,11 +36,16 @@ export function addProcessMetrics(registry: Registry): void {
 	cpu("system_", "System CPU time.", ({ system }) => system);
 	cpu("", "User and system CPU time.", ({ user, system }) => user + system);
 	const started = Date.now() / 1000 - process.uptime();
-	gauge("process_start_time_seconds", "When the process started, Unix time.", () => started);
-	gauge("process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage.rss());
-	gauge("nodejs_heap_size_used_bytes", "JavaScript heap in use.", () => process.memoryUsage().heapUsed);
-	gauge("nodejs_external_memory_bytes", "Memory outside the heap that it holds.", () => process.memoryUsage().external);
+	gauge("process_start_time_seconds", "When the process started, Unix time.", "first", () => started);
+	gauge("process_resident_memory_bytes", "Resident memory.", "first", () => process.memoryUsage.rss());
+	gauge("nodejs_heap_size_used_bytes", "JavaScript heap in use.", "sum", () => process.memoryUsage().heapUsed);
+	gauge(
+		"nodejs_external_memory_bytes",
+		"Memory outside the heap that it holds.",
+		"sum",
+		() => process.memoryUsage().external,
+	);
 	// One descriptor a client and one an upstream: the limit of the process is met here first.
 	if (process.platform === "linux")
-		gauge("process_open_fds", "Open file descriptors.", () => readdirSync("/proc/self/fd").length);
+		gauge("process_open_fds", "Open file descriptors.", "first", () => readdirSync("/proc/self/fd").length);
 }

@@ -63,6 +63,7 @@ export function addRoutingMetrics(registry: Registry): RoutingMetrics {
 		help: "Of targets that have failed too often: 2 out of use, 1 being tried, 0 in use again.",
 		labelNames: ["target"],
 		registers,
+		aggregator: "max",
 		collect() {
 			this.reset();
 			for (const [target, state] of states?.breakers() ?? []) {

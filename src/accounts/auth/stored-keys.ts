@@ -109,6 +109,11 @@ export class StoredKeys implements KeyStore {
 		return newer;
 	}
 
+	/** Takes over what is stored already: another thread of this process has changed these keys. */
+	take(keys: readonly StoredKey[]): void {
+		for (const key of keys) if (isNewer(key, this.#byId.get(key.id))) this.#put(key);
+	}
+
 	onChange(listener: (key: StoredKey) => void): () => void {
 		this.#listeners.add(listener);
 		return () => void this.#listeners.delete(listener);

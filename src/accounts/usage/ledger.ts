@@ -37,7 +37,7 @@ export interface LedgerBounds {
 
 /** What it works with. */
 export interface LedgerOptions {
-	readonly store: LedgerStore;
+	readonly store: Pick<LedgerStore, "write" | "fault" | "sync" | "call" | "trim">;
 	readonly bounds: LedgerBounds;
 	/** Called with rows that are in no ledger. `refused`: the database takes them neither now nor later. */
 	readonly onLost?: (lost: LostRows) => void;

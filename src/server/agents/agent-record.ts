@@ -1,7 +1,9 @@
 /** An agent as the router knows it, and as it is stored and shown. */
 import { RouterError } from "../../errors.ts";
 import { type GpuReport, type ModelReport, modelReport, replicaStates } from "../../protocol/agent.ts";
-import type { Provider } from "../../providers/provider.ts";
+import { openAiCompatible } from "../../providers/openai/index.ts";
+import type { Provider, Transport } from "../../providers/provider.ts";
+import type { Upstream } from "../../providers/registry.ts";
 import type { AgentView } from "../../routing/agent-targets.ts";
 import type { Lease } from "../../routing/lease.ts";
 import type { StoredAgent } from "../../store/store.ts";
@@ -33,6 +35,24 @@ export interface AgentRecord extends AgentView {
 	loggedLease: Lease;
 	/** Heard of since it was last stored. */
 	isDirty: boolean;
+}
+
+/** Calls an agent. @param secret which it knows @param upstream what all agents have in common */
+export function agentProvider(
+	{ name, endpoint }: Pick<AgentRecord, "name" | "endpoint">,
+	secret: string,
+	upstream: Upstream,
+	transport: Transport,
+): Provider {
+	const own: Upstream = {
+		...upstream,
+		baseUrl: `${endpoint}/v1`,
+		apiKey: secret,
+		otherKeys: [],
+		state: "ready",
+		keySetting: `agent "${name}", which has to register again`,
+	};
+	return openAiCompatible(own, transport);
 }
 
 /** A report's models by name; of two with one name the later counts. */

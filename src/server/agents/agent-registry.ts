@@ -3,7 +3,6 @@
 import type { AgentSecrets } from "../../accounts/auth/agent-secrets.ts";
 import { RouterError } from "../../errors.ts";
 import { HEARTBEAT_MS, type Heartbeat, type Register, type RegisterAnswer } from "../../protocol/agent.ts";
-import { openAiCompatible } from "../../providers/openai/index.ts";
 import type { Provider, Transport } from "../../providers/provider.ts";
 import type { Upstream } from "../../providers/registry.ts";
 import { admission } from "../../routing/agent-targets.ts";
@@ -12,6 +11,7 @@ import type { Store, StoredAgent } from "../../store/store.ts";
 import type { Log } from "../../telemetry/log.ts";
 import {
 	type AgentRecord,
+	agentProvider,
 	isSameWork,
 	lostTargets,
 	modelsByName,
@@ -90,6 +90,17 @@ export class AgentRegistry {
 
 	/** Reads the agents of before, suspect until they are heard of, and begins to watch leases. Returns how to end that. */
 	open(): () => void {
+		this.restore();
+		const timer = setInterval(() => this.tick(), TICK_MS);
+		timer.unref();
+		return () => {
+			clearInterval(timer);
+			this.#store();
+		};
+	}
+
+	/** Reads the agents of before. */
+	restore(): void {
 		this.servedNames.load();
 		const heardAt = heardBeforeRestart(this.#clock.now());
 		for (const stored of this.options.store.agents()) {
@@ -98,12 +109,6 @@ export class AgentRegistry {
 			const who = { ...rest, instance: rest.instance, version: rest.version, isInProcess: false };
 			this.#put(who, { heardAt, heardAtTime, models, gpus });
 		}
-		const timer = setInterval(() => this.tick(), TICK_MS);
-		timer.unref();
-		return () => {
-			clearInterval(timer);
-			this.#store();
-		};
 	}
 
 	/**
@@ -296,15 +301,7 @@ export class AgentRegistry {
 
 	#providerOf(who: Pick<AgentRecord, "name" | "instance" | "endpoint">): Provider {
 		const { transport, secrets } = this.options;
-		const own: Upstream = {
-			...this.#upstream,
-			baseUrl: `${who.endpoint}/v1`,
-			apiKey: secrets.of(who),
-			otherKeys: [],
-			state: "ready",
-			keySetting: `agent "${who.name}", which has to register again`,
-		};
-		return openAiCompatible(own, transport);
+		return agentProvider(who, secrets.of(who), this.#upstream, transport);
 	}
 
 	#logLease(agent: AgentRecord): void {

@@ -10,21 +10,38 @@ import {
 	readinessOf,
 	servedModels,
 } from "../../routing/agent-targets.ts";
+import type { Lease } from "../../routing/lease.ts";
 import type { Sink } from "../../telemetry/events.ts";
 import type { AgentCounts } from "../../telemetry/metrics.ts";
 import { AGENT_PREFIX, type AgentRecord, type ShownAgent, shownOf, targetId } from "./agent-record.ts";
-import type { AgentRegistry } from "./agent-registry.ts";
+
+/** What calls need of a registry: the router's own, or what a worker thread has of it. */
+export interface FleetRegistry {
+	/** By name, the first to come first. */
+	readonly agents: ReadonlyMap<string, AgentRecord>;
+	/** Names of models that agents serve, or once served. */
+	readonly servedNames: { readonly all: ReadonlySet<string>; add(names: Iterable<string>): void };
+	/** The time on the lease clock, ms. */
+	now(): number;
+	/** An agent's lease now. */
+	leaseOf(agent: AgentRecord): Lease;
+	/** A call could not reach an agent. */
+	callFailed(agent: string, failure: "auth" | "transport"): void;
+}
 
 /** The fleet of a registry. */
 export class AgentFleet implements Fleet {
 	readonly served: ReadonlySet<string>;
+	/** Attempts of other threads that are under way at a target. */
+	others: ((target: string) => number) | undefined;
 	readonly #agents: ReadonlyMap<string, AgentRecord>;
 	/** Attempts under way, by target. */
 	readonly #inFlight = new Map<string, number>();
+	readonly inFlight: ReadonlyMap<string, number> = this.#inFlight;
 
 	/** @param random decides between agents that are equally good */
 	constructor(
-		private readonly registry: AgentRegistry,
+		private readonly registry: FleetRegistry,
 		private readonly random: () => number = Math.random,
 	) {
 		this.served = registry.servedNames.all;
@@ -71,9 +88,7 @@ export class AgentFleet implements Fleet {
 	list(): ShownAgent[] {
 		return [...this.#agents.values()].map((agent) =>
 			shownOf(agent, this.registry.leaseOf(agent), (model, replica) =>
-				replica === undefined
-					? this.#busy(agent, model)
-					: (this.#inFlight.get(targetId(agent.name, model, replica)) ?? 0),
+				replica === undefined ? this.#busy(agent, model) : this.#at(targetId(agent.name, model, replica)),
 			),
 		);
 	}
@@ -116,11 +131,13 @@ export class AgentFleet implements Fleet {
 
 	/** Attempts under way at a model of an agent: at its replicas, and at whichever takes them. */
 	#busy({ name, models }: AgentRecord, model: string): number {
-		let busy = this.#inFlight.get(targetId(name, model)) ?? 0;
-		for (const { replica } of models.get(model)?.replicas ?? []) {
-			busy += this.#inFlight.get(targetId(name, model, replica)) ?? 0;
-		}
+		let busy = this.#at(targetId(name, model));
+		for (const { replica } of models.get(model)?.replicas ?? []) busy += this.#at(targetId(name, model, replica));
 		return busy;
+	}
+
+	#at(target: string): number {
+		return (this.#inFlight.get(target) ?? 0) + (this.others?.(target) ?? 0);
 	}
 
 	/** `agent/model`: both; no agent where none has that name. */

@@ -1,0 +1,96 @@
+/**
+ * Requests that are no calls, and that the main thread answers whichever worker gets them: it alone has the agents, the administration, and
+ * what all threads have counted.
+ */
+import type { AnyElysia } from "elysia";
+import { asRouterError } from "../../errors.ts";
+import { readRequestBody } from "../../http/request-body.ts";
+import { MAX_REPORT_BYTES } from "../../protocol/agent.ts";
+import type { ForwardedAnswer, ForwardedRequest } from "./link.ts";
+
+/** Their paths, as Bun's router reads them. */
+const PATHS = [
+	"/metrics",
+	"/health/ready",
+	"/swagger/json",
+	"/admin/*",
+	"/agents",
+	"/agents/*",
+	"/register",
+	"/heartbeat",
+] as const;
+/** Each by its name: a table of Elysia's own for the same path is added to, not replaced. */
+const METHODS = ["GET", "HEAD", "OPTIONS", "DELETE", "PATCH", "POST", "PUT"] as const;
+
+/** The part of Bun's server that is used. */
+interface Peers {
+	requestIP(request: Request): { readonly address: string } | null;
+}
+
+/** Sends a request to the main thread. Undefined where that has ended. */
+export type Forward = (request: ForwardedRequest) => Promise<ForwardedAnswer | undefined>;
+
+/** The routes of a worker for Bun's router, which none of the calls goes through. */
+export function forwardedRoutes(forward: Forward) {
+	const handle = async (request: Request, server: Peers): Promise<Response> => {
+		try {
+			// Before the body is read: the connection may be gone afterwards.
+			const peer = server.requestIP(request)?.address ?? "";
+			const body = request.body ? await readRequestBody(request, MAX_REPORT_BYTES, true) : undefined;
+			const { method, url, headers } = request;
+			return responseOf(await forward({ method, url, headers: [...headers], body, peer }));
+		} catch (thrown) {
+			return asRouterError(thrown).response();
+		}
+	};
+	const methods = Object.fromEntries(METHODS.map((method) => [method, handle]));
+	return Object.fromEntries(PATHS.map((path) => [path, methods]));
+}
+
+/** The text of the main thread's `/metrics`. */
+export async function forwardedMetrics(forward: Forward): Promise<string> {
+	const url = "http://localhost/metrics";
+	return responseOf(await forward({ method: "GET", url, headers: [], body: undefined, peer: "127.0.0.1" })).text();
+}
+
+function responseOf(answer: ForwardedAnswer | undefined): Response {
+	if (!answer) throw new Error("the main thread has ended");
+	const { status, headers, body } = answer;
+	return new Response(body.byteLength > 0 ? body : null, {
+		status,
+		headers: headers.map(([name, value]) => [name, value]),
+	});
+}
+
+/** Has the app of the main thread, which listens nowhere, answer requests of workers. */
+export class ForwardedRequests {
+	readonly #peers = new WeakMap<Request, string>();
+
+	constructor(private readonly app: AnyElysia) {
+		const server: Peers = {
+			requestIP: (request) => {
+				const address = this.#peers.get(request);
+				return address ? { address } : null;
+			},
+		};
+		// Routes ask it for the address of whoever calls, and nothing else.
+		app.server = server as unknown as typeof app.server;
+	}
+
+	/** Never rejects: the app answers its own errors. */
+	async answer({ method, url, headers, body, peer }: ForwardedRequest): Promise<ForwardedAnswer> {
+		const request = new Request(url, {
+			method,
+			headers: headers.map(([name, value]) => [name, value]),
+			...(body ? { body: body as Uint8Array<ArrayBuffer> } : {}),
+		});
+		this.#peers.set(request, peer);
+		let response: Response;
+		try {
+			response = await this.app.handle(request);
+		} catch (thrown) {
+			response = asRouterError(thrown).response();
+		}
+		return { status: response.status, headers: [...response.headers], body: await response.arrayBuffer() };
+	}
+}

@@ -1,0 +1,140 @@
+/**
+ * What the main thread and a worker say to each other: all of it, in two types. Nothing here is sent for each call: lines, rows and counts
+ * come in batches.
+ */
+import type { WaitingResponse } from "../../api/response-writer.ts";
+import type { Environment } from "../../config/interpolate.ts";
+import type { Config } from "../../config/schema.ts";
+import type { WriteResult } from "../../store/connection.ts";
+import type { ResponseName } from "../../store/response-table.ts";
+import type { AgentNews } from "../agents/agent-replica.ts";
+import type { SharedMemory } from "./shared-memory.ts";
+
+/** What a worker is made from. */
+export interface WorkerStart {
+	readonly type: "start";
+	/** From 1. */
+	readonly thread: number;
+	readonly config: Config;
+	readonly env: Environment;
+	/** The port to listen on. The first worker of a process finds out whether it is free, and picks one where it is 0. */
+	readonly port: number;
+	readonly isFirst: boolean;
+	/** SHA-256 of the key that the start made, hex. */
+	readonly generatedKey: string | undefined;
+	/** Keys that were created at run time, as JSON. */
+	readonly keys: readonly string[];
+	readonly agents: AgentNews;
+	/** Where the clock's offset is asked for: `shared-clock.ts`. */
+	readonly clock: SharedArrayBuffer;
+	readonly memory: SharedMemory;
+}
+
+/** A request that a worker has got and the main thread answers. */
+export interface ForwardedRequest {
+	readonly method: string;
+	readonly url: string;
+	readonly headers: readonly (readonly [name: string, value: string])[];
+	readonly body: Uint8Array | undefined;
+	/** Address of whoever has sent it; "" where the connection is gone. */
+	readonly peer: string;
+}
+
+/** The main thread's answer to it. */
+export interface ForwardedAnswer {
+	readonly status: number;
+	readonly headers: readonly (readonly [name: string, value: string])[];
+	readonly body: ArrayBuffer;
+}
+
+/** What a worker wants of a response that is waited for. */
+export type ResponseQuestion =
+	| { readonly do: "get"; readonly name: ResponseName; readonly waits: boolean }
+	| { readonly do: "remove"; readonly name: ResponseName };
+/** What it has done to one. */
+export type ResponseChange =
+	| { readonly do: "put"; readonly response: WaitingResponse }
+	| { readonly do: "use"; readonly name: ResponseName };
+/** The text of a response, whether there was one; undefined as `ResponseWriter` has it. */
+export interface ResponseAnswer {
+	readonly value: string | boolean | undefined;
+}
+
+/** What the main thread sends. Where there is an `id`, an answer with the same one is waited for. */
+export type ToWorker =
+	| WorkerStart
+	/** Keys were changed, as JSON. */
+	| { readonly type: "keys"; readonly id: number; readonly keys: readonly string[] }
+	/** What has become of agents. */
+	| { readonly type: "agents"; readonly id: number; readonly news: AgentNews }
+	/** Another configuration is in force. */
+	| { readonly type: "config"; readonly id: number; readonly config: Config }
+	/** All counts are wanted now, and all rows of the ledger where these are, too. */
+	| { readonly type: "flush"; readonly id: number; readonly rows: boolean }
+	/** Of rows that the worker has sent. */
+	| { readonly type: "written"; readonly id: number; readonly result: WriteResult; readonly fault: string }
+	| { readonly type: "synced"; readonly id: number }
+	| ({ readonly type: "response"; readonly id: number } & ResponseAnswer)
+	| { readonly type: "answered"; readonly id: number; readonly answer: ForwardedAnswer }
+	/** The process no longer wants calls; it takes none from now on; those that run are cut. */
+	| { readonly type: "drain" }
+	| { readonly type: "stop" }
+	| { readonly type: "cut" };
+
+/** What a worker sends. */
+export type ToMain =
+	/** It waits for the clock. */
+	| { readonly type: "clock" }
+	| { readonly type: "listening"; readonly url: string; readonly port: number }
+	/** It could not start. `isStart`: the sentence is for people, see `StartError`. */
+	| { readonly type: "failed"; readonly message: string; readonly isStart: boolean }
+	/** Lines of the log, each with its end. */
+	| { readonly type: "lines"; readonly lines: string }
+	/** What it has counted, as prom-client's registry says it in JSON, and its attempts that are under way at agents, by target. */
+	| { readonly type: "metrics"; readonly values: string; readonly atAgents: ReadonlyMap<string, number> }
+	/** A call could not reach an agent; names that an agent serves which has not registered. */
+	| { readonly type: "agent-failed"; readonly agent: string; readonly failure: "auth" | "transport" }
+	| { readonly type: "served"; readonly names: readonly string[] }
+	/** A batch of the ledger, as `ledger-batch.ts` encodes it, and the number of its rows. */
+	| { readonly type: "rows"; readonly id: number; readonly bytes: ArrayBuffer; readonly rows: number }
+	| { readonly type: "response"; readonly id: number; readonly question: ResponseQuestion }
+	| { readonly type: "response-change"; readonly change: ResponseChange }
+	/** What was written is to survive a loss of power. */
+	| { readonly type: "sync"; readonly id: number }
+	| { readonly type: "forward"; readonly id: number; readonly request: ForwardedRequest }
+	/** What was asked with this `id` is done; or why it can't be. */
+	| { readonly type: "done"; readonly id: number; readonly problem?: string | undefined }
+	/** Its last call is over, and all that it had to send is sent. */
+	| { readonly type: "stopped" };
+
+/** A message of these that is answered, without its number. */
+export type Asking<M> = M extends { readonly id: number } ? Omit<M, "id"> : never;
+
+/** Questions to another thread, until they are answered. */
+export class Questions<Message extends { readonly type: string }, Answer> {
+	#count = 0;
+	readonly #open = new Map<number, (answer: Answer | undefined) => void>();
+
+	constructor(private readonly send: (message: Message, transfer: ArrayBuffer[]) => void) {}
+
+	/** Resolves with the answer; with undefined where the other thread has ended. */
+	ask(message: Asking<Message>, transfer: ArrayBuffer[] = []): Promise<Answer | undefined> {
+		const id = ++this.#count;
+		const { promise, resolve } = Promise.withResolvers<Answer | undefined>();
+		this.#open.set(id, resolve);
+		this.send({ ...(message as object), id } as unknown as Message, transfer);
+		return promise;
+	}
+
+	/** Takes an answer. */
+	answered(id: number, answer: Answer): void {
+		this.#open.get(id)?.(answer);
+		this.#open.delete(id);
+	}
+
+	/** The other thread has ended: nothing is answered any more. */
+	end(): void {
+		for (const resolve of this.#open.values()) resolve(undefined);
+		this.#open.clear();
+	}
+}

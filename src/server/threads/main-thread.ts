@@ -1,0 +1,95 @@
+/** What the main thread of a router with several workers does besides: it answers no calls, and has what is one for the process. */
+import type { AnyElysia } from "elysia";
+import type { ResponseStore } from "../../api/response-writer.ts";
+import type { Listening } from "../../http/listen.ts";
+import type { DirectoryLock } from "../../store/directory-lock.ts";
+import { AgentChanges } from "../agents/agent-replica.ts";
+import type { ReloadedRouter } from "../reload.ts";
+import { beginServing, type RoleAppOptions, type RoleServices } from "../role.ts";
+import type { RolePlan } from "../role-plan.ts";
+import { createSharedMemory } from "./shared-memory.ts";
+import { WorkerThreads } from "./worker-threads.ts";
+
+/** How often workers are told what has changed of agents, and that their leases age, ms. */
+const TELL_MS = 1_000;
+
+/** The workers of a router that is being started. */
+export interface MainThread {
+	/** Rows of calls wait in a worker, since they can't be written. */
+	readonly isLedgerStuck: boolean;
+	/** For the main thread's app: it speaks for all threads. */
+	readonly options: Pick<RoleAppOptions, "metricsText" | "instance">;
+	/**
+	 * Starts the workers. From then on the process hears signals and crashes.
+	 * @param app answers what is no call
+	 * @throws {StartError} as `listen` does
+	 */
+	serve(app: AnyElysia, services: RoleServices, lock: DirectoryLock): Promise<Listening>;
+}
+
+/** What the main thread has and workers use. */
+interface MainParts {
+	/** SHA-256 of the key that the start made. */
+	readonly generatedKey: Buffer | undefined;
+	readonly responses: ResponseStore;
+}
+
+/** Undefined where one thread does it all. */
+export function workerThreads(
+	{ config, env, port }: RolePlan,
+	router: ReloadedRouter,
+	{ log, metrics }: RoleServices,
+	{ generatedKey, responses }: MainParts,
+): MainThread | undefined {
+	const { workers: count } = config.server;
+	if (count === 1) return undefined;
+	const { state, agents, fleet } = router;
+	const { keys, store } = state;
+	const changes = new AgentChanges(agents);
+	const memory = createSharedMemory(config);
+	const threads = new WorkerThreads({
+		count,
+		memory,
+		port,
+		start: () => ({
+			config: router.snapshot.config,
+			env: { ...env },
+			generatedKey: generatedKey?.toString("hex"),
+			keys: keys.list().map((key) => JSON.stringify(key)),
+			agents: changes.all(),
+		}),
+		log,
+		metrics,
+		ledger: store.ledger,
+		responses,
+		agentNews: () => changes.next(),
+		agentFailed: (agent, failure) => agents.callFailed(agent, failure),
+		served: (names) => agents.servedNames.add(names),
+		onFlushed: () => state.rereadSpending(),
+	});
+	keys.onChange((key) => threads.changeKeys([JSON.stringify(key)]));
+	// What is known of targets the workers have.
+	agents.onLost((target) => changes.add({ target, is: "lost" }));
+	agents.onReady((target, isAgain) => changes.add({ target, is: isAgain ? "ready again" : "ready" }));
+	fleet.others = (target) => threads.inFlightAt(target);
+	router.onReload = (changed) => void threads.changeConfig(changed);
+	return {
+		get isLedgerStuck() {
+			return threads.isLedgerStuck;
+		},
+		options: { metricsText: () => threads.metricsText(), instance: memory.facts.instance },
+		async serve(app, services, lock) {
+			// Before the first call: what agents have served goes nowhere else.
+			agents.restore();
+			const server = await threads.listen(app);
+			const { lifecycle } = services;
+			beginServing(server, services, lock);
+			lifecycle.onDrain(() => threads.drain());
+			const telling = setInterval(() => threads.tellAgents(), TELL_MS);
+			lifecycle.onStop(() => clearInterval(telling));
+			// A second signal ends the process at once.
+			void lifecycle.finished.then(() => threads.terminate());
+			return server;
+		},
+	};
+}

@@ -1,0 +1,35 @@
+/**
+ * The memory that all threads of the process see. The main thread makes it once, before the first worker, and hands it to each worker at its
+ * start. What is shared so has a member here (`limits: SharedArrayBuffer`), is made in `createSharedMemory`, is used by the worker's parts
+ * (`worker-router.ts`), and frees what a dead worker held by what `main-thread.ts` gives `onEnded`.
+ */
+import type { Config } from "../../config/schema.ts";
+
+/** What the main thread makes. Each part is read and written by one file alone, which says what stands in it. */
+export interface SharedMemory {
+	/** What is the same for all threads and never changes: see {@link SharedFacts}. */
+	readonly facts: SharedFacts;
+}
+
+/** Plain data that every thread has to know alike. */
+export interface SharedFacts {
+	/** This server among routers: a call that leads back to another thread of it is a loop, too. */
+	readonly instance: string;
+}
+
+/** A thread, as what it shares with others sees it. */
+export interface ThreadMemory {
+	/** Of the thread: 0 is the main one, workers count from 1. A worker that takes a dead one's place has its number. */
+	readonly thread: number;
+	/** How far the main thread's `performance.now()` is ahead of this thread's, ms. */
+	readonly offset: number;
+	readonly memory: SharedMemory;
+}
+
+/** What is shared frees what a dead worker held: locks, and what its calls had taken. Called by the main thread. */
+export type FreeThread = (thread: number) => void;
+
+/** Takes no memory before it is written to. @param _config of the start: sizes are not changed by a reload */
+export function createSharedMemory(_config: Config): SharedMemory {
+	return { facts: { instance: crypto.randomUUID().slice(0, 8) } };
+}

@@ -1,0 +1,170 @@
+/** One worker thread, as the main thread has it. */
+import type { ResponseStore } from "../../api/response-writer.ts";
+import { CLOCK_BYTES, ClockSource } from "../../memory/shared-clock.ts";
+import type { WriteResult } from "../../store/connection.ts";
+import type { Asking, ForwardedAnswer, ForwardedRequest, ToMain, ToWorker, WorkerStart } from "./link.ts";
+import { Questions } from "./link.ts";
+import { answerResponse, changeResponse } from "./remote-responses.ts";
+
+/** A compiled executable names the files in it by their path below src/; from source a file is found from this one. */
+const THREAD = Bun.isStandaloneExecutable
+	? "./server/threads/worker-thread.ts"
+	: new URL("./worker-thread.ts", import.meta.url);
+
+/** Where what it sends goes. */
+export interface WorkerReports {
+	lines(lines: string): void;
+	metrics(values: string, atAgents: ReadonlyMap<string, number>): void;
+	agentFailed(agent: string, failure: "auth" | "transport"): void;
+	served(names: readonly string[]): void;
+	rows(bytes: ArrayBuffer, rows: number): Promise<{ readonly result: WriteResult; readonly fault: string }>;
+	/** Resolves when the rows that were written would survive a loss of power. */
+	sync(): Promise<void>;
+	/** Stored responses. */
+	readonly responses: ResponseStore;
+	forward(request: ForwardedRequest): Promise<ForwardedAnswer>;
+}
+
+/** Where it listens; or why it does not. `isStart`: the sentence is for people. */
+type Start = { readonly url: string; readonly port: number } | { readonly problem: string; readonly isStart: boolean };
+
+/** The worker. It is not terminated before it listens or has said why it can't: a thread that loads may not take it. */
+export class WorkerThread {
+	readonly thread: number;
+	/** Resolves when it listens, or can't. */
+	readonly listening: Promise<Start>;
+	/** Resolves once all that it had to send is here, or it has ended. */
+	readonly stopped: Promise<void>;
+	/** Resolves with a clause when the thread is gone. */
+	readonly ended: Promise<string>;
+	readonly #worker: Worker;
+	readonly #clock: ClockSource;
+	readonly #questions: Questions<ToWorker, string>;
+	readonly #resolve: {
+		readonly listening: (start: Start) => void;
+		readonly stopped: () => void;
+		readonly ended: (why: string) => void;
+	};
+	#why: string | undefined;
+	#hasStarted = false;
+	#isUnwanted = false;
+
+	/** Starts it. */
+	constructor(
+		start: Omit<WorkerStart, "type" | "clock">,
+		private readonly reports: WorkerReports,
+	) {
+		this.thread = start.thread;
+		const listening = Promise.withResolvers<Start>();
+		const stopped = Promise.withResolvers<void>();
+		const ended = Promise.withResolvers<string>();
+		this.listening = listening.promise;
+		this.stopped = stopped.promise;
+		this.ended = ended.promise;
+		this.#resolve = { listening: listening.resolve, stopped: stopped.resolve, ended: ended.resolve };
+		const clock = new SharedArrayBuffer(CLOCK_BYTES);
+		this.#clock = new ClockSource(clock);
+		this.#worker = new Worker(THREAD);
+		this.#questions = new Questions((message, transfer) => this.#worker.postMessage(message, transfer));
+		this.#worker.onmessage = ({ data }: MessageEvent<ToMain>) => this.#take(data);
+		this.#worker.onerror = (event) => {
+			event.preventDefault();
+			// Its message may quote a prompt.
+			this.#why ??= "an error";
+		};
+		this.#worker.addEventListener("close", (event) => this.#end((event as CloseEvent).code));
+		this.send({ type: "start", ...start, clock });
+	}
+
+	send(message: ToWorker): void {
+		this.#worker.postMessage(message);
+	}
+
+	/** Resolves with "" when it has done so, with a sentence where it can't; with undefined where it has ended. */
+	ask(message: Asking<ToWorker>): Promise<string | undefined> {
+		return this.#questions.ask(message);
+	}
+
+	/** Ends it, with its calls; as soon as it has started. */
+	terminate(): void {
+		this.#isUnwanted = true;
+		if (this.#hasStarted) this.#worker.terminate();
+	}
+
+	#started(start: Start): void {
+		this.#hasStarted = true;
+		this.#resolve.listening(start);
+		if (this.#isUnwanted || "problem" in start) this.#worker.terminate();
+	}
+
+	#end(code: number): void {
+		const why = this.#why ?? `code ${code}`;
+		this.#hasStarted = false;
+		this.#questions.end();
+		this.#resolve.listening({ problem: `its thread has ended (${why})`, isStart: false });
+		this.#resolve.stopped();
+		this.#resolve.ended(why);
+	}
+
+	#take(message: ToMain): void {
+		switch (message.type) {
+			case "clock":
+				this.#clock.answer();
+				return;
+			case "listening":
+				this.#started({ url: message.url, port: message.port });
+				return;
+			case "failed":
+				this.#started({ problem: message.message, isStart: message.isStart });
+				return;
+			case "lines":
+				this.reports.lines(message.lines);
+				return;
+			case "metrics":
+				this.reports.metrics(message.values, message.atAgents);
+				return;
+			case "agent-failed":
+				this.reports.agentFailed(message.agent, message.failure);
+				return;
+			case "served":
+				this.reports.served(message.names);
+				return;
+			case "rows":
+				void this.#write(message);
+				return;
+			case "sync":
+				void this.reports.sync().finally(() => this.send({ type: "synced", id: message.id }));
+				return;
+			case "response":
+				void this.#answer(message);
+				return;
+			case "response-change":
+				changeResponse(this.reports.responses, message.change);
+				return;
+			case "forward":
+				void this.#forward(message);
+				return;
+			case "done":
+				this.#questions.answered(message.id, message.problem ?? "");
+				return;
+			case "stopped":
+				this.#resolve.stopped();
+				return;
+		}
+	}
+
+	async #write({ id, bytes, rows }: Extract<ToMain, { type: "rows" }>): Promise<void> {
+		const written = await this.reports.rows(bytes, rows).catch(() => ({ result: "waits" as const, fault: "" }));
+		this.send({ type: "written", id, ...written });
+	}
+
+	async #answer({ id, question }: Extract<ToMain, { type: "response" }>): Promise<void> {
+		const value = await answerResponse(this.reports.responses, question).catch(() => undefined);
+		this.send({ type: "response", id, value });
+	}
+
+	async #forward({ id, request }: Extract<ToMain, { type: "forward" }>): Promise<void> {
+		const answer = await this.reports.forward(request);
+		this.#worker.postMessage({ type: "answered", id, answer } satisfies ToWorker, [answer.body]);
+	}
+}

@@ -1,0 +1,297 @@
+/** The router of a worker thread: all that a call needs. What is one for the process is the main thread's, and asked for over the link. */
+import { EventEmitter } from "node:events";
+import { Writable } from "node:stream";
+import { createKeyAuth, type KeyAuth } from "../../accounts/auth/keys.ts";
+import { keyIn } from "../../accounts/auth/stored-keys.ts";
+import { askAddressedAgents } from "../../api/model-list.ts";
+import { StoredResponses } from "../../api/stored-responses.ts";
+import type { Config } from "../../config/schema.ts";
+import { StartError } from "../../errors.ts";
+import { createLifecycle, type Stoppable } from "../../http/lifecycle.ts";
+import type { Listening } from "../../http/listen.ts";
+import { clockOffset } from "../../memory/shared-clock.ts";
+import { readCa } from "../../proxy/net/transport.ts";
+import { ProxyState } from "../../proxy/proxy-state.ts";
+import { createLog } from "../../telemetry/log.ts";
+import { createMetrics } from "../../telemetry/metrics.ts";
+import { type AgentNews, AgentReplica } from "../agents/agent-replica.ts";
+import { AgentTransport } from "../agents/agent-transport.ts";
+import { AgentFleet } from "../agents/fleet.ts";
+import {
+	beginServing,
+	bindApp,
+	callContext,
+	createApp,
+	type RoleAppOptions,
+	type RoleServices,
+	StartProblems,
+} from "../role.ts";
+import { plannedEntries, type RolePlan } from "../role-plan.ts";
+import { routerPlan } from "../router-plan.ts";
+import { RouterState } from "../router-state.ts";
+import { agentUpstream, type RouterSnapshot, routerSnapshot } from "../snapshot.ts";
+import { reportSuspect } from "../suspect-report.ts";
+import { type Forward, forwardedMetrics, forwardedRoutes } from "./forwarding.ts";
+import {
+	type ForwardedAnswer,
+	Questions,
+	type ResponseAnswer,
+	type ToMain,
+	type ToWorker,
+	type WorkerStart,
+} from "./link.ts";
+import { type RowsAnswer, remoteLedger } from "./remote-ledger.ts";
+import { remoteResponses } from "./remote-responses.ts";
+import type { ThreadMemory } from "./shared-memory.ts";
+import { refusingLimiter } from "./unshared.ts";
+
+/** How often the main thread gets what was counted, ms: a worker that dies takes with it what came since. */
+const METRICS_MS = 1_000;
+/** How often agents that are known by their addresses are asked for their models, ms. */
+const ASK_AGENTS_MS = 5_000;
+/** How often a change of the database that could not be made is tried again, ms. */
+const RECOVERY_MS = 5_000;
+/** After connections were cut, how long their streams get to settle and log, ms. */
+const SETTLE_MS = 100;
+/** Longer than any stop: the main thread says when a time is over. ms */
+const NEVER_MS = 2 ** 31 - 1;
+
+/** Sends a message to the main thread. */
+type Send = (message: ToMain, transfer?: ArrayBuffer[]) => void;
+
+/** A worker's router, as its thread has it. */
+export interface WorkerRouter {
+	/** Takes a message of the main thread. */
+	take(message: Exclude<ToWorker, WorkerStart>): void;
+}
+
+/** Makes the router, and makes it listen. @throws {StartError} where it can't */
+export function startWorker(start: WorkerStart, send: Send): WorkerRouter {
+	return new ThreadRouter(start, send);
+}
+
+class ThreadRouter implements WorkerRouter {
+	/** The thread, as what it shares sees it. */
+	readonly memory: ThreadMemory;
+	readonly #rows: Questions<ToMain, RowsAnswer>;
+	readonly #requests: Questions<ToMain, ForwardedAnswer>;
+	readonly #syncs: Questions<ToMain, true>;
+	readonly #responses: Questions<ToMain, ResponseAnswer>;
+	readonly #env: WorkerStart["env"];
+	readonly #generated: KeyAuth | undefined;
+	readonly #agents: AgentReplica;
+	readonly #agentTransport: AgentTransport;
+	readonly #fleet: AgentFleet;
+	readonly #state: RouterState;
+	readonly #services: RoleServices;
+	/** Says what the process was told by a signal. */
+	readonly #signals = new EventEmitter();
+	readonly #server: Stoppable;
+	/** Ends when calls that were cut have settled. */
+	#settled: Promise<unknown> = Promise.resolve();
+	snapshot: RouterSnapshot;
+
+	constructor(
+		start: WorkerStart,
+		private readonly send: Send,
+	) {
+		const { thread, config, env, memory, generatedKey, keys } = start;
+		this.memory = { thread, offset: clockOffset(start.clock, () => send({ type: "clock" })), memory };
+		this.#env = env;
+		this.#rows = new Questions(send);
+		this.#requests = new Questions(send);
+		this.#syncs = new Questions(send);
+		this.#responses = new Questions(send);
+		const plan = { ...routerPlan(config, env), port: start.port };
+		this.#services = this.#createServices(config);
+		this.#state = this.#createState(config);
+		this.#takeKeys(keys);
+		const { keys: stored, ledger } = this.#state;
+		if (generatedKey !== undefined) {
+			this.#generated = createKeyAuth([], Buffer.from(generatedKey, "hex"), undefined, stored);
+		}
+		this.#agentTransport = new AgentTransport(readCa(config.ca_file));
+		const upstream = agentUpstream(config, plannedEntries(plan, stored, this.#services.upstreams.thinking));
+		this.#agents = new AgentReplica(upstream, this.#agentTransport, {
+			failed: (agent, failure) => send({ type: "agent-failed", agent, failure }),
+			served: (names) => send({ type: "served", names }),
+		});
+		this.#agents.take(start.agents);
+		this.#fleet = new AgentFleet(this.#agents);
+		this.snapshot = this.#snapshotOf(plan);
+		const { log, metrics, upstreams, lifecycle } = this.#services;
+		upstreams.suspects.refuseMs = config.poisonous_requests;
+		upstreams.suspects.report = (event) => reportSuspect(event, log, metrics);
+		metrics.watchLedger(() => ({ state: ledger.isStuck ? "stopped" : "ok", waiting: ledger.waiting }));
+		const server = this.#listen(plan, start.isFirst);
+		this.#server = server;
+		lifecycle.onStop(this.#open());
+		void lifecycle.finished.then(() => send({ type: "stopped" }));
+		send({ type: "listening", url: server.url, port: server.port });
+	}
+
+	take(message: Exclude<ToWorker, WorkerStart>): void {
+		switch (message.type) {
+			case "written":
+				this.#rows.answered(message.id, message);
+				return;
+			case "synced":
+				this.#syncs.answered(message.id, true);
+				return;
+			case "response":
+				this.#responses.answered(message.id, message);
+				return;
+			case "answered":
+				this.#requests.answered(message.id, message.answer);
+				return;
+			case "keys":
+				this.#takeKeys(message.keys);
+				this.#done(message.id);
+				return;
+			case "agents":
+				this.#takeAgents(message.news);
+				this.#done(message.id);
+				return;
+			case "config":
+				this.#done(message.id, this.#reload(message.config));
+				return;
+			case "flush":
+				void this.#flush(message.rows).then(() => this.#done(message.id));
+				return;
+			case "drain":
+				this.#signals.emit("SIGTERM", "SIGTERM");
+				return;
+			case "cut":
+				this.#settled = this.#server.stop(true).then(() => Bun.sleep(SETTLE_MS));
+				void this.#services.lifecycle.stop();
+				return;
+			case "stop":
+				void this.#services.lifecycle.stop();
+				return;
+		}
+	}
+
+	#done(id: number, problem?: string): void {
+		this.send({ type: "done", id, problem });
+	}
+
+	#takeKeys(keys: readonly string[]): void {
+		this.#state.keys.take(keys.flatMap((text) => keyIn(text) ?? []));
+	}
+
+	#takeAgents(news: AgentNews): void {
+		this.#agents.take(news);
+		const { targets, suspects } = this.#services.upstreams;
+		for (const { target, is } of news.events) {
+			if (is === "lost") targets.restarted(target);
+			else suspects.reportedReady(target, is === "ready again");
+		}
+	}
+
+	#createServices({ log: settings }: Config): RoleServices {
+		const metrics = createMetrics("router");
+		const upstreams = new ProxyState();
+		metrics.watchTargets(upstreams.targets);
+		const open = () => linesTo((lines) => this.send({ type: "lines", lines }));
+		const log = createLog({ ...settings, role: "router", stdout: false, file: { open } });
+		// Goes as the main thread says, which alone hears signals, watches the time and logs how a stop goes.
+		const quiet = { logger: log.logger.child({}, { level: "error" }), flush: () => log.flush() };
+		const signals = this.#signals;
+		const lifecycle = createLifecycle({ drainMs: NEVER_MS, shutdownMs: NEVER_MS, log: quiet, signals });
+		return { log, problems: new StartProblems(log), metrics, lifecycle, upstreams };
+	}
+
+	/** Reads the database; what is wrong with that the main thread says. */
+	#createState(config: Config): RouterState {
+		const { log, metrics } = this.#services;
+		const parts = { ledger: remoteLedger(this.#rows, this.#syncs), limiter: refusingLimiter };
+		return new RouterState(config, { problem: () => {}, log, metrics }, undefined, parts);
+	}
+
+	#snapshotOf(plan: RolePlan): RouterSnapshot {
+		const { keys: stored } = this.#state;
+		const auth = plan.generatesKey ? this.#generated! : createKeyAuth(plan.keys, undefined, undefined, stored);
+		const onRefused = this.#services.metrics.refused;
+		const services = { fleet: this.#fleet, state: this.#state, onRefused };
+		return routerSnapshot(plan.config, plannedEntries(plan, stored, this.#services.upstreams.thinking), auth, services);
+	}
+
+	/** What keeps it from using another configuration, which the main thread has checked; undefined where nothing does. */
+	#reload(config: Config): string | undefined {
+		try {
+			const snapshot = this.#snapshotOf(routerPlan(config, this.#env));
+			this.#agentTransport.trust(readCa(config.ca_file));
+			this.#agents.setUpstream(snapshot.agentUpstream);
+			this.snapshot = snapshot;
+		} catch (error) {
+			return error instanceof StartError ? error.message : String(error);
+		}
+		this.#state.ledger.bounds = config.usage;
+		this.#services.upstreams.suspects.refuseMs = config.poisonous_requests;
+		return undefined;
+	}
+
+	#listen(plan: RolePlan, isFirst: boolean): Listening {
+		const forward: Forward = (request) => this.#requests.ask({ type: "forward", request });
+		const stored = remoteResponses(this.#responses, this.send, () => this.snapshot.config.responses);
+		const options: RoleAppOptions = {
+			current: this,
+			sinks: [this.#fleet.sink, this.#state.ledger],
+			objects: this.#state.store,
+			responses: new StoredResponses(() => this.snapshot.config.server.body_limit, stored),
+			pages: (request, server) => this.snapshot.pages(request, server),
+			metricsText: () => forwardedMetrics(forward),
+			routes: forwardedRoutes(forward),
+			instance: this.memory.memory.facts.instance,
+		};
+		const app = createApp(plan, this.#services, callContext(plan, this.#services, options), options);
+		const server = bindApp(app, plan, this.#services, isFirst ? "first" : "further");
+		const stoppable = {
+			stop: async () => {
+				await server.stop();
+				await this.#settled;
+			},
+		};
+		beginServing(stoppable, this.#services);
+		return server;
+	}
+
+	/** Begins to look after what it has. Returns how to end that. */
+	#open(): () => Promise<void> {
+		const { ledger, keys, store } = this.#state;
+		const closeLedger = ledger.open();
+		const unwatch = keys.watch();
+		const counting = setInterval(() => void this.#sendMetrics(), METRICS_MS);
+		const asking = setInterval(() => askAddressedAgents(this.snapshot.catalog), ASK_AGENTS_MS);
+		const recovery = setInterval(() => store.recover(), RECOVERY_MS);
+		return async () => {
+			clearInterval(counting);
+			clearInterval(asking);
+			clearInterval(recovery);
+			unwatch();
+			await closeLedger();
+			await this.#sendMetrics();
+			store.close();
+		};
+	}
+
+	async #flush(rows: boolean): Promise<void> {
+		await Promise.all([rows && this.#state.ledger.flush(), this.#sendMetrics()]);
+	}
+
+	async #sendMetrics(): Promise<void> {
+		const values = JSON.stringify(await this.#services.metrics.values());
+		this.send({ type: "metrics", values, atAgents: this.#fleet.inFlight });
+	}
+}
+
+/** A file whose text goes to the main thread. */
+function linesTo(send: (lines: string) => void): Writable {
+	return new Writable({
+		decodeStrings: false,
+		write(text, _encoding, done) {
+			send(String(text));
+			done();
+		},
+	});
+}

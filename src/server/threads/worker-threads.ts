@@ -1,0 +1,278 @@
+/**
+ * The worker threads, as the main thread has them: started one after the other, replaced where one ends, stopped together. To whoever stops
+ * the server they are one server.
+ */
+import type { AnyElysia } from "elysia";
+import type { ResponseStore } from "../../api/response-writer.ts";
+import type { Config } from "../../config/schema.ts";
+import { StartError } from "../../errors.ts";
+import type { Stoppable } from "../../http/lifecycle.ts";
+import type { Listening } from "../../http/listen.ts";
+import type { WriteResult } from "../../store/connection.ts";
+import type { LedgerStore } from "../../store/ledger-table.ts";
+import type { Log } from "../../telemetry/log.ts";
+import { MergedMetrics } from "../../telemetry/merged-metrics.ts";
+import type { Metrics } from "../../telemetry/metrics.ts";
+import type { AgentNews } from "../agents/agent-replica.ts";
+import { ForwardedRequests } from "./forwarding.ts";
+import type { Asking, ToWorker, WorkerStart } from "./link.ts";
+import type { FreeThread, SharedMemory } from "./shared-memory.ts";
+import { type WorkerReports, WorkerThread } from "./worker-handle.ts";
+
+/**
+ * How long it takes until another worker is started in the place of one, ms: at once, but where that ends, too, and has not run for a while,
+ * after this time, and after twice as long each further time.
+ */
+const PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 30_000;
+const STEADY_MS = 10_000;
+/** How long all workers are waited for that have been asked something, ms: one may be busy, and must not hold up an answer for longer. */
+const ASK_MS = 2_000;
+/** How long workers may take to end after their calls were cut, ms. */
+const CUT_MS = 6_000;
+/** Requests before whose answer all rows that workers have are wanted, and those before which it is all counts. */
+const READS_ROWS = /^\/admin\//;
+const READS_COUNTS = /^\/agents/;
+
+/** What they are made from. */
+export interface WorkerThreadsOptions {
+	readonly count: number;
+	readonly memory: SharedMemory;
+	/** All that a worker is told at its start, as it is at that moment. */
+	readonly start: () => Pick<WorkerStart, "config" | "env" | "generatedKey" | "keys" | "agents">;
+	/** 0 picks one. */
+	readonly port: number;
+	readonly log: Pick<Log, "logger" | "take">;
+	readonly metrics: Pick<Metrics, "values" | "workerEnded">;
+	readonly ledger: Pick<LedgerStore, "writeEncoded" | "sync" | "fault">;
+	readonly responses: ResponseStore;
+	/** What has changed of agents since it was last asked for. */
+	readonly agentNews: () => AgentNews;
+	readonly agentFailed: WorkerReports["agentFailed"];
+	readonly served: WorkerReports["served"];
+	/** All rows that workers had are in the ledger. */
+	readonly onFlushed: () => void;
+}
+
+/** All of them. */
+export class WorkerThreads implements Stoppable {
+	readonly #workers = new Map<number, WorkerThread>();
+	readonly #free: FreeThread[] = [];
+	readonly #metrics = new MergedMetrics();
+	/** Attempts under way at agents, by worker and target. */
+	readonly #atAgents = new Map<number, ReadonlyMap<string, number>>();
+	readonly #timers = new Map<number, ReturnType<typeof setTimeout>>();
+	#forwarded: ForwardedRequests | undefined;
+	#listening: { readonly url: string; readonly port: number } | undefined;
+	/** By worker: how long until the next start. */
+	readonly #pauses = new Map<number, number>();
+	#isDraining = false;
+	#isStopping = false;
+	/** Whether the last rows of a worker could not be written. */
+	isLedgerStuck = false;
+	/** What changes of keys are waited for. */
+	#telling: Promise<unknown> = Promise.resolve();
+
+	constructor(private readonly options: WorkerThreadsOptions) {}
+
+	/** Called with the number of each worker that has ended, before another one takes its place. */
+	onEnded(free: FreeThread): void {
+		this.#free.push(free);
+	}
+
+	/**
+	 * Starts them.
+	 * @param app of the main thread: answers what is no call
+	 * @throws {StartError} where they can't listen; none runs then
+	 */
+	async listen(app: AnyElysia): Promise<Listening> {
+		this.#forwarded = new ForwardedRequests(app);
+		const { count } = this.options;
+		try {
+			for (let thread = 1; thread <= count; thread++) await this.#start(thread);
+		} catch (error) {
+			this.terminate();
+			throw error;
+		}
+		const { url, port } = this.#listening!;
+		return { url, port, stop: (isCut) => this.stop(isCut) };
+	}
+
+	/** The page of all threads. */
+	async metricsText(): Promise<string> {
+		await this.#askAll({ type: "flush", rows: false });
+		return this.#metrics.text(await this.options.metrics.values());
+	}
+
+	/** Keys have changed, as JSON. No answer to an administrator is given before all workers know. */
+	changeKeys(keys: readonly string[]): void {
+		this.#telling = Promise.all([this.#telling, this.#askAll({ type: "keys", keys })]);
+	}
+
+	/** What has changed of agents. No answer to an agent is given before all workers know. */
+	tellAgents(): void {
+		const news = this.options.agentNews();
+		this.#telling = Promise.all([this.#telling, this.#askAll({ type: "agents", news })]);
+	}
+
+	/** Attempts of all workers that are under way at a target at an agent, as they said last. */
+	inFlightAt(target: string): number {
+		let sum = 0;
+		for (const counts of this.#atAgents.values()) sum += counts.get(target) ?? 0;
+		return sum;
+	}
+
+	/** Another configuration is in force. A worker that can't take it is replaced by one that starts with it. */
+	async changeConfig(config: Config): Promise<void> {
+		const asked = [...this.#workers.values()].map(async (worker) => {
+			const problem = await worker.ask({ type: "config", config });
+			if (problem === undefined || problem === "") return;
+			this.options.log.logger.error({ worker: worker.thread, problem }, "A worker can't take the configuration.");
+			worker.terminate();
+		});
+		await Promise.all(asked);
+	}
+
+	/** They say to their clients that the process no longer wants calls. */
+	drain(): void {
+		this.#isDraining = true;
+		for (const worker of this.#workers.values()) worker.send({ type: "drain" });
+	}
+
+	/** Resolves when the last call is over, and all that they had is here. */
+	async stop(isCut = false): Promise<void> {
+		this.#isStopping = true;
+		for (const timer of this.#timers.values()) clearTimeout(timer);
+		const running = [...this.#workers.values()];
+		for (const worker of running) worker.send({ type: isCut ? "cut" : "stop" });
+		const ends = Promise.all(running.map(({ stopped }) => stopped));
+		await (isCut ? within(CUT_MS, ends) : ends);
+		this.terminate();
+	}
+
+	/** Ends them at once, with their calls. */
+	terminate(): void {
+		this.#isStopping = true;
+		for (const timer of this.#timers.values()) clearTimeout(timer);
+		for (const worker of this.#workers.values()) worker.terminate();
+		this.#workers.clear();
+	}
+
+	/** Resolves once the worker listens. */
+	async #start(thread: number): Promise<void> {
+		const isFirst = this.#listening === undefined;
+		const port = this.#listening?.port ?? this.options.port;
+		const start = { ...this.options.start(), thread, port, isFirst, memory: this.options.memory };
+		const worker = new WorkerThread(start, this.#reports(thread));
+		this.#workers.set(thread, worker);
+		if (this.#isDraining) worker.send({ type: "drain" });
+		const listening = await worker.listening;
+		if ("problem" in listening) {
+			this.#workers.delete(thread);
+			this.#freeAll(thread);
+			if (listening.isStart) throw new StartError(listening.problem);
+			throw new Error(`worker ${thread} can't start: ${listening.problem}`);
+		}
+		this.#listening ??= listening;
+		const startedAt = performance.now();
+		void worker.ended.then((why) => this.#replace(worker, why, performance.now() - startedAt));
+	}
+
+	#reports(thread: number): WorkerReports {
+		const { log } = this.options;
+		return {
+			lines: (lines) => log.take(lines),
+			metrics: (values, atAgents) => {
+				this.#metrics.take(thread, values);
+				this.#atAgents.set(thread, atAgents);
+			},
+			agentFailed: (agent, failure) => {
+				this.options.agentFailed(agent, failure);
+				this.tellAgents();
+			},
+			served: (names) => {
+				this.options.served(names);
+				this.tellAgents();
+			},
+			rows: (bytes, rows) => this.#write(bytes, rows),
+			responses: this.options.responses,
+			sync: () => this.options.ledger.sync(),
+			forward: async (request) => {
+				const { pathname } = new URL(request.url);
+				const rows = READS_ROWS.test(pathname);
+				if (rows || READS_COUNTS.test(pathname)) await this.#askAll({ type: "flush", rows });
+				if (rows) this.options.onFlushed();
+				const answer = await this.#forwarded!.answer(request);
+				if (request.method === "POST") this.tellAgents();
+				await this.#telling;
+				return answer;
+			},
+		};
+	}
+
+	async #write(bytes: ArrayBuffer, rows: number): Promise<{ result: WriteResult; fault: string }> {
+		const { ledger } = this.options;
+		let result: WriteResult = "waits";
+		try {
+			result = await ledger.writeEncoded(bytes, rows);
+		} finally {
+			this.isLedgerStuck = result === "waits";
+		}
+		return { result, fault: result === "refused" ? ledger.fault() : "" };
+	}
+
+	/** A worker that ran has ended. */
+	#replace(worker: WorkerThread, why: string, ranMs: number): void {
+		const { thread } = worker;
+		if (this.#workers.get(thread) === worker) this.#workers.delete(thread);
+		this.#metrics.end(thread);
+		this.#atAgents.delete(thread);
+		this.#freeAll(thread);
+		if (this.#isStopping) return;
+		if (ranMs >= STEADY_MS) this.#pauses.delete(thread);
+		this.options.metrics.workerEnded();
+		this.options.log.logger.error(
+			{ worker: thread, why },
+			"A worker has ended, with its calls. Another one takes its place.",
+		);
+		this.#startLater(thread);
+	}
+
+	#freeAll(thread: number): void {
+		for (const free of this.#free) free(thread);
+	}
+
+	#startLater(thread: number): void {
+		const pauseMs = this.#pauses.get(thread) ?? 0;
+		this.#pauses.set(thread, Math.min(LONGEST_PAUSE_MS, Math.max(PAUSE_MS, 2 * pauseMs)));
+		this.#timers.set(
+			thread,
+			setTimeout(() => void this.#startAgain(thread), pauseMs),
+		);
+	}
+
+	async #startAgain(thread: number): Promise<void> {
+		const { logger } = this.options.log;
+		try {
+			await this.#start(thread);
+			logger.info({ worker: thread }, "A worker has taken the place of one that had ended.");
+		} catch (err) {
+			if (this.#isStopping) return;
+			logger.error({ worker: thread, err }, "A worker can't start; it is tried again.");
+			this.#startLater(thread);
+		}
+	}
+
+	/** Resolves when all have done it, or ended; after a while in any case. */
+	async #askAll(message: Asking<ToWorker>): Promise<void> {
+		await within(ASK_MS, Promise.all([...this.#workers.values()].map((worker) => worker.ask(message))));
+	}
+}
+
+/** Resolves when the work is done, after so many ms at the latest. */
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+	const { promise: late, resolve } = Promise.withResolvers<void>();
+	const timer = setTimeout(resolve, ms);
+	await Promise.race([work, late]);
+	clearTimeout(timer);
+}

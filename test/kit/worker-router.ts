@@ -1,0 +1,89 @@
+/** A router of several worker threads in this process, whose threads a test can end. */
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { load } from "../../src/config/load.ts";
+import { startRouter } from "../../src/server/router.ts";
+import type { ToMain } from "../../src/server/threads/link.ts";
+import { directory } from "./cli.ts";
+import type { Json } from "./exchange.ts";
+
+/** What is left out of a configuration while workers don't share it. */
+export const SHAREABLE = { cache: { enabled: false } };
+
+/** Sections of a router with two workers; the server's further settings. */
+export const twoWorkers = (more: Json = {}, server: Json = {}): Json => ({
+	...SHAREABLE,
+	...more,
+	server: { workers: 2, drain: "0s", ...server },
+});
+
+/** A worker thread that was started. */
+export interface StartedWorker {
+	readonly worker: Worker;
+	/** Calls that it has told of so far. */
+	calls(): number;
+}
+
+/** Workers that routers of this process start from now on, in their order. */
+export function recordWorkers(): { readonly workers: readonly StartedWorker[]; [Symbol.dispose](): void } {
+	const Real = globalThis.Worker;
+	const workers: StartedWorker[] = [];
+	globalThis.Worker = class extends Real {
+		constructor(...args: ConstructorParameters<typeof Worker>) {
+			super(...args);
+			// The ledger has threads of its own.
+			if (!String(args[0]).includes("worker-thread")) return;
+			let calls = 0;
+			this.addEventListener("message", ({ data }: MessageEvent<ToMain>) => {
+				if (data.type === "metrics") calls = callsIn(data.values);
+			});
+			workers.push({ worker: this as unknown as Worker, calls: () => calls });
+		}
+	} as typeof Worker;
+	return {
+		workers,
+		[Symbol.dispose]() {
+			globalThis.Worker = Real;
+		},
+	};
+}
+
+function callsIn(values: string): number {
+	const metrics = JSON.parse(values) as { name: string; values: { value: number }[] }[];
+	const requests = metrics.find(({ name }) => name === "router_requests_total");
+	return (requests?.values ?? []).reduce((sum, { value }) => sum + value, 0);
+}
+
+/** Starts a router in this process, with a directory of its own. */
+export async function startHere(config: Json, port = 0) {
+	const home = directory({ "router.yaml": JSON.stringify(config) });
+	const env = { PORT: String(port) };
+	try {
+		const loaded = load({ flags: {}, env, cwd: home.path, role: "router" });
+		const router = await startRouter(loaded, env);
+		return {
+			url: router.url,
+			log: () => readFileSync(join(home.path, "logs/router.log"), "utf8"),
+			write: (changed: Json) => writeFileSync(join(home.path, "router.yaml"), JSON.stringify(changed)),
+			directory: home.path,
+			finished: router.finished,
+			async stop() {
+				await router.stop();
+				home[Symbol.dispose]();
+			},
+		};
+	} catch (error) {
+		home[Symbol.dispose]();
+		throw error;
+	}
+}
+
+/** Calls a model over a connection of its own. */
+export function callOnce(url: string, body: Json = {}, headers: Record<string, string> = {}): Promise<Response> {
+	return fetch(`${url}/v1/chat/completions`, {
+		method: "POST",
+		headers: { "content-type": "application/json", connection: "close", ...headers },
+		body: JSON.stringify({ model: "dummy", messages: [{ role: "user", content: "hello" }], ...body }),
+	});
+}

@@ -1,0 +1,157 @@
+/** What a router of several workers is started with, refuses, and takes over while it runs. */
+import { afterEach, describe, expect, test } from "bun:test";
+import { parseCommand } from "../src/cli/flags.ts";
+import { refuseUnshared } from "../src/server/threads/unshared.ts";
+import { configure, refusal } from "./kit/configure.ts";
+import type { Json } from "./kit/exchange.ts";
+import { until } from "./kit/until.ts";
+import { callOnce, recordWorkers, SHAREABLE, startHere, twoWorkers } from "./kit/worker-router.ts";
+
+let router: Awaited<ReturnType<typeof startHere>> | undefined;
+afterEach(async () => {
+	await router?.stop();
+	router = undefined;
+});
+
+describe("server.workers", () => {
+	test.each(["0", "9", "1.5", "-1", "two", "auto"])("is refused where it is %s", (text) => {
+		expect(refusal({ yaml: `server: { workers: ${text} }` })).toContain("server.workers");
+		expect(refusal({ env: { ROUTER_WORKERS: text } })).toBe(
+			"server.workers: the environment variable ROUTER_WORKERS must be a whole number from 1 to 8",
+		);
+		expect(refusal({ flags: { workers: text } })).toBe("server.workers: --workers must be a whole number from 1 to 8");
+	});
+
+	test("is 1 unless it is set; a flag wins over the variable, and that over the file", () => {
+		const yaml = "server: { workers: 2 }";
+		const env = { ROUTER_WORKERS: "3" };
+		expect(configure({}).config.server.workers).toBe(1);
+		expect(configure({ yaml }).config.server.workers).toBe(2);
+		expect(configure({ yaml, env }).config.server.workers).toBe(3);
+		expect(configure({ yaml, env, flags: { workers: "4" } }).config.server.workers).toBe(4);
+	});
+
+	test("is no agent's", () => {
+		expect(parseCommand(["--workers", "2"])).toMatchObject({ flags: { workers: "2" } });
+		expect(() => parseCommand(["--agent", "--workers", "2"])).toThrow("--workers belongs to the router");
+	});
+});
+
+const problem = (yaml: Json): string | undefined => {
+	const { config } = configure({ yaml: JSON.stringify(yaml) });
+	try {
+		refuseUnshared(config, () => []);
+		return undefined;
+	} catch (error) {
+		return (error as Error).message;
+	}
+};
+
+describe("what workers don't share yet keeps a router of two from starting, by the setting's name:", () => {
+	test.each([
+		["cache.enabled", { cache: {} }],
+		["keys[0] (a) with a limit or a budget", { keys: [{ name: "a", key: "key-of-the-team", rpm: 1 }] }],
+		["keys[0] (a) with a limit or a budget", { keys: [{ name: "a", key: "key-of-the-team", budget: { usd: 1 } }] }],
+		["limits", { limits: { models: { "*": { concurrency: 2 } } } }],
+		["limits", { limits: { address: { tpm: 2 } } }],
+		["models[0].concurrency", { models: [{ name: "m", targets: ["dummy"], concurrency: 1 }] }],
+		['prices["local/*"].gpu_hour', { prices: { "local/*": { gpu_hour: 1 } } }],
+		["redis.url", { redis: { url: "redis://127.0.0.1:1" } }],
+	] as [string, Json][])("%s", (setting, more) => {
+		expect(problem({ ...twoWorkers(), ...more })).toContain(`workers don't share ${setting}`);
+		expect(problem({ ...SHAREABLE, ...more })).toBeUndefined();
+	});
+
+	test("limits of a prompt's size need no counting", () => {
+		expect(problem(twoWorkers({ keys: [{ name: "a", key: "key-of-the-team", input: 9 }] }))).toBeUndefined();
+	});
+
+	test("a start and a reload are refused alike", async () => {
+		await expect(startHere({ server: { workers: 2 } })).rejects.toThrow("set it to false, or set server.workers to 1");
+		router = await startHere(twoWorkers());
+		router.write(twoWorkers({ limits: { models: { dummy: { rpm: 1 } } } }));
+		process.kill(process.pid, "SIGHUP");
+		await until(() => router!.log().includes("The configuration can't be used"), "the refusal");
+		expect(router.log()).toContain("workers don't share limits yet");
+	});
+});
+
+const ADMIN = "admin-key-of-the-test";
+const statuses = async (headers: Record<string, string>, model = "dummy") => {
+	const calls = Array.from({ length: 12 }, async () => {
+		const answer = await callOnce(router!.url, { model }, headers);
+		await answer.text();
+		return answer.status;
+	});
+	return [...new Set(await Promise.all(calls))];
+};
+const admin = async (path: string, body?: Json) => {
+	const answer = await fetch(`${router!.url}/admin/keys${path}`, {
+		method: "POST",
+		headers: { authorization: `Bearer ${ADMIN}`, "content-type": "application/json" },
+		body: JSON.stringify(body ?? {}),
+	});
+	return (await answer.json()) as { secret: string; id: string };
+};
+
+describe("a key", () => {
+	const start = async () => {
+		router = await startHere(twoWorkers({ admin: { keys: [{ name: "ops", key: ADMIN }] } }));
+	};
+
+	test("is known to all workers when the administrator has it, and to none when it is revoked", async () => {
+		await start();
+		const { secret } = await admin("", { name: "team" });
+		const headers = { authorization: `Bearer ${secret}` };
+		expect(await statuses(headers)).toEqual([200]);
+		expect(await statuses({})).toEqual([401]);
+		const rotated = await admin("/team/rotate");
+		expect(await statuses(headers)).toEqual([401]);
+		expect(await statuses({ authorization: `Bearer ${rotated.secret}` })).toEqual([200]);
+		await admin("/team/revoke");
+		expect(await statuses({ authorization: `Bearer ${rotated.secret}` })).toEqual([401]);
+	});
+
+	test("with limits that came at run time is refused, since nobody counts for it", async () => {
+		await start();
+		const { secret } = await admin("", { name: "team", rpm: 100 });
+		expect(await statuses({ authorization: `Bearer ${secret}` })).toEqual([429]);
+		const answer = await callOnce(router!.url, {}, { authorization: `Bearer ${secret}` });
+		expect(JSON.stringify(await answer.json())).toContain("server.workers is above 1");
+	});
+});
+
+test("another configuration is in force in all workers, also in one that starts later", async () => {
+	using recorded = recordWorkers();
+	router = await startHere(twoWorkers());
+	expect(await statuses({}, "fast")).toEqual([404]);
+	router.write(twoWorkers({ models: [{ name: "fast", targets: ["dummy"] }] }));
+	process.kill(process.pid, "SIGHUP");
+	await until(async () => (await statuses({}, "fast")).join() === "200", "the configuration");
+	expect(router.log()).toContain("The configuration was loaded anew.");
+	recorded.workers[0]!.worker.terminate();
+	await until(() => router!.log().includes("has taken the place"), "another worker");
+	expect(await statuses({}, "fast")).toEqual([200]);
+});
+
+test("what is no call is answered as by one thread", async () => {
+	router = await startHere(twoWorkers());
+	const get = async (path: string) => {
+		const answer = await fetch(`${router!.url}${path}`);
+		await answer.arrayBuffer();
+		return answer.status;
+	};
+	for (const path of ["/health/live", "/health/ready", "/metrics", "/metrics/", "/swagger", "/agents", "/v1/models"])
+		expect([path, await get(path)]).toEqual([path, 200]);
+	expect(await get("/admin/nothing")).toBe(404);
+	const { paths } = (await (await fetch(`${router.url}/swagger/json`)).json()) as { paths: object };
+	expect(Object.keys(paths)).toEqual(expect.arrayContaining(["/v1/chat/completions", "/admin/keys", "/register"]));
+	const preflight = await fetch(`${router.url}/metrics`, {
+		method: "OPTIONS",
+		headers: { origin: "http://localhost:3000", "access-control-request-method": "GET" },
+	});
+	expect([preflight.status, preflight.headers.get("access-control-allow-origin")]).toEqual([
+		204,
+		"http://localhost:3000",
+	]);
+});
