@@ -3,12 +3,35 @@
  * the words of the next are read without a parse.
  */
 
-import { type SseEvent, SseSplitter } from "../openai/sse.ts";
+import { joinedPieces, type SseEvent, SseSplitter, type StreamPiece, textOf } from "../openai/sse.ts";
+import { type EventFrame, TextChunks } from "../openai/text-chunks.ts";
 import { objectIn } from "../openai/usage.ts";
 
 const CONTENT = /"content":\s*"/;
 const QUOTE = '"';
+const QUOTE_BYTE = 34;
 const BACKSLASH = 92;
+const LF = 10;
+const ASCII_END = 128;
+
+/** How a wire writes events of OpenAI's. */
+export interface WordsWriter {
+	/** Whether words can be written unread at present. */
+	takesWords(): boolean;
+	/** What words are then written into. */
+	frame(): EventFrame;
+	/** What becomes of other events. */
+	write(events: string): string;
+	/** Puts characters right that no text may hold as they are, none of them ASCII; absent where it may hold all. */
+	readonly escaped?: ((events: string) => string) | undefined;
+}
+
+/** What stands around words, as bytes: before and behind them, and from behind some to before those of the next event. */
+interface Surroundings {
+	readonly head: Buffer;
+	readonly tail: Buffer;
+	readonly between: Buffer;
+}
 
 /** What the events of one stream have in common. */
 export class ContentTemplate {
@@ -17,6 +40,12 @@ export class ContentTemplate {
 	end = 0;
 	#head: string | undefined;
 	#tail = "";
+	#bytes: Surroundings | undefined;
+	/** Where words begin and end in the bytes that were read last, and how long all are. */
+	#spans: number[] = [];
+	#size = 0;
+	/** All bytes of the words, or-ed: from 128 on where one is no ASCII. */
+	#bits = 0;
 
 	/**
 	 * Learns from an event that brings words and nothing else.
@@ -31,6 +60,67 @@ export class ContentTemplate {
 		if (end === -1 || JSON.parse(event.slice(start, end)) !== content) return;
 		this.#head = event.slice(0, start);
 		this.#tail = event.slice(end);
+		this.#bytes = undefined;
+	}
+
+	/** The events of a piece, in another wire. */
+	rewritten(piece: Uint8Array, writer: WordsWriter): StreamPiece {
+		const parts: (string | TextChunks)[] = [];
+		let at = 0;
+		while (at < piece.length) {
+			const past = writer.takesWords() ? this.#read(piece, at) : at;
+			const end = past > at ? past : eventEnd(piece, at);
+			parts.push(past > at ? this.#words(piece, writer) : writer.write(textOf(piece.subarray(at, end))));
+			at = end;
+		}
+		return joinedPieces("", parts);
+	}
+
+	#words(piece: Uint8Array, writer: WordsWriter): string | TextChunks {
+		const chunks = new TextChunks(piece, this.#spans, this.#size, writer.frame());
+		if (!writer.escaped || this.#bits < ASCII_END) return chunks;
+		return writer.escaped(textOf(joinedPieces("", [chunks])));
+	}
+
+	/** Past the events like the learnt one that bytes have from `from` on, one behind the other; `from` where there are none. */
+	#read(bytes: Uint8Array, from: number): number {
+		if (this.#head === undefined) return from;
+		this.#bytes ??= surroundings(this.#head, this.#tail);
+		const { head, tail, between } = this.#bytes;
+		this.#spans = [];
+		this.#size = this.#bits = 0;
+		let past = from;
+		let at = from + head.length;
+		if (at > bytes.length || head.compare(bytes, from, at) !== 0) return from;
+		for (;;) {
+			const end = this.#textEnd(bytes, at);
+			// One without words is nothing to send.
+			if (end <= at) return past;
+			const next = end + between.length;
+			const goesOn = next <= bytes.length && between.compare(bytes, end, next) === 0;
+			const behind = end + tail.length;
+			if (!goesOn && (behind > bytes.length || tail.compare(bytes, end, behind) !== 0)) return past;
+			this.#spans.push(at, end);
+			this.#size += end - at;
+			past = behind;
+			if (!goesOn) return past;
+			at = next;
+		}
+	}
+
+	/** Where the JSON string is closed whose text begins there; -1 where it is not. */
+	#textEnd(bytes: Uint8Array, from: number): number {
+		let bits = 0;
+		for (let at = from; at < bytes.length; at++) {
+			const byte = bytes[at]!;
+			if (byte === QUOTE_BYTE) {
+				this.#bits |= bits;
+				return at;
+			}
+			bits |= byte;
+			if (byte === BACKSLASH) at++;
+		}
+		return -1;
 	}
 
 	/** Whether an event like those stands there. */
@@ -44,6 +134,19 @@ export class ContentTemplate {
 		this.end = end + this.#tail.length;
 		return true;
 	}
+}
+
+/** @param head up to the words with their quotes; @param tail from behind these on */
+function surroundings(head: string, tail: string): Surroundings {
+	const [before, after] = [head + QUOTE, QUOTE + tail];
+	return { head: Buffer.from(before), tail: Buffer.from(after), between: Buffer.from(after + before) };
+}
+
+/** Past the event that begins there, or past several; all that there is where the next blank line is of another form. */
+function eventEnd(bytes: Uint8Array, from: number): number {
+	for (let at = bytes.indexOf(LF, from); at !== -1; at = bytes.indexOf(LF, at + 1))
+		if (bytes[at + 1] === LF) return at + 2;
+	return bytes.length;
 }
 
 /** Past the JSON string that begins there; -1 where none does. */

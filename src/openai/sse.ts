@@ -11,6 +11,8 @@ export interface SseEvent {
 	 */
 	readonly raw: string;
 	readonly isMended?: boolean;
+	/** It came as a line with its name and a line of data: only the former is missing in `raw`. */
+	readonly isNamed?: boolean;
 	/** The `data:` lines joined; undefined for comments and empty events. */
 	readonly data: string | undefined;
 	/** The `event:` field, where there is one. */
@@ -167,7 +169,8 @@ function parseEvent(raw: string): SseEvent {
 		const end = raw.indexOf("\n");
 		if (raw.startsWith("data: ", end + 1) && raw.indexOf("\n", end + 1) === raw.length - 2) {
 			const line = raw.slice(end + 1);
-			return { raw: line, isMended: true, data: line.slice(6, -2), name: raw.slice(7, end).trim() };
+			const name = raw.slice(7, end).trim();
+			return { raw: line, isMended: true, isNamed: name.length === end - 7, data: line.slice(6, -2), name };
 		}
 	}
 	if (raw.startsWith(":") && raw.indexOf("\n") === raw.length - 2 && !CONTROL.test(raw))
@@ -223,46 +226,81 @@ export interface WritableBytes {
 	readonly own?: Uint8Array | undefined;
 }
 
+/** An event of which its upstream's own words say the same, for a client that speaks them. */
+export class NativeEvent {
+	/**
+	 * @param own as it came; none where it has been sent already, or is none for clients
+	 * @param event the same, parsed
+	 * @param chunks in OpenAI's words
+	 */
+	constructor(
+		readonly own: Uint8Array,
+		readonly event: Readonly<Record<string, unknown>>,
+		readonly chunks: string,
+	) {}
+}
+
+/** What a piece is put together of. */
+export type PiecePart = StreamPiece | WritableBytes | NativeEvent;
+
 /** A piece of a stream, of which some is there as its upstream has written it, too. To be read, or written, before the next one is. */
 export class NativePiece {
-	constructor(readonly parts: readonly (StreamPiece | WritableBytes)[]) {}
+	constructor(readonly parts: readonly PiecePart[]) {}
 
 	/** All of it in OpenAI's words. */
 	chunks(): StreamPiece {
-		return joinedPieces("", this.parts);
+		return joinedPieces("", this.parts.map(inChunks));
 	}
 }
+
+/** A part in OpenAI's words. */
+type Chunks = StreamPiece | WritableBytes;
+
+const inChunks = (part: PiecePart): Chunks => (part instanceof NativeEvent ? part.chunks : part);
 
 /** A piece of an answer. */
 export type AnswerPiece = StreamPiece | NativePiece;
 
 /** What stands behind `first`, and that, as one piece. `isNative`: some of it is there as its upstream has written it, too. */
-export function answerPiece(
-	first: StreamPiece,
-	rest: readonly (StreamPiece | WritableBytes)[],
-	isNative: boolean,
-): AnswerPiece {
-	return isNative ? new NativePiece(first === "" ? rest : [first, ...rest]) : joinedPieces(first, rest);
+export function answerPiece(first: StreamPiece, rest: readonly PiecePart[], isNative: boolean): AnswerPiece {
+	return isNative ? new NativePiece(first === "" ? rest : [first, ...rest]) : joinedPieces(first, rest as Chunks[]);
 }
 
 /** A piece in OpenAI's words. */
 export const chunksOf = (piece: AnswerPiece): StreamPiece => (piece instanceof NativePiece ? piece.chunks() : piece);
 
-/** A piece as a wire writes it that has words for events as their upstream has written them, too; each in its place. */
+/**
+ * A piece as a wire writes it that has words for events as their upstream has written them, too; each in its place.
+ * @param write events in OpenAI's words
+ * @param writeOwn the others: events of text, or the one that is given parsed, too; undefined where OpenAI's words are to be written
+ */
 export function writtenPiece(
 	{ parts }: NativePiece,
-	write: (piece: StreamPiece) => string,
-	writeOwn: (own: Uint8Array) => Uint8Array | string | undefined,
+	write: (piece: StreamPiece) => StreamPiece,
+	writeOwn: (own: Uint8Array, event?: NativeEvent["event"]) => StreamPiece | undefined,
 ): StreamPiece {
-	const written = parts.map((part) => {
-		if (isPiece(part)) return write(part);
-		return (part.own && writeOwn(part.own)) ?? write(joinedPieces("", [part]));
-	});
+	const written: StreamPiece[] = [];
+	for (const part of parts) {
+		const own = isPiece(part) || !part.own ? undefined : writeOwn(part.own, "event" in part ? part.event : undefined);
+		const chunks = own === undefined ? joinedPieces("", [inChunks(part)]) : "";
+		const piece = own ?? (chunks.length === 0 ? "" : write(chunks));
+		const row = inRow(written.at(-1), piece);
+		if (row) written[written.length - 1] = row;
+		else if (piece.length > 0) written.push(piece);
+	}
 	return joinedPieces("", written);
 }
 
+/** Two pieces of which the second lies right behind the first, as it came; undefined where it does not. */
+function inRow(first: StreamPiece | undefined, second: StreamPiece): Uint8Array | undefined {
+	if (!(first instanceof Uint8Array && second instanceof Uint8Array)) return undefined;
+	const { buffer, byteOffset, length } = first;
+	if (buffer !== second.buffer || byteOffset + length !== second.byteOffset) return undefined;
+	return Buffer.from(buffer, byteOffset, length + second.length);
+}
+
 /** Several pieces as one: `first`, which may be empty, and those behind it. */
-export function joinedPieces(first: StreamPiece, rest: readonly (StreamPiece | WritableBytes)[]): StreamPiece {
+export function joinedPieces(first: StreamPiece, rest: readonly Chunks[]): StreamPiece {
 	if (rest.length === 0) return first;
 	const pieces = first === "" ? rest : [first, ...rest];
 	const [only] = pieces;
@@ -284,8 +322,7 @@ export function joinedPieces(first: StreamPiece, rest: readonly (StreamPiece | W
 }
 
 /** Whether it is written already. */
-const isPiece = (piece: StreamPiece | WritableBytes): piece is StreamPiece =>
-	typeof piece === "string" || piece instanceof Uint8Array;
+const isPiece = (piece: PiecePart): piece is StreamPiece => typeof piece === "string" || piece instanceof Uint8Array;
 
 const decoder = new TextDecoder();
 

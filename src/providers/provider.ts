@@ -170,6 +170,8 @@ export interface Answer {
 export interface Out {
 	/** Text to send; undefined sends the event as it came, "" sends nothing. */
 	readonly bytes?: string | undefined;
+	/** The event, parsed, where it says the same as it came to a client that speaks the upstream's wire; of `flush`, what the stream ended with. */
+	readonly own?: Readonly<Record<string, unknown>> | undefined;
 	/** It carried some of the answer: text, reasoning, a tool call. */
 	readonly delta?: boolean;
 	/** It may have, and nothing is sent until that is known: the call can still go elsewhere. */

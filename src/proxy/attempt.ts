@@ -16,7 +16,7 @@ import type { RoutingState } from "../routing/target-state.ts";
 import type { CallPlan } from "./call-plan.ts";
 import type { AttemptRecord, CallRecord, TargetFailure } from "./call-record.ts";
 import { Deadline } from "./deadline.ts";
-import { EventReader, guardedDecoder, ownTokens, type ReaderEvents } from "./event-reader.ts";
+import { EventReader, ownTokens, type ReaderEvents } from "./event-reader.ts";
 import type { Account } from "./key-rotation.ts";
 import { readJsonText } from "./net/read-body.ts";
 import { transportFailure } from "./net/transport-failure.ts";
@@ -231,9 +231,8 @@ export class Attempt {
 		const { call, target, client, read } = this.options;
 		const deadline = this.#deadline!;
 		const decoder = own ?? target.provider.decoder(call, target);
-		const guarded = guardedDecoder(read ? read(decoder) : decoder);
 		const events = this.#events(head, () => reader, decoder);
-		const reader: EventReader = new EventReader(head.body, guarded, deadline, events);
+		const reader: EventReader = new EventReader(head.body, read ? read(decoder) : decoder, deadline, events);
 		const first: AnswerPiece[] = [];
 		// From the sending, so that two relays in a row hold no longer than one.
 		const heldUntil = this.#sentAt + COMMENTS_MS;

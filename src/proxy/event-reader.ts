@@ -3,24 +3,18 @@ import {
 	type AnswerPiece,
 	answerPiece,
 	EventTooLarge,
+	NativeEvent,
+	type PiecePart,
 	type SseEvent,
 	SseSplitter,
-	type StreamPiece,
 	spokenLength,
 	unmarked,
-	type WritableBytes,
 } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 import { type Failure, TRUNCATED } from "../providers/failure.ts";
-import type {
-	ByteSource,
-	CountedTokens,
-	Out,
-	PassedEvents,
-	StoredThinking,
-	StreamDecoder,
-} from "../providers/provider.ts";
+import type { ByteSource, CountedTokens, Out, StoredThinking, StreamDecoder } from "../providers/provider.ts";
 import type { Deadline } from "./deadline.ts";
+import { guardedDecoder } from "./guarded-decoder.ts";
 
 /** What a reader reports. */
 export interface ReaderEvents {
@@ -43,6 +37,11 @@ export interface ReaderEvents {
 	end(failure: Failure | undefined): void;
 }
 
+/** Of what stands in no event that could be sent. */
+const NOTHING = Buffer.alloc(0);
+/** Whether clients can read it as it came: no field of it was left out, but for its name. */
+const isAsItCame = ({ isMended, isNamed }: SseEvent): boolean => isNamed === true || !isMended;
+
 /** How long a finished upstream may take to close its side before the connection is given up, ms. */
 const CLOSING_MS = 1000;
 
@@ -59,7 +58,7 @@ export class EventReader {
 	/** So many bytes at the beginning of the chunk at hand go on untouched. */
 	#untouched = 0;
 	/** What is sent behind these; undefined where nothing that came was altered or left out. */
-	#rest: (StreamPiece | WritableBytes)[] | undefined;
+	#rest: PiecePart[] | undefined;
 	/** Some of that is there as it came, too. */
 	#isNative = false;
 	/** The answer has begun: what came is worth sending. */
@@ -85,12 +84,16 @@ export class EventReader {
 	#deltaLength = 0;
 	#shortest = Number.POSITIVE_INFINITY;
 
+	private readonly decoder: StreamDecoder;
+
 	constructor(
 		private readonly body: ByteSource,
-		private readonly decoder: StreamDecoder,
+		decoder: StreamDecoder,
 		private readonly deadline: Deadline,
 		private readonly events: ReaderEvents,
-	) {}
+	) {
+		this.decoder = guardedDecoder(decoder);
+	}
 
 	/** The next bytes; see ByteSource. */
 	read(): Promise<Uint8Array | undefined> {
@@ -109,9 +112,10 @@ export class EventReader {
 		this.#isNative = false;
 		while (!this.isOver) {
 			this.#pass();
+			const { at } = splitter;
 			const event = splitter.next();
 			if (!event) break;
-			this.#read(event);
+			this.#read(event, at);
 		}
 		// A piece of an event is a sign of life; a comment is one of the connection only.
 		if (this.isFinished ? this.#deltas > deltas : this.#sawData || !splitter.isClean) this.deadline.touch();
@@ -120,18 +124,13 @@ export class EventReader {
 
 	/** The upstream closed its side. */
 	finish(): AnswerPiece {
-		this.#untouched = 0;
-		this.#isNative = false;
-		this.#rest = [];
-		for (const event of this.#splitter.end()) this.#read(event);
-		if (!this.isOver) this.#add(this.#end());
-		return this.#taken();
+		return this.#last(this.#splitter.end());
 	}
 
 	/** Reading failed: the client left, time ran out, or the connection broke, which is a clean end only of an answer that is complete. */
 	broken(cause: unknown): AnswerPiece {
 		const failure = this.deadline.failure ?? TRUNCATED;
-		if (this.isFinished && failure.kind !== "cancelled") return this.#end();
+		if (this.isFinished && failure.kind !== "cancelled") return this.#last([]);
 		// Bun's own words may name the address with its password; ours say what was too large.
 		const reason = cause instanceof EventTooLarge ? ` (${cause.message})` : "";
 		this.#over({ ...failure, message: failure.message + reason });
@@ -199,20 +198,29 @@ export class EventReader {
 		else this.#untouched = splitter.at;
 	}
 
-	#read(event: SseEvent): void {
+	/** @param from where it begins among the bytes at hand; undefined where it is not whole there */
+	#read(event: SseEvent, from?: number): void {
 		const out = this.decoder.push(event);
 		this.#apply(out, event);
 		if (out.failure && !this.isFinished) this.#over(out.failure);
-		else if (out.failure || out.done) this.#add(this.#end());
+		else if (out.failure || out.done) this.#end();
+		else if (out.own && from !== undefined && isAsItCame(event) && this.#splitter.isFaithful)
+			this.#addNative(out, this.#splitter.bytes.subarray(from, this.#splitter.at));
 		else if (out.bytes !== undefined) this.#add(out.bytes);
 		else if (!this.#rest && !event.isMended && this.#splitter.isFaithful) this.#untouched = this.#splitter.at;
 		else this.#add(event.raw);
 	}
 
 	/** Sends on something that does not lie behind the untouched bytes where these came. */
-	#add(piece: StreamPiece | WritableBytes): void {
+	#add(part: PiecePart): void {
 		this.#rest ??= [];
-		if (piece !== "") this.#rest.push(piece);
+		if (part !== "") this.#rest.push(part);
+	}
+
+	/** Sends on an event of which there are two forms. */
+	#addNative({ own, bytes = "" }: Out, sent: Uint8Array): void {
+		this.#isNative = true;
+		this.#add(new NativeEvent(sent, own!, bytes));
 	}
 
 	/** All that is sent on of a chunk. */
@@ -220,14 +228,26 @@ export class EventReader {
 		return answerPiece(this.#splitter.before(this.#untouched), this.#rest ?? [], this.#isNative);
 	}
 
+	/** The end of what has come, behind these events. */
+	#last(events: readonly SseEvent[]): AnswerPiece {
+		this.#untouched = 0;
+		this.#isNative = false;
+		this.#rest = [];
+		for (const event of events) this.#read(event);
+		if (!this.isOver) this.#end();
+		return this.#taken();
+	}
+
 	/** The end of an answer: good if the decoder says it is complete. What it has kept back until then comes now. */
-	#end(): string {
+	#end(): void {
 		const failure = this.decoder.end();
 		const rest = failure ? undefined : this.decoder.flush?.();
 		if (rest) this.#learn(rest);
 		this.last = rest;
 		this.#over(failure ?? rest?.failure);
-		return !rest || rest.failure ? "" : (rest.bytes ?? "");
+		if (!rest || rest.failure) return;
+		if (rest.own) this.#addNative(rest, NOTHING);
+		else this.#add(rest.bytes ?? "");
 	}
 
 	#learn(out: Out): void {
@@ -298,48 +318,6 @@ export class EventReader {
 		}, letGo);
 	}
 }
-
-/**
- * The decoder, with what its methods throw turned into a failure of kind `internal` that carries the cause. Without this an
- * exception of ours would look like a connection that the upstream broke, and be tried again at the next one.
- */
-export function guardedDecoder(decoder: StreamDecoder): StreamDecoder {
-	return {
-		countedTokens: () => decoder.countedTokens?.(),
-		passedTokens: () => decoder.passedTokens?.(),
-		push(event): Out {
-			try {
-				return decoder.push(event);
-			} catch (cause) {
-				return { bytes: "", failure: fault(cause) };
-			}
-		},
-		passThrough(chunk, from): PassedEvents | undefined {
-			try {
-				return decoder.passThrough?.(chunk, from);
-			} catch {
-				// Read in full, the chunk meets the same fault in `push`, which reports it.
-				return undefined;
-			}
-		},
-		flush(): Out {
-			try {
-				return decoder.flush?.() ?? {};
-			} catch (cause) {
-				return { bytes: "", failure: fault(cause) };
-			}
-		},
-		end(): Failure | undefined {
-			try {
-				return decoder.end();
-			} catch (cause) {
-				return fault(cause);
-			}
-		},
-	};
-}
-
-const fault = (cause: unknown): Failure => ({ kind: "internal", message: "the router failed", cause });
 
 /** What the upstream has counted of its own stream so far, where it counts with each chunk. */
 export function ownTokens(decoder: StreamDecoder): Tokens | undefined {

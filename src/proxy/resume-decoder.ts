@@ -63,13 +63,14 @@ class ResumedDecoder implements StreamDecoder {
 	}
 
 	push(event: SseEvent): Out {
-		const out = this.inner.push(event);
+		// As it came it would say anew what its client has.
+		const out = { ...this.inner.push(event), own: undefined };
 		if (out.failure || out.done || out.bytes === "" || event.data === undefined) return this.#counted(out);
 		return this.#joined(out, out.bytes ?? event.raw);
 	}
 
 	flush(): Out {
-		const left = this.inner.flush?.() ?? {};
+		const left = { ...this.inner.flush?.(), own: undefined };
 		const out = left.usage ? { ...left, usage: this.#usageText(left.usage) } : left;
 		return out.bytes ? this.#joined(out, out.bytes) : this.#withKnownIds(this.#counted(out));
 	}

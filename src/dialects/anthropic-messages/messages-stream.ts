@@ -1,11 +1,12 @@
 /** OpenAI's streams as Anthropic's: each piece becomes its events at once, one block after the other. */
 import { RouterError } from "../../errors.ts";
-import { type AnswerPiece, NativePiece, type StreamPiece, textOf, writtenPiece } from "../../openai/sse.ts";
+import { type AnswerPiece, NativePiece, type StreamPiece, writtenPiece } from "../../openai/sse.ts";
+import { type EventFrame, eventFrame } from "../../openai/text-chunks.ts";
 import { addDetail, carriedDetails, googlesDetails } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { decimal } from "../../openai/usage-edits.ts";
 import { reasoningIn } from "../chat-message.ts";
-import { ContentTemplate, eventsAt, wordsAlone } from "../content-template.ts";
+import { ContentTemplate, eventsAt, type WordsWriter, wordsAlone } from "../content-template.ts";
 import type { DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
 import { streamSummary } from "../openai-chat.ts";
 import { callId, foreignThought, messageId, type Stop, stopOf, stopText } from "./messages-answer.ts";
@@ -28,6 +29,14 @@ const TEXT_TAIL = "}}\n\n";
 /** `own`: one of a type that is Claude's alone. */
 type BlockType = "text" | "thinking" | "tool_use" | "own";
 
+/** Whether such a piece may stand in such a block. */
+const takes = (block: BlockType, piece: unknown): boolean =>
+	block === "own" || (PIECES[block] ?? []).includes(String(piece));
+const PIECES: { readonly [block in BlockType]?: readonly string[] } = {
+	text: ["text_delta", "citations_delta"],
+	thinking: ["thinking_delta", "signature_delta"],
+};
+
 /** Writes one stream. */
 export class MessagesStream implements StreamWriter {
 	readonly keepAlive = PING;
@@ -35,8 +44,19 @@ export class MessagesStream implements StreamWriter {
 	readonly #request: string;
 	readonly #model: string;
 	readonly #template = new ContentTemplate();
-	/** What stands before the words of the block that is open. */
+	/** What stands before the words of the block that is open, and around them. */
 	#textHead = "";
+	#frame: EventFrame | undefined;
+	readonly #words: WordsWriter = {
+		takesWords: () => this.#block === "text",
+		frame: () => {
+			this.#frame ??= eventFrame([`${this.#textHead}"`, `"${TEXT_TAIL}`]);
+			return this.#frame;
+		},
+		write: (events) => this.#events(events),
+	};
+	/** What is being written has an event that is no comment. */
+	#hasEvent = false;
 	#id: string | undefined;
 	/** The type of the block that is being written. */
 	#block: BlockType | undefined;
@@ -69,7 +89,7 @@ export class MessagesStream implements StreamWriter {
 		return writtenPiece(
 			piece,
 			(part) => this.#written(part),
-			(own) => (this.#isOpenText(own) ? own : undefined),
+			(own, event) => (event ? this.#native(own, event) : this.#isOpenText(own) ? own : undefined),
 		);
 	}
 
@@ -81,29 +101,58 @@ export class MessagesStream implements StreamWriter {
 		return true;
 	}
 
-	#written(piece: StreamPiece): string {
-		const sent = textOf(piece);
+	/** An event of Claude's, where it can go on as it came: it fits behind what was written. */
+	#native(own: Uint8Array, event: Json): StreamPiece | undefined {
+		const { type, index } = event;
+		if (type === "message_delta") {
+			this.#ending = event;
+			return "";
+		}
+		if (type === "message_start") {
+			const id = objectIn(event["message"])?.["id"];
+			if (this.#id !== undefined || typeof id !== "string") return undefined;
+			this.#id = id;
+			return own;
+		}
+		if (type === "content_block_start") {
+			if (this.#id === undefined || this.#block || index !== this.#index + 1) return undefined;
+			const block = objectIn(event["content_block"])?.["type"];
+			this.#enter(block === "text" || block === "thinking" ? block : "own");
+			return own;
+		}
+		if (!this.#block || this.#block === "tool_use" || index !== this.#index) return undefined;
+		if (type === "content_block_stop") this.#block = undefined;
+		else if (!takes(this.#block, objectIn(event["delta"])?.["type"])) return undefined;
+		return own;
+	}
+
+	#written(piece: StreamPiece): StreamPiece {
+		this.#hasEvent = false;
+		const written = typeof piece === "string" ? this.#events(piece) : this.#template.rewritten(piece, this.#words);
+		// Clients that look for silence look at events.
+		return written.length > 0 || this.#hasEvent ? written : PING;
+	}
+
+	#events(sent: string): string {
 		let text = "";
-		let isComment = true;
 		let at = 0;
 		while (at < sent.length) {
 			if (this.#block === "text" && this.#template.matches(sent, at)) {
 				const { literal, end } = this.#template;
 				if (literal !== '""') text += this.#textHead + literal + TEXT_TAIL;
-				isComment = false;
+				this.#hasEvent = true;
 				at = end;
 				continue;
 			}
 			const { events, end } = eventsAt(sent, at);
 			for (const { data, raw } of events) {
 				if (data === undefined) continue;
-				isComment = false;
+				this.#hasEvent = true;
 				if (data !== "[DONE]") text += this.#chunk(JSON.parse(data) as Json, raw);
 			}
 			at = end;
 		}
-		// Clients that look for silence look at events.
-		return isComment ? PING : text;
+		return text;
 	}
 
 	end(end: StreamEnd): string {
@@ -254,11 +303,17 @@ export class MessagesStream implements StreamWriter {
 
 	#open(block: BlockType, start: string): string {
 		const closed = this.#close() + (block === "thinking" ? "" : this.#signedApart());
-		this.#block = block;
-		this.#index++;
-		if (block === "text") this.#textHead = `${DELTA_HEAD}${this.#index},"delta":{"type":"text_delta","text":`;
+		this.#enter(block);
 		const data = `{"type":"content_block_start","index":${this.#index},"content_block":${start}}`;
 		return closed + namedEvent("content_block_start", data);
+	}
+
+	#enter(block: BlockType): void {
+		this.#block = block;
+		this.#index++;
+		if (block !== "text") return;
+		this.#textHead = `${DELTA_HEAD}${this.#index},"delta":{"type":"text_delta","text":`;
+		this.#frame = undefined;
 	}
 
 	/** What another vendor has signed, in a block of its own. Behind all else there is none: clients look for words and calls there. */

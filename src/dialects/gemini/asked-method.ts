@@ -31,7 +31,7 @@ export function askedMethod(url: string): AskedMethod {
 	const colon = path.lastIndexOf(":");
 	const method = METHODS.find((each) => each === path.slice(colon + 1));
 	const model = path.slice(0, colon);
-	if (colon > 0 && method) return { model, method, isEvents: queryOf(url).get("alt") === "sse" };
+	if (colon > 0 && method) return { model, method, isEvents: asksForEvents(url) };
 	throw new RouterError(
 		"unknown_path",
 		`A model is asked by POST /v1beta/models/{model}:{method}; methods are ${METHODS.join(", ")}.`,
@@ -41,6 +41,12 @@ export function askedMethod(url: string): AskedMethod {
 /** The key in a URL (`?key=…`); undefined where there is none. */
 export const keyInUrl = (url: string): string | undefined =>
 	url.includes("key=") ? queryOf(url).get("key") || undefined : undefined;
+
+/** Whether a stream is to be events. Most queries that there are say that alone. */
+function asksForEvents(url: string): boolean {
+	const at = url.indexOf("?");
+	return at !== -1 && (url.slice(at) === "?alt=sse" || queryOf(url).get("alt") === "sse");
+}
 
 const queryOf = (url: string): URLSearchParams => {
 	const at = url.indexOf("?");

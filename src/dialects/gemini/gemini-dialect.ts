@@ -91,6 +91,7 @@ function generating(model: string, method: GeminiMethod, { request, text, fields
 		sizes: () => (text !== undefined && fields ? contentsSizes(request, text, fields) : others().facts.promptSizes()),
 		beyond: ({ leftOut }: ChatForm) => (saysMore(request, leftOut) ? JSON.stringify(request) : ""),
 	};
+	const goes = oncePerModel((target) => goesAsSent(request, target));
 	const shape = {
 		method,
 		showsThoughts: request.generationConfig?.thinkingConfig?.includeThoughts === true,
@@ -113,8 +114,21 @@ function generating(model: string, method: GeminiMethod, { request, text, fields
 			vendor: "gemini",
 			body: () => googles().body,
 			leftOut: () => googles().leftOut,
-			own: (target) => (text !== undefined && goesAsSent(request, target) ? text : undefined),
+			own: (target) => (text !== undefined && goes(target) ? text : undefined),
 		},
+	};
+}
+
+/** What is asked of each model several times a call, and found out once. */
+function oncePerModel(find: (model: string) => boolean): (model: string) => boolean {
+	const found = new Map<string, boolean>();
+	return (model) => {
+		let is = found.get(model);
+		if (is === undefined) {
+			is = find(model);
+			found.set(model, is);
+		}
+		return is;
 	};
 }
 

@@ -40,22 +40,47 @@ const LISTS = new Set(["contents", "parts", "tools", "functionDeclarations", "re
 
 /** With names in camel case (Python's clients write `inline_data`), and lists as lists. Throws `duplicate_key` for one in both spellings: nobody knows which holds. */
 export function normalized(value: unknown): unknown {
-	if (Array.isArray(value)) return value.map(normalized);
+	if (Array.isArray(value)) return normalizedItems(value);
 	const object = objectIn(value);
 	if (!object || isRaw(object)) return value;
-	const made: Record<string, unknown> = {};
-	for (const [sent, inner] of Object.entries(object)) {
+	// Nearly all are as they are to be, and are not copied.
+	let made: Record<string, unknown> | undefined;
+	for (const sent in object) {
 		const name = sent.includes("_") ? camelCase(sent) : sent;
 		if (name !== sent && Object.hasOwn(object, name)) {
 			const param = sent.slice(0, 64);
 			const message = `The field "${param}" stands twice, in two spellings; send it once.`;
 			throw new RouterError("duplicate_key", message, { param });
 		}
-		const isOwn = OWN.has(name) || SCHEMAS.has(name);
-		const read = isOwn ? inner : normalized(inner);
-		made[name] = LISTS.has(name) && objectIn(read) ? [read] : read;
+		const inner = object[sent];
+		const read = OWN.has(name) || SCHEMAS.has(name) ? inner : normalized(inner);
+		const listed = LISTS.has(name) && objectIn(read) ? [read] : read;
+		if (!made && name === sent && listed === inner) continue;
+		made ??= fieldsBefore(object, sent);
+		made[name] = listed;
 	}
-	return made;
+	return made ?? object;
+}
+
+function normalizedItems(items: readonly unknown[]): readonly unknown[] {
+	let made: unknown[] | undefined;
+	for (const [at, item] of items.entries()) {
+		const read = normalized(item);
+		if (read === item) continue;
+		made ??= [...items];
+		made[at] = read;
+	}
+	return made ?? items;
+}
+
+/** A copy of the fields that stand before this one. */
+function fieldsBefore(object: Readonly<Record<string, unknown>>, name: string): Record<string, unknown> {
+	const fields: Record<string, unknown> = {};
+	for (const before in object) {
+		if (before === name) break;
+		fields[before] = object[before];
+	}
+	return fields;
 }
 
 /** A number as it was written. */

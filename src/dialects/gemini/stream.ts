@@ -1,21 +1,14 @@
 /** OpenAI's streams as Google's: each piece becomes a part at once, but for calls, which go out when they are whole. */
-import { RouterError } from "../../errors.ts";
-import {
-	type AnswerPiece,
-	NativePiece,
-	SseSplitter,
-	type StreamPiece,
-	textOf,
-	writtenPiece,
-} from "../../openai/sse.ts";
+import type { RouterError } from "../../errors.ts";
+import { type AnswerPiece, NativePiece, SseSplitter, type StreamPiece, writtenPiece } from "../../openai/sse.ts";
+import { type EventFrame, eventFrame } from "../../openai/text-chunks.ts";
 import { addDetail } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { contentText, reasoningIn } from "../chat-message.ts";
-import { ContentTemplate, eventsAt, wordsAlone } from "../content-template.ts";
+import { ContentTemplate, eventsAt, type WordsWriter, wordsAlone } from "../content-template.ts";
 import type { StreamEnd, StreamWriter } from "../dialect.ts";
 import { onOneLine } from "../line-ends.ts";
 import {
-	callPart,
 	candidateText,
 	carriedText,
 	finishReason,
@@ -27,6 +20,7 @@ import {
 	textPart,
 	thoughtPart,
 } from "./answer.ts";
+import { CallParts } from "./call-parts.ts";
 import { errorText } from "./error.ts";
 import { usageMetadata, usageOf, usageText } from "./usage-metadata.ts";
 
@@ -61,41 +55,13 @@ const OWN = '"gemini":{"chunks":';
 const EVENT = ',"event":';
 const OWN_END = '},"logprobs":null,"finish_reason":null}]}';
 
-/** A call, as far as it has come. */
-interface StreamedCall {
-	id: unknown;
-	name: string;
-	arguments: string;
-	extra_content: unknown;
-	/** Length of the arguments that were last looked at, and were not whole. */
-	lookedAt: number;
-	/** It has gone out. */
-	isSent: boolean;
-}
-
 /** One candidate, as far as it has come. */
 interface StreamedChoice {
-	readonly calls: StreamedCall[];
-	/** The last one of each index. */
-	readonly byIndex: Map<number, StreamedCall>;
+	readonly calls: CallParts;
 	/** What another vendor has signed, until a part says it. */
 	details: unknown[];
 	finish: unknown;
 	isRefusal: boolean;
-}
-
-/** Whether a piece begins another call: some servers give all of an answer's calls one index. */
-const isNext = (call: StreamedCall, id: unknown, name: string): boolean =>
-	name !== "" && typeof id === "string" && id !== "" && call.name !== "" && id !== call.id;
-
-/** Whether nothing can follow in the arguments. */
-function isWholeObject(text: string): boolean {
-	if (!text.trimEnd().endsWith("}")) return false;
-	try {
-		return objectIn(JSON.parse(text)) !== undefined;
-	} catch {
-		return false;
-	}
 }
 
 /** What is to be carried of a choice, which the next part does. */
@@ -105,11 +71,31 @@ function carriedOf(choice: StreamedChoice): string {
 	return carriedText(details);
 }
 
+/** The calls that wait, as parts: those that are whole, or at the end all of them. */
+const callsOf = (choice: StreamedChoice, isEnd = false): string[] =>
+	choice.calls.waits ? choice.calls.parts(() => carriedOf(choice), isEnd) : [];
+
+/** Whether an event of Google's has a finish reason. */
+const hasFinish = ({ candidates }: Json): boolean =>
+	Array.isArray(candidates) && candidates.some((candidate) => objectIn(candidate)?.["finishReason"] != null);
+
 /** Writes one stream. */
 export class GeminiStream implements StreamWriter {
 	/** No comment: Google's own clients in Go and Python take one for a broken event. Between events, and in JSON, an empty line says nothing. */
 	readonly keepAlive = "\n\n";
 	readonly #template = new ContentTemplate();
+	#frame: EventFrame | undefined;
+	/** Writes words, behind the first, where nothing waits that comes before them. */
+	readonly #words: WordsWriter = {
+		takesWords: () => this.#toSkip === 0 && !this.#choices.get(0)?.calls.waits,
+		frame: () => {
+			this.#isFinished = false;
+			this.#frame ??= this.#frameOf();
+			return this.#frame;
+		},
+		write: (events) => this.#events(events),
+		escaped: onOneLine,
+	};
 	readonly #choices = new Map<number, StreamedChoice>();
 	#hasBegun = false;
 	/** What all pieces end with: the model's version and the answer's id. */
@@ -129,17 +115,21 @@ export class GeminiStream implements StreamWriter {
 
 	/** What says nothing to this client is an empty line: it hears that the answer goes on. */
 	push(piece: AnswerPiece): StreamPiece {
-		if (!(piece instanceof NativePiece)) return this.#written(piece) || this.keepAlive;
+		if (!(piece instanceof NativePiece)) {
+			const written = this.#written(piece);
+			return written.length > 0 ? written : this.keepAlive;
+		}
 		return writtenPiece(
 			piece,
 			(part) => this.#written(part),
-			(own) => this.#own(own),
+			(own, event) => this.#own(own, event),
 		);
 	}
 
-	/** Events of Google's, of which none is the last. */
-	#own(own: Uint8Array): Uint8Array | string {
-		this.#isFinished = false;
+	/** Events of Google's: some with text, of which none is the last, or the one that is given parsed, too. */
+	#own(own: Uint8Array, event?: Json): StreamPiece {
+		if (own.length === 0) return "";
+		this.#isFinished = event !== undefined && hasFinish(event);
 		if (this.framing === EVENTS) {
 			this.#hasBegun = true;
 			return own;
@@ -151,14 +141,17 @@ export class GeminiStream implements StreamWriter {
 		return text;
 	}
 
-	#written(piece: StreamPiece): string {
-		const sent = textOf(piece);
+	#written(piece: StreamPiece): StreamPiece {
+		return typeof piece === "string" ? this.#events(piece) : this.#template.rewritten(piece, this.#words);
+	}
+
+	#events(sent: string): string {
 		let text = "";
 		let at = 0;
 		while (at < sent.length) {
 			if (this.#toSkip === 0 && this.#template.matches(sent, at)) {
 				const { literal, end } = this.#template;
-				if (literal !== '""') text += this.#words(literal);
+				if (literal !== '""') text += this.#said(literal);
 				at = end;
 				continue;
 			}
@@ -175,10 +168,17 @@ export class GeminiStream implements StreamWriter {
 	}
 
 	/** Words of the first choice, as JSON. */
-	#words(literal: string): string {
+	#said(literal: string): string {
 		const choice = this.#choiceAt(0);
 		this.#isFinished = false;
-		return this.#piece([candidateText([...this.#callsOf(choice), `{"text":${literal}}`], 0)]);
+		return this.#piece([candidateText([...callsOf(choice), `{"text":${literal}}`], 0)]);
+	}
+
+	/** What stands around such words alone. */
+	#frameOf(): EventFrame {
+		const piece = this.#piece([candidateText(['{"text":""}'], 0)]);
+		const at = piece.indexOf('""') + 1;
+		return eventFrame([piece.slice(0, at), piece.slice(at)]);
 	}
 
 	/** An event of Google's, and so many chunks behind it that say the same. */
@@ -201,7 +201,7 @@ export class GeminiStream implements StreamWriter {
 		const candidates: string[] = [];
 		if (this.#choices.size === 0) this.#choiceAt(0);
 		for (const [index, choice] of this.#choices) {
-			const calls = this.#callsOf(choice, true);
+			const calls = callsOf(choice, true);
 			const finish = `,"finishReason":"${finishReason(choice.finish, choice.isRefusal)}"`;
 			const last =
 				calls.length > 0 && choice.details.length === 0 ? calls : [...calls, textPart("", carriedOf(choice))];
@@ -241,14 +241,14 @@ export class GeminiStream implements StreamWriter {
 		const reasoning = this.form.showsThoughts ? reasoningIn(delta) : "";
 		const { reasoning_details: details } = delta;
 		if (Array.isArray(details)) for (const detail of details) addDetail(state.details, detail);
-		if (reasoning !== "") parts.push(...this.#callsOf(state), thoughtPart(reasoning));
+		if (reasoning !== "") parts.push(...callsOf(state), thoughtPart(reasoning));
 		const { refusal, images, tool_calls: calls, finish_reason } = { ...delta, ...choice } as Json;
 		const said = contentText(delta["content"]) + contentText(refusal);
 		if (contentText(refusal) !== "") state.isRefusal = true;
 		const signature = signatureText(delta);
-		if (said !== "" || signature !== "") parts.push(...this.#callsOf(state), textPart(said, signature));
+		if (said !== "" || signature !== "") parts.push(...callsOf(state), textPart(said, signature));
 		if (Array.isArray(images)) parts.push(...images.map(imagePart).filter((part) => part !== ""));
-		if (Array.isArray(calls)) for (const [at, call] of calls.entries()) this.#addCall(state, objectIn(call) ?? {}, at);
+		if (Array.isArray(calls)) for (const [at, call] of calls.entries()) state.calls.add(objectIn(call) ?? {}, at);
 		if (finish_reason) state.finish = finish_reason;
 		const logprobs = logprobsText(choice["logprobs"]);
 		if (parts.length === 0 && logprobs === "") return "";
@@ -260,47 +260,10 @@ export class GeminiStream implements StreamWriter {
 	#choiceAt(index: number): StreamedChoice {
 		let choice = this.#choices.get(index);
 		if (!choice) {
-			choice = { calls: [], byIndex: new Map(), details: [], finish: undefined, isRefusal: false };
+			choice = { calls: new CallParts(this.form), details: [], finish: undefined, isRefusal: false };
 			this.#choices.set(index, choice);
 		}
 		return choice;
-	}
-
-	/** Throws `upstream_error` for a piece of a call that was whole: it has gone out. */
-	#addCall(choice: StreamedChoice, piece: Json, at: number): void {
-		const index = typeof piece["index"] === "number" ? piece["index"] : at;
-		const { name: sent, arguments: args } = objectIn(piece["function"]) ?? {};
-		const name = contentText(sent);
-		let call = choice.byIndex.get(index);
-		if (!call || isNext(call, piece["id"], name)) {
-			call = { id: undefined, name: "", arguments: "", extra_content: undefined, lookedAt: 0, isSent: false };
-			choice.calls.push(call);
-			choice.byIndex.set(index, call);
-		} else if (call.isSent) {
-			if (contentText(args).trim() === "") return;
-			throw new RouterError("upstream_error", "The upstream went on with a tool call behind its end.");
-		}
-		call.id ??= piece["id"];
-		call.name ||= name;
-		call.arguments += contentText(args);
-		call.extra_content ??= piece["extra_content"];
-	}
-
-	/** The calls that wait, as parts: those that are whole, or at the end all of them. */
-	#callsOf(choice: StreamedChoice, isEnd = false): string[] {
-		const { calls } = choice;
-		const parts: string[] = [];
-		for (const [at, call] of calls.entries()) {
-			const { id, name, arguments: args, extra_content } = call;
-			if (call.isSent || (!isEnd && call.lookedAt === args.length)) continue;
-			call.lookedAt = args.length;
-			if (!isEnd && !isWholeObject(args)) continue;
-			parts.push(
-				callPart({ id, function: { name, arguments: args }, extra_content }, at, this.form, carriedOf(choice)),
-			);
-			call.isSent = true;
-		}
-		return parts;
 	}
 
 	#piece(candidates: readonly string[], usage = ""): string {

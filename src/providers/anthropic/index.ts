@@ -10,7 +10,6 @@ import { answerNames } from "../message-marks.ts";
 import {
 	type Answer,
 	type AnswerHeaders,
-	isFailure,
 	type MediaNeed,
 	type ModelPage,
 	NO_INPUTS,
@@ -25,11 +24,12 @@ import { toolCallIds } from "../tools.ts";
 import { unsupportedFields } from "../unsupported-fields.ts";
 import { type AnswerReading, answerPlan, asksForm } from "./answer-plan.ts";
 import { claude, hasTrait } from "./models.ts";
-import { nativeDecoder, SAID } from "./native-stream.ts";
+import { nativeDecoder } from "./native-stream.ts";
+import { ownMessageAnswer } from "./own-answer.ts";
 import { plannedMessage } from "./planned-answer.ts";
 import { PlannedDecoder } from "./planned-stream.ts";
 import { messagesRequest, thinkingField } from "./request.ts";
-import { type ClaudeMessage, messageAnswer } from "./response.ts";
+import { messageAnswer } from "./response.ts";
 import { MessageDecoder } from "./stream.ts";
 
 /** The provider for a configured upstream of this type. */
@@ -111,22 +111,11 @@ interface SentAnswer {
 function decode({ upstream, status, headers, body, call, model }: SentAnswer): Answer | Failure {
 	const answer = answerObject(upstream, status, headers, body);
 	if (!("object" in answer)) return answer;
-	if (ownText(call, model) !== undefined) {
-		const said = messageAnswer(body, answer.object);
-		return isFailure(said) ? said : { ...said, own: body, ownSaysMore: saysMore(answer.object) };
-	}
+	if (ownText(call, model) !== undefined) return ownMessageAnswer(body, answer.object);
 	const reading = readingOf(call, model);
 	const names = answerNames(formFor(call, "anthropic").body().value["messages"]);
 	if (reading) return plannedMessage(body, answer.object, reading, names);
 	return messageAnswer(body, answer.object, names);
-}
-
-/** Whether a message holds what OpenAI's words have no form for. */
-function saysMore(message: unknown): boolean {
-	const { content } = message as ClaudeMessage;
-	return (content ?? []).some(
-		({ type, citations }) => !SAID.has(type) || (Array.isArray(citations) && citations.length > 0),
-	);
 }
 
 /** `{ data: [{ id, created_at }], has_more, last_id }`. */

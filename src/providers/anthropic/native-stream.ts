@@ -7,64 +7,84 @@ import type { SseEvent } from "../../openai/sse.ts";
 import type { Failure } from "../failure.ts";
 import type { Out, PassedEvents, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
-import { eventIn, MessageDecoder } from "./stream.ts";
+import { SAID } from "./own-answer.ts";
+import { type ClaudeEvent, eventIn, MessageDecoder } from "./stream.ts";
 
-/** Blocks that OpenAI's words have a form for. */
-export const SAID: ReadonlySet<string> = new Set(["text", "thinking", "redacted_thinking", "tool_use"]);
-
+const NOTHING: Out = { bytes: "" };
 const BEGUN = '{"type":"content_block_start"}';
+
+/** Pieces of blocks whose events go on as they came. Arguments of calls go on by OpenAI's words: of several calls at once these keep them apart. */
+const PIECES: ReadonlySet<unknown> = new Set(["text_delta", "thinking_delta", "signature_delta", "citations_delta"]);
 
 /** Reads one stream. */
 class NativeDecoder implements StreamDecoder {
-	/** The block that is open goes on as it came. */
+	/** Of the block that is open. */
+	#type = "";
+	/** It goes on as it came alone. */
 	#isOwn = false;
 	/** How the message ended. */
-	#ending: object | undefined;
+	#ending: ClaudeEvent | undefined;
 
 	constructor(private readonly inner: MessageDecoder) {}
 
-	push(event: SseEvent): Out {
-		const read = event.data === undefined ? undefined : eventIn(event.data);
-		switch (read?.type) {
+	push({ data, name }: SseEvent): Out {
+		if (data === undefined) return NOTHING;
+		const event = eventIn(data);
+		const out = this.#read(event, data);
+		const goesOn = event !== undefined && !out.failure && !out.dropped && this.#isNative(event);
+		// A line's end in its JSON would be one of the event's, too.
+		return goesOn && name === event.type && !data.includes("\r") ? { ...out, own: event } : out;
+	}
+
+	#read(event: ClaudeEvent | undefined, data: string): Out {
+		const { inner } = this;
+		if (!event || (!inner.chunks.hasBegun && event.type !== "message_start")) return inner.read(event);
+		switch (event.type) {
 			case "message_start": {
-				const out = this.inner.push(event);
-				return out.failure || out.dropped
-					? out
-					: { ...out, bytes: this.inner.chunks.beside(oneLine(event.data!)) + out.bytes };
+				const out = inner.read(event);
+				return { ...out, bytes: inner.chunks.beside(oneLine(data)) + out.bytes };
 			}
-			case "content_block_start":
-				this.#isOwn = !SAID.has(read.content_block?.type ?? "");
-				if (this.#isOwn) return this.#asItCame(event.data!);
-				return this.#begun(event, read.content_block?.type === "tool_use" ? event.data! : BEGUN);
+			case "content_block_start": {
+				this.#type = event.content_block?.type ?? "";
+				this.#isOwn = !SAID.has(this.#type);
+				if (this.#isOwn) return this.#asItCame(data);
+				// Where a block begins says no field of OpenAI's.
+				const out = inner.read(event);
+				return {
+					...out,
+					bytes: inner.chunks.beside(this.#type === "tool_use" ? oneLine(data) : BEGUN) + (out.bytes ?? ""),
+				};
+			}
 			case "content_block_delta":
-				if (this.#isOwn) return this.#asItCame(event.data!);
-				return read.delta?.type === "citations_delta" ? this.#cited(event) : this.inner.push(event);
+				if (this.#isOwn) return this.#asItCame(data);
+				return event.delta?.type === "citations_delta" ? this.#cited(event, data) : inner.read(event);
 			case "content_block_stop": {
-				if (!this.#isOwn) return this.inner.push(event);
+				if (!this.#isOwn) return inner.read(event);
 				this.#isOwn = false;
-				return this.#asItCame(event.data!);
+				return this.#asItCame(data);
 			}
 			case "message_delta":
-				this.#ending = { ...this.#ending, ...read };
-				return this.inner.push(event);
+				this.#ending = { ...this.#ending, ...event };
+				return inner.read(event);
 			default:
-				return this.inner.push(event);
+				return inner.read(event);
 		}
 	}
 
-	/** Where a block begins says no field of OpenAI's. */
-	#begun(event: SseEvent, begun: string): Out {
-		const out = this.inner.push(event);
-		return { ...out, bytes: this.inner.chunks.beside(oneLine(begun)) + (out.bytes ?? "") };
+	/** Whether an event's own words say all that OpenAI's do. */
+	#isNative({ type, delta }: ClaudeEvent): boolean {
+		if (type === "message_start") return true;
+		if (!type.startsWith("content_block_") || this.#type === "tool_use") return false;
+		return type !== "content_block_delta" || !SAID.has(this.#type) || PIECES.has(delta?.type);
 	}
 
 	#asItCame(data: string): Out {
 		return { bytes: this.inner.chunks.delta(`{"anthropic":${oneLine(data)}}`), delta: true };
 	}
 
-	#cited(event: SseEvent): Out {
-		const { bytes } = this.#asItCame(event.data!);
-		const out = this.inner.push(event);
+	#cited(event: ClaudeEvent, data: string): Out {
+		const { bytes } = this.#asItCame(data);
+		const out = this.inner.read(event);
 		return { ...out, bytes: bytes + (out.bytes ?? "") };
 	}
 
@@ -78,9 +98,10 @@ class NativeDecoder implements StreamDecoder {
 	}
 
 	flush(): Out {
-		const ending = this.#ending ? this.inner.chunks.beside(JSON.stringify(this.#ending)) : "";
 		const out = this.inner.flush();
-		return { ...out, bytes: ending + (out.bytes ?? "") };
+		if (!this.#ending) return out;
+		const ending = this.inner.chunks.beside(JSON.stringify(this.#ending));
+		return { ...out, bytes: ending + (out.bytes ?? ""), own: this.#ending };
 	}
 }
 

@@ -5,6 +5,7 @@ import { type Call, formFor } from "../../openai/call.ts";
 import { parseBounded } from "../../openai/json.ts";
 import { open, optional, type RequestBody } from "../../openai/request-fields.ts";
 import type { SseEvent } from "../../openai/sse.ts";
+import { type EventFrame, eventFrame } from "../../openai/text-chunks.ts";
 import { objectIn, type Tokens } from "../../openai/usage.ts";
 import { codePointsIn } from "../annotations.ts";
 import { ChatChunks, chatUsage, now, reportedTier } from "../chat-answer.ts";
@@ -12,7 +13,6 @@ import { type Failure, NO_CHOICE, TRUNCATED } from "../failure.ts";
 import { answerNames, UnnamedText } from "../message-marks.ts";
 import type { Out, PassedEvents, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
-import { type TextFrame, textFrame } from "../text-chunks.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import { blockAnnotations } from "./cited-text.ts";
 import {
@@ -98,7 +98,7 @@ export class MessageDecoder implements StreamDecoder {
 	readonly #unnamed: UnnamedText | undefined;
 	/** Its pieces of text from the second on, and what they are sent in. */
 	#deltas: TextDeltas | undefined;
-	#frame: TextFrame | undefined;
+	#frame: EventFrame | undefined;
 	/** How long it was as it came. */
 	#came = 0;
 
@@ -119,8 +119,11 @@ export class MessageDecoder implements StreamDecoder {
 	}
 
 	push({ data }: SseEvent): Out {
-		if (data === undefined) return NOTHING;
-		const event = eventIn(data);
+		return data === undefined ? NOTHING : this.read(eventIn(data));
+	}
+
+	/** What an event means; undefined: what came is none. */
+	read(event: ClaudeEvent | undefined): Out {
 		// What comes before its message belongs to none.
 		if (!event || !(this.chunks.hasBegun || BEFORE.has(event.type) || event.error)) return { bytes: "", dropped: true };
 		switch (event.type) {
@@ -153,7 +156,7 @@ export class MessageDecoder implements StreamDecoder {
 		if (length === 0) return undefined;
 		this.#textLength += deltas.units;
 		this.#textPoints += deltas.points;
-		this.#frame ??= textFrame(this.chunks.textFrame());
+		this.#frame ??= eventFrame(this.chunks.textFrame());
 		const own = this.isNative ? chunk.subarray(from, from + length) : undefined;
 		return { bytes: deltas.written(chunk, this.#frame, own), length, events: deltas.events };
 	}

@@ -3,7 +3,7 @@
  * short escapes is the same in OpenAI's chunk. Whatever is written otherwise is left to the parser.
  */
 import { isUtf8 } from "node:buffer";
-import { TextChunks, type TextFrame } from "../text-chunks.ts";
+import { type EventFrame, TextChunks } from "../../openai/text-chunks.ts";
 
 const HEAD = Buffer.from('event: content_block_delta\ndata: {"type":"content_block_delta","index":');
 const TYPE = Buffer.from(',"delta":{"type":"text_delta","text":"');
@@ -61,7 +61,7 @@ export class TextDeltas {
 	 * The chunks that say what was read.
 	 * @param own the same as it came, for a client that speaks Anthropic's wire
 	 */
-	written(chunk: Uint8Array, frame: TextFrame, own?: Uint8Array): TextChunks {
+	written(chunk: Uint8Array, frame: EventFrame, own?: Uint8Array): TextChunks {
 		return new TextChunks(chunk, this.#spans, this.#size, frame, own);
 	}
 
@@ -79,17 +79,16 @@ export class TextDeltas {
 	/** Past the event whose text begins at `start`. It is counted. */
 	#textEnd(chunk: Uint8Array, start: number): number {
 		let bits = 0;
-		let units = 0;
-		let points = 0;
+		let escapes = 0;
 		let end = start;
 		for (; end < chunk.length; end++) {
 			const byte = chunk[end]!;
 			if (byte === QUOTE) break;
 			if (byte < SPACE) return -1;
-			if (byte === BACKSLASH && !ESCAPED.has(chunk[++end] ?? 0)) return -1;
 			bits |= byte;
-			if ((byte & CONTINUED) !== ASCII_END) points++;
-			if (byte >= LONGEST) units++;
+			if (byte !== BACKSLASH) continue;
+			if (!ESCAPED.has(chunk[++end] ?? 0)) return -1;
+			escapes++;
 		}
 		// Claude's API pads its events with blanks there.
 		let at = end + 2;
@@ -97,11 +96,23 @@ export class TextDeltas {
 		const isEnd = chunk[end + 1] === BRACE && chunk[at] === BRACE && chunk[at + 1] === LF && chunk[at + 2] === LF;
 		if (!isEnd || end === start) return -1;
 		this.#bits |= bits;
-		this.units += units + points;
-		this.points += points;
+		this.units += end - start - escapes;
+		this.points += end - start - escapes;
+		if (bits >= ASCII_END) this.#correct(chunk, start, end);
 		this.#size += end - start;
 		this.#spans.push(start, end);
 		return at + 3;
+	}
+
+	/** Counts characters of several bytes, which were counted as so many, as one. */
+	#correct(chunk: Uint8Array, start: number, end: number): void {
+		for (let at = start; at < end; at++) {
+			const byte = chunk[at]!;
+			if (byte >= LONGEST) this.units++;
+			if ((byte & CONTINUED) !== ASCII_END) continue;
+			this.units--;
+			this.points--;
+		}
 	}
 }
 

@@ -8,7 +8,6 @@ import type { Failure } from "../failure.ts";
 import { noOperation } from "../fields.ts";
 import {
 	type Answer,
-	isFailure,
 	type MediaNeed,
 	type ModelPage,
 	NO_INPUTS,
@@ -25,8 +24,9 @@ import { type UnsupportedFields, unsupportedFields } from "../unsupported-fields
 import { embedAnswer, embedRequest } from "./embeddings.ts";
 import { mediaNeeds } from "./media.ts";
 import { nativeGenerateDecoder } from "./native-events.ts";
+import { ownGeneratedAnswer } from "./own-answer.ts";
 import { generateRequest } from "./request.ts";
-import { AS_IT_CAME, type GenerateResponse, generatedAnswer } from "./response.ts";
+import { generatedAnswer } from "./response.ts";
 import { GenerateDecoder } from "./stream.ts";
 
 /** The provider for a configured upstream of this type. */
@@ -63,8 +63,7 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 			const answer = answerObject(upstream, status, headers, body);
 			if (!("object" in answer)) return answer;
 			if (ownText(call, model) === undefined) return TRANSLATIONS[call.operation]!.decode(answer.object, call, model);
-			const said = generatedAnswer(answer.object, call, model, AS_IT_CAME);
-			return isFailure(said) ? said : { ...said, own: body, ownSaysMore: saysMore(answer.object as GenerateResponse) };
+			return ownGeneratedAnswer(body, answer.object, call, model);
 		},
 		decoder(call, { model }) {
 			if (ownText(call, model) !== undefined) return nativeGenerateDecoder(upstream, call, model);
@@ -78,19 +77,6 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 
 /** The client's own text, where that is in Google's words. */
 const ownText = (call: Call, model: string): string | undefined => nativeFor(call, "gemini")?.own(model);
-
-/** What of a part OpenAI's words have a form for, and what beside the parts they have none for that comes back. */
-const SAID = new Set(["text", "thought", "thoughtSignature", "functionCall", "inlineData"]);
-const BESIDE = ["groundingMetadata", "citationMetadata", "urlContextMetadata"];
-
-/** Whether an answer holds what OpenAI's words have no form for. */
-function saysMore({ candidates }: GenerateResponse): boolean {
-	return (candidates ?? []).some(
-		(candidate) =>
-			BESIDE.some((name) => (candidate as Record<string, unknown>)[name] !== undefined) ||
-			(candidate.content?.parts ?? []).some((part) => Object.keys(part).some((name) => !SAID.has(name))),
-	);
-}
 
 /** What a request is made of. */
 interface RequestParts {

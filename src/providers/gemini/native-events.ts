@@ -14,6 +14,9 @@ import { GenerateDecoder } from "./stream.ts";
 /** Kinds of parts of which OpenAI's words have no form. In a text the quotes would be escaped. */
 const UNSAID = /"(?:executableCode|codeExecutionResult|fileData|toolCall|toolResponse)"\s*:/;
 
+/** What the stream ends with, of which Google's events have said all. */
+const NOTHING = {};
+
 /** Reads one stream. */
 class NativeGenerateDecoder implements StreamDecoder {
 	constructor(private readonly inner: GenerateDecoder) {}
@@ -27,14 +30,16 @@ class NativeGenerateDecoder implements StreamDecoder {
 	}
 
 	push(event: SseEvent): Out {
-		const out = this.inner.push(event);
+		const { out, response } = this.inner.read(event);
 		const { data } = event;
-		const { bytes = "", failure, dropped } = out;
-		if (data === undefined || failure || dropped) return out;
-		if (!UNSAID.test(data)) return { ...out, bytes: this.#marked(data, bytes) };
+		const { bytes = "", failure } = out;
+		if (data === undefined || failure || !response) return out;
+		// A line's end in its JSON would be one of the event's, too.
+		const own = data.includes("\r") ? undefined : response;
+		if (!UNSAID.test(data)) return { ...out, bytes: this.#marked(data, bytes), own };
 		// Who goes on with this answer elsewhere would not know of it.
 		const unsaid = this.inner.chunks.delta('{"gemini":true}');
-		return { ...out, bytes: this.#marked(data, unsaid + bytes), delta: true };
+		return { ...out, bytes: this.#marked(data, unsaid + bytes), own, delta: true };
 	}
 
 	/** Before the first event there is no chunk, and nothing to mark. */
@@ -50,7 +55,7 @@ class NativeGenerateDecoder implements StreamDecoder {
 	flush(): Out {
 		const out = this.inner.flush();
 		const { bytes } = out;
-		return out.failure || !bytes ? out : { ...out, bytes: this.#marked("null", bytes) };
+		return out.failure || !bytes ? out : { ...out, bytes: this.#marked("null", bytes), own: NOTHING };
 	}
 }
 

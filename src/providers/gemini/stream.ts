@@ -2,13 +2,13 @@
 import { type Call, formFor } from "../../openai/call.ts";
 import { parseBounded } from "../../openai/json.ts";
 import type { SseEvent } from "../../openai/sse.ts";
+import { type EventFrame, eventFrame, TextChunks } from "../../openai/text-chunks.ts";
 import type { Tokens } from "../../openai/usage.ts";
 import { ChatChunks, chatUsage, now } from "../chat-answer.ts";
 import { type Failure, NO_CHOICE, TRUNCATED } from "../failure.ts";
 import { UnnamedText, unnamedText } from "../message-marks.ts";
 import type { Out, PassedEvents, StoredThinking, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
-import { TextChunks, type TextFrame, textFrame } from "../text-chunks.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import { clientName } from "./function-names.ts";
 import { Sources } from "./grounding.ts";
@@ -71,7 +71,7 @@ export class GenerateDecoder implements StreamDecoder {
 	#usage: unknown;
 	readonly #texts = new TextEvents();
 	/** Around texts that pass unread, and the counts that came with the last of them, as JSON. */
-	#frame: TextFrame | undefined;
+	#frame: EventFrame | undefined;
 	#passedCounts: string | undefined;
 	/** Each piece has the finish reason `STOP`, as models before 2.0 do it: only the end of the stream says which piece was the last. */
 	#finishesAlways = false;
@@ -98,8 +98,9 @@ export class GenerateDecoder implements StreamDecoder {
 		if (length === 0) return undefined;
 		const { spans, size } = texts;
 		this.#passedCounts = texts.countsIn(chunk) ?? this.#passedCounts;
-		choice.unread.push(texts.textsIn(chunk));
-		this.#frame ??= textFrame(this.#chunks.textFrame());
+		// Whose sources are said as they came needs no text to say them in.
+		if (!this.#isAsItCame) choice.unread.push(texts.textsIn(chunk));
+		this.#frame ??= eventFrame(this.#chunks.textFrame());
 		const own = this.#isAsItCame ? chunk.subarray(from, from + length) : undefined;
 		return { bytes: new TextChunks(chunk, spans, size, this.#frame, own), length, events: spans.length / 2 };
 	}
@@ -117,11 +118,21 @@ export class GenerateDecoder implements StreamDecoder {
 		return usage !== undefined;
 	}
 
-	push({ data, raw }: SseEvent): Out {
+	push(event: SseEvent): Out {
+		return this.read(event).out;
+	}
+
+	/** The same with what was read; undefined where that is no answer. */
+	read({ data, raw }: SseEvent): { readonly out: Out; readonly response?: GenerateResponse } {
 		this.#countPassed();
-		if (data === undefined) return { bytes: "" };
+		if (data === undefined) return { out: { bytes: "" } };
 		const response = parse(data);
-		if (!response) return { bytes: "", dropped: true };
+		if (!response) return { out: { bytes: "", dropped: true } };
+		return { out: this.#outOf(response, raw), response };
+	}
+
+	/** @param event its text */
+	#outOf(response: GenerateResponse, event: string): Out {
 		if (response.error) return { bytes: "", failure: this.#failed(response) };
 		if (response.usageMetadata) this.#usage = response.usageMetadata;
 		const tokens = this.#usage === undefined ? undefined : generatedTokens(this.#usage);
@@ -132,7 +143,7 @@ export class GenerateDecoder implements StreamDecoder {
 		for (const [position, candidate] of (response.candidates ?? []).entries()) {
 			this.#read(candidate, candidate.index ?? position, piece);
 		}
-		this.#texts.learn(raw, response);
+		this.#texts.learn(event, response);
 		return piece.failure ? { bytes: "", failure: piece.failure, tokens } : { ...piece, tokens };
 	}
 

@@ -1,16 +1,16 @@
-/** Texts that stand in an upstream's bytes as JSON, written into OpenAI's chunks without a decoding: a JSON string is the same there. */
-import type { WritableBytes } from "../openai/sse.ts";
+/** Texts that stand in bytes as JSON, written into other events without a decoding: a JSON string is the same there. */
+import type { WritableBytes } from "./sse.ts";
 
-/** What stands around a text in the chunk that is sent. */
-export interface TextFrame {
+/** What stands around a text in the event that is sent. */
+export interface EventFrame {
 	readonly before: Buffer;
 	/** From behind one text to before the next. */
 	readonly between: Buffer;
 	readonly after: Buffer;
 }
 
-/** The frame of these two halves of a chunk. */
-export function textFrame([before, after]: readonly [string, string]): TextFrame {
+/** The frame of these two halves of an event. */
+export function eventFrame([before, after]: readonly [string, string]): EventFrame {
 	return { before: Buffer.from(before), between: Buffer.from(after + before), after: Buffer.from(after) };
 }
 
@@ -28,7 +28,7 @@ export class TextChunks implements WritableBytes {
 		private readonly bytes: Uint8Array,
 		private readonly spans: readonly number[],
 		size: number,
-		private readonly frame: TextFrame,
+		private readonly frame: EventFrame,
 		readonly own?: Uint8Array,
 	) {
 		const { before, after, between } = frame;

@@ -1,0 +1,36 @@
+/** Whole answers for a client that speaks Anthropic's wire itself: they go on as they came, and OpenAI's JSON is made where somebody asks for it. */
+import type { Failure } from "../failure.ts";
+import type { Answer } from "../provider.ts";
+import { type Block, isMessage, messageAnswer, messageTokens } from "./response.ts";
+
+/**
+ * The answer, or the failure that it is.
+ * @param text its JSON
+ * @param message that, parsed
+ */
+export function ownMessageAnswer(text: string, message: unknown): Answer | Failure {
+	if (!isMessage(message) || !message.content || !message.stop_reason) return messageAnswer(text, message);
+	const { content, usage } = message;
+	let made: Answer | undefined;
+	const chat = () => {
+		made ??= messageAnswer(text, message) as Answer;
+		return made;
+	};
+	return {
+		own: text,
+		ownSaysMore: content.some(saysMore),
+		tokens: messageTokens(usage),
+		// What was thought before calls is stored.
+		thinking: content.some(({ type }) => type === "tool_use") ? chat().thinking : undefined,
+		get body() {
+			return chat().body;
+		},
+	};
+}
+
+/** Blocks that OpenAI's words have a form for. */
+export const SAID: ReadonlySet<string> = new Set(["text", "thinking", "redacted_thinking", "tool_use"]);
+
+/** Whether OpenAI's words have no form for a block, or for some of it. */
+const saysMore = ({ type, citations }: Block): boolean =>
+	!SAID.has(type) || (Array.isArray(citations) && citations.length > 0);
