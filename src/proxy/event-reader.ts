@@ -14,7 +14,7 @@ import type { Tokens } from "../openai/usage.ts";
 import { type Failure, TRUNCATED } from "../providers/failure.ts";
 import type { ByteSource, CountedTokens, Out, StoredThinking, StreamDecoder } from "../providers/provider.ts";
 import type { Deadline } from "./deadline.ts";
-import { guardedDecoder } from "./guarded-decoder.ts";
+import { guardedDecoder } from "./decoder-faults.ts";
 
 /** What a reader reports. */
 export interface ReaderEvents {

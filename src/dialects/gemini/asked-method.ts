@@ -25,13 +25,18 @@ export interface AskedMethod {
 const PATH = /^[a-z]+:\/\/[^/?#]*\/(?:v\d\w*\/(?:models\/)?|models\/)([^?#]*)/i;
 
 /** What is asked by this URL. Throws `unknown_path` where that is nothing that a model can be asked. */
-export function askedMethod(url: string): AskedMethod {
-	const path = decoded(PATH.exec(url)?.[1] ?? "").replace(/\/$/, "");
+export const askedMethod = (url: string): AskedMethod => ({ ...askedAt(pathIn(url)), isEvents: asksForEvents(url) });
+
+/** The model and what it is asked, as they were written. */
+const pathIn = (url: string): string => PATH.exec(url)?.[1] ?? "";
+
+function askedAt(written: string): Pick<AskedMethod, "model" | "method"> {
+	const path = decoded(written).replace(/\/$/, "");
 	// Models of Ollama's have colons in their names, too.
 	const colon = path.lastIndexOf(":");
-	const method = METHODS.find((each) => each === path.slice(colon + 1));
-	const model = path.slice(0, colon);
-	if (colon > 0 && method) return { model, method, isEvents: asksForEvents(url) };
+	const name = path.slice(colon + 1);
+	const method = METHODS.find((each) => each === name);
+	if (colon > 0 && method) return { model: path.slice(0, colon), method };
 	throw new RouterError(
 		"unknown_path",
 		`A model is asked by POST /v1beta/models/{model}:{method}; methods are ${METHODS.join(", ")}.`,
@@ -54,6 +59,7 @@ const queryOf = (url: string): URLSearchParams => {
 };
 
 function decoded(path: string): string {
+	if (!path.includes("%")) return path;
 	try {
 		return decodeURIComponent(path);
 	} catch {
@@ -65,13 +71,12 @@ const LINE_END = 10;
 
 /** A request's body behind a line that says what its URL does: what is read, remembered and compared as one. */
 export function joinedRequest(url: string, body: Buffer): Buffer {
-	const { model, method } = askedMethod(url);
-	return Buffer.concat([Buffer.from(`${JSON.stringify({ model, method })}\n`), body]);
+	return Buffer.concat([Buffer.from(`${pathIn(url)}\n`), body]);
 }
 
-/** The two apart. */
+/** The two apart. Throws `unknown_path` as `askedMethod` does. */
 export function partedRequest(sent: Buffer): Pick<AskedMethod, "model" | "method"> & { readonly body: Buffer } {
 	const end = sent.indexOf(LINE_END);
-	const { model, method } = JSON.parse(sent.toString("utf8", 0, end)) as AskedMethod;
+	const { model, method } = askedAt(sent.toString("utf8", 0, end));
 	return { model, method, body: sent.subarray(end + 1) };
 }

@@ -25,18 +25,21 @@ const MOST_LEARNED = 16;
 const viewOf = ({ buffer, byteOffset, byteLength }: Uint8Array): DataView =>
 	new DataView(buffer, byteOffset, byteLength);
 
-/** How many of the known bytes from `nth` on stand in the chunk from `at` on, as far as four at a time say it: at most three more do. */
-function sameFours(known: DataView, nth: number, chunk: DataView, at: number): number {
-	const most = Math.min(known.byteLength - nth, chunk.byteLength - at) - 4;
+/**
+ * How many of the known bytes from `nth` on stand in the chunk from `at` on, as far as eight at a time say it: mostly at most seven more do. As
+ * numbers eight bytes are compared in the time of one; of text, which holds no zeros, no two that differ are equal.
+ */
+function sameEights(known: DataView, nth: number, chunk: DataView, at: number): number {
+	const most = Math.min(known.byteLength - nth, chunk.byteLength - at) - 8;
 	let same = 0;
-	while (same <= most && known.getUint32(nth + same) === chunk.getUint32(at + same)) same += 4;
+	while (same <= most && known.getFloat64(nth + same, true) === chunk.getFloat64(at + same, true)) same += 8;
 	return same;
 }
 
 /** Whether the known bytes stand there. */
 function hasBytes(chunk: Uint8Array, view: DataView, at: number, known: Known): boolean {
 	const { bytes } = known;
-	for (let nth = sameFours(known.view, 0, view, at); nth < bytes.length; nth++) {
+	for (let nth = sameEights(known.view, 0, view, at); nth < bytes.length; nth++) {
 		if (chunk[at + nth] !== bytes[nth]) return false;
 	}
 	return true;
@@ -62,6 +65,8 @@ export class TextEvents {
 	#learned = 0;
 	/** The chunk at hand is no UTF-8: to try it again behind each event would cost the square of their number. */
 	#isRefused = false;
+	/** All bytes of the texts, or-ed: from 128 on where one is no ASCII. */
+	#bits = 0;
 	/** Where each text of the last `read` begins and ends in its chunk, and how long all are. */
 	spans: number[] = [];
 	size = 0;
@@ -95,27 +100,35 @@ export class TextEvents {
 		if (!head || this.#isRefused) return from;
 		const view = viewOf(chunk);
 		let at = from;
-		let bits = 0;
+		this.#bits = 0;
 		while (hasBytes(chunk, view, at, head)) {
 			const start = at + head.bytes.length;
-			let end = start;
-			let ored = 0;
-			for (let byte = chunk[end]; byte !== QUOTE && end !== -1; byte = chunk[end]) {
-				if (byte === undefined || byte < SPACE) end = -1;
-				else if (byte === BACKSLASH) end = escapeEnd(chunk, end + 1);
-				else {
-					ored |= byte;
-					end++;
-				}
-			}
+			const end = this.#textEnd(chunk, start);
 			if (end <= start || !this.#hasTail(chunk, view, end)) break;
-			bits |= ored;
 			this.spans.push(start, end);
 			this.size += end - start;
 			at = this.#end;
 		}
-		this.#isRefused = bits >= ASCII_END && !isUtf8(chunk.subarray(from, at));
+		this.#isRefused = this.#bits >= ASCII_END && !isUtf8(chunk.subarray(from, at));
 		return this.#isRefused ? from : at;
+	}
+
+	/** Where the JSON string is closed whose text begins there; -1 where it is not. */
+	#textEnd(chunk: Uint8Array, start: number): number {
+		let bits = 0;
+		for (let at = start; at < chunk.length; at++) {
+			const byte = chunk[at]!;
+			if (byte === QUOTE) {
+				this.#bits |= bits;
+				return at;
+			}
+			if (byte < SPACE) return -1;
+			bits |= byte;
+			if (byte !== BACKSLASH) continue;
+			at = escapeEnd(chunk, at + 1) - 1;
+			if (at < start) return -1;
+		}
+		return -1;
 	}
 
 	/** Whether the known ends of an event stand there. */
@@ -124,7 +137,7 @@ export class TextEvents {
 		const { bytes: counts, view: known } = this.#counts;
 		let at = from + this.#close.bytes.length;
 		const countsAt = at;
-		let same = sameFours(known, 0, view, at);
+		let same = sameEights(known, 0, view, at);
 		at += same;
 		for (let nth = same; nth < counts.length; nth++, at++) {
 			if (counts[nth] === chunk[at]) continue;
@@ -134,7 +147,7 @@ export class TextEvents {
 			while (isDigit(counts[nth])) nth++;
 			while (isDigit(chunk[at])) at++;
 			if (counts[nth] !== chunk[at]) return false;
-			same = sameFours(known, nth + 1, view, at + 1);
+			same = sameEights(known, nth + 1, view, at + 1);
 			nth += same;
 			at += same;
 		}
