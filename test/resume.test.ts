@@ -4,7 +4,7 @@ import type { Call } from "../src/openai/call.ts";
 import { SentRecord } from "../src/openai/sent-so-far.ts";
 import type { Failure } from "../src/providers/failure.ts";
 import { RefusedAdditions } from "../src/proxy/refused-additions.ts";
-import { canResume, ResumeProgress, resume } from "../src/proxy/resume.ts";
+import { canResume, type ResumeContext, ResumeProgress, resume } from "../src/proxy/resume.ts";
 import { resumeSpend } from "../src/proxy/resume-request.ts";
 import type { StartedAnswer } from "../src/proxy/started-answer.ts";
 import type { RouteTarget } from "../src/routing/route.ts";
@@ -75,6 +75,13 @@ function breaksAfter(words: number, end: "destroy" | "end" = "destroy"): Script 
 		connection[end]();
 	};
 }
+/** What a vLLM answers whose engine has died. */
+const DEAD = JSON.stringify({
+	error: {
+		...{ message: "EngineCore encountered an issue. See stack trace (above) for the root cause." },
+		...{ type: "InternalServerError", param: null, code: 500 },
+	},
+});
 const stalls: Script = async (connection) => {
 	await begins(WORDS.slice(0, 2).map(textEvent))(connection);
 	await connection.closed;
@@ -185,6 +192,23 @@ describe("a stream goes on", () => {
 			return connection.nth < 3 ? connection.destroy() : answersAsModel()(connection);
 		});
 		second.run(answers("503 Service Unavailable", '{"error":{"message":"busy"}}'));
+		expect(await read()).toMatchObject({ text: WHOLE, error: undefined });
+	});
+
+	test("on the one whose connection was cut, where the only other engine is found dead", async () => {
+		first.run((connection) => (connection.nth === 0 ? breaksAfter(2) : answersAsModel())(connection));
+		second.run(answers("500 Internal Server Error", DEAD));
+		expect(await read()).toMatchObject({ text: WHOLE, error: undefined });
+	});
+
+	test("on an engine that was found dead, once it is back", async () => {
+		first.run(breaksAfter(2));
+		second.run((connection) => {
+			if (connection.request.path === "/health") return answers("200 OK", "")(connection);
+			return connection.nth === 0
+				? answers("500 Internal Server Error", DEAD)(connection)
+				: answersAsModel()(connection);
+		});
 		expect(await read()).toMatchObject({ text: WHOLE, error: undefined });
 	});
 
@@ -321,7 +345,12 @@ describe("how long an answer's rest is waited for depends on who is left", () =>
 	});
 
 	/** Whom it asks, and whether it is told that others are left; each fails so. */
-	async function asked(broke: Failure["kind"], kinds: Record<string, Failure["kind"]>, among = targets) {
+	async function asked(
+		broke: Failure["kind"],
+		kinds: Record<string, Failure["kind"]>,
+		among = targets,
+		mayContinue: ResumeContext["mayContinue"] = () => "now",
+	) {
 		const seen: string[] = [];
 		const broken = { target: among[0]! } as StartedAnswer;
 		const end = await resume(
@@ -334,7 +363,7 @@ describe("how long an answer's rest is waited for depends on who is left", () =>
 				spent: resumeSpend(told, undefined, undefined),
 				tries: ({ id }) => Number(id === "a"),
 				isUnhealthy: () => false,
-				mayContinue: () => true,
+				mayContinue,
 				refused: new RefusedAdditions(),
 				wait: async () => true,
 				attempt: async ({ id }, _, hasOthers) => {
@@ -355,6 +384,16 @@ describe("how long an answer's rest is waited for depends on who is left", () =>
 	] as const)("after %s, %o", async (broke, kinds, order) => {
 		expect(await asked(broke, kinds)).toBe(order);
 	});
+
+	test.each([
+		["truncated", "later", { a: "transport", b: "engine_died", c: "transport" }, "b+ a+ b+ a+ b+ a+ b+ a+ b+ a+ b+ a+"],
+		["truncated", "never", { a: "transport", b: "engine_died", c: "transport" }, "b+ a+ b+ a+ b+ a+ b+ a+ b+ a+ b+ a+"],
+	] as const)(
+		"after %s, where an engine dies of it and the last one is asked %s, %o",
+		async (broke, permission, kinds, order) => {
+			expect(await asked(broke, kinds, targets, ({ id }) => (id === "b" ? "now" : permission))).toBe(order);
+		},
+	);
 
 	test.each([
 		["is being started is asked behind all that are ready, the one that broke among them", 52, false, "c+ a b"],

@@ -123,7 +123,7 @@ export class CallAttempts implements AttemptOwner {
 				const result = await this.#try(index, rest);
 				return "head" in result ? result : result.failure;
 			},
-			mayContinue: () => this.#suspicion?.mayResume ?? true,
+			suspicion: () => this.#suspicion,
 		});
 		const opened = await this.#resumes.after(broken, failure, sent);
 		if (!opened) return undefined;

@@ -13,6 +13,7 @@ import { type FollowUp, followUps, obstacleOf, type ResumeSpend, resumeSpend } f
 import type { TriedTarget } from "./retry.ts";
 import { isLoading } from "./second-target.ts";
 import type { StartedAnswer } from "./started-answer.ts";
+import type { ResumePermission, SuspectCall } from "./suspect-call.ts";
 
 /** What of a call the decision needs. */
 export interface ResumeTerms {
@@ -35,8 +36,8 @@ export interface ResumeContext extends ResumeTerms {
 	readonly refused: Pick<RefusedAdditions, "of" | "add">;
 	/** False where the client has left meanwhile. */
 	wait(ms: number): Promise<boolean>;
-	/** After an engine died of it: another one may be asked. */
-	mayContinue(): boolean;
+	/** Whether it may be asked, where an engine has died of it. */
+	mayContinue(target: RouteTarget): ResumePermission;
 	/** `hasOthers`: where it gives nothing, others are asked. */
 	attempt(target: RouteTarget, followUp: FollowUp, hasOthers: boolean): Promise<StartedAnswer | Failure>;
 }
@@ -57,7 +58,8 @@ export function canResume({ call, alias, targets }: ResumeTerms, but: RouteTarge
  * The rest of an answer that broke: a stream that begins where what was sent ended. Undefined where there is none: the client then
  * gets an error event. Targets that the call has not tried come first, then those it has; the one that broke comes last, since its
  * server may live and only a connection have been cut, unless it has fallen silent; behind it are only models that have yet to be loaded. Where all fail in a way that passes, they are asked once more after a pause:
- * a server that starts again is back in seconds, and the client has nothing to lose.
+ * a server that starts again is back in seconds, and the client has nothing to lose. An engine that died of the rest ends nothing: where that
+ * leaves no engine that the rest may be risked at, it waits for one.
  */
 export async function resume(
 	broken: StartedAnswer,
@@ -65,20 +67,30 @@ export async function resume(
 	elsewhere: ResumeContext,
 ): Promise<StartedAnswer | undefined> {
 	const { call, alias, sent } = elsewhere;
-	if (failure.kind === "engine_died" && !elsewhere.mayContinue()) return undefined;
 	if (!FAILURES[failure.kind].elsewhere || obstacleOf(call, sent) !== undefined) return undefined;
 	const isSilent = failure.kind === "timeout";
 	let left = elsewhere.targets.filter((each) => isWithin(alias, each) && !(isSilent && each.id === broken.target.id));
 	const ranks = new Map(left.map((target) => [target, rank(target, broken, elsewhere)]));
 	left.sort((one, other) => ranks.get(one)! - ranks.get(other)!);
-	for (const pauseMs of [0, ...PAUSES_MS]) {
+	let isEngineDead = failure.kind === "engine_died";
+	for (const [round, pauseMs] of [0, ...PAUSES_MS, ...RESTART_PAUSES_MS].entries()) {
+		if (round > PAUSES_MS.length && !isEngineDead) return undefined;
 		if (pauseMs > 0 && !(await elsewhere.wait(pauseMs))) return undefined;
 		const again: RouteTarget[] = [];
 		for (const [at, target] of left.entries()) {
+			// Where it ran before nothing has died of it.
+			const hasRun = target.id === broken.target.id && failure.kind !== "engine_died";
+			const permission = hasRun ? "now" : elsewhere.mayContinue(target);
+			if (permission === "later") {
+				isEngineDead = true;
+				again.push(target);
+			}
+			if (permission !== "now") continue;
 			const hasOthers = left.slice(at + 1).some((each) => !isToBeLoaded(each)) || again.length > 0;
 			const result = await ask(target, hasOthers, elsewhere);
 			if ("head" in result) return result;
-			if (result.kind === "cancelled" || (result.kind === "engine_died" && !elsewhere.mayContinue())) return undefined;
+			if (result.kind === "cancelled") return undefined;
+			isEngineDead ||= result.kind === "engine_died";
 			if (isPassing(result)) again.push(target);
 		}
 		if (again.length === 0) return undefined;
@@ -96,8 +108,8 @@ export interface ResumedCall {
 	readonly pause: Pause;
 	/** Makes an attempt for the rest. Never throws for what an upstream does. */
 	attempt(index: number, rest: ResumedAttempt): Promise<StartedAnswer | Failure>;
-	/** See ResumeContext. */
-	mayContinue(): boolean;
+	/** Undefined until an engine has died. */
+	suspicion(): Pick<SuspectCall, "mayResumeAt" | "findBack" | "resumed"> | undefined;
 }
 
 /** What of one call went on elsewhere, or is to. */
@@ -110,18 +122,19 @@ export class CallResumes {
 
 	/** The rest of an answer that broke after so much was sent; undefined where it goes on nowhere. */
 	async after(broken: StartedAnswer, failure: Failure, sent: SentSoFar): Promise<StartedAnswer | undefined> {
-		const { terms, tried, state, pause, attempt, mayContinue } = this.resumed;
+		const { terms, tried, state, pause, attempt, suspicion } = this.resumed;
 		const { targets } = terms;
 		tried.find(({ target }) => target.id === broken.target.id)?.failed(failure);
 		const pauseMs = this.#progress.broke(sent.deltas);
 		const wait = async (ms: number) => {
 			await pause.until(undefined, ms);
+			await suspicion()?.findBack();
 			return !pause.isOver;
 		};
 		if (pauseMs === undefined || (pauseMs > 0 && !(await wait(pauseMs)))) return undefined;
 		const spent = resumeSpend(sent, broken.reader?.counted, this.#spent);
 		this.#spent = spent;
-		return resume(broken, failure, {
+		const opened = await resume(broken, failure, {
 			...terms,
 			sent,
 			spent,
@@ -132,12 +145,14 @@ export class CallResumes {
 			},
 			refused: state.refused,
 			wait,
-			mayContinue,
+			mayContinue: (target) => suspicion()?.mayResumeAt(target) ?? "now",
 			attempt(target, followUp, hasOthers) {
 				const read: AttemptOptions["read"] = (decoder) => resumedDecoder(decoder, sent, followUp);
 				return attempt(targets.indexOf(target), { call: followUp.call, read, hasOthers });
 			},
 		});
+		if (opened) suspicion()?.resumed(opened.target.id);
+		return opened;
 	}
 }
 
@@ -167,6 +182,8 @@ export class ResumeProgress {
 
 /** Pauses before all are asked again, ms. */
 const PAUSES_MS = [500, 2000];
+/** And then, where an engine has died meanwhile: its restart takes longer, ms. */
+const RESTART_PAUSES_MS = [5_000, 10_000, 15_000];
 /** Failures that say nothing of the next attempt. */
 const PASSING: ReadonlySet<string> = new Set(["transport", "overloaded", "rate", "truncated", "engine_died"]);
 

@@ -47,6 +47,9 @@ export interface EndedAttempt {
 	readonly hasTokens: boolean;
 }
 
+/** Whether the rest of an answer may be asked for; `later`: once another engine is well, too. */
+export type ResumePermission = "now" | "later" | "never";
+
 /** One call's part in the deaths of engines. */
 export class SuspectCall {
 	#fingerprint: string | undefined;
@@ -71,9 +74,24 @@ export class SuspectCall {
 		this.#engines = new SuspectEngines(context.tried, context.state);
 	}
 
-	/** Whether the rest of its answer may be asked for elsewhere, after an engine has died of asking. */
-	get mayResume(): boolean {
-		return !this.isSuspect || this.context.tried.filter(({ target }) => this.#engines.isHealthy(target)).length > 1;
+	/** Whether the rest of its answer may be asked for there, after an engine has died of asking: never at the last engine. */
+	mayResumeAt(target: RouteTarget): ResumePermission {
+		if (!this.isSuspect || this.#engines.kindOf(target) === "vendor") return "now";
+		if (this.context.state.suspects.stateOf(this.#fingerprint!) === "refused") return "never";
+		return this.#engines.alive > 1 ? "now" : "later";
+	}
+
+	/** The rest of its answer has begun at this target. */
+	resumed(id: string): void {
+		const at = this.context.tried.find(({ target }) => target.id === id);
+		if (!this.isSuspect || !at || this.#engines.kindOf(at.target) === "vendor") return;
+		this.isSuspect = false;
+		this.context.state.suspects.clear(this.#fingerprint!);
+	}
+
+	/** Asks those of its engines that have died whether they are back. */
+	findBack(): Promise<void> {
+		return this.#engines.findBack();
 	}
 
 	/** Whether it may not be sent there now. */

@@ -1,6 +1,6 @@
 /** The engines that a suspected call may go to, and those that it waits for. Reached by no other call. */
 import type { RouteTarget } from "../routing/route.ts";
-import { engineIdOf } from "./engine-health.ts";
+import { engineIdOf, findBack } from "./engine-health.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import { TriedTarget } from "./retry.ts";
 import type { SuspectTarget, SuspectTurn } from "./suspect-step.ts";
@@ -58,6 +58,23 @@ export class SuspectEngines {
 			pausedUntil <= targets.now() &&
 			(target.readiness ?? 0) === 0 &&
 			!suspects.isDead(engineIdOf(target))
+		);
+	}
+
+	/** How many of its targets are engines that are well, or have died and are known to be back: their breakers close with the first answer. */
+	get alive(): number {
+		const { suspects } = this.state;
+		const isBack = (id: string) => suspects.lastDead(id) !== undefined && !suspects.isDead(id);
+		return this.targets.filter(({ target }) => this.isHealthy(target) || isBack(engineIdOf(target))).length;
+	}
+
+	/** Asks the servers of those that have died how they are. */
+	findBack(): Promise<void> {
+		const { targets, state } = this;
+		return findBack(
+			targets.map(({ target }) => engineIdOf(target)),
+			targets,
+			state,
 		);
 	}
 
