@@ -333,6 +333,12 @@ describe("an answer that breaks again and again", () => {
 	});
 });
 
+test("an answer goes on after twice as many connections that broke as engines that died, with nothing new in between", () => {
+	const progress = new ResumeProgress();
+	const waits = [true, true, true, false, true, false, true].map((isConnection) => progress.broke(3, isConnection));
+	expect(waits).toEqual([0, 500, 500, 1000, 2000, 4000, undefined]);
+});
+
 describe("how long an answer's rest is waited for depends on who is left", () => {
 	const targets = ["a", "b", "c"].map((id) => ({ id, provider: {}, model: "m" }) as RouteTarget);
 	const told = new SentRecord().soFar();

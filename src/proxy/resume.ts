@@ -125,7 +125,7 @@ export class CallResumes {
 		const { terms, tried, state, pause, attempt, suspicion } = this.resumed;
 		const { targets } = terms;
 		tried.find(({ target }) => target.id === broken.target.id)?.failed(failure);
-		const pauseMs = this.#progress.broke(sent.deltas);
+		const pauseMs = this.#progress.broke(sent.deltas, failure.kind !== "engine_died");
 		const wait = async (ms: number) => {
 			await pause.until(undefined, ms);
 			await suspicion()?.findBack();
@@ -156,9 +156,11 @@ export class CallResumes {
 	}
 }
 
-/** How often an answer may break and go on; and how often in a row with nothing new in between. */
+/** How often an answer may break and go on; and how often in a row with nothing new in between, where each is the death of an engine. */
 const MOST_BREAKS = 20;
 const MOST_FRUITLESS = 4;
+/** A connection that breaks says less of the call: it counts for so much of one. */
+const CONNECTION_SHARE = 0.5;
 /** Before it goes on after a break that brought nothing, ms; twice as long after each further one. */
 const FRUITLESS_PAUSE_MS = 500;
 
@@ -172,11 +174,11 @@ export class ResumeProgress {
 	#sent = -1;
 
 	/** It broke after so many pieces were sent in all: how long to wait before it goes on, ms; undefined where it may not. */
-	broke(sent: number): number | undefined {
-		this.#fruitless = sent > this.#sent ? 0 : this.#fruitless + 1;
+	broke(sent: number, isConnection = false): number | undefined {
+		this.#fruitless = sent > this.#sent ? 0 : this.#fruitless + (isConnection ? CONNECTION_SHARE : 1);
 		this.#sent = sent;
 		if (++this.#breaks > MOST_BREAKS || this.#fruitless >= MOST_FRUITLESS) return undefined;
-		return this.#fruitless === 0 ? 0 : FRUITLESS_PAUSE_MS * 2 ** (this.#fruitless - 1);
+		return this.#fruitless === 0 ? 0 : FRUITLESS_PAUSE_MS * 2 ** (Math.ceil(this.#fruitless) - 1);
 	}
 }
 
