@@ -1,0 +1,103 @@
+/** Whom the rest of an answer that broke is asked of, in which order and how often: decided without a server. */
+import { describe, expect, test } from "bun:test";
+import type { Call } from "../src/openai/call.ts";
+import { SentRecord } from "../src/openai/sent-so-far.ts";
+import type { Failure } from "../src/providers/failure.ts";
+import { RefusedAdditions } from "../src/proxy/refused-additions.ts";
+import { canResume, type ResumeContext, ResumeProgress, resume } from "../src/proxy/resume.ts";
+import { resumeSpend } from "../src/proxy/resume-request.ts";
+import type { StartedAnswer } from "../src/proxy/started-answer.ts";
+import type { RouteTarget } from "../src/routing/route.ts";
+
+describe("an answer that breaks again and again", () => {
+	test("goes on while it gets further, twenty times at most", () => {
+		const progress = new ResumeProgress();
+		for (let told = 0; told < 20; told++) expect(progress.broke(told)).toBe(0);
+		expect(progress.broke(20)).toBeUndefined();
+	});
+
+	test("goes on after a pause where it got no further, and ends after three of these", () => {
+		const progress = new ResumeProgress();
+		const waits = [3, 3, 3, 5, 5, 5, 5, 5].map((told) => progress.broke(told));
+		expect(waits).toEqual([0, 500, 1000, 0, 500, 1000, 2000, undefined]);
+	});
+});
+
+test("an answer goes on after twice as many connections that broke as engines that died, with nothing new in between", () => {
+	const progress = new ResumeProgress();
+	const waits = [true, true, true, false, true, false, true].map((isConnection) => progress.broke(3, isConnection));
+	expect(waits).toEqual([0, 500, 500, 1000, 2000, 4000, undefined]);
+});
+
+describe("how long an answer's rest is waited for depends on who is left", () => {
+	const targets = ["a", "b", "c"].map((id) => ({ id, provider: {}, model: "m" }) as RouteTarget);
+	const told = new SentRecord().soFar();
+	const streamed = { stream: true, body: () => ({ value: { messages: [] } }) } as unknown as Call;
+
+	test("one other target is a place to go on at, the one that began it is none", () => {
+		const may = (...left: RouteTarget[]) => canResume({ call: streamed, targets: left }, targets[0]!);
+		expect([may(), may(targets[0]!), may(targets[1]!)]).toEqual([false, false, true]);
+		expect(canResume({ call: { ...streamed, stream: false }, targets }, targets[0]!)).toBe(false);
+	});
+
+	/** Whom it asks, and whether it is told that others are left; each fails so. */
+	async function asked(
+		broke: Failure["kind"],
+		kinds: Record<string, Failure["kind"]>,
+		among = targets,
+		mayContinue: ResumeContext["mayContinue"] = () => "now",
+	) {
+		const seen: string[] = [];
+		const broken = { target: among[0]! } as StartedAnswer;
+		const end = await resume(
+			broken,
+			{ kind: broke, message: "" },
+			{
+				call: streamed,
+				targets: among,
+				sent: told,
+				spent: resumeSpend(told, undefined, undefined),
+				tries: ({ id }) => Number(id === "a"),
+				isUnhealthy: () => false,
+				mayContinue,
+				refused: new RefusedAdditions(),
+				wait: async () => true,
+				attempt: async ({ id }, _, hasOthers) => {
+					seen.push(`${id}${hasOthers ? "+" : ""}`);
+					return { kind: kinds[id]!, message: "" };
+				},
+			},
+		);
+		expect(end).toBeUndefined();
+		return seen.join(" ");
+	}
+
+	test.each([
+		["truncated", { a: "not_found", b: "timeout", c: "timeout" }, "b+ c+ a"],
+		["timeout", { b: "timeout", c: "timeout" }, "b+ c"],
+		["timeout", { b: "overloaded", c: "timeout" }, "b+ c+ b b"],
+		["truncated", { a: "transport", b: "transport", c: "not_found" }, "b+ c+ a+ b+ a+ b+ a+"],
+	] as const)("after %s, %o", async (broke, kinds, order) => {
+		expect(await asked(broke, kinds)).toBe(order);
+	});
+
+	test.each([
+		["truncated", "later", { a: "transport", b: "engine_died", c: "transport" }, "b+ a+ b+ a+ b+ a+ b+ a+ b+ a+ b+ a+"],
+		["truncated", "never", { a: "transport", b: "engine_died", c: "transport" }, "b+ a+ b+ a+ b+ a+ b+ a+ b+ a+ b+ a+"],
+	] as const)(
+		"after %s, where an engine dies of it and the last one is asked %s, %o",
+		async (broke, permission, kinds, order) => {
+			expect(await asked(broke, kinds, targets, ({ id }) => (id === "b" ? "now" : permission))).toBe(order);
+		},
+	);
+
+	test.each([
+		["is being started is asked behind all that are ready, the one that broke among them", 52, false, "c+ a b"],
+		["has yet to be woken comes there, too", 1, false, "c+ a b"],
+		["is a queue behind ready replicas is asked in its turn", 90, true, "b+ c+ a"],
+		["was not heard of lately is asked in its turn", 100, false, "b+ c+ a"],
+	] as const)("one that %s", async (_, readiness, isQueue, order) => {
+		const among = targets.map((each) => (each.id === "b" ? { ...each, readiness, isQueue } : each));
+		expect(await asked("truncated", { a: "not_found", b: "not_found", c: "not_found" }, among)).toBe(order);
+	});
+});
