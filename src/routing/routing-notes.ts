@@ -102,7 +102,7 @@ export class RoutingNotes implements RoutingListener {
 
 	#takePrompts(): Pick<RoutingBatch, "emptied" | "prompts"> {
 		const emptied = new Set<string>();
-		const added = new Map<string, Set<number>>();
+		const added = new Map<string, GivenBlocks>();
 		let count = 0;
 		let taken = 0;
 		for (const { target, blocks } of this.#prompts) {
@@ -113,15 +113,13 @@ export class RoutingNotes implements RoutingListener {
 				added.delete(target);
 				continue;
 			}
-			const known = added.get(target) ?? new Set<number>();
-			added.set(target, known);
-			count -= known.size;
-			for (const block of blocks) known.add(block);
-			count += known.size;
+			const given = added.get(target) ?? new GivenBlocks();
+			added.set(target, given);
+			count += given.add(blocks);
 			this.#blocks -= blocks.length;
 		}
 		this.#prompts = taken === this.#prompts.length ? [] : this.#prompts.slice(taken);
-		const prompts = [...added].map(([target, blocks]) => [target, encodeBlocks(Int32Array.from(blocks))] as const);
+		const prompts = [...added].map(([target, given]) => [target, encodeBlocks(given.all())] as const);
 		return { emptied: [...emptied], prompts };
 	}
 
@@ -145,5 +143,36 @@ export class RoutingNotes implements RoutingListener {
 			if (this.#sessions.size <= MOST_SESSIONS_WAITING) return;
 			this.#sessions.delete(oldest);
 		}
+	}
+}
+
+/** What one target was given: of prompts with a common beginning that beginning once. */
+class GivenBlocks {
+	readonly #parts: Int32Array[] = [];
+	/** By its first block: the last prompt that begins with it. */
+	readonly #last = new Map<number, Int32Array>();
+	#count = 0;
+
+	/** Adds a prompt. Returns how many blocks of it are to be told. */
+	add(blocks: Int32Array): number {
+		const last = this.#last.get(blocks[0]!);
+		let same = 0;
+		if (last) while (same < blocks.length && blocks[same] === last[same]) same++;
+		this.#last.set(blocks[0]!, blocks);
+		const rest = blocks.length - same;
+		if (rest > 0) this.#parts.push(same > 0 ? blocks.subarray(same) : blocks);
+		this.#count += rest;
+		return rest;
+	}
+
+	/** All blocks to be told, in the order of their prompts. */
+	all(): Int32Array {
+		const all = new Int32Array(this.#count);
+		let at = 0;
+		for (const part of this.#parts) {
+			all.set(part, at);
+			at += part.length;
+		}
+		return all;
 	}
 }
