@@ -1,6 +1,6 @@
 /**
- * What routing knows, told to the other routers of one Redis: load, cached prompts and sessions. Each tells what has changed, in a message
- * each 50 ms; nothing of it is waited for by a call. ./design.md says what holds when messages are lost.
+ * What routing knows, told to the other routers of one Redis: load, cached prompts and sessions. Each tells what has changed, in 20 messages
+ * a second at most; nothing of it is waited for by a call. ./design.md says what holds when messages are lost.
  */
 import type { SharedRedis } from "../store/redis.ts";
 import type { RedisBus } from "../store/redis-bus.ts";
@@ -17,8 +17,10 @@ import { MESSAGE_BLOCKS, MESSAGE_SESSIONS, RoutingNotes } from "./routing-notes.
 import type { ExchangedState, RoutingState } from "./target-state.ts";
 
 const CHANNEL = "routing";
-/** From one message to the next, ms at least. */
+/** From one message to the next, ms on average at least. */
 const PAUSE_MS = 50;
+/** A router that has sent fewer may send five at once: a call is to be known elsewhere before the next one comes there. */
+const BURST_MS = 4 * PAUSE_MS;
 /** How often all that is under way is told, which heals what was lost, and says that this router is there, ms. */
 const WHOLE_MS = 500;
 /** How often a router asks for what the others remember until somebody tells it, each `WHOLE_MS`. */
@@ -39,7 +41,8 @@ export class RoutingExchange {
 	readonly #notes = new RoutingNotes(() => this.#schedule());
 	readonly #others: OtherRouters;
 	#timer: ReturnType<typeof setTimeout> | undefined;
-	#sentAt = Number.NEGATIVE_INFINITY;
+	/** Until then messages are paid for, on its clock, ms. */
+	#paidUntil = Number.NEGATIVE_INFINITY;
 	#isOpen = false;
 	#isSending = false;
 	/** The next message tells all that is under way. */
@@ -108,7 +111,7 @@ export class RoutingExchange {
 	/** On the path of calls. While a message is under way, and while Redis is away, the end of that sends what was noted. */
 	#schedule(): void {
 		if (this.#timer !== undefined || this.#isSending || !this.#isOpen || !this.redis.isUp) return;
-		this.#timer = setTimeout(this.#send, Math.max(0, this.#sentAt + PAUSE_MS - this.time()));
+		this.#timer = setTimeout(this.#send, Math.max(0, this.#paidUntil - BURST_MS - this.time()));
 		this.#timer.unref();
 	}
 
@@ -116,7 +119,7 @@ export class RoutingExchange {
 		this.#timer = undefined;
 		if (!this.redis.isUp) return;
 		this.#isSending = true;
-		this.#sentAt = this.time();
+		this.#paidUntil = Math.max(this.#paidUntil, this.time()) + PAUSE_MS;
 		const part = this.#memory?.next();
 		if (part?.done) this.#memory = undefined;
 		else if (part && !(await this.#publish({ from: this.router, to: this.#askers, ...part.value }))) {
