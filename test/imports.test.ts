@@ -58,6 +58,7 @@ test.each([
 			"accounts/auth/stored-keys.ts",
 			"accounts/usage/local-spend.ts",
 			"accounts/usage/shared-spend.ts",
+			"accounts/usage/spend-cells.ts",
 			"accounts/limits/admission.ts",
 			"cache/cache.ts",
 			"cache/cached-response.ts",

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { FAILURES, type FailureKind } from "../src/providers/failure.ts";
 import {
+	budgetedStep,
 	FIRST_RETRY_MS,
 	hasOthers,
 	LONGEST_WAIT_MS,
@@ -348,6 +349,19 @@ describe("the budget for retries", () => {
 		}
 		expect(attempts - calls).toBeLessThanOrEqual(calls * 0.1 + 110);
 		expect(attempts - calls).toBeGreaterThan(calls * 0.08);
+	});
+
+	test("that another thread spends at the last moment lets the call go on without it", () => {
+		const situation = { targets: [failed("transport"), FRESH], last: 0, now: 0, until: 9, random: 1 };
+		const spent: boolean[] = [];
+		const budget = (has: boolean, isLeft: boolean) => ({
+			has: () => has,
+			spend: () => Boolean(spent.push(isLeft) && isLeft),
+		});
+		expect(budgetedStep(situation, budget(true, true))).toEqual({ step: again(), isRefused: false });
+		expect(budgetedStep(situation, budget(true, false))).toEqual({ step: elsewhere, isRefused: true });
+		expect(budgetedStep(situation, budget(false, false))).toEqual({ step: elsewhere, isRefused: true });
+		expect(spent).toEqual([true, false]);
 	});
 
 	test("does not stand in the way elsewhere", () => {

@@ -29,7 +29,7 @@ describe("a suspected call whose engine is busy once it is back", () => {
 			return hasBudget;
 		};
 		let spent = 0;
-		retries.spend = () => void spent++;
+		retries.spend = () => ++spent > 0;
 		engine!.busy(true);
 		engine!.restart();
 		await until(() => engine!.refused === 1, "the trial");

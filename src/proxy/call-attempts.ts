@@ -17,9 +17,9 @@ import { clientGone, Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import { CallResumes, canResume, type ResumedAttempt, type ResumeTerms } from "./resume.ts";
 import {
+	budgetedStep,
 	hasOthers as isAnyLeft,
 	NOT_TRIED,
-	nextStep,
 	OF_THE_KEY,
 	type RetryStep,
 	soonest,
@@ -267,17 +267,15 @@ export class CallAttempts implements AttemptOwner {
 		if (this.call.passed?.isSpent) return undefined;
 		const { retries, random } = this.state;
 		const now = performance.now();
-		const [until, hasBudget] = [this.#until(now), retries.has(now)];
+		const until = this.#until(now);
 		const where = { noWaiting: this.plan.noWaiting, isRouted: this.call.hops.includes(",") };
 		const tried = this.tried[index]!;
 		tried.isUnhealthy = this.state.targets.of(tried.target.id).breaker.state !== "closed";
-		const situation = { targets: this.tried, last: index, now, until, hasBudget, random: random(), ...where };
-		const step = nextStep(situation);
+		const situation = { targets: this.tried, last: index, now, until, random: random(), ...where };
+		const { step, isRefused } = budgetedStep(situation, retries);
 		const facts = { provider: tried.target.provider.name, failure: failure.kind };
-		if (!hasBudget && nextStep({ ...situation, hasBudget: true })?.isRetry)
-			this.record.step({ how: "refused", ...facts });
+		if (isRefused) this.record.step({ how: "refused", ...facts });
 		if (!step) return undefined;
-		if (step.isRetry) retries.spend(now);
 		if (!wasNotTried) this.record.step({ how: step.target === index ? "retry" : "failover", ...facts });
 		return step;
 	}

@@ -5,25 +5,29 @@ const SHARE = 0.05;
 /** Unused ones are saved up to this many. */
 const MOST_SAVED = 10;
 
+/** A hedge, and the most that is saved up, in twentieths of a hedge: whole numbers, which add up exactly. */
+export const HEDGE_PARTS = 1 / SHARE;
+export const MOST_HEDGE_PARTS = MOST_SAVED / SHARE;
+
 /** Never more than every twentieth call so far, and what was there at first. */
 export class HedgeBudget {
-	/** In twentieths of a hedge: whole numbers, which add up exactly. */
+	/** In parts of a hedge. */
 	#saved: number;
 
 	/** @param isFull it begins with as many as can be saved up */
 	constructor(isFull = false) {
-		this.#saved = isFull ? MOST_SAVED / SHARE : 0;
+		this.#saved = isFull ? MOST_HEDGE_PARTS : 0;
 	}
 
 	/** A call came. */
 	call(): void {
-		this.#saved = Math.min(this.#saved + 1, MOST_SAVED / SHARE);
+		this.#saved = Math.min(this.#saved + 1, MOST_HEDGE_PARTS);
 	}
 
 	/** Takes one, if there is one. */
 	take(): boolean {
-		if (this.#saved < 1 / SHARE) return false;
-		this.#saved -= 1 / SHARE;
+		if (this.#saved < HEDGE_PARTS) return false;
+		this.#saved -= HEDGE_PARTS;
 		return true;
 	}
 }

@@ -10,17 +10,28 @@ import { RefusedAdditions } from "./refused-additions.ts";
 import { RetryBudget } from "./retry.ts";
 import { Suspects } from "./suspects.ts";
 
+/** What a budget is to those who spend it, wherever it is counted. */
+export type RetryCount = Pick<RetryBudget, "call" | "has" | "spend">;
+export type HedgeCount = Pick<HedgeBudget, "call" | "take">;
+
+/** Budgets that all threads of the process spend together, where it has several. */
+export interface CallBudgets {
+	readonly retries: RetryCount;
+	/** The budget of that name, the same for each call and thread. @param isFull it begins with as many as can be saved up */
+	hedges(name: string, isFull: boolean): HedgeCount;
+}
+
 /** The holder. */
 export class ProxyState {
-	readonly retries = new RetryBudget();
+	readonly retries: RetryCount;
 	readonly refused = new RefusedAdditions();
 	readonly keys = new KeyRotation();
 	readonly suspects = new Suspects();
 	/** What upstreams have signed of their models' thoughts. */
 	readonly thinking = new ThinkingMemory();
-	readonly #freeHedges = new WeakMap<Provider, HedgeBudget>();
+	readonly #freeHedges = new WeakMap<Provider, HedgeCount>();
 	/** By name in `models:`. */
-	readonly #hedges = new Map<string, HedgeBudget>();
+	readonly #hedges = new Map<string, HedgeCount>();
 	readonly #queues = new Map<string, CallQueue>();
 
 	constructor(
@@ -28,7 +39,10 @@ export class ProxyState {
 		readonly targets: RoutingState = new LocalRoutingState(),
 		/** 0 to 1. */
 		readonly random: () => number = Math.random,
-	) {}
+		private readonly budgets?: CallBudgets,
+	) {
+		this.retries = budgets?.retries ?? new RetryBudget();
+	}
 
 	/** Keys out of use of each provider that has some. */
 	keysOut(entries: Iterable<{ readonly provider: Provider }>): Iterable<readonly [string, number]> {
@@ -36,18 +50,18 @@ export class ProxyState {
 	}
 
 	/** How often calls to targets of this provider may be sent twice where that costs nothing. */
-	freeHedges(provider: Provider): HedgeBudget {
+	freeHedges(provider: Provider): HedgeCount {
 		let budget = this.#freeHedges.get(provider);
 		if (!budget) {
-			budget = new HedgeBudget(true);
+			budget = this.budgets?.hedges(`provider ${provider.name}`, true) ?? new HedgeBudget(true);
 			this.#freeHedges.set(provider, budget);
 		}
 		return budget;
 	}
 
 	/** How often calls for this name may be sent twice where that costs something. */
-	hedges(alias: string): HedgeBudget {
-		return getOrMake(this.#hedges, alias, () => new HedgeBudget());
+	hedges(alias: string): HedgeCount {
+		return getOrMake(this.#hedges, alias, () => this.budgets?.hedges(`model ${alias}`, false) ?? new HedgeBudget());
 	}
 
 	/** The queue of a name, with these settings from now on. */

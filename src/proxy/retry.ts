@@ -254,7 +254,7 @@ const MOST_SKIPPED = 8;
 const LONGEST_REASON = 300;
 
 /** What is looked back on, s, and the share of its calls that may be made again. */
-const WINDOW_S = 10;
+export const RETRY_WINDOW_S = 10;
 const RETRY_SHARE = 0.1;
 /** As many are always allowed within a second. */
 const LEAST_A_SECOND = 10;
@@ -263,8 +263,8 @@ const LEAST_A_SECOND = 10;
  * How many retries at the same target all calls together may make: an upstream in trouble must not get more calls, but fewer. Times are ms on any clock that never goes back. Going elsewhere costs nothing.
  */
 export class RetryBudget {
-	readonly #calls = new Float64Array(WINDOW_S);
-	readonly #retries = new Float64Array(WINDOW_S);
+	readonly #calls = new Float64Array(RETRY_WINDOW_S);
+	readonly #retries = new Float64Array(RETRY_WINDOW_S);
 	/** The second that is being filled. */
 	#second = 0;
 
@@ -276,25 +276,49 @@ export class RetryBudget {
 	/** Whether there is room for a retry. */
 	has(now: number): boolean {
 		const slot = this.#slot(now);
-		return this.#retries[slot]! < LEAST_A_SECOND || sum(this.#retries) + 1 <= RETRY_SHARE * sum(this.#calls);
+		return hasRetryLeft(this.#retries[slot]!, sum(this.#retries), sum(this.#calls));
 	}
 
-	/** A retry is made. */
-	spend(now: number): void {
+	/** A retry is made, if there is room: whether there was. */
+	spend(now: number): boolean {
+		if (!this.has(now)) return false;
 		this.#retries[this.#slot(now)]! += 1;
+		return true;
 	}
 
 	#slot(now: number): number {
 		const second = Math.floor(now / 1000);
 		// A long pause empties each slot once.
-		for (let left = Math.min(second - this.#second, WINDOW_S); left > 0; left--) {
-			const slot = (second - left + 1) % WINDOW_S;
+		for (let left = Math.min(second - this.#second, RETRY_WINDOW_S); left > 0; left--) {
+			const slot = (second - left + 1) % RETRY_WINDOW_S;
 			this.#calls[slot] = 0;
 			this.#retries[slot] = 0;
 		}
 		this.#second = Math.max(this.#second, second);
-		return this.#second % WINDOW_S;
+		return this.#second % RETRY_WINDOW_S;
 	}
+}
+
+/** The next step, of which the budget knows where it is a retry. `isRefused`: only for want of budget there is none, or it is no retry. */
+export function budgetedStep(
+	situation: Omit<Situation, "hasBudget">,
+	budget: Pick<RetryBudget, "has" | "spend">,
+): { readonly step: RetryStep | undefined; readonly isRefused: boolean } {
+	const { now } = situation;
+	let hasBudget = budget.has(now);
+	let step = nextStep({ ...situation, hasBudget });
+	if (step?.isRetry && !budget.spend(now) && hasBudget) {
+		// Another thread has spent what was left.
+		hasBudget = false;
+		step = nextStep({ ...situation, hasBudget });
+	}
+	const isRefused = !hasBudget && nextStep({ ...situation, hasBudget: true })?.isRetry === true;
+	return { step, isRefused };
+}
+
+/** Whether there is room for one more beside the retries of this second and of the whole window, by the calls of the window. */
+export function hasRetryLeft(inSecond: number, inWindow: number, calls: number): boolean {
+	return inSecond < LEAST_A_SECOND || inWindow + 1 <= RETRY_SHARE * calls;
 }
 
 function sum(values: Float64Array): number {

@@ -5,7 +5,7 @@
 import type { Limit, LimitDecision, Limiter, LimitStatus, LimitUnit, Reservation } from "./limiter.ts";
 
 /** How often counters that count nothing any more are dropped, ms. */
-const SWEEP_MS = 60_000;
+export const SWEEP_MS = 60_000;
 const SMALLEST = 16;
 
 /** A reservation, with where it stands in each counter. */
@@ -22,25 +22,23 @@ class HeldReservation implements Reservation {
 	) {}
 }
 
-/** The limiter. Everything happens at once, so calls can't race. */
-export class SlidingWindowLimiter implements Limiter {
-	readonly #counters: Readonly<Record<LimitUnit, Map<string, Counter>>> = {
-		requests: new Map(),
-		tokens: new Map(),
-		concurrency: new Map(),
-		usd: new Map(),
-	};
+/** What is decided, wherever the counters are. Everything happens at once, so calls can't race. */
+export abstract class CountingLimiter {
 	#taken = 0;
-	#sweptAt = 0;
 
-	take(limits: readonly Limit[], now: number): LimitDecision {
-		if (now - this.#sweptAt > SWEEP_MS) this.#sweep(now);
+	/** @param router names reservations, where others have some, too */
+	constructor(private readonly router = "") {}
+
+	/** The counter of a limit. */
+	protected abstract counter(limit: Limit): Counter;
+
+	protected decide(limits: readonly Limit[], now: number): LimitDecision {
 		const counters: Counter[] = [];
 		const taken: Limit[] = [];
 		let refused: Limit | undefined;
 		let retryAfterMs = 0;
 		for (const asked of limits) {
-			const counter = this.#counter(asked);
+			const counter = this.counter(asked);
 			counters.push(counter);
 			counter.expire(now);
 			const limit = asked.certain === undefined ? asked : withoutGuess(asked, counter);
@@ -54,20 +52,12 @@ export class SlidingWindowLimiter implements Limiter {
 		if (refused) return { isAllowed: false, refused, retryAfterMs, statuses: statuses(limits, counters, now) };
 		const entries: number[] = [];
 		for (let at = 0; at < taken.length; at++) entries.push(counters[at]!.add(taken[at]!.amount, now));
-		const reservation = new HeldReservation(String(++this.#taken), taken, counters, entries);
+		const reservation = new HeldReservation(`${this.router}${++this.#taken}`, taken, counters, entries);
 		return { isAllowed: true, reservation, statuses: statuses(taken, counters, now) };
 	}
 
-	settle(reservation: Reservation, tokens: number, now: number): void {
-		this.#end(reservation, now, tokens);
-	}
-
-	cancel(reservation: Reservation, now: number): void {
-		this.#end(reservation, now, undefined);
-	}
-
 	/** @param tokens used; undefined where nothing was */
-	#end(reservation: Reservation, now: number, tokens: number | undefined): void {
+	protected end(reservation: Reservation, now: number, tokens: number | undefined): void {
 		const held = reservation as HeldReservation;
 		if (!held.isOpen) return;
 		held.isOpen = false;
@@ -76,12 +66,36 @@ export class SlidingWindowLimiter implements Limiter {
 			const counter = held.counters[at]!;
 			counter.expire(now);
 			counter.leave(limit.amount);
-			if (tokens === undefined) counter.change(held.entries[at]!, 0);
-			else if (limit.unit === "tokens") counter.change(held.entries[at]!, tokens);
+			if (tokens === undefined) counter.change(held.entries[at]!, -limit.amount);
+			else if (limit.unit === "tokens") counter.change(held.entries[at]!, tokens - limit.amount);
 		}
 	}
+}
 
-	#counter({ id, unit, windowMs }: Limit): Counter {
+/** Counts in the memory of one thread. */
+export class SlidingWindowLimiter extends CountingLimiter implements Limiter {
+	readonly #counters: Readonly<Record<LimitUnit, Map<string, Counter>>> = {
+		requests: new Map(),
+		tokens: new Map(),
+		concurrency: new Map(),
+		usd: new Map(),
+	};
+	#sweptAt = 0;
+
+	take(limits: readonly Limit[], now: number): LimitDecision {
+		if (now - this.#sweptAt > SWEEP_MS) this.#sweep(now);
+		return this.decide(limits, now);
+	}
+
+	settle(reservation: Reservation, tokens: number, now: number): void {
+		this.end(reservation, now, tokens);
+	}
+
+	cancel(reservation: Reservation, now: number): void {
+		this.end(reservation, now, undefined);
+	}
+
+	protected override counter({ id, unit, windowMs }: Limit): Counter {
 		const counters = this.#counters[unit];
 		let counter = counters.get(id);
 		if (!counter) {
@@ -124,7 +138,7 @@ function withoutGuess(limit: Limit, counter: Counter): Limit {
 }
 
 /** How soon it is worth another try where nobody knows when there will be room, ms. */
-const RETRY_MS = 1_000;
+export const RETRY_MS = 1_000;
 
 /** When there will be room, ms. What is certain of a call is admitted as soon as no other is under way, which may be at any moment. */
 function waitFor(limit: Limit, counter: Counter, now: number): number {
@@ -136,7 +150,7 @@ function waitFor(limit: Limit, counter: Counter, now: number): number {
 	return Math.min(wait, Math.max(waitAlone, RETRY_MS));
 }
 
-interface Counter {
+export interface Counter {
 	readonly sum: number;
 	/** Calls that have taken of it and are under way. */
 	readonly running: number;
@@ -146,8 +160,8 @@ interface Counter {
 	expire(now: number): void;
 	/** Returns the entry's number. */
 	add(amount: number, now: number): number;
-	/** Puts another amount in an entry's place; one that has left the window is gone. */
-	change(entry: number, amount: number): void;
+	/** Adds to the amount of an entry; one that has left the window is gone. */
+	change(entry: number, difference: number): void;
 	/** A call that took so much is over. */
 	leave(amount: number): void;
 	/** When there will be room, if nobody else comes, ms. */
@@ -190,9 +204,8 @@ const TOLERANCE_USD = 1e-9;
 class BudgetCounter implements Counter {
 	sum = 0;
 	running = 0;
-	hasRoom({ amount, max, spending }: Limit): boolean {
-		const spent = spending?.usd ?? 0;
-		return spent + this.sum + amount <= max + TOLERANCE_USD || (this.running === 0 && spent < max);
+	hasRoom(limit: Limit): boolean {
+		return budgetFits(limit, this.sum, this.running);
 	}
 	expire(): void {}
 	add(amount: number): number {
@@ -206,9 +219,8 @@ class BudgetCounter implements Counter {
 		// Sums of doubles drift: nothing under way is nothing.
 		this.sum = this.running === 0 ? 0 : this.sum - amount;
 	}
-	/** What is reserved may be free at any moment; what is spent, never in this period. */
-	waitFor({ max, spending }: Limit): number {
-		return (spending?.usd ?? 0) >= max ? Number.POSITIVE_INFINITY : RETRY_MS;
+	waitFor(limit: Limit): number {
+		return budgetWait(limit);
 	}
 	resetMs(): number {
 		return 0;
@@ -216,6 +228,17 @@ class BudgetCounter implements Counter {
 	get isEmpty(): boolean {
 		return this.running === 0;
 	}
+}
+
+/** Whether a budget has room beside what is reserved, USD, by so many calls. */
+export function budgetFits({ amount, max, spending }: Limit, reserved: number, running: number): boolean {
+	const spent = spending?.usd ?? 0;
+	return spent + reserved + amount <= max + TOLERANCE_USD || (running === 0 && spent < max);
+}
+
+/** What is reserved may be free at any moment; what is spent, never in this period. */
+export function budgetWait({ max, spending }: Limit): number {
+	return (spending?.usd ?? 0) >= max ? Number.POSITIVE_INFINITY : RETRY_MS;
 }
 
 /** The entries of a window, the oldest first, in a ring that grows by doubling and shrinks by halves. */
@@ -258,11 +281,10 @@ class WindowCounter implements Counter {
 		return this.#next++;
 	}
 
-	change(entry: number, amount: number): void {
+	change(entry: number, difference: number): void {
 		if (entry < this.#first) return;
-		const at = entry & (this.#times.length - 1);
-		this.sum += amount - this.#amounts[at]!;
-		this.#amounts[at] = amount;
+		this.sum += difference;
+		this.#amounts[entry & (this.#amounts.length - 1)]! += difference;
 	}
 
 	leave(): void {

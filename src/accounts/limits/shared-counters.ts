@@ -1,0 +1,251 @@
+/**
+ * Counters of limits in memory that threads share, a block each: what `sliding-window.ts` counts in the memory of one. What calls under
+ * way hold of a counter stands in one column a thread, so that it can be given back when the thread dies. All of it needs the lock.
+ */
+import {
+	BLOCK_CELLS,
+	BLOCK_NUMBERS,
+	type BlockName,
+	MOST_THREADS,
+	type SharedBlocks,
+} from "../../memory/shared-blocks.ts";
+import { unitsOf, usdOf } from "../usage/spend.ts";
+import type { Limit, LimitUnit } from "./limiter.ts";
+import {
+	addEntry,
+	changeEntry,
+	expireEntries,
+	hasEntries,
+	repairEntries,
+	SUM,
+	timeUntilEmpty,
+	timeUntilLeft,
+	WINDOW_LENGTH,
+} from "./shared-window.ts";
+import { budgetFits, budgetWait, type Counter, RETRY_MS } from "./sliding-window.ts";
+
+/** Kinds of blocks; further ones in the same memory follow. Counts of requests and of tokens differ by their names. */
+const KINDS: Readonly<Record<LimitUnit, number>> = { requests: 2, tokens: 3, concurrency: 4, usd: 5 };
+const LAST_KIND = KINDS.usd;
+/** The first kind that is free for others. */
+export const OTHER_KIND = LAST_KIND + 1;
+
+/** Numbers of a counter's block, beside those of a window: when it was used last, and what each thread holds, from here on. */
+const USED_AT = 4;
+const HELD = 15;
+/** Cells of it: calls under way, of all threads and of each. */
+const RUNNING = 18;
+const RUNNING_OF = 20;
+
+/** A counter as a thread sees it. */
+export abstract class SharedCounter implements Counter {
+	/** Its block while the lock is held, as {@link locate} found it. */
+	protected block = 0;
+	readonly #kind: number;
+	readonly #name: BlockName;
+
+	constructor(
+		protected readonly blocks: SharedBlocks,
+		unit: LimitUnit,
+		id: string,
+	) {
+		this.#kind = KINDS[unit];
+		this.#name = blocks.nameOf(this.#kind, id);
+	}
+
+	/** Finds or makes its block. False where there is no room for one. */
+	locate({ windowMs }: Limit): boolean {
+		const { blocks } = this;
+		let block = blocks.find(this.#kind, this.#name);
+		if (block === 0) {
+			block = blocks.make(this.#kind, this.#name);
+			if (block !== 0) blocks.numbers[block * BLOCK_NUMBERS + WINDOW_LENGTH] = windowMs;
+		}
+		this.block = block;
+		return block !== 0;
+	}
+
+	get running(): number {
+		return this.blocks.cells[this.block * BLOCK_CELLS + RUNNING]!;
+	}
+
+	get isEmpty(): boolean {
+		return isIdle(this.blocks, this.block);
+	}
+
+	expire(now: number): void {
+		this.blocks.numbers[this.block * BLOCK_NUMBERS + USED_AT] = now;
+	}
+
+	change(_entry: number, _difference: number): void {}
+
+	resetMs(_now: number): number {
+		return 0;
+	}
+
+	abstract readonly sum: number;
+	abstract hasRoom(limit: Limit): boolean;
+	abstract add(amount: number, now: number): number;
+	abstract leave(amount: number): void;
+	abstract waitFor(limit: Limit, now: number): number;
+
+	/** Calls of this thread begin or end. */
+	protected run(count: number): void {
+		const { cells, thread } = this.blocks;
+		const at = this.block * BLOCK_CELLS;
+		cells[at + RUNNING_OF + thread]! += count;
+		cells[at + RUNNING]! += count;
+	}
+
+	/** This thread holds so much more, or less. */
+	protected hold(amount: number): void {
+		const { numbers, thread } = this.blocks;
+		const at = this.block * BLOCK_NUMBERS;
+		numbers[at + HELD + thread]! += amount;
+		numbers[at + SUM]! += amount;
+	}
+}
+
+/** Calls at once. */
+class SharedConcurrency extends SharedCounter {
+	get sum(): number {
+		return this.blocks.numbers[this.block * BLOCK_NUMBERS + SUM]!;
+	}
+	hasRoom({ amount, max }: Limit): boolean {
+		return this.sum + amount <= max;
+	}
+	add(amount: number): number {
+		this.run(1);
+		this.hold(amount);
+		return -1;
+	}
+	leave(amount: number): void {
+		this.run(-1);
+		this.hold(-amount);
+	}
+	waitFor(): number {
+		return RETRY_MS;
+	}
+}
+
+/** What calls under way may cost of one budget, in whole billionths of a USD. */
+class SharedBudget extends SharedCounter {
+	get sum(): number {
+		return usdOf(this.blocks.numbers[this.block * BLOCK_NUMBERS + SUM]!);
+	}
+	hasRoom(limit: Limit): boolean {
+		return budgetFits(limit, this.sum, this.running);
+	}
+	add(amount: number): number {
+		this.run(1);
+		this.hold(unitsOf(amount));
+		return -1;
+	}
+	leave(amount: number): void {
+		this.run(-1);
+		this.hold(-unitsOf(amount));
+	}
+	waitFor(limit: Limit): number {
+		return budgetWait(limit);
+	}
+}
+
+/** The entries of a window, the oldest first. */
+class SharedWindow extends SharedCounter {
+	get sum(): number {
+		return this.blocks.numbers[this.block * BLOCK_NUMBERS + SUM]!;
+	}
+	hasRoom({ amount, max }: Limit): boolean {
+		return this.sum + amount <= max;
+	}
+	override expire(now: number): void {
+		super.expire(now);
+		expireEntries(this.blocks, this.block, now);
+	}
+
+	add(amount: number, now: number): number {
+		this.run(1);
+		return addEntry(this.blocks, this.block, amount, now);
+	}
+	override change(entry: number, difference: number): void {
+		changeEntry(this.blocks, this.block, entry, difference);
+	}
+	leave(): void {
+		this.run(-1);
+	}
+	waitFor({ amount, max }: Limit, now: number): number {
+		if (amount > max) return Number.POSITIVE_INFINITY;
+		return timeUntilLeft(this.blocks, this.block, this.sum + amount - max, now);
+	}
+	override resetMs(now: number): number {
+		return timeUntilEmpty(this.blocks, this.block, now);
+	}
+}
+
+/** Where there is no room for a counter, nothing is counted: calls go on. */
+export const UNCOUNTED: Counter = {
+	sum: 0,
+	running: 0,
+	isEmpty: true,
+	hasRoom: () => true,
+	expire: () => {},
+	add: () => -1,
+	change: () => {},
+	leave: () => {},
+	waitFor: () => 0,
+	resetMs: () => 0,
+};
+
+/** A counter of that unit and name. */
+export function sharedCounter(blocks: SharedBlocks, unit: LimitUnit, id: string): SharedCounter {
+	if (unit === "concurrency") return new SharedConcurrency(blocks, unit, id);
+	return unit === "usd" ? new SharedBudget(blocks, unit, id) : new SharedWindow(blocks, unit, id);
+}
+
+const isWindow = (kind: number): boolean => kind === KINDS.requests || kind === KINDS.tokens;
+
+/** Drops counters that count nothing any more, except what the call of this moment has just looked at. */
+export function sweepCounters(blocks: SharedBlocks, now: number): void {
+	blocks.forEach((block, kind) => {
+		if (kind > LAST_KIND || blocks.numbers[block * BLOCK_NUMBERS + USED_AT] === now) return;
+		if (isWindow(kind)) expireEntries(blocks, block, now);
+		if (isIdle(blocks, block)) blocks.remove(block);
+	});
+}
+
+/** Of how many counters the least recently used one makes room. */
+const COMPARED = 8;
+
+/** Drops a counter that has long not been used, and no call under way holds. Whether there was one. */
+export function dropCounter(blocks: SharedBlocks, now: number): boolean {
+	const { cells, numbers } = blocks;
+	const block = blocks.oldest(COMPARED, (each, kind) => {
+		if (kind > LAST_KIND || cells[each * BLOCK_CELLS + RUNNING]! > 0) return undefined;
+		const age = now - numbers[each * BLOCK_NUMBERS + USED_AT]!;
+		return age > 0 ? age : undefined;
+	});
+	if (block === 0) return false;
+	blocks.remove(block);
+	return true;
+}
+
+/** Gives back what a thread that has died holds of a counter, and counts anew what it may have left half done. Other kinds stay as they are. */
+export function repairCounter(blocks: SharedBlocks, block: number, kind: number, thread: number): void {
+	if (kind > LAST_KIND) return;
+	const { cells, numbers } = blocks;
+	const [at, from] = [block * BLOCK_CELLS, block * BLOCK_NUMBERS];
+	cells[at + RUNNING_OF + thread] = 0;
+	numbers[from + HELD + thread] = 0;
+	let [running, sum] = [0, 0];
+	for (let each = 0; each < MOST_THREADS; each++) {
+		running += cells[at + RUNNING_OF + each]!;
+		sum += numbers[from + HELD + each]!;
+	}
+	cells[at + RUNNING] = running;
+	if (isWindow(kind)) repairEntries(blocks, block);
+	else numbers[from + SUM] = sum;
+}
+
+function isIdle(blocks: SharedBlocks, block: number): boolean {
+	return blocks.cells[block * BLOCK_CELLS + RUNNING] === 0 && !hasEntries(blocks, block);
+}

@@ -1,0 +1,159 @@
+/** Limits that all threads of the process count together, in memory that they share. */
+import { makeBlocks, SharedBlocks, SWEPT_AT } from "../../memory/shared-blocks.ts";
+import type { LedgerStore } from "../../store/ledger-table.ts";
+import { SpendCells } from "../usage/spend-cells.ts";
+import type { Limit, LimitDecision, Limiter, LimitUnit, Reservation } from "./limiter.ts";
+import {
+	dropCounter,
+	OTHER_KIND,
+	repairCounter,
+	type SharedCounter,
+	sharedCounter,
+	sweepCounters,
+	UNCOUNTED,
+} from "./shared-counters.ts";
+import { type Counter, CountingLimiter, SWEEP_MS } from "./sliding-window.ts";
+
+/** Names of one unit that a thread remembers the hash of: clients choose addresses. */
+const MOST_NAMES = 10_000;
+/** How often all counters are looked through for idle ones while there is no room for more, ms. */
+const FULL_SWEEP_MS = 1_000;
+
+/** Counters and spending of as many ids, and entries of windows in sixteens. */
+const LIMIT_BLOCKS = 100_000;
+
+/** Memory for limits and spending: 29 MB of addresses, of which pages are taken as they are used. */
+export const makeLimits = (): SharedArrayBuffer => makeBlocks(LIMIT_BLOCKS);
+
+/** What a thread needs for its view of {@link makeLimits}. */
+export interface LimitsView {
+	readonly memory: SharedArrayBuffer;
+	/** The number of the thread. */
+	readonly thread: number;
+	/** How far the main thread's `performance.now()` is ahead of this thread's, ms. */
+	readonly offset: number;
+	/** As this thread reads it. */
+	readonly ledger: Pick<LedgerStore, "spent" | "spenders">;
+}
+
+/** One thread's view of limits and spending. */
+export interface SharedLimits {
+	readonly limiter: SharedLimiter;
+	readonly spend: SpendCells;
+}
+
+/** Makes a thread's view. */
+export function sharedLimits({ memory, thread, offset, ledger }: LimitsView): SharedLimits {
+	const blocks = new SharedBlocks(memory, LIMIT_BLOCKS, thread);
+	const spend = new SpendCells(blocks, OTHER_KIND, ledger);
+	return { spend, limiter: new SharedLimiter(blocks, offset, spend) };
+}
+
+/**
+ * Decides as `SlidingWindowLimiter` does, under one lock for all limits, so that threads can't race. A window is exact up to some thousand
+ * calls; of more those that came within some ms leave together, with the last of them. Where there is no room for more counters, those that
+ * were not used for longest are dropped.
+ */
+export class SharedLimiter extends CountingLimiter implements Limiter {
+	readonly #counters: Readonly<Record<LimitUnit, Map<string, SharedCounter>>> = {
+		requests: new Map(),
+		tokens: new Map(),
+		concurrency: new Map(),
+		usd: new Map(),
+	};
+	#now = 0;
+	#sweptFullAt = Number.NEGATIVE_INFINITY;
+
+	/**
+	 * @param blocks this thread's view of them; all that the limiter does there is bounded by their number
+	 * @param offset how far the main thread's `performance.now()` is ahead of this thread's, ms
+	 * @param spend what was spent of budgets, in the same blocks: read anew for each decision
+	 */
+	constructor(
+		private readonly blocks: SharedBlocks,
+		private readonly offset: number,
+		private readonly spend?: SpendCells,
+	) {
+		super(`${blocks.thread}:`);
+		blocks.onFull = () => this.#makeRoom();
+	}
+
+	take(limits: readonly Limit[], now: number): LimitDecision {
+		const { blocks } = this;
+		const at = now + this.offset;
+		blocks.acquire();
+		try {
+			this.#now = at;
+			if (at - blocks.numbers[SWEPT_AT]! > SWEEP_MS) this.#sweep(at);
+			return this.decide(this.#withSpending(limits), at);
+		} finally {
+			blocks.release();
+		}
+	}
+
+	settle(reservation: Reservation, tokens: number, now: number): void {
+		this.#end(reservation, now, tokens);
+	}
+
+	cancel(reservation: Reservation, now: number): void {
+		this.#end(reservation, now, undefined);
+	}
+
+	/** The main thread's: what a thread that has died held is given back; what it had taken of windows leaves with them. */
+	freed(thread: number): void {
+		const { blocks, spend } = this;
+		blocks.freed(thread, (block, kind) => {
+			repairCounter(blocks, block, kind, thread);
+			spend?.repair(block, kind, thread);
+		});
+	}
+
+	protected override counter(limit: Limit): Counter {
+		const { id, unit } = limit;
+		const counters = this.#counters[unit];
+		let counter = counters.get(id);
+		if (!counter) {
+			counter = sharedCounter(this.blocks, unit, id);
+			if (counters.size >= MOST_NAMES) counters.clear();
+			counters.set(id, counter);
+		}
+		return counter.locate(limit) ? counter : UNCOUNTED;
+	}
+
+	#end(reservation: Reservation, now: number, tokens: number | undefined): void {
+		const { blocks } = this;
+		blocks.acquire();
+		try {
+			this.#now = now + this.offset;
+			this.end(reservation, this.#now, tokens);
+		} finally {
+			blocks.release();
+		}
+	}
+
+	/** The limits with what is spent of their budgets by now: another thread may have settled a call since that was looked up. */
+	#withSpending(limits: readonly Limit[]): readonly Limit[] {
+		const { spend } = this;
+		if (!spend || !limits.some(({ spending }) => spending)) return limits;
+		return limits.map((limit) => {
+			const { spending } = limit;
+			if (!spending) return limit;
+			const usd = spend.lockedSum(spending.key, spending.period);
+			return usd === undefined || usd <= spending.usd ? limit : { ...limit, spending: { ...spending, usd } };
+		});
+	}
+
+	#sweep(now: number): void {
+		this.blocks.numbers[SWEPT_AT] = now;
+		sweepCounters(this.blocks, now);
+	}
+
+	#makeRoom(): boolean {
+		const now = this.#now;
+		if (now - this.#sweptFullAt > FULL_SWEEP_MS) {
+			this.#sweptFullAt = now;
+			this.#sweep(now);
+		}
+		return dropCounter(this.blocks, now);
+	}
+}
