@@ -40,7 +40,7 @@ describe("server.workers", () => {
 const problem = (yaml: Json): string | undefined => {
 	const { config } = configure({ yaml: JSON.stringify(yaml) });
 	try {
-		refuseUnshared(config, () => []);
+		refuseUnshared(config);
 		return undefined;
 	} catch (error) {
 		return (error as Error).message;
@@ -50,10 +50,6 @@ const problem = (yaml: Json): string | undefined => {
 describe("what workers don't share yet keeps a router of two from starting, by the setting's name:", () => {
 	test.each([
 		["cache.enabled", { cache: {} }],
-		["keys[0] (a) with a limit or a budget", { keys: [{ name: "a", key: "key-of-the-team", rpm: 1 }] }],
-		["keys[0] (a) with a limit or a budget", { keys: [{ name: "a", key: "key-of-the-team", budget: { usd: 1 } }] }],
-		["limits", { limits: { models: { "*": { concurrency: 2 } } } }],
-		["limits", { limits: { address: { tpm: 2 } } }],
 		["models[0].concurrency", { models: [{ name: "m", targets: ["dummy"], concurrency: 1 }] }],
 		['prices["local/*"].gpu_hour', { prices: { "local/*": { gpu_hour: 1 } } }],
 		["redis.url", { redis: { url: "redis://127.0.0.1:1" } }],
@@ -62,17 +58,21 @@ describe("what workers don't share yet keeps a router of two from starting, by t
 		expect(problem({ ...SHAREABLE, ...more })).toBeUndefined();
 	});
 
-	test("limits of a prompt's size need no counting", () => {
-		expect(problem(twoWorkers({ keys: [{ name: "a", key: "key-of-the-team", input: 9 }] }))).toBeUndefined();
+	test("limits and budgets do not", () => {
+		const budget = { usd: 1, per: "day" };
+		const keys = [{ name: "a", key: "key-of-the-team", rpm: 1, tpm: 9, concurrency: 1, input: 9, budget }];
+		const limits = { models: { "*": { concurrency: 2 } }, address: { tpm: 2 } };
+		expect(problem(twoWorkers({ keys }))).toBeUndefined();
+		expect(problem(twoWorkers({ limits }))).toBeUndefined();
 	});
 
 	test("a start and a reload are refused alike", async () => {
 		await expect(startHere({ server: { workers: 2 } })).rejects.toThrow("set it to false, or set server.workers to 1");
 		router = await startHere(twoWorkers());
-		router.write(twoWorkers({ limits: { models: { dummy: { rpm: 1 } } } }));
+		router.write(twoWorkers({ models: [{ name: "m", targets: ["dummy"], concurrency: 1 }] }));
 		process.kill(process.pid, "SIGHUP");
 		await until(() => router!.log().includes("The configuration can't be used"), "the refusal");
-		expect(router.log()).toContain("workers don't share limits yet");
+		expect(router.log()).toContain("workers don't share models[0].concurrency yet");
 	});
 });
 
@@ -112,12 +112,13 @@ describe("a key", () => {
 		expect(await statuses({ authorization: `Bearer ${rotated.secret}` })).toEqual([401]);
 	});
 
-	test("with limits that came at run time is refused, since nobody counts for it", async () => {
+	test("that came at run time has its limits for all workers together", async () => {
 		await start();
-		const { secret } = await admin("", { name: "team", rpm: 100 });
-		expect(await statuses({ authorization: `Bearer ${secret}` })).toEqual([429]);
-		const answer = await callOnce(router!.url, {}, { authorization: `Bearer ${secret}` });
-		expect(JSON.stringify(await answer.json())).toContain("server.workers is above 1");
+		const { secret } = await admin("", { name: "team", rpm: 7 });
+		const headers = { authorization: `Bearer ${secret}` };
+		const calls = await Promise.all(Array.from({ length: 12 }, () => callOnce(router!.url, {}, headers)));
+		expect(calls.filter(({ status }) => status === 200)).toHaveLength(7);
+		expect(await statuses(headers)).toEqual([429]);
 	});
 });
 

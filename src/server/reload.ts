@@ -78,7 +78,7 @@ function reload(router: ReloadedRouter, loaded: Loaded): Loaded {
 		const plan = routerPlan(config, router.env);
 		next = read;
 		locate = read.locate;
-		refuseUnshared(config, () => router.state.keys.list());
+		refuseUnshared(config);
 		const auth = nextAuth(router, plan, saysOpen(config, read.sources));
 		const entries = plannedEntries(plan, router.state.keys, router.thinking);
 		const { fleet, state } = router;

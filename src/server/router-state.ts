@@ -2,6 +2,7 @@
 
 import { StoredKeys } from "../accounts/auth/stored-keys.ts";
 import type { Limiter } from "../accounts/limits/limiter.ts";
+import type { SharedLimits } from "../accounts/limits/shared-limiter.ts";
 import { SlidingWindowLimiter } from "../accounts/limits/sliding-window.ts";
 import { HardwareClocks } from "../accounts/usage/hardware-clocks.ts";
 import { LearnedUsage } from "../accounts/usage/learned-usage.ts";
@@ -9,8 +10,10 @@ import { Ledger, type LedgerOptions, type LostRows } from "../accounts/usage/led
 import { LocalSpend } from "../accounts/usage/local-spend.ts";
 import { UsagePublisher } from "../accounts/usage/shared-usage.ts";
 import type { SpendStore } from "../accounts/usage/spend.ts";
+import type { SpendCells, WrittenSpend } from "../accounts/usage/spend-cells.ts";
 import type { Config } from "../config/schema.ts";
 import type { UsageKey, UsageRow } from "../store/ledger-batch.ts";
+import type { LedgerStore } from "../store/ledger-table.ts";
 import { type Replica, replicaOf } from "../store/replica.ts";
 import type { SharedRow } from "../store/shared-table.ts";
 import { sqliteStore } from "../store/sqlite.ts";
@@ -39,10 +42,12 @@ export interface StateReports {
 	readonly metrics: Pick<Metrics, "ledgerLost">;
 }
 
-/** What a worker thread has of the whole process. */
+/** What a thread has of the whole process, where several answer calls. */
 export interface StateParts {
-	readonly ledger: LedgerOptions["store"];
-	readonly limiter: Limiter;
+	/** What its rows are written to; the main thread's own store where there is none. */
+	readonly ledger?: LedgerOptions["store"];
+	/** Counted by all threads. @param ledger as this thread reads it */
+	readonly limits: (ledger: LedgerStore) => SharedLimits;
 }
 
 /** What it reads of a configuration. */
@@ -71,7 +76,10 @@ export class RouterState {
 	readonly clocks = new HardwareClocks();
 	/** What calls have come to. */
 	readonly learned = new LearnedUsage();
-	readonly #localSpend: LocalSpend;
+	readonly #localSpend: LocalSpend | SpendCells;
+	readonly #shared: SharedLimits | undefined;
+	/** Resolves when no rows of worker threads are being written. */
+	rowsWritten: () => Promise<void> = async () => {};
 	readonly #replica: Replica | undefined;
 	readonly #publisher: UsagePublisher | undefined;
 	/** The store's version when spending was last read from it. */
@@ -94,8 +102,9 @@ export class RouterState {
 			(sentence) => reports?.log.logger.info(sentence),
 		);
 		this.keys = new StoredKeys({ store: this.store });
-		this.#localSpend = new LocalSpend(this.store.ledger);
-		const windows = new SlidingWindowLimiter();
+		this.#shared = parts?.limits(this.store.ledger);
+		this.#localSpend = this.#shared?.spend ?? new LocalSpend(this.store.ledger);
+		const windows = this.#shared?.limiter ?? new SlidingWindowLimiter();
 		if (redis) {
 			this.#replica = replicaOf(config.data_dir);
 			const { name } = this.#replica;
@@ -109,7 +118,7 @@ export class RouterState {
 				redis.usage(name, () => this.#days()),
 			);
 		} else {
-			this.limiter = parts?.limiter ?? windows;
+			this.limiter = windows;
 			this.spend = this.#localSpend;
 		}
 		this.ledger = new Ledger({
@@ -135,9 +144,14 @@ export class RouterState {
 		return { rows: [...rows, ...(others ?? [])], isPartial: others === undefined };
 	}
 
-	/** Has spending read anew: worker threads have written to the ledger what it does not know. */
-	rereadSpending(): void {
-		this.#localSpend.refresh();
+	/** The main thread's: rows of worker threads are in the ledger. */
+	workersWrote(spent: readonly WrittenSpend[]): void {
+		this.#shared?.spend.wrote(spent);
+	}
+
+	/** The main thread's: gives back what calls of a worker thread held that has ended. */
+	workerEnded(thread: number): void {
+		this.#shared?.limiter.freed(thread);
 	}
 
 	/** Begins to look after it, and connects to Redis. Returns how to end that; what waits to be written is then on the disk. */
@@ -173,6 +187,7 @@ export class RouterState {
 		// To try in vain is no use, and the ledger does so by itself.
 		if ((found === this.#version && !this.#localSpend.isUnsure) || this.ledger.isStuck) return;
 		await this.ledger.flush();
+		await this.rowsWritten();
 		const { unwritten } = this.ledger;
 		if (!unwritten || this.ledger.isStuck) return;
 		this.#localSpend.refresh(unwritten);

@@ -41,7 +41,8 @@ import { routerPlan } from "./router-plan.ts";
 import { RouterState } from "./router-state.ts";
 import { agentUpstream, routerSnapshot } from "./snapshot.ts";
 import { reportSuspect } from "./suspect-report.ts";
-import { workerThreads } from "./threads/main-thread.ts";
+import { mainState, workerThreads } from "./threads/main-thread.ts";
+import { createSharedMemory } from "./threads/shared-memory.ts";
 import { refuseUnshared } from "./threads/unshared.ts";
 
 /** How often agents that are known by their addresses are asked for their models, ms. Registered ones say them about as often. */
@@ -65,9 +66,10 @@ async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock)
 	const { log, problems, metrics, lifecycle } = services;
 	const redis = sharedRedis(config, services);
 	const problem = (sentence: string) => problems.report(sentence);
-	const state = new RouterState(config, { problem, log, metrics }, redis);
+	const memory = config.server.workers > 1 ? createSharedMemory(config) : undefined;
+	const state = new RouterState(config, { problem, log, metrics }, redis, memory && mainState(memory));
 	const { store, ledger, keys: storedKeys } = state;
-	refuseUnshared(config, () => storedKeys.list());
+	refuseUnshared(config);
 
 	const entries = plannedEntries(plan, storedKeys, services.upstreams.thinking);
 	const secrets = agentSecrets(config.data_dir, problem);
@@ -87,7 +89,7 @@ async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock)
 	const served = { agents, fleet, agentTransport, suspects, thinking };
 	const router: ReloadedRouter = { snapshot, env, state, ...served, log, metrics, generatedAuth: generated && auth };
 	const responses = responseWriter(router, redis, lifecycle);
-	const threads = workerThreads(plan, router, services, { generatedKey: generated?.hash, responses });
+	const threads = workerThreads(plan, router, services, { memory, generatedKey: generated?.hash, responses });
 	const ledgerState = () => (threads?.isLedgerStuck ? "stopped" : state.ledgerState);
 	const cache = createAnswerCache(config, redis?.answers());
 	metrics.watchAgents(fleet.counts);

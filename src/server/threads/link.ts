@@ -2,6 +2,8 @@
  * What the main thread and a worker say to each other: all of it, in two types. Nothing here is sent for each call: lines, rows and counts
  * come in batches.
  */
+
+import type { WrittenSpend } from "../../accounts/usage/spend-cells.ts";
 import type { WaitingResponse } from "../../api/response-writer.ts";
 import type { Environment } from "../../config/interpolate.ts";
 import type { Config } from "../../config/schema.ts";
@@ -95,8 +97,14 @@ export type ToMain =
 	/** A call could not reach an agent; names that an agent serves which has not registered. */
 	| { readonly type: "agent-failed"; readonly agent: string; readonly failure: "auth" | "transport" }
 	| { readonly type: "served"; readonly names: readonly string[] }
-	/** A batch of the ledger, as `ledger-batch.ts` encodes it, and the number of its rows. */
-	| { readonly type: "rows"; readonly id: number; readonly bytes: ArrayBuffer; readonly rows: number }
+	/** A batch of the ledger, as `ledger-batch.ts` encodes it, the number of its rows, and what keys have spent by them. */
+	| {
+			readonly type: "rows";
+			readonly id: number;
+			readonly bytes: ArrayBuffer;
+			readonly rows: number;
+			readonly spent: readonly WrittenSpend[];
+	  }
 	| { readonly type: "response"; readonly id: number; readonly question: ResponseQuestion }
 	| { readonly type: "response-change"; readonly change: ResponseChange }
 	/** What was written is to survive a loss of power. */
@@ -106,6 +114,9 @@ export type ToMain =
 	| { readonly type: "done"; readonly id: number; readonly problem?: string | undefined }
 	/** Its last call is over, and all that it had to send is sent. */
 	| { readonly type: "stopped" };
+
+/** Rows of the ledger that a worker has sent. */
+export type RowsBatch = Omit<Extract<ToMain, { type: "rows" }>, "id" | "type">;
 
 /** A message of these that is answered, without its number. */
 export type Asking<M> = M extends { readonly id: number } ? Omit<M, "id"> : never;

@@ -1,13 +1,16 @@
 /** What the main thread of a router with several workers does besides: it answers no calls, and has what is one for the process. */
 import type { AnyElysia } from "elysia";
+import { sharedLimits } from "../../accounts/limits/shared-limiter.ts";
 import type { ResponseStore } from "../../api/response-writer.ts";
 import type { Listening } from "../../http/listen.ts";
+import { SharedBudgets } from "../../proxy/shared-budgets.ts";
 import type { DirectoryLock } from "../../store/directory-lock.ts";
 import { AgentChanges } from "../agents/agent-replica.ts";
 import type { ReloadedRouter } from "../reload.ts";
 import { beginServing, type RoleAppOptions, type RoleServices } from "../role.ts";
 import type { RolePlan } from "../role-plan.ts";
-import { createSharedMemory } from "./shared-memory.ts";
+import type { RouterState, StateParts } from "../router-state.ts";
+import type { SharedMemory } from "./shared-memory.ts";
 import { WorkerThreads } from "./worker-threads.ts";
 
 /** How often workers are told what has changed of agents, and that their leases age, ms. */
@@ -29,24 +32,30 @@ export interface MainThread {
 
 /** What the main thread has and workers use. */
 interface MainParts {
+	/** Made where there are several workers. */
+	readonly memory: SharedMemory | undefined;
 	/** SHA-256 of the key that the start made. */
 	readonly generatedKey: Buffer | undefined;
 	readonly responses: ResponseStore;
 }
+
+/** What the main thread's state shares with those of workers. */
+export const mainState = ({ limits: memory }: SharedMemory): StateParts => ({
+	limits: (ledger) => sharedLimits({ memory, thread: 0, offset: 0, ledger }),
+});
 
 /** Undefined where one thread does it all. */
 export function workerThreads(
 	{ config, env, port }: RolePlan,
 	router: ReloadedRouter,
 	{ log, metrics }: RoleServices,
-	{ generatedKey, responses }: MainParts,
+	{ memory, generatedKey, responses }: MainParts,
 ): MainThread | undefined {
+	if (!memory) return undefined;
 	const { workers: count } = config.server;
-	if (count === 1) return undefined;
 	const { state, agents, fleet } = router;
 	const { keys, store } = state;
 	const changes = new AgentChanges(agents);
-	const memory = createSharedMemory(config);
 	const threads = new WorkerThreads({
 		count,
 		memory,
@@ -65,8 +74,9 @@ export function workerThreads(
 		agentNews: () => changes.next(),
 		agentFailed: (agent, failure) => agents.callFailed(agent, failure),
 		served: (names) => agents.servedNames.add(names),
-		onFlushed: () => state.rereadSpending(),
+		onWritten: (spent) => state.workersWrote(spent),
 	});
+	countTogether(threads, state, memory);
 	keys.onChange((key) => threads.changeKeys([JSON.stringify(key)]));
 	// What is known of targets the workers have.
 	agents.onLost((target) => changes.add({ target, is: "lost" }));
@@ -92,4 +102,14 @@ export function workerThreads(
 			return server;
 		},
 	};
+}
+
+/** Has limits, spending and budgets be whole again when a worker has ended. */
+function countTogether(threads: WorkerThreads, state: RouterState, memory: SharedMemory): void {
+	const budgets = new SharedBudgets(memory.budgets, 0, 0);
+	state.rowsWritten = () => threads.rowsWritten();
+	threads.onEnded((thread) => {
+		state.workerEnded(thread);
+		budgets.freed(thread);
+	});
 }

@@ -24,7 +24,8 @@ export function remoteLedger(
 				fault = (error as Error).message;
 				return "refused";
 			}
-			const answer = await rows.ask({ type: "rows", bytes, rows: rowsIn(batch) }, [bytes]);
+			const spent = batch.usage.map(({ day, keyId, cost }) => ({ day, keyId, cost }));
+			const answer = await rows.ask({ type: "rows", bytes, rows: rowsIn(batch), spent }, [bytes]);
 			if (!answer) return "waits";
 			fault = answer.fault;
 			return answer.result;

@@ -3,12 +3,18 @@
  * start. What is shared so has a member here (`limits: SharedArrayBuffer`), is made in `createSharedMemory`, is used by the worker's parts
  * (`worker-router.ts`), and frees what a dead worker held by what `main-thread.ts` gives `onEnded`.
  */
+import { makeLimits } from "../../accounts/limits/shared-limiter.ts";
 import type { Config } from "../../config/schema.ts";
+import { makeBudgets } from "../../proxy/shared-budgets.ts";
 
 /** What the main thread makes. Each part is read and written by one file alone, which says what stands in it. */
 export interface SharedMemory {
 	/** What is the same for all threads and never changes: see {@link SharedFacts}. */
 	readonly facts: SharedFacts;
+	/** Counters of limits, and what keys have spent: `accounts/limits/shared-limiter.ts`. */
+	readonly limits: SharedArrayBuffer;
+	/** How many retries and hedges may be made: `proxy/shared-budgets.ts`. */
+	readonly budgets: SharedArrayBuffer;
 }
 
 /** Plain data that every thread has to know alike. */
@@ -31,5 +37,9 @@ export type FreeThread = (thread: number) => void;
 
 /** Takes no memory before it is written to. @param _config of the start: sizes are not changed by a reload */
 export function createSharedMemory(_config: Config): SharedMemory {
-	return { facts: { instance: crypto.randomUUID().slice(0, 8) } };
+	return {
+		facts: { instance: crypto.randomUUID().slice(0, 8) },
+		limits: makeLimits(),
+		budgets: makeBudgets(),
+	};
 }

@@ -2,7 +2,7 @@
 import type { ResponseStore } from "../../api/response-writer.ts";
 import { CLOCK_BYTES, ClockSource } from "../../memory/shared-clock.ts";
 import type { WriteResult } from "../../store/connection.ts";
-import type { Asking, ForwardedAnswer, ForwardedRequest, ToMain, ToWorker, WorkerStart } from "./link.ts";
+import type { Asking, ForwardedAnswer, ForwardedRequest, RowsBatch, ToMain, ToWorker, WorkerStart } from "./link.ts";
 import { Questions } from "./link.ts";
 import { answerResponse, changeResponse } from "./remote-responses.ts";
 
@@ -17,7 +17,7 @@ export interface WorkerReports {
 	metrics(values: string, atAgents: ReadonlyMap<string, number>): void;
 	agentFailed(agent: string, failure: "auth" | "transport"): void;
 	served(names: readonly string[]): void;
-	rows(bytes: ArrayBuffer, rows: number): Promise<{ readonly result: WriteResult; readonly fault: string }>;
+	rows(batch: RowsBatch): Promise<{ readonly result: WriteResult; readonly fault: string }>;
 	/** Resolves when the rows that were written would survive a loss of power. */
 	sync(): Promise<void>;
 	/** Stored responses. */
@@ -153,8 +153,8 @@ export class WorkerThread {
 		}
 	}
 
-	async #write({ id, bytes, rows }: Extract<ToMain, { type: "rows" }>): Promise<void> {
-		const written = await this.reports.rows(bytes, rows).catch(() => ({ result: "waits" as const, fault: "" }));
+	async #write({ id, ...batch }: Extract<ToMain, { type: "rows" }>): Promise<void> {
+		const written = await this.reports.rows(batch).catch(() => ({ result: "waits" as const, fault: "" }));
 		this.send({ type: "written", id, ...written });
 	}
 

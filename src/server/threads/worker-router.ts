@@ -3,6 +3,7 @@ import { EventEmitter } from "node:events";
 import { Writable } from "node:stream";
 import { createKeyAuth, type KeyAuth } from "../../accounts/auth/keys.ts";
 import { keyIn } from "../../accounts/auth/stored-keys.ts";
+import { sharedLimits } from "../../accounts/limits/shared-limiter.ts";
 import { askAddressedAgents } from "../../api/model-list.ts";
 import { StoredResponses } from "../../api/stored-responses.ts";
 import type { Config } from "../../config/schema.ts";
@@ -12,6 +13,7 @@ import type { Listening } from "../../http/listen.ts";
 import { clockOffset } from "../../memory/shared-clock.ts";
 import { readCa } from "../../proxy/net/transport.ts";
 import { ProxyState } from "../../proxy/proxy-state.ts";
+import { SharedBudgets } from "../../proxy/shared-budgets.ts";
 import { createLog } from "../../telemetry/log.ts";
 import { createMetrics } from "../../telemetry/metrics.ts";
 import { type AgentNews, AgentReplica } from "../agents/agent-replica.ts";
@@ -28,7 +30,7 @@ import {
 } from "../role.ts";
 import { plannedEntries, type RolePlan } from "../role-plan.ts";
 import { routerPlan } from "../router-plan.ts";
-import { RouterState } from "../router-state.ts";
+import { RouterState, type StateParts } from "../router-state.ts";
 import { agentUpstream, type RouterSnapshot, routerSnapshot } from "../snapshot.ts";
 import { reportSuspect } from "../suspect-report.ts";
 import { type Forward, forwardedMetrics, forwardedRoutes } from "./forwarding.ts";
@@ -43,7 +45,6 @@ import {
 import { type RowsAnswer, remoteLedger } from "./remote-ledger.ts";
 import { remoteResponses } from "./remote-responses.ts";
 import type { ThreadMemory } from "./shared-memory.ts";
-import { refusingLimiter } from "./unshared.ts";
 
 /** How often the main thread gets what was counted, ms: a worker that dies takes with it what came since. */
 const METRICS_MS = 1_000;
@@ -190,7 +191,8 @@ class ThreadRouter implements WorkerRouter {
 
 	#createServices({ log: settings }: Config): RoleServices {
 		const metrics = createMetrics("router");
-		const upstreams = new ProxyState();
+		const { thread, offset, memory } = this.memory;
+		const upstreams = new ProxyState(undefined, undefined, new SharedBudgets(memory.budgets, thread, offset));
 		metrics.watchTargets(upstreams.targets);
 		const open = () => linesTo((lines) => this.send({ type: "lines", lines }));
 		const log = createLog({ ...settings, role: "router", stdout: false, file: { open } });
@@ -204,7 +206,11 @@ class ThreadRouter implements WorkerRouter {
 	/** Reads the database; what is wrong with that the main thread says. */
 	#createState(config: Config): RouterState {
 		const { log, metrics } = this.#services;
-		const parts = { ledger: remoteLedger(this.#rows, this.#syncs), limiter: refusingLimiter };
+		const { thread, offset, memory } = this.memory;
+		const parts: StateParts = {
+			ledger: remoteLedger(this.#rows, this.#syncs),
+			limits: (ledger) => sharedLimits({ memory: memory.limits, thread, offset, ledger }),
+		};
 		return new RouterState(config, { problem: () => {}, log, metrics }, undefined, parts);
 	}
 

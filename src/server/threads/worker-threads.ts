@@ -15,7 +15,7 @@ import { MergedMetrics } from "../../telemetry/merged-metrics.ts";
 import type { Metrics } from "../../telemetry/metrics.ts";
 import type { AgentNews } from "../agents/agent-replica.ts";
 import { ForwardedRequests } from "./forwarding.ts";
-import type { Asking, ToWorker, WorkerStart } from "./link.ts";
+import type { Asking, RowsBatch, ToWorker, WorkerStart } from "./link.ts";
 import type { FreeThread, SharedMemory } from "./shared-memory.ts";
 import { type WorkerReports, WorkerThread } from "./worker-handle.ts";
 
@@ -50,8 +50,8 @@ export interface WorkerThreadsOptions {
 	readonly agentNews: () => AgentNews;
 	readonly agentFailed: WorkerReports["agentFailed"];
 	readonly served: WorkerReports["served"];
-	/** All rows that workers had are in the ledger. */
-	readonly onFlushed: () => void;
+	/** Rows of workers are in the ledger, by which keys have spent so much. */
+	readonly onWritten: (spent: RowsBatch["spent"]) => void;
 }
 
 /** All of them. */
@@ -68,6 +68,7 @@ export class WorkerThreads implements Stoppable {
 	readonly #pauses = new Map<number, number>();
 	#isDraining = false;
 	#isStopping = false;
+	readonly #writes = new Set<Promise<WriteResult>>();
 	/** Whether the last rows of a worker could not be written. */
 	isLedgerStuck = false;
 	/** What changes of keys are waited for. */
@@ -194,14 +195,13 @@ export class WorkerThreads implements Stoppable {
 				this.options.served(names);
 				this.tellAgents();
 			},
-			rows: (bytes, rows) => this.#write(bytes, rows),
+			rows: (batch) => this.#write(batch),
 			responses: this.options.responses,
 			sync: () => this.options.ledger.sync(),
 			forward: async (request) => {
 				const { pathname } = new URL(request.url);
 				const rows = READS_ROWS.test(pathname);
 				if (rows || READS_COUNTS.test(pathname)) await this.#askAll({ type: "flush", rows });
-				if (rows) this.options.onFlushed();
 				const answer = await this.#forwarded!.answer(request);
 				if (request.method === "POST") this.tellAgents();
 				await this.#telling;
@@ -210,12 +210,21 @@ export class WorkerThreads implements Stoppable {
 		};
 	}
 
-	async #write(bytes: ArrayBuffer, rows: number): Promise<{ result: WriteResult; fault: string }> {
-		const { ledger } = this.options;
+	/** Resolves when no rows of workers are being written. */
+	async rowsWritten(): Promise<void> {
+		while (this.#writes.size > 0) await Promise.allSettled(this.#writes);
+	}
+
+	async #write({ bytes, rows, spent }: RowsBatch): Promise<{ result: WriteResult; fault: string }> {
+		const { ledger, onWritten } = this.options;
+		const write = ledger.writeEncoded(bytes, rows);
+		this.#writes.add(write);
 		let result: WriteResult = "waits";
 		try {
-			result = await ledger.writeEncoded(bytes, rows);
+			result = await write;
+			if (result === "written") onWritten(spent);
 		} finally {
+			this.#writes.delete(write);
 			this.isLedgerStuck = result === "waits";
 		}
 		return { result, fault: result === "refused" ? ledger.fault() : "" };
