@@ -2,8 +2,9 @@
  * What a client has been sent of a streamed answer, so that the answer can be resumed elsewhere. Kept as the bytes that were sent and
  * parsed only on demand: nearly every stream ends well.
  */
+import { PackedEvents } from "./packed-events.ts";
 import { SentEvents } from "./sent-response-events.ts";
-import { SseSplitter } from "./sse.ts";
+import type { StreamPiece } from "./sse.ts";
 
 /** A tool call as far as it was sent. */
 export interface SentToolCall {
@@ -36,9 +37,6 @@ export interface SentSoFar {
 	readonly isFinished: boolean;
 }
 
-/** Kept bytes are read into text when there are this many: 1,000 streams then hold 64 MB at most. */
-const FOLD_AT = 64 * 1024;
-
 /** Deltas that are understood here; `extra` ones go on as they come and are not compared. */
 const PLAIN = new Set(["role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls"]);
 const EXTRA = new Set(["reasoning_details", "extra_content", "annotations", "provider_specific_fields", "token_ids"]);
@@ -60,9 +58,7 @@ interface SentDraft {
 
 /** The record of one stream. */
 export class SentRecord {
-	#pieces: (Uint8Array | string)[] = [];
-	#size = 0;
-	readonly #splitter = new SseSplitter();
+	readonly #pieces = new PackedEvents();
 	#events: SentEvents | undefined;
 	readonly #sent: SentDraft = {
 		head: {},
@@ -79,31 +75,19 @@ export class SentRecord {
 	};
 
 	/** Takes what goes to the client: whole events. */
-	add(piece: Uint8Array | string): void {
-		this.#pieces.push(piece);
-		this.#size += piece.length;
-		if (this.#size > FOLD_AT) this.#fold();
+	add(piece: StreamPiece): void {
+		this.#pieces.add(piece);
 	}
 
 	/** All that was sent so far; what is added later does not change it. */
 	soFar(): SentSoFar {
-		this.#fold();
-		return { ...this.#sent, toolCalls: this.#sent.toolCalls.map((call) => ({ ...call })) };
-	}
-
-	#fold(): void {
-		const pieces = this.#pieces;
-		this.#pieces = [];
-		this.#size = 0;
-		for (const piece of pieces) {
-			const bytes = typeof piece === "string" ? Buffer.from(piece) : piece;
-			for (const { data, name } of this.#splitter.push(bytes)) {
-				if (data === undefined) continue;
-				// Chunks have no name.
-				if (name === undefined) readChunk(this.#sent, data);
-				else this.#readEvent(data);
-			}
+		for (const { data, name } of this.#pieces.read()) {
+			if (data === undefined) continue;
+			// Chunks have no name.
+			if (name === undefined) readChunk(this.#sent, data);
+			else this.#readEvent(data);
 		}
+		return { ...this.#sent, toolCalls: this.#sent.toolCalls.map((call) => ({ ...call })) };
 	}
 
 	/** An event of OpenAI's Responses. */

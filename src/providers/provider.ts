@@ -190,6 +190,8 @@ export interface Out {
 	readonly cost?: number | undefined;
 	readonly failure?: Failure | undefined;
 	readonly thinking?: readonly StoredThinking[] | undefined;
+	/** `bytes` is the event just as it came, whose own bytes may go on in their place. */
+	readonly isAsItCame?: boolean | undefined;
 	/** It was no JSON: nothing is sent for it, it is counted. */
 	readonly dropped?: boolean;
 	/** It was `[DONE]`; the pipeline writes its own. */

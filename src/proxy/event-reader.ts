@@ -63,8 +63,9 @@ export class EventReader {
 	#isNative = false;
 	/** The answer has begun: what came is worth sending. */
 	hasBegun = false;
-	/** Pieces have come that are held back. */
+	/** Pieces have come that are held back, and those are sent on once the answer has begun. */
 	#isHeld = false;
+	#holds = false;
 	/** All of the answer has come: whatever breaks now is no loss but of its counts. */
 	isFinished = false;
 	isOver = false;
@@ -146,7 +147,7 @@ export class EventReader {
 
 	/** An event that is no comment has come. */
 	get hasEvent(): boolean {
-		return this.#events > 0 || this.hasBegun;
+		return this.#events > 0 || this.#holds || this.hasBegun;
 	}
 
 	/** What the upstream has counted: of the whole answer, or of as much of it as has come, where it counts with each chunk. */
@@ -194,8 +195,14 @@ export class EventReader {
 		if (bytes) {
 			if ("own" in bytes && bytes.own) this.#isNative = true;
 			this.#add(bytes);
-		} else if (this.#rest) this.#add(splitter.bytes.subarray(splitter.at - length, splitter.at));
-		else this.#untouched = splitter.at;
+		} else this.#goOn(splitter.at - length);
+	}
+
+	/** Sends on what has just been read, from there on, as it came. */
+	#goOn(from: number): void {
+		const { bytes, at } = this.#splitter;
+		if (this.#rest) this.#add(bytes.subarray(from, at));
+		else this.#untouched = at;
 	}
 
 	/** @param from where it begins among the bytes at hand; undefined where it is not whole there */
@@ -206,6 +213,7 @@ export class EventReader {
 		else if (out.failure || out.done) this.#end();
 		else if (out.own && from !== undefined && isAsItCame(event) && this.#splitter.isFaithful)
 			this.#addNative(out, this.#splitter.bytes.subarray(from, this.#splitter.at));
+		else if (out.isAsItCame && from !== undefined && this.#splitter.isFaithful) this.#goOn(from);
 		else if (out.bytes !== undefined) this.#add(out.bytes);
 		else if (!this.#rest && !event.isMended && this.#splitter.isFaithful) this.#untouched = this.#splitter.at;
 		else this.#add(event.raw);
@@ -280,6 +288,7 @@ export class EventReader {
 			this.hasBegun = true;
 			this.events.begun();
 		}
+		if (out.held && out.bytes !== "") this.#holds = true;
 		if (out.held && !this.#isHeld) {
 			this.#isHeld = true;
 			this.events.held();

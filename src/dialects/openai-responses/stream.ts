@@ -4,6 +4,7 @@ import {
 	type AnswerPiece,
 	chunksOf,
 	DONE,
+	joinedPieces,
 	KEEP_ALIVE,
 	SseSplitter,
 	type StreamPiece,
@@ -53,8 +54,9 @@ export class ResponseStream implements StreamWriter {
 	/** The counts, where they came in a chunk. */
 	#usage: unknown;
 	#sequence = 0;
-	/** What goes on as its upstream has sent it. */
+	/** What goes on as its upstream has sent it, and whether that is past the events that hold the response as it begins. */
 	#upstream: UpstreamEvents | undefined;
+	#isNamed = false;
 
 	constructor(call: DialectCall) {
 		const request = requestIn(call);
@@ -97,13 +99,27 @@ export class ResponseStream implements StreamWriter {
 		return text;
 	}
 
-	/** Events in this wire's own words. Of the first ones, those that hold the response name it as the router does where it stores it. */
+	/** Events in this wire's own words. The first ones hold the response: where the router stores it they name it as the router does. */
 	#pass(piece: StreamPiece): StreamPiece {
-		const isFirst = !this.#upstream;
 		this.#upstream ??= new UpstreamEvents();
-		const sent = isFirst && this.#storage ? namedEvents(piece, this.#call) : piece;
+		const sent = this.#storage && !this.#isNamed ? this.#named(piece) : piece;
 		this.#upstream.add(sent);
 		return sent;
+	}
+
+	#named(piece: StreamPiece): StreamPiece {
+		const splitter = new SseSplitter();
+		splitter.add(typeof piece === "string" ? Buffer.from(piece) : piece);
+		let text = "";
+		let { at } = splitter;
+		for (let event = splitter.next(); event; event = splitter.next()) {
+			const { data, raw, name = "" } = event;
+			this.#isNamed = data !== undefined && !BEGINNING.test(name);
+			if (this.#isNamed) break;
+			text += data === undefined ? raw : eventText(ownEvent(data, this.#call));
+			({ at } = splitter);
+		}
+		return joinedPieces(text, this.#isNamed ? [splitter.bytes.subarray(at)] : []);
 	}
 
 	/** Goes on, in its own words, with the response that an upstream has told in its own. */
@@ -136,8 +152,9 @@ export class ResponseStream implements StreamWriter {
 	}
 
 	#passEnding(sent: string, end: StreamEnd): string {
-		const ending = ownEvent(sent, this.#call, end.tellsCost ? end.cost : undefined);
-		saveOwn(responseIn(ending), this.#call);
+		const cost = end.tellsCost ? end.cost : undefined;
+		const ending = this.#storage || cost !== undefined ? ownEvent(sent, this.#call, cost) : sent;
+		if (this.#storage) saveOwn(responseIn(ending), this.#call);
 		return streamSummary(end) + eventText(ending) + DONE;
 	}
 
@@ -216,17 +233,14 @@ function isOwn(piece: StreamPiece, isSoFar: boolean): boolean {
 	return line === undefined ? isSoFar : line.startsWith(EVENT);
 }
 
-/** The events, with the response in them as the router names it. */
-function namedEvents(piece: StreamPiece, call: DialectCall): string {
-	let text = "";
-	for (const { data, raw } of new SseSplitter().push(Buffer.from(textOf(piece))))
-		text += data === undefined ? raw : eventText(ownEvent(data, call));
-	return text;
-}
+/** The names of events that say of a response no more than that there will be one. */
+const BEGINNING = /^response\.(?:created|in_progress|queued)$/;
+/** How nearly all events begin. */
+const TYPED = /^\{"type":"([\w.]+)"/;
 
 /** An event of its JSON. */
 function eventText(json: string): string {
-	const { type } = JSON.parse(json) as { type?: unknown };
+	const type: unknown = TYPED.exec(json)?.[1] ?? JSON.parse(json).type;
 	return `${EVENT}${type}\ndata: ${json}\n\n`;
 }
 

@@ -1,5 +1,6 @@
 /** What a client has been sent of a response in its upstream's own events: read only where the response has to go on in other words, or broke off. */
-import { SseSplitter, type StreamPiece } from "../../openai/sse.ts";
+import { PackedEvents } from "../../openai/packed-events.ts";
+import type { StreamPiece } from "../../openai/sse.ts";
 import { objectIn } from "../../openai/usage.ts";
 
 type Json = Readonly<Record<string, unknown>>;
@@ -31,14 +32,9 @@ export interface UpstreamResponse {
 	readonly count: number;
 }
 
-/** Pieces are read when there are so many bytes of them. */
-const FOLD_AT = 64 * 1024;
-
 /** The events of one stream. */
 export class UpstreamEvents {
-	#pieces: StreamPiece[] = [];
-	#size = 0;
-	readonly #splitter = new SseSplitter();
+	readonly #pieces = new PackedEvents();
 	#head: Json | undefined;
 	#next = 0;
 	#count = 0;
@@ -47,26 +43,14 @@ export class UpstreamEvents {
 
 	/** Takes whole events. */
 	add(piece: StreamPiece): void {
-		this.#pieces.push(piece);
-		this.#size += piece.length;
-		if (this.#size > FOLD_AT) this.#fold();
+		this.#pieces.add(piece);
 	}
 
 	/** All that has come; nothing may come any more. */
 	read(): UpstreamResponse {
-		this.#fold();
+		for (const { data } of this.#pieces.read()) if (data !== undefined) this.#read(JSON.parse(data) as Json);
 		const open = [...this.#open.values()].sort((a, b) => a.index - b.index);
 		return { head: this.#head ?? {}, next: this.#next, closed: this.#closed, open, count: this.#count };
-	}
-
-	#fold(): void {
-		const pieces = this.#pieces;
-		this.#pieces = [];
-		this.#size = 0;
-		for (const piece of pieces) {
-			const bytes = typeof piece === "string" ? Buffer.from(piece) : piece;
-			for (const { data } of this.#splitter.push(bytes)) if (data !== undefined) this.#read(JSON.parse(data) as Json);
-		}
 	}
 
 	#read(event: Json): void {

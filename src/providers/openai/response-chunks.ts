@@ -2,6 +2,7 @@
 import type { Call } from "../../openai/call.ts";
 import { thoughtFields } from "../../openai/reasoning.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
+import type { SseEvent } from "../../openai/sse.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { ChatChunks, chatUsage, now } from "../chat-answer.ts";
 import type { Out, StreamDecoder } from "../provider.ts";
@@ -40,7 +41,7 @@ class ResponseChunks extends ResponseDecoder {
 		this.#chunks = new ChatChunks(now());
 	}
 
-	protected begins(_: string, { id, model, service_tier: tier }: Json): Out {
+	protected begins(_: SseEvent, { id, model, service_tier: tier }: Json): Out {
 		if (!this.#chunks.hasBegun) this.#begin(id, model, tier);
 		return { bytes: "", held: true };
 	}
@@ -54,7 +55,7 @@ class ResponseChunks extends ResponseDecoder {
 		);
 	}
 
-	protected piece(_: string, event: Json, type: string): Out {
+	protected piece(_: SseEvent, event: Json, type: string): Out {
 		const chunks = this.#chunks;
 		if (!chunks.hasBegun) this.#begin(undefined, undefined);
 		const { delta, output_index: index, item } = event;

@@ -53,6 +53,8 @@ const DROPPED: Out = { bytes: "", dropped: true };
 /** Events that say of a response no more than that there will be one. */
 const BEGINNINGS = new Set(["response.created", "response.in_progress", "response.queued"]);
 const ENDS = new Set(["response.completed", "response.incomplete", "response.failed"]);
+/** How the types of those end that carry a piece of it. */
+const DELTA = ".delta";
 
 /** Reads the events of one response; what it gives for them depends on who wants them. */
 export abstract class ResponseDecoder implements StreamDecoder {
@@ -79,8 +81,8 @@ export abstract class ResponseDecoder implements StreamDecoder {
 			return { bytes: "", failure: failed(this.upstream, error ?? { ...read, type: undefined }) };
 		}
 		const response = objectIn(read["response"]);
-		if (BEGINNINGS.has(type)) return this.begins(data, response ?? {}, type);
-		return ENDS.has(type) ? this.#end(data, response ?? {}) : this.piece(data, read, type);
+		if (BEGINNINGS.has(type)) return this.begins(event, response ?? {}, type);
+		return ENDS.has(type) ? this.#end(data, response ?? {}) : this.piece(event, read, type);
 	}
 
 	end(): Failure | undefined {
@@ -93,8 +95,9 @@ export abstract class ResponseDecoder implements StreamDecoder {
 	}
 
 	/** The response has begun, and nothing of it has come. */
-	protected abstract begins(data: string, response: Json, type: string): Out;
-	protected abstract piece(data: string, event: Json, type: string): Out;
+	protected abstract begins(event: SseEvent, response: Json, type: string): Out;
+	/** @param read the event, parsed */
+	protected abstract piece(event: SseEvent, read: Json, type: string): Out;
 	abstract flush(): Out;
 
 	#end(data: string, response: Json): Out {
@@ -109,28 +112,24 @@ export abstract class ResponseDecoder implements StreamDecoder {
 
 /** For a client that speaks Responses itself: each event as it came, the last one at the end. */
 export class PassedResponse extends ResponseDecoder {
-	/** Nothing of it is sent before it has begun: until then the call can go elsewhere. */
-	#held = "";
 	readonly #template = new DeltaTemplate();
 
-	protected override known({ data, name }: SseEvent): Out | undefined {
-		if (this.#held !== "") return undefined;
-		const bytes = eventText(name ?? "", data!);
-		return this.#template.matchesEvent(bytes) ? { bytes, delta: true } : undefined;
+	protected override known({ name, data, isNamed }: SseEvent): Out | undefined {
+		if (!name?.endsWith(DELTA)) return undefined;
+		const bytes = eventText(name, data!);
+		return this.#template.matchesEvent(bytes) ? { bytes, delta: true, isAsItCame: isNamed } : undefined;
 	}
 
-	protected begins(data: string, _: Json, type: string): Out {
-		this.#held += eventText(type, data);
-		return { bytes: "", held: true };
+	/** Until more has come the call can go elsewhere. */
+	protected begins(event: SseEvent, _: Json, type: string): Out {
+		return { ...outOf(event, type), held: true };
 	}
 
-	protected piece(data: string, _: Json, type: string): Out {
-		const delta = type.endsWith(".delta");
-		const text = eventText(type, data);
-		if (delta) this.#template.learn(text);
-		const bytes = this.#held + text;
-		this.#held = "";
-		return { bytes, delta };
+	protected piece(event: SseEvent, _: Json, type: string): Out {
+		const delta = type.endsWith(DELTA);
+		const out = outOf(event, type);
+		if (delta) this.#template.learn(out.bytes);
+		return { ...out, delta };
 	}
 
 	passThrough(chunk: Uint8Array, from: number): PassedEvents | undefined {
@@ -139,8 +138,13 @@ export class PassedResponse extends ResponseDecoder {
 	}
 
 	flush(): Out {
-		return { bytes: this.#held, ending: this.ending };
+		return { ending: this.ending };
 	}
+}
+
+/** An event as it is sent on. */
+function outOf({ data = "", name, isNamed }: SseEvent, type: string) {
+	return { bytes: eventText(type, data), isAsItCame: isNamed && name === type && !data.includes("\r") };
 }
 
 /** An event, in the one form that is passed on without being read. In JSON a line's end stands between two values only. */

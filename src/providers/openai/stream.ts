@@ -92,8 +92,9 @@ export class ChunkDecoder implements StreamDecoder {
 		this.#showsCounts = this.#showsUsage && continuous_usage_stats === true;
 	}
 
-	push({ data, name, raw }: SseEvent): Out {
-		if (this.#response) return this.#response.push({ data, name, raw });
+	push(event: SseEvent): Out {
+		if (this.#response) return this.#response.push(event);
+		const { data, name, raw } = event;
 		// Another router's last word: this one has its own.
 		if (data === undefined) return raw.startsWith(": router {") ? UNSENT : AS_IT_CAME;
 		if (data === "[DONE]") {
@@ -101,13 +102,12 @@ export class ChunkDecoder implements StreamDecoder {
 			return END;
 		}
 		if (this.#template.matchesEvent(raw)) return DELTA;
+		// The answer to a call at `/responses`.
+		if (name?.startsWith("response.") && !this.#hasChoice) return this.#asResponse(event);
 		const chunk = parse(data);
 		if (chunk === undefined) return DROPPED;
-		// The answer to a call at `/responses`.
-		if (chunk.choices === undefined && !this.#hasChoice && isResponseEvent(chunk)) {
-			this.#response = responseDecoderFor(this.#upstream, this.#call);
-			return this.#response.push({ data, name, raw });
-		}
+		// The same, by its data alone.
+		if (chunk.choices === undefined && !this.#hasChoice && isResponseEvent(chunk)) return this.#asResponse(event);
 		const failure = failureIn(this.#upstream, chunk, name);
 		const sent = usageIn(chunk);
 		const reading = readUsage(sent, chunk.timings);
@@ -119,6 +119,11 @@ export class ChunkDecoder implements StreamDecoder {
 		const read = this.#readChoices(chunk.choices ?? []);
 		if (read === ABORTED) return { bytes: "", failure: TRUNCATED, tokens, cost };
 		return tokens ? this.#withUsage(data, raw, chunk, reading, read) : this.#withoutUsage(data, raw, chunk, read);
+	}
+
+	#asResponse(event: SseEvent): Out {
+		this.#response = responseDecoderFor(this.#upstream, this.#call);
+		return this.#response.push(event);
 	}
 
 	#readChoices(choices: readonly Choice[]): ChoicesRead | typeof ABORTED {
