@@ -49,6 +49,45 @@ test("of several events those alike are taken, from any on, up to the first othe
 	expect([template.length, template.events]).toEqual([bytes(alike).length, 2]);
 });
 
+describe("events that are numbered", () => {
+	const event = (number: number | string, delta: string, more = "") =>
+		`event: x\ndata: {"type":"x","sequence_number":${number},"item":"a","delta":"${delta}","logprobs":[]${more}}\n\n`;
+	const numbered = (from: number, count: number, more = "") =>
+		Array.from({ length: count }, (_, at) => event(from + at, "w".repeat(at % 5), more)).join("");
+
+	test.each([
+		["of one text", ""],
+		["of two texts", ',"obfuscation":"xyz"'],
+	])("are taken whatever their numbers come to: %s", (_, more) => {
+		const template = learnt(event(1, "a", more));
+		const whole = bytes(numbered(7, 120, more) + event(5, "b", more) + numbered(998, 30, more));
+		expect(template.passThrough(whole)).toBe(whole);
+		expect(template.events).toBe(151);
+		expect(isPlain(template, bytes(event(12345, "c", more)))).toBe(true);
+	});
+
+	test.each([
+		["that begins with a 0", "07"],
+		["that is too long for one", "1234567890"],
+		["that is negative", "-7"],
+		["with a fraction", "7.5"],
+		["that is a text", '"77"'],
+		["of letters", "7a"],
+	])("are read from a number on %s", (_, number) => {
+		const template = learnt(event(10, "a"));
+		const before = numbered(11, 3);
+		const taken = template.passThrough(bytes(before + event(number, "b") + event(15, "c")));
+		expect([new TextDecoder().decode(taken), template.events]).toEqual([before, 3]);
+	});
+
+	test.each([1, 4, 40])("are taken up to where a chunk is cut, %d bytes before its end", (left) => {
+		const template = learnt(event(10, "a", ',"obfuscation":"q"'));
+		const whole = numbered(11, 4, ',"obfuscation":"q"');
+		const taken = template.passThrough(bytes(whole.slice(0, -left)));
+		expect(new TextDecoder().decode(taken)).toBe(numbered(11, 3, ',"obfuscation":"q"'));
+	});
+});
+
 describe("a chunk is read", () => {
 	const template = learnt(chunk({ content: "one" }));
 	const cases: Record<string, string> = {

@@ -18,7 +18,7 @@ import { EventReader } from "../src/proxy/event-reader.ts";
 import { needing } from "./kit/needing.ts";
 import { configOf } from "./kit/pipeline.ts";
 import { type Random, random } from "./kit/random.ts";
-import { claudeStream, geminiStream, openaiStream } from "./kit/random-streams.ts";
+import { claudeStream, geminiStream, openaiStream, responsesStream } from "./kit/random-streams.ts";
 import { recordings } from "./kit/recordings.ts";
 
 const upstreams = configureUpstreams(configOf(), {});
@@ -92,11 +92,14 @@ const rewrittenChunks = (text: string): string =>
 		.join("\n");
 
 const claude = () => new MessageDecoder(upstream("anthropic"), call);
+/** Of a client that speaks Responses itself. */
+const native = { ...call, responses: { asksForTools: false, own: () => undefined } } as Call;
 
 test.each([
 	["Claude", claudeStream, claude],
 	["Claude for its own clients", claudeStream, () => nativeDecoder(upstream("anthropic"), call)],
 	["OpenAI", openaiStream, () => new ChunkDecoder(upstream("openai"), call)],
+	["Responses", responsesStream, () => new ChunkDecoder(upstream("openai"), native)],
 	// The same texts may be written otherwise in JSON.
 	["Gemini", geminiStream, () => new GenerateDecoder(upstream("gemini"), call)],
 ] as const)("of %s", (name, stream, decoder) => {

@@ -112,3 +112,40 @@ export function geminiStream(rng: Random): string {
 	const last = event(candidate('{"text":""}', rng.below(12) === 0 ? "" : ',"finishReason":"STOP"'));
 	return [piece(), ...rows.flat(), last].join("");
 }
+
+/** OpenAI's of Responses, whose events are numbered. */
+export function responsesStream(rng: Random): string {
+	let number = rng.pick([0, 5, 95, 990]);
+	const obfuscation = rng.below(2) === 0 ? ',"obfuscation":"x8Q"' : "";
+	const event = (type: string, rest: string, name = type) =>
+		`event: response.${name}\ndata: {"type":"response.${type}","sequence_number":${number++},${rest}}\n\n`;
+	const response = '"response":{"id":"resp_1","object":"response","created_at":7,"model":"m","output":[]';
+	const place = '"item_id":"msg_1","output_index":0,"content_index":0';
+	const piece = () => {
+		const text = saying(rng, rng.below(20) === 0 ? BROKEN : TEXTS);
+		return event("output_text.delta", `${place},"delta":"${text}","logprobs":[]${obfuscation}`);
+	};
+	const other = () =>
+		rng.pick([
+			() => ": comment\n\n",
+			() => event("reasoning_summary_text.delta", `${place},"summary_index":0,"delta":"hm"`),
+			() => event("output_text.delta", `${place},"delta":"a","logprobs":[{"token":"a"}]`),
+			() => event("output_text.annotation.added", `${place},"annotation":{"type":"url_citation"}`, "other"),
+			() => piece().replaceAll("\n", "\r\n"),
+			() => piece().replace(/^event: .*\n/, ""),
+			() => piece().replace('"sequence_number":', '"sequence_number":0'),
+			() => "event: response.x\ndata: {]\n\n",
+		])();
+	return [
+		event("created", `${response},"status":"in_progress"}`),
+		event("in_progress", `${response},"status":"in_progress"}`),
+		event("output_item.added", '"output_index":0,"item":{"type":"message","id":"msg_1","content":[]}'),
+		...many(rng, () => (rng.below(6) === 0 ? other() : piece())),
+		...many(rng, piece),
+		event("output_text.done", `${place},"text":"all"`),
+		event(
+			"completed",
+			`${response},"status":"completed","usage":{"input_tokens":5,"output_tokens":7,"total_tokens":12}}`,
+		),
+	].join("");
+}

@@ -3,6 +3,7 @@
  * chunk byte for byte outside of these needs no decoding and no parse: it is whole, valid, and means what that one meant.
  */
 import { isUtf8 } from "node:buffer";
+import { type Separators, separatorsOf } from "./text-separators.ts";
 
 /** What differs from chunk to chunk, and how it is read. */
 type Kind = "text" | "content" | "number" | "output";
@@ -45,10 +46,11 @@ export class DeltaTemplate {
 	#fixed: readonly string[] = [];
 	/** The same as bytes. */
 	#bytes: readonly Buffer[] = [];
-	/** Where they have one variable, what stands from behind it to before that of the next event. */
-	#seam: Buffer | undefined;
 	/** What stands between them. */
 	#kinds: readonly Kind[] = [];
+	/** Digits of the numbers among that in the last event that was read alone, and what stands between the texts of those that are like it. */
+	#widths: number[] = [];
+	#separators: Separators | undefined;
 	/** The part that is not sent on. */
 	#cut: { readonly from: TemplateSpan; readonly to: TemplateSpan } | undefined;
 	/** Where the cuts of a chunk at hand begin and end. */
@@ -103,14 +105,14 @@ export class DeltaTemplate {
 		this.#kinds = kinds;
 		this.#cut = cut && { from: spanAt(cut.start), to: spanAt(cut.end) };
 		this.hasCounts = kinds.includes("output");
-		this.#seam = kinds.length === 1 ? Buffer.from(fixed[1]! + fixed[0]!) : undefined;
+		this.#widths = kinds.map(() => 0);
+		this.#separators = undefined;
 	}
 
 	/** What comes from now on may mean something else: it is read until a shape is learnt anew. */
 	forget(): void {
 		this.#fixed = [];
 		this.#bytes = [];
-		this.#seam = undefined;
 		this.#kinds = [];
 		this.#cut = undefined;
 		this.hasCounts = false;
@@ -143,7 +145,7 @@ export class DeltaTemplate {
 	}
 
 	#plain(chunk: Uint8Array, from: number): Uint8Array | undefined {
-		const at = this.#seam ? this.#textsEnd(chunk, from, this.#seam) : this.#eventsEnd(chunk, from);
+		const at = this.#eventsEnd(chunk, from);
 		if (at === from) return undefined;
 		const passed = from === 0 && at === chunk.length ? chunk : chunk.subarray(from, at);
 		this.#isRefused = !this.#isUtf8(passed);
@@ -178,43 +180,58 @@ export class DeltaTemplate {
 	}
 
 	#eventsEnd(chunk: Uint8Array, from: number): number {
-		for (let at = from; ; this.events++) {
-			const end = this.#eventEnd(chunk, at);
-			if (end === -1) return at;
-			at = end;
+		for (let past = from; ; ) {
+			const end = this.#eventEnd(chunk, past);
+			if (end === -1) return past;
+			this.events++;
+			past = end === chunk.length ? end : this.#alikeEnd(chunk, end);
+			if (past === chunk.length) return past;
 		}
 	}
 
-	/** The same for events with one text: what stands between two texts is compared at once. */
-	#textsEnd(chunk: Uint8Array, from: number, seam: Buffer): number {
-		const [before, after] = this.#bytes as [Buffer, Buffer];
+	/** The same for events like the last one that was read alone: what stands between two texts is compared at once. */
+	#alikeEnd(chunk: Uint8Array, from: number): number {
+		this.#separators ??= separatorsOf(this.#bytes, this.#widths);
+		const { first, inner, last, between } = this.#separators;
 		let past = from;
-		let at = from + before.length;
-		if (at > chunk.length || before.compare(chunk, from, at) !== 0) return past;
-		for (;;) {
+		let at = first.endIn(chunk, from);
+		while (at !== -1) {
+			for (let nth = 0; nth < inner.length; nth++) {
+				const end = this.#textEnd(chunk, at);
+				at = end === -1 ? -1 : inner[nth]!.endIn(chunk, end);
+				if (at === -1) return past;
+			}
 			const end = this.#textEnd(chunk, at);
 			if (end === -1) return past;
-			at = end + seam.length;
-			const goesOn = at <= chunk.length && seam.compare(chunk, end, at) === 0;
-			const behind = end + after.length;
-			if (!goesOn && (behind > chunk.length || after.compare(chunk, end, behind) !== 0)) return past;
+			at = between.endIn(chunk, end);
+			const behind = at === -1 ? last.endIn(chunk, end) : end + last.length;
+			if (behind === -1) return past;
 			past = behind;
 			this.events++;
-			if (!goesOn) return past;
 		}
+		return past;
 	}
 
 	/** Past the event that begins at `at`; -1 where that is no event of this shape. */
 	#eventEnd(chunk: Uint8Array, at: number): number {
 		for (let i = 0; i < this.#bytes.length; i++) {
 			const fixed = this.#bytes[i]!;
-			if (i > 0) at = this.#kinds[i - 1] === "number" ? digitsEndInBytes(chunk, at) : this.#textEnd(chunk, at);
+			if (i > 0) at = this.#kinds[i - 1] === "number" ? this.#numberEnd(chunk, at, i - 1) : this.#textEnd(chunk, at);
 			if (at === -1) return -1;
 			const end = at + fixed.length;
 			if (end > chunk.length || fixed.compare(chunk, at, end) !== 0) return -1;
 			at = end;
 		}
 		return at;
+	}
+
+	#numberEnd(chunk: Uint8Array, at: number, nth: number): number {
+		const end = digitsEndInBytes(chunk, at);
+		if (end !== -1 && end - at !== this.#widths[nth]) {
+			this.#widths[nth] = end - at;
+			this.#separators = undefined;
+		}
+		return end;
 	}
 
 	/** The same for a shape with counts in it: where they are, and what is cut out, is noted. */
