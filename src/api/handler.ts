@@ -158,10 +158,9 @@ interface SoughtAnswers {
 	readonly found: EarlierAnswers;
 }
 
-/** @param unread a call of which the cache reads nothing behind its end: the memory of a stream's body is given back then, unless responses show it */
+/** @param unread a call of which the cache reads nothing behind its end: the memory of a stream's body is given back then */
 function relayOptions({ state }: CallContext, keepAliveMs: number, unread: IncomingCall | undefined): RelayOptions {
-	const isShown = unread?.dialect.showsRequest === true;
-	return { state, keepAliveMs, onUnread: unread?.stream && !isShown ? () => releaseBody(unread.sent) : undefined };
+	return { state, keepAliveMs, onUnread: unread?.stream ? () => releaseBody(unread.sent) : undefined };
 }
 
 /**

@@ -38,7 +38,7 @@ export interface ResponsesForm {
 	/** It asks for tools that its upstream is to run (`web_search`), where that can. */
 	readonly asksForTools: boolean;
 	/**
-	 * The client's own text for a model of that name, not to be stored there; undefined where it holds what such a server would refuse, or leave
+	 * The client's own words for a model of that name, not to be stored there; undefined where it holds what such a server would refuse, or leave
 	 * out where a chat would have it.
 	 * @param asksReasoning what the model thinks is to be asked for in its encrypted form where the client has not
 	 * @param withoutThoughts what was thought before is left out
@@ -51,9 +51,10 @@ export interface ResponsesForm {
 	): OwnRequest | undefined;
 }
 
-/** A client's text. */
+/** A client's words. */
 export interface OwnRequest {
-	readonly text: string;
+	/** JSON, in pieces. */
+	readonly body: readonly Buffer[];
 	/** Encrypted thoughts stand in it. */
 	readonly hasThoughts: boolean;
 	/** The encrypted form of what the model thinks was added to what it asks for. */

@@ -49,7 +49,7 @@ export function canonicalBytes(
 	let place = 1;
 	for (const { key } of body.fields) {
 		if (!without.has(key)) kept.push({ key, place: place + 3 });
-		place = pastValue(place + 3) + 1;
+		place = pastValue(bytes, place + 3) + 1;
 	}
 	kept.sort((one, other) => (one.key < other.key ? -1 : 1));
 	let isUsual = true;
@@ -62,11 +62,11 @@ export function canonicalBytes(
 	return isUsual ? output.subarray(0, size) : undefined;
 }
 
-/** The place behind a value. */
-function pastValue(place: number): number {
+/** The place behind a value. @param text the one that is indexed */
+export function pastValue(text: Uint8Array, place: number): number {
 	let depth = 0;
 	do {
-		const first = bytes[places[place]!];
+		const first = text[places[place]!];
 		if (first === QUOTE) place++;
 		else if (first === OPEN_BRACE || first === OPEN_BRACKET) depth++;
 		else if (first === CLOSE_BRACE || first === CLOSE_BRACKET) depth--;
@@ -113,7 +113,7 @@ function writeObject(place: number, depth: number): number {
 		while (at > 0 && isBefore(place, names[at - 1]!)) at--;
 		if (at === names.length) names.push(place);
 		else names.splice(at, 0, place);
-		place = pastValue(place + 3);
+		place = pastValue(bytes, place + 3);
 		if (bytes[places[place]!] === COMMA) place++;
 	}
 	writeByte(OPEN_BRACE);

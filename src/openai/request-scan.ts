@@ -83,9 +83,10 @@ export const places = new Uint32Array(memory.buffer, PLACES, MOST_PLACES);
 // What is being read, and how far it is. There is but one at a time.
 const NOTHING = Buffer.alloc(0);
 let text: Buffer = NOTHING;
-/** The text whose structure `places` holds, whether it is ASCII, and whether it has `\u` or `\/`. */
-export const indexed: { text: Buffer | undefined; isAscii: boolean; hasOtherEscapes: boolean } = {
+/** The text whose structure `places` holds, how many those are, whether it is ASCII, and whether it has `\u` or `\/`. */
+export const indexed: { text: Buffer | undefined; count: number; isAscii: boolean; hasOtherEscapes: boolean } = {
 	text: undefined,
+	count: 0,
 	isAscii: false,
 	hasOtherEscapes: false,
 };
@@ -139,6 +140,7 @@ function indexOf(bytes: Uint8Array): number {
 		if (count === -1) return -1;
 	}
 	if (count === 0 || state[0] !== 0) return -1;
+	indexed.count = count;
 	indexed.isAscii = isZero(BEYOND_ASCII);
 	indexed.hasOtherEscapes = !isZero(OTHER_ESCAPES);
 	// Where a reader that looks ahead finds nothing.

@@ -37,7 +37,7 @@ export const openAiResponses: Dialect = {
 		const named = leftOut.length > 0 ? () => leftOut : undefined;
 		const native = claudeRequest(operation, request, named);
 		// A vendor's own summary could be read by that vendor alone, and the next call may go elsewhere.
-		const responses = request.isCompaction ? undefined : ownForm(request, sent);
+		const responses = request.isCompaction ? undefined : ownForm(request);
 		return { facts, stream, body, leftOut: named, native, responses };
 	},
 	answer: (answer, call, costUsd) => wholeResponse(textOf(answer), call, costUsd),

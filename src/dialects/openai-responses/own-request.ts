@@ -3,9 +3,9 @@
  * the router; what another vendor has signed, and what the router has put into answers of others, is left out.
  */
 import type { OwnRequest, ResponsesForm } from "../../openai/call.ts";
-import { addField, type Edit, type Field, fieldNamed, fieldsOf, splice } from "../../openai/json.ts";
+import { addField, type Edit } from "../../openai/json.ts";
+import type { ParsedBody } from "../../openai/parsed-body.ts";
 import { objectIn } from "../../openai/usage.ts";
-import { utf8Text } from "../../openai/validation.ts";
 import type { ResponsesSupport } from "../../vendors.ts";
 import type { ResponsesRequest } from "./request.ts";
 import type { ResponsesBody } from "./request-schema.ts";
@@ -14,6 +14,8 @@ import { summaryMessage } from "./summary.ts";
 import { thoughtIn } from "./thought-item.ts";
 
 type Item = Readonly<Record<string, unknown>>;
+
+const OPEN_BRACE = 123;
 
 /** What is asked for so that a conversation can go on from an answer that its vendor does not store. */
 const ENCRYPTED = "reasoning.encrypted_content";
@@ -30,15 +32,15 @@ const OF_CHATS = (
 	"thinking_token_budget cache_salt priority mm_processor_kwargs venice_parameters fallbacks anthropic gemini"
 ).split(" ");
 
-/** @param sent the client's bytes */
-export function ownForm(request: ResponsesRequest, sent: Buffer): ResponsesForm {
+/** The request in its client's words. */
+export function ownForm(request: ResponsesRequest): ResponsesForm {
 	return {
 		asksForTools: request.tools.leftOut.size > 0,
 		own(model, support, asksReasoning, withoutThoughts) {
 			const { body } = request;
 			if (OF_CHATS.some((name) => body[name] != null) || !knowsTools(body, support)) return undefined;
 			const input = inputFor(request, withoutThoughts ? { ...support, encrypts: undefined } : support);
-			return input && ownText(request, sent, input, model, asksReasoning);
+			return input && ownRequest(request, input, model, asksReasoning);
 		},
 	};
 }
@@ -59,12 +61,13 @@ interface OwnInput {
 }
 
 /** Undefined where the server does not know some of it. */
-function inputFor({ body, earlier }: ResponsesRequest, support: WantedSupport): OwnInput | undefined {
-	const { input } = body;
+function inputFor(request: ResponsesRequest, support: WantedSupport): OwnInput | undefined {
+	if (request.plain?.isForAll) return { hasThoughts: false };
+	const { input, earlier } = request;
 	const before = (earlier?.conversation ?? []) as readonly Item[];
 	if (typeof input === "string" && before.length === 0) return { hasThoughts: false };
 	const sent: readonly Item[] =
-		typeof input === "string" ? [{ role: "user", content: input }] : ((input ?? []) as Item[]);
+		typeof input === "string" ? [{ role: "user", content: input }] : (input as readonly Item[]);
 	const items: Item[] = [];
 	let isChanged = before.length > 0;
 	for (const item of [...before, ...sent]) {
@@ -144,17 +147,14 @@ function thoughtFor(item: Item, isOpenAi: boolean, encrypts: ResponsesSupport["e
 	return { ...rest, id: signed?.["id"] ?? rest["id"], summary: [], encrypted_content: encrypted };
 }
 
-function ownText(
-	{ body }: ResponsesRequest,
-	sent: Buffer,
+function ownRequest(
+	{ sent, body }: ResponsesRequest,
 	{ json, hasThoughts }: OwnInput,
 	model: string,
 	asksReasoning: boolean,
 ): OwnRequest {
-	const text = withoutFields(utf8Text(sent), body.previous_response_id == null ? OF_FRAMES : REFERRING);
-	const fields = fieldsOf(text);
 	const edits: Edit[] = [];
-	const set = (name: string, json: string) => edits.push(setField(text, fields, name, json));
+	const set = (name: string, value: string) => edits.push(setField(sent, name, value));
 	if (model !== body.model) set("model", JSON.stringify(model));
 	if (body.store !== false) set("store", "false");
 	if (json !== undefined) set("input", json);
@@ -162,17 +162,24 @@ function ownText(
 	// Who has nothing stored takes what it has asked for.
 	const hasAddedReasoning = asksReasoning && body.store !== false && !include.includes(ENCRYPTED);
 	if (hasAddedReasoning) set("include", JSON.stringify([...include, ENCRYPTED]));
-	return { text: splice(text, edits), hasThoughts, hasAddedReasoning };
+	leaveOut(sent, body.previous_response_id == null ? OF_FRAMES : REFERRING, edits);
+	return { body: sent.edited(edits), hasThoughts, hasAddedReasoning };
 }
 
-function withoutFields(text: string, names: readonly string[]): string {
-	const fields = fieldsOf(text);
-	const left = fields.filter(({ key }) => !names.includes(key));
-	if (left.length === fields.length) return text;
-	return `{${left.map(({ keyStart, end }) => text.slice(keyStart, end)).join(",")}}`;
+/** The edit that sets a field. */
+function setField(sent: ParsedBody, name: string, json: string): Edit {
+	const field = sent.field(name);
+	if (field) return { start: field.start, end: field.end, insert: json };
+	return addField(sent.bytes.indexOf(OPEN_BRACE), false, name, json);
 }
 
-function setField(text: string, fields: readonly Field[], name: string, json: string): Edit {
-	const field = fieldNamed(fields, name);
-	return field ? { start: field.start, end: field.end, insert: json } : addField(text.indexOf("{"), false, name, json);
+/** Adds the edits that take fields of these names out: the first ones with the comma behind them, others with the one before. */
+function leaveOut({ fields }: ParsedBody, names: readonly string[], edits: Edit[]): void {
+	let isFirst = true;
+	for (const [at, { key, keyStart, end }] of fields.entries()) {
+		if (!names.includes(key)) {
+			if (isFirst && at > 0) edits.push({ start: fields[0]!.keyStart, end: keyStart, insert: "" });
+			isFirst = false;
+		} else if (!isFirst) edits.push({ start: fields[at - 1]!.end, end, insert: "" });
+	}
 }

@@ -1,8 +1,13 @@
 /** What routing, limits, rules and the cache read of a request in this wire. */
 import type { ParsedRequest } from "../../openai/call.ts";
 import { bodyMemory, type CallFacts, type Modalities, memoryOf, type PromptContent } from "../../openai/call-facts.ts";
-import type { PromptSizes } from "../../openai/prompt-sizes.ts";
+import { routingFieldIn } from "../../openai/model-routing.ts";
+import type { ParsedBody } from "../../openai/parsed-body.ts";
+import type { PromptPart, PromptSizes } from "../../openai/prompt-sizes.ts";
+import { isReasoning } from "../../openai/reasoning.ts";
+import type { RequestField } from "../../openai/request-scan.ts";
 import type { DialectCall } from "../dialect.ts";
+import type { PlainInput } from "./input-scan.ts";
 import type { ResponsesRequest } from "./request.ts";
 
 const NO_MODELS: readonly string[] = [];
@@ -41,23 +46,26 @@ export class ResponsesFacts implements CallFacts {
 	}
 
 	isReasoning(model: string): boolean {
-		return this.chat().facts.isReasoning(model);
+		const { reasoning, thinking, chat_template_kwargs } = this.request.body;
+		return isReasoning({ reasoning_effort: reasoning?.effort || undefined, thinking, chat_template_kwargs }, model);
 	}
 
 	cachesForHour(): boolean {
-		return this.chat().facts.cachesForHour();
+		return this.request.sent.bytes.includes('"1h"');
 	}
 
 	promptSizes(): PromptSizes {
-		return this.chat().facts.promptSizes();
+		const { plain, hasChatFields } = this.request;
+		return plain && !hasChatFields ? sizesOf(this.request, plain) : this.chat().facts.promptSizes();
 	}
 
 	promptContent(): PromptContent {
 		return this.chat().facts.promptContent();
 	}
 
+	/** Of the request as it came: so it may go on. */
 	routingField(): string | undefined {
-		return this.chat().facts.routingField();
+		return routingFieldIn(this.request.sent);
 	}
 
 	canonical(without: ReadonlySet<string>): Buffer {
@@ -69,10 +77,37 @@ export class ResponsesFacts implements CallFacts {
 
 	memory(sent: Buffer): number {
 		// The request as it came, and what was made of it.
-		const { body, earlier } = this.request;
-		return bodyMemory(this.chat().body(), sent) + 2 * (memoryOf(body) + memoryOf(earlier?.conversation));
+		const { body, input, earlier } = this.request;
+		const made = memoryOf(body) + memoryOf(input) + memoryOf(earlier?.conversation);
+		return bodyMemory(this.chat().body(), sent) + 2 * made;
 	}
 }
+
+/** The sizes of a request, next to those of the chat that it becomes: nothing is made of its input for them. */
+function sizesOf({ sent, body }: ResponsesRequest, { messages, size, media }: PlainInput): PromptSizes {
+	const parts: PromptPart[] = [];
+	const instructions = body.instructions ? sent.field("instructions") : undefined;
+	if (instructions) parts.push(messagesPart(sent, instructions, AROUND_INSTRUCTIONS + lengthOf(instructions), 1));
+	parts.push(messagesPart(sent, sent.field("input")!, size, messages));
+	if (body.tools) parts.push(settingsPart("tools", sent.lengthOf(sent.field("tools")!)));
+	if (body.text?.format?.type === "json_schema") parts.push(settingsPart("schema", sent.lengthOf(sent.field("text")!)));
+	return { parts, media };
+}
+
+/** Bytes of `{"role":"system","content":},`. */
+const AROUND_INSTRUCTIONS = 29;
+
+const lengthOf = ({ start, end }: RequestField): number => end - start;
+
+/** @param bytes those of the field that count: what does not is ASCII */
+function messagesPart(sent: ParsedBody, field: RequestField, bytes: number, count: number): PromptPart {
+	return { kind: "messages", characters: bytes - (lengthOf(field) - sent.lengthOf(field)), bytes, count };
+}
+
+const settingsPart = (kind: "tools" | "schema", characters: number): PromptPart => ({
+	...{ kind, characters, bytes: characters },
+	count: 0,
+});
 
 /** The request of a call in this wire. */
 export function requestIn({ facts }: Pick<DialectCall, "facts">): ResponsesRequest {

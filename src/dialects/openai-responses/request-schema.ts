@@ -50,8 +50,11 @@ export const ResponsesRequestSchema = object({
 	prompt_cache_options: freeObject,
 	service_tier: string,
 });
-/** The request, checked. */
-export type ResponsesBody = Static<typeof ResponsesRequestSchema> & Readonly<Record<string, unknown>>;
+type Request = Static<typeof ResponsesRequestSchema>;
+/** The request but for its input, checked. */
+export type ResponsesBody = Omit<Request, "input"> & Readonly<Record<string, unknown>>;
+/** What is said: a text, or items, which are checked by their kinds. */
+export type ResponsesInput = NonNullable<Request["input"]>;
 /** Checks it. */
 export const RESPONSES_REQUEST = new FieldCheck(ResponsesRequestSchema);
 

@@ -1,35 +1,23 @@
 /** A request, checked, and as a chat. */
 import { RouterError } from "../../errors.ts";
-import { requestScan } from "../../openai/request-scan.ts";
+import { ParsedBody } from "../../openai/parsed-body.ts";
+import type { RequestBody } from "../../openai/request-fields.ts";
+import { indexed, type RequestField, requestScan } from "../../openai/request-scan.ts";
 import { utf8Text } from "../../openai/validation.ts";
 import { leftOutNames } from "../client-fields.ts";
 import type { EarlierAnswers } from "../dialect.ts";
 import { requestObject } from "../request-object.ts";
 import { checkField, checkOf, invalidField, unsupportedField } from "./field-checks.ts";
-import { conversationOf, type MessagePath } from "./input.ts";
-import { RESPONSES_REQUEST, type ResponsesBody, ResponsesRequestSchema, TEXT_FORMATS } from "./request-schema.ts";
+import { type Conversation, conversationOf, type MessagePath } from "./input.ts";
+import { type PlainInput, plainInput } from "./input-scan.ts";
+import {
+	RESPONSES_REQUEST,
+	type ResponsesBody,
+	type ResponsesInput,
+	ResponsesRequestSchema,
+	TEXT_FORMATS,
+} from "./request-schema.ts";
 import { chatToolFields, ToolForms } from "./tools.ts";
-
-/** A request. */
-export interface ResponsesRequest {
-	/** As the client sent it. */
-	readonly body: ResponsesBody;
-	/** The same as a chat. */
-	readonly chat: Readonly<Record<string, unknown>> & { readonly model: string };
-	/** The chat for Claude, where that is another one. */
-	readonly claudeChat: (() => ResponsesRequest["chat"]) | undefined;
-	readonly tools: ToolForms;
-	/** Where what became the chat's messages, and its tools, stands in the request. */
-	readonly paths: { readonly messages: readonly MessagePath[]; readonly tools: readonly string[] };
-	/** What of it is left out, in this wire's words. */
-	readonly leftOut: readonly string[];
-	/** It has fields of chats alone, which nobody has checked. */
-	readonly hasChatFields: boolean;
-	/** Its answer is to be one item that stands for the conversation. */
-	readonly isCompaction: boolean;
-	/** What was found of the responses that it refers to. */
-	readonly earlier: EarlierAnswers | undefined;
-}
 
 /** Fields that are known here, and go into the chat in a form of their own, or say nothing to a model. */
 const READ = new Set(
@@ -54,66 +42,152 @@ const PASSED = new Set(
 /** `include` of log probabilities. */
 const LOGPROBS = "message.output_text.logprobs";
 
+/** A request. What its items say is read of them when it is first asked for, unless only that shows whether they are good. */
+export class ResponsesRequest {
+	readonly tools: ToolForms;
+	/** Where the chat's tools stand in the request. */
+	readonly #toolPaths: readonly string[];
+	/** The fields of the chat but for its messages. */
+	readonly #fields: Readonly<Record<string, unknown>>;
+	/** It has fields of chats alone, which nobody has checked. */
+	readonly hasChatFields: boolean;
+	/** What of it is left out, in this wire's words. */
+	readonly leftOut: readonly string[];
+	/** Its answer is to be one item that stands for the conversation. */
+	readonly isCompaction: boolean;
+	#input: ResponsesInput | undefined;
+	#conversation: Conversation | undefined;
+
+	/**
+	 * Throws RouterError (see `readRequest`).
+	 * @param sent as its client has sent it
+	 * @param body its fields, parsed; its input only where that had to be read
+	 * @param plain undefined where its items are to be checked
+	 * @param earlier what was found of the responses that it refers to
+	 */
+	constructor(
+		readonly sent: ParsedBody,
+		readonly body: ResponsesBody,
+		readonly plain: PlainInput | undefined,
+		readonly earlier: EarlierAnswers | undefined,
+	) {
+		this.tools = new ToolForms(body.tools ?? []);
+		if (!hasInput(sent) && !body.previous_response_id) throw invalidField("input", "is missing");
+		const said = plain ? undefined : this.#said;
+		if (said?.messages.length === 0) throw invalidField("input", "must hold at least one message");
+		this.isCompaction = said?.isCompaction === true;
+		// The tools stay, so that the upstream's cached prompt holds.
+		const choice = this.isCompaction && this.tools.functions.length > 0 ? "none" : body.tool_choice;
+		const { fields: toolFields, paths } = chatToolFields(this.tools, choice, body.parallel_tool_calls);
+		this.#toolPaths = paths;
+		const fields: Record<string, unknown> = { ...toolFields };
+		setOptions(fields, body);
+		if (this.isCompaction) delete fields["response_format"];
+		const leftOut = [...this.tools.leftOut, ...(said?.leftOut ?? [])];
+		// Nothing is cut off a conversation that is too long.
+		if (body.truncation && body.truncation !== "disabled") leftOut.push("truncation");
+		if (body.store && !earlier?.areStored) leftOut.push("store");
+		let hasChatFields = false;
+		for (const name in body) {
+			const value = body[name];
+			if (value === null || READ.has(name)) continue;
+			if (PASSED.has(name)) {
+				fields[name] = value;
+				hasChatFields ||= !Object.hasOwn(ResponsesRequestSchema.properties, name);
+			} else leftOut.push(name);
+		}
+		this.#fields = fields;
+		this.hasChatFields = hasChatFields;
+		this.leftOut = leftOut.length === 0 ? leftOut : leftOutNames(leftOut);
+	}
+
+	/** What is said, before anything is made of it. */
+	get input(): ResponsesInput {
+		this.#input ??= (this.body[INPUT] as ResponsesInput | null | undefined) ?? inputIn(this.sent) ?? [];
+		return this.#input;
+	}
+
+	/** The same request as a chat. */
+	get chat(): Readonly<Record<string, unknown>> & { readonly model: string } {
+		return { model: this.body.model, messages: this.#said.messages, ...this.#fields };
+	}
+
+	/** The chat for Claude, where that is another one. */
+	get claudeChat(): (() => ResponsesRequest["chat"]) | undefined {
+		if (this.plain || !this.#said.isMarked) return undefined;
+		return () => ({ ...this.chat, messages: this.#conversationFor("claude").messages });
+	}
+
+	/** Where what became the chat's messages, and its tools, stands in the request. */
+	get paths(): { readonly messages: readonly MessagePath[]; readonly tools: readonly string[] } {
+		return { messages: this.#said.paths, tools: this.#toolPaths };
+	}
+
+	get #said(): Conversation {
+		this.#conversation ??= this.#conversationFor("others");
+		return this.#conversation;
+	}
+
+	#conversationFor(form: "claude" | "others"): Conversation {
+		return conversationOf(this.input, this.body.instructions, this.tools, form, this.earlier);
+	}
+}
+
+const INPUT = "input";
+const LOWER_N = 110;
+
+/** Null is none. */
+function hasInput(sent: ParsedBody): boolean {
+	const field = sent.field(INPUT);
+	return field !== undefined && sent.bytes[field.start] !== LOWER_N;
+}
+
+function inputIn(sent: ParsedBody): ResponsesInput | null | undefined {
+	const field = sent.field(INPUT);
+	return field && (JSON.parse(sent.textOf(field)) as ResponsesInput | null);
+}
+
 /**
  * Reads a request. Throws RouterError: `invalid_json`, `duplicate_key`, `body_too_large`, `invalid_value` naming the field at fault,
  * `unsupported_parameter` for what the router can't do, `previous_response_not_found`.
  */
-export function readRequest(sent: Buffer, earlier?: EarlierAnswers): ResponsesRequest {
-	const body = parsedBody(sent);
+export function readRequest(bytes: Buffer, earlier?: EarlierAnswers): ResponsesRequest {
+	const { sent, body, plain } = checkedRequest(bytes);
 	refuseStateful(body, earlier);
-	const tools = new ToolForms(body.tools ?? []);
-	if (body.input == null && !body.previous_response_id) throw invalidField("input", "is missing");
-	const input = body.input ?? [];
-	const conversation = conversationOf(input, body.instructions, tools, "others", earlier);
-	if (conversation.messages.length === 0) throw invalidField("input", "must hold at least one message");
-	const { isCompaction } = conversation;
-	// The tools stay, so that the upstream's cached prompt holds.
-	const choice = isCompaction && tools.functions.length > 0 ? "none" : body.tool_choice;
-	const { fields: toolFields, paths: toolPaths } = chatToolFields(tools, choice, body.parallel_tool_calls);
-	const leftOut = [...tools.leftOut, ...conversation.leftOut];
-	// Nothing is cut off a conversation that is too long.
-	if (body.truncation && body.truncation !== "disabled") leftOut.push("truncation");
-	if (body.store && !earlier?.areStored) leftOut.push("store");
-	const chat: Record<string, unknown> & { model: string } = {
-		model: body.model,
-		messages: conversation.messages,
-		...toolFields,
-	};
-	setOptions(chat, body);
-	if (isCompaction) delete chat["response_format"];
-	let hasChatFields = false;
-	for (const [name, value] of Object.entries(body)) {
-		if (value === null || READ.has(name)) continue;
-		if (PASSED.has(name)) {
-			chat[name] = value;
-			hasChatFields ||= !Object.hasOwn(ResponsesRequestSchema.properties, name);
-		} else leftOut.push(name);
-	}
-	return {
-		body,
-		chat,
-		claudeChat: conversation.isMarked
-			? () => ({ ...chat, messages: conversationOf(input, body.instructions, tools, "claude", earlier).messages })
-			: undefined,
-		tools,
-		paths: { messages: conversation.paths, tools: toolPaths },
-		leftOut: leftOutNames(leftOut),
-		hasChatFields,
-		isCompaction,
-		earlier,
-	};
+	return new ResponsesRequest(sent, body, earlier?.conversation ? undefined : plain, earlier);
 }
 
 const scan = requestScan(ResponsesRequestSchema);
 
-/** The body, checked against the schema: by a scan of its bytes, or, where that does not find it good, by what knows why. */
-function parsedBody(sent: Buffer): ResponsesBody {
-	if (scan(sent)) return JSON.parse(sent.toString()) as ResponsesBody;
-	const { value } = requestObject(utf8Text(sent), {
+/** A request that its schema finds good. */
+interface CheckedRequest {
+	readonly sent: ParsedBody;
+	readonly body: ResponsesBody;
+	readonly plain: PlainInput | undefined;
+}
+
+/** Checks the bytes against the schema: by a scan, or, where that does not find them good, by what knows why. */
+function checkedRequest(bytes: Buffer): CheckedRequest {
+	const fields = scan(bytes);
+	if (fields) {
+		const sent = new ParsedBody(bytes, fields, undefined, indexed.isAscii);
+		const input = sent.field(INPUT);
+		return { sent, body: bodyOf(sent, input), plain: input && plainInput(bytes, input.start) };
+	}
+	const raw = utf8Text(bytes);
+	const { value, fields: found } = requestObject(raw, {
 		noObject: 'The body must be a JSON object, such as {"model": …, "input": …}.',
 	});
 	checkField(RESPONSES_REQUEST, value, "");
-	return value as unknown as ResponsesBody;
+	const sent = ParsedBody.of(raw, found, value as RequestBody);
+	return { sent, body: value as unknown as ResponsesBody, plain: undefined };
+}
+
+/** The parse of all but the input, which is most of a request. */
+function bodyOf({ bytes }: ParsedBody, input: RequestField | undefined): ResponsesBody {
+	if (!input) return JSON.parse(bytes.toString()) as ResponsesBody;
+	const [before, behind] = [bytes.toString("utf8", 0, input.start), bytes.toString("utf8", input.end)];
+	return JSON.parse(`${before}null${behind}`) as ResponsesBody;
 }
 
 /** What needs responses that are not here, or conversations or prompts, which are not stored. */

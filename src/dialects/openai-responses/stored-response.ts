@@ -73,12 +73,11 @@ const PREFIXES: Readonly<Record<string, string>> = {
 
 /** The items that a request was sent with, each with an id, and with what references in it lead to in their place. */
 export function inputItems(
-	{ body, earlier }: Pick<ResponsesRequest, "body" | "earlier">,
+	{ input, earlier }: Pick<ResponsesRequest, "input" | "earlier">,
 	callId: string,
 ): StoredItem[] {
-	const { input } = body;
 	const sent: readonly StoredItem[] =
-		typeof input === "string" ? [{ role: "user", content: input }] : ((input ?? []) as readonly StoredItem[]);
+		typeof input === "string" ? [{ role: "user", content: input }] : (input as readonly StoredItem[]);
 	const call = responseIdOf(callId).slice("resp_".length);
 	return sent.flatMap((item, index) => {
 		const found = (item["type"] === "item_reference" ? earlier?.items?.get(textIn(item["id"])) : item) as

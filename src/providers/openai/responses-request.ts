@@ -58,7 +58,7 @@ function ownRequest(asked: ResponsesCall): UpstreamRequest | undefined {
 	if (own.hasAddedReasoning) added.push(ENCRYPTED);
 	if (own.hasThoughts) added.push(SENT_THOUGHTS);
 	if (!support.isOpenAi) added.push(PARTIAL_RESPONSES);
-	return { url: `${upstream.baseUrl}/responses`, stream: call.stream, added, body: own.text, headers };
+	return { url: `${upstream.baseUrl}/responses`, stream: call.stream, added, body: own.body, headers };
 }
 
 /** A chat in the words of Responses. */
