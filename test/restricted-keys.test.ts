@@ -1,5 +1,7 @@
 /** A key that may use some models only does not get out of them, nor hear of the others. */
-import { afterAll, beforeEach, expect, test } from "bun:test";
+import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { callHandler } from "../src/api/handler.ts";
+import { openAiResponses } from "../src/dialects/openai-responses/index.ts";
 import { clientError } from "./kit/contract.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers } from "./kit/faults.ts";
@@ -106,6 +108,50 @@ test.each([
 	["openrouter/qwen/a", { tools: [{ type: "openrouter:web_search", parameters: { engine: "exa" } }] }],
 ])("to %s it may send %j", async (model, fields) => {
 	expect((await send("team-key-1", { model, ...fields })).status).toBe(200);
+});
+
+describe("by a call of Responses, of which some servers get all that it says,", () => {
+	const handle = callHandler(
+		{ operation: "chat", dialect: openAiResponses, steps: ["auth", "limits", "cache", "relay"] },
+		router.context,
+	);
+	const ask = (key: string, body: object) =>
+		handle(
+			new Request("http://localhost/v1/responses", {
+				method: "POST",
+				headers: { "content-type": "application/json", authorization: `Bearer ${key}` },
+				body: JSON.stringify({ model: "openrouter/qwen/a", input: "hi", ...body }),
+			}),
+			null,
+		);
+	const nested = (parameters: object) => [
+		{ type: "namespace", name: "crm", tools: [{ type: "function", name: "f", parameters }] },
+	];
+
+	test.each([
+		[{ preset: "mine" }, "preset"],
+		[{ models: ["other"] }, "models"],
+		[{ fallback_models: ["other"] }, "fallback_models"],
+		[{ extra_body: { provider: { order: ["x"] } } }, "extra_body.provider"],
+		[{ tools: [{ type: "image_generation", model: "other" }] }, "tools[0].model"],
+		[
+			{ tools: [{ type: "namespace", name: "n", tools: [{ type: "image_generation", model: "other" }] }] },
+			"tools[0].tools[0].model",
+		],
+	])("it may not send %j", async (fields, param) => {
+		const refused = await ask("team-key-1", fields);
+		expect(clientError(await refused.text())).toMatchObject({ code: "model_not_allowed", param });
+		expect((await ask("boss-key-1", fields)).status).toBe(200);
+	});
+
+	test.each([
+		[{ metadata: { provider: "x" }, client_metadata: { model: "x" }, reasoning: { effort: "low" } }],
+		[{ text: { format: { type: "json_schema", name: "n", schema: { properties: { model: {}, provider: {} } } } } }],
+		[{ tools: nested({ properties: { model: {}, provider: {} } }) }],
+		[{ input: [{ role: "user", content: [{ type: "input_text", text: "hi", model: "x" }] }] }],
+	])("it may send %j", async (fields) => {
+		expect((await ask("team-key-1", fields)).status).toBe(200);
+	});
 });
 
 test.each([":online", ":nitro", ":floor", ":exacto", "@preset/other"])(

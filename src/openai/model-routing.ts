@@ -18,7 +18,9 @@ const ROUTING = new Set(
 const KNOWN = new Set(
 	(
 		"messages prompt input suffix tools functions tool_choice function_call response_format stream_options logit_bias metadata audio " +
-		"prediction web_search_options reasoning modalities stop prompt_cache_options documents structured_outputs guided_json"
+		"prediction web_search_options reasoning modalities stop prompt_cache_options documents structured_outputs guided_json " +
+		// Of Responses.
+		"text client_metadata"
 	).split(" "),
 );
 /** How deep that goes. */
@@ -56,6 +58,11 @@ function toolIn(tools: unknown): string | undefined {
 		const { type } = tool as { type?: unknown };
 		// What the client runs: its parameters are a schema, in which any name may stand.
 		if (typeof type !== "string" || type === "function" || type === "custom") continue;
+		if (type === "namespace") {
+			const inner = toolIn((tool as { tools?: unknown }).tools);
+			if (inner === undefined) continue;
+			return `tools[${at}].${inner}`;
+		}
 		if (/^openrouter:/i.test(type) && !ALONE.includes(type)) return `tools[${at}].type`;
 		const field = fieldIn(tool, DEPTH);
 		if (field !== undefined) return `tools[${at}].${field}`;

@@ -8,7 +8,8 @@ import { requestIn } from "./request-facts.ts";
 /** The error as this wire's clients read it. @param call undefined where its request was not read */
 export function refusal(error: RouterError, call: DialectCall | undefined): RouterError {
 	const { param } = error.body.error;
-	if (param === null || !call) return error;
+	// What a key may not send is named as it was sent.
+	if (param === null || !call || error.errorCode === "model_not_allowed") return error;
 	const own = ownName(param, requestIn(call));
 	if (own === param) return error;
 	const { errorCode, message, status, headers, cause } = error;
@@ -34,7 +35,10 @@ const NAMES: Readonly<Record<string, string>> = {
 export function ownName(param: string, { paths, claudeChat }: Pick<ResponsesRequest, "paths" | "claudeChat">): string {
 	if (Object.hasOwn(NAMES, param)) return NAMES[param]!;
 	const [, field = "", index = "", rest = ""] = /^(messages|tools)\[(\d+)\](.*)$/s.exec(param) ?? [];
-	if (field === "tools") return (paths.tools[Number(index)] ?? param) + rest.replace(/^\.function/, "");
+	if (field === "tools") {
+		const tool = paths.tools[Number(index)];
+		return tool === undefined ? param : tool + rest.replace(/^\.function/, "");
+	}
 	// Of two chats nobody says which one it is about.
 	if (field === "messages" && claudeChat) return "input";
 	if (field === "messages") return messageField(paths.messages[Number(index)], rest) ?? param;
