@@ -129,7 +129,7 @@ class ItemScan implements PlainInput {
 		for (let place = input + 1; text[places[place]!] === OPEN_BRACE; place++) {
 			const start = places[place]!;
 			place = this.#fieldsIn(place, FIELDS, item);
-			if (place === BAD || !this.#isGood(places[place - 1]! + 1 - start)) return false;
+			if (place === BAD || !this.#isPlain(places[place - 1]! + 1 - start)) return false;
 			if (text[places[place]!] === CLOSE_BRACKET) return this.#hasMessage && this.#open.size === 0;
 		}
 		return false;
@@ -154,7 +154,7 @@ class ItemScan implements PlainInput {
 	}
 
 	/** Whether the item that was noted, of so many bytes, is good. */
-	#isGood(size: number): boolean {
+	#isPlain(size: number): boolean {
 		const kind = item[TYPE] === 0 && item[ROLE] !== 0 ? MESSAGE : this.#wordAt(KINDS, item[TYPE]!);
 		if (kind !== MESSAGE) this.size += size;
 		if (item[EXTRA] !== 0 || this.#mayBeOwnId(item[ID]!) || kind > RESULT) this.isForAll = false;
