@@ -253,6 +253,22 @@ describe("the version of the database", () => {
 		other.store.close();
 	});
 
+	test("is not changed, for a worker beside the main thread, by what either of them writes; by another process's it is", async () => {
+		using home = directory();
+		const main = openedIn(home.path);
+		const worker = openedIn(home.path);
+		const other = openedIn(home.path);
+		await Promise.all([main.write(1), other.write(1)]);
+		const before = worker.store.changesBeside(main.store.writerId);
+		await main.write(300);
+		main.store.saveKeys([{ id: "a", value: "{}" }]);
+		worker.store.saveKeys([{ id: "b", value: "{}" }]);
+		expect(worker.store.changesBeside(main.store.writerId)).toBe(before);
+		other.store.saveKeys([{ id: "c", value: "{}" }]);
+		expect(worker.store.changesBeside(main.store.writerId)).not.toBe(before);
+		for (const { store } of [main, worker, other]) store.close();
+	});
+
 	test("has spending read anew, and what is not written yet is counted on top, once", async () => {
 		using home = directory();
 		const { store, ledger, write } = openedIn(home.path);

@@ -1,6 +1,9 @@
 /** What a router of several workers is started with, refuses, and takes over while it runs. */
 import { afterEach, describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { parseCommand } from "../src/cli/flags.ts";
+import type { Config } from "../src/config/schema.ts";
+import { RouterState } from "../src/server/router-state.ts";
 import { refuseUnshared } from "../src/server/threads/unshared.ts";
 import { configure, refusal } from "./kit/configure.ts";
 import type { Json } from "./kit/exchange.ts";
@@ -110,6 +113,20 @@ describe("a key", () => {
 		expect(await statuses({ authorization: `Bearer ${rotated.secret}` })).toEqual([200]);
 		await admin("/team/revoke");
 		expect(await statuses({ authorization: `Bearer ${rotated.secret}` })).toEqual([401]);
+	});
+
+	test("that another process makes or revokes in the database is known to all workers at once", async () => {
+		await start();
+		const beside = new RouterState({
+			data_dir: join(router!.directory, "data"),
+			usage: { keep: 1e9, size: 1e9 },
+		} as Config);
+		const { secret, key } = beside.keys.create({ name: "team", models: ["*"], limits: {} });
+		const headers = { authorization: `Bearer ${secret}` };
+		expect(await statuses(headers)).toEqual([200]);
+		beside.keys.revoke(key.id);
+		expect(await statuses(headers)).toEqual([401]);
+		beside.store.close();
 	});
 
 	test("that came at run time has its limits for all workers together", async () => {

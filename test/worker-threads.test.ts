@@ -152,6 +152,12 @@ test("an agent that one worker heard of is called by all, and its calls are coun
 	expect((await list())[0]).toMatchObject({ models: [{ in_flight: 0 }] });
 });
 
+test("a worker survives what no call has caught, as the main thread does", async () => {
+	const program = join(import.meta.dir, "kit/failing-worker.ts");
+	const child = Bun.spawn([process.execPath, program], { stdout: "pipe", stderr: "ignore" });
+	expect(await new Response(child.stdout).text()).toBe("exception\nrejection\nyes\n");
+});
+
 describe("a worker that ends", () => {
 	test("takes only its own calls with it, and another one takes its place", async () => {
 		const box1 = upstream();

@@ -1,6 +1,6 @@
 /** What the router knows of its callers: keys, limits, spending and the ledger. It outlives a reload of the configuration. */
 
-import { StoredKeys } from "../accounts/auth/stored-keys.ts";
+import { StoredKeys, type StoredKeysOptions } from "../accounts/auth/stored-keys.ts";
 import type { Limiter } from "../accounts/limits/limiter.ts";
 import type { SharedLimits } from "../accounts/limits/shared-limiter.ts";
 import { SlidingWindowLimiter } from "../accounts/limits/sliding-window.ts";
@@ -44,6 +44,8 @@ export interface StateReports {
 
 /** What a thread has of the whole process, where several answer calls. */
 export interface StateParts {
+	/** The main thread's store, where that is another: changes of keys come from there. */
+	readonly writer?: string;
 	/** What its rows are written to; the main thread's own store where there is none. */
 	readonly ledger?: LedgerOptions["store"];
 	/** Counted by all threads. @param ledger as this thread reads it */
@@ -64,6 +66,18 @@ function shareObjects(redis: RedisFeatures, store: Store): void {
 	};
 	const publish = redis.table("objects", OBJECTS_MS, holder);
 	store.onObject = (row) => publish([row]);
+}
+
+/** The keys in a store beside the main thread's, of whose changes the worker is told: they are not read anew for each of its batches. */
+function keysBeside(store: Store, writer: string): StoredKeysOptions["store"] {
+	return {
+		keys: () => store.keys(),
+		saveKeys: (keys) => store.saveKeys(keys),
+		version: () => store.changesBeside(writer),
+		get isUnreadable() {
+			return store.isUnreadable;
+		},
+	};
 }
 
 /** One for each process. Opens nothing before `open` but the database, when a key or a row is first asked for. */
@@ -101,7 +115,7 @@ export class RouterState {
 			(problem) => reports?.problem(problem),
 			(sentence) => reports?.log.logger.info(sentence),
 		);
-		this.keys = new StoredKeys({ store: this.store });
+		this.keys = new StoredKeys({ store: parts?.writer ? keysBeside(this.store, parts.writer) : this.store });
 		this.#shared = parts?.limits(this.store.ledger);
 		this.#localSpend = this.#shared?.spend ?? new LocalSpend(this.store.ledger);
 		const windows = this.#shared?.limiter ?? new SlidingWindowLimiter();

@@ -50,7 +50,7 @@ export class DatabaseFile implements Connection {
 	#ledgerWaits = false;
 	#lastWasWritten = false;
 	readonly #checkpoints: Checkpoints;
-	readonly #writer: Writer;
+	protected readonly writer: Writer;
 	/** Writes of the thread whose result is not known yet. */
 	#underWay = 0;
 	/** Written since the last checkpoint began. */
@@ -72,7 +72,7 @@ export class DatabaseFile implements Connection {
 	) {
 		this.#file = join(dataDir, "router.db");
 		this.#checkpoints = new Checkpoints(this.#file);
-		this.#writer = new Writer(startThread);
+		this.writer = new Writer(startThread);
 	}
 
 	/** Changes are in memory alone (the ledger's own waiting calls aside): a restart undoes them. */
@@ -83,7 +83,7 @@ export class DatabaseFile implements Connection {
 	/** Another number after each change by another process. 0 where there is no database. */
 	version(): number {
 		const [version = 0] = this.read((from) => from.query("PRAGMA data_version").values() as [number][])[0] ?? [];
-		const { id, sent } = this.#writer;
+		const { id, sent } = this.writer;
 		// What the thread writes changes it, too. An older router, or whoever writes by hand, counts nothing: it is seen while the thread is idle.
 		const isIdle = sent === this.#seen.sent && this.#seen.underWay === 0;
 		if (version !== this.#seen.version && isIdle) this.#uncounted++;
@@ -115,7 +115,7 @@ export class DatabaseFile implements Connection {
 		try {
 			const counted = to.transaction(() => {
 				change(to);
-				countChange(to, this.#writer.id);
+				countChange(to, this.writer.id);
 			});
 			counted.immediate();
 		} catch (error) {
@@ -150,13 +150,13 @@ export class DatabaseFile implements Connection {
 		const here = () => this.change(write.apply, write.pages);
 		const to = this.#opened(true);
 		// A database in memory is this thread's alone; what was deleted is soon replaced, when nothing may be under way.
-		if (this.isInMemory || this.#isGone || !this.#writer.isUsable || this.#writer.isUnsure) return here();
+		if (this.isInMemory || this.#isGone || !this.writer.isUsable || this.writer.isUnsure) return here();
 		this.#underWay++;
 		try {
-			const answer = await this.#writer.write(this.#file, this.#inode!, write.message());
+			const answer = await this.writer.write(this.#file, this.#inode!, write.message());
 			if (typeof answer === "number") {
 				const result = await this.#writeOnce(answer, write, to);
-				this.#writer.isUnsure = false;
+				this.writer.isUnsure = false;
 				return result;
 			}
 			if (answer.result === "gone") return here();
@@ -185,7 +185,7 @@ export class DatabaseFile implements Connection {
 			// Closed meanwhile.
 			if (this.#db !== to) return "waits";
 			const result = this.change((db) => {
-				if (lastBatch(db, this.#writer.id) < number) apply(db);
+				if (lastBatch(db, this.writer.id) < number) apply(db);
 			}, pages);
 			if (result !== "waits") return result;
 			await Bun.sleep(RETRY_MS);
@@ -254,7 +254,7 @@ export class DatabaseFile implements Connection {
 
 	close(): void {
 		this.#checkpoints.close();
-		this.#writer.close();
+		this.writer.close();
 		this.#db?.close();
 		this.#db = undefined;
 		this.isInMemory = false;

@@ -19,6 +19,7 @@ import { responseTable } from "./response-table.ts";
 import type { SharedRow } from "./shared-table.ts";
 import type { Store, StoredAgent, StoredToken } from "./store.ts";
 import type { WriterThread } from "./writer.ts";
+import { CHANGES_BESIDE } from "./writer-table.ts";
 
 const SAVE_AGENT = `INSERT OR REPLACE INTO agents (name, instance, endpoint, models, gpus, version, registered_at, heard_at)
 	VALUES ($name, $instance, $endpoint, $models, $gpus, $version, $registered_at, $heard_at)`;
@@ -46,6 +47,15 @@ class SqliteStore extends DatabaseFile implements Store {
 	readonly responses = responseTable(this);
 	/** Changes of agents' tokens that wait, by the token's hash: reading must include them. */
 	readonly #unwrittenTokens = new Map<string, StoredToken & { readonly isRevoked: boolean }>();
+
+	get writerId(): string {
+		return this.writer.id;
+	}
+
+	changesBeside(writer: string): number {
+		const counts = this.read((from) => from.query(CHANGES_BESIDE).values(writer, this.writer.id) as [number][]);
+		return counts[0]?.[0] ?? 0;
+	}
 
 	agents(): StoredAgent[] {
 		return this.read((from) =>

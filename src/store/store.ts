@@ -49,6 +49,10 @@ export interface Store extends ObjectStore, SharedObjects {
 	saveKeys(keys: readonly { readonly id: string; readonly value: string }[]): boolean;
 	/** Another number after each change by another process. 0 where there is no database. */
 	version(): number;
+	/** Names this store among those that write to the database. */
+	readonly writerId: string;
+	/** The same for a store beside another of this process: its changes are not counted, of which this one hears from it. */
+	changesBeside(writer: string): number;
 	readonly ledger: LedgerStore;
 	readonly responses: ResponseTable;
 	/**

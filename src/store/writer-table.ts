@@ -23,3 +23,6 @@ export function lastBatch(from: Sql, writer: string): number {
 
 /** Another number after each change by another writer than the one that is asked for. */
 export const CHANGES_BY_OTHERS = "SELECT TOTAL(changes) FROM writers WHERE id <> ?";
+
+/** The same, but for two writers. */
+export const CHANGES_BESIDE = "SELECT TOTAL(changes) FROM writers WHERE id NOT IN (?, ?)";

@@ -27,6 +27,8 @@ export interface WorkerStart {
 	/** Keys that were created at run time, as JSON. */
 	readonly keys: readonly string[];
 	readonly agents: AgentNews;
+	/** The main thread's `Store.writerId`. */
+	readonly writer: string;
 	/** Where the clock's offset is asked for: `shared-clock.ts`. */
 	readonly clock: SharedArrayBuffer;
 	readonly memory: SharedMemory;

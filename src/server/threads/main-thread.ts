@@ -66,6 +66,7 @@ export function workerThreads(
 			generatedKey: generatedKey?.toString("hex"),
 			keys: keys.list().map((key) => JSON.stringify(key)),
 			agents: changes.all(),
+			writer: store.writerId,
 		}),
 		log,
 		metrics,

@@ -105,7 +105,7 @@ class ThreadRouter implements WorkerRouter {
 		this.#responses = new Questions(send);
 		const plan = { ...routerPlan(config, env), port: start.port };
 		this.#services = this.#createServices(config);
-		this.#state = this.#createState(config);
+		this.#state = this.#createState(config, start.writer);
 		this.#takeKeys(keys);
 		const { keys: stored, ledger } = this.#state;
 		if (generatedKey !== undefined) {
@@ -204,10 +204,11 @@ class ThreadRouter implements WorkerRouter {
 	}
 
 	/** Reads the database; what is wrong with that the main thread says. */
-	#createState(config: Config): RouterState {
+	#createState(config: Config, writer: string): RouterState {
 		const { log, metrics } = this.#services;
 		const { thread, offset, memory } = this.memory;
 		const parts: StateParts = {
+			writer,
 			ledger: remoteLedger(this.#rows, this.#syncs),
 			limits: (ledger) => sharedLimits({ memory: memory.limits, thread, offset, ledger }),
 		};

@@ -39,7 +39,7 @@ export interface WorkerThreadsOptions {
 	readonly count: number;
 	readonly memory: SharedMemory;
 	/** All that a worker is told at its start, as it is at that moment. */
-	readonly start: () => Pick<WorkerStart, "config" | "env" | "generatedKey" | "keys" | "agents">;
+	readonly start: () => Pick<WorkerStart, "config" | "env" | "generatedKey" | "keys" | "agents" | "writer">;
 	/** 0 picks one. */
 	readonly port: number;
 	readonly log: Pick<Log, "logger" | "take">;
