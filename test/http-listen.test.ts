@@ -58,6 +58,16 @@ describe("a server that can't listen says so in one line", () => {
 		expect(again).toThrow(new RegExp(`Port ${first.port} on 127.0.0.1 is taken.*--port`));
 	});
 
+	test("threads of one process share a port, which the first of another process's is refused", () => {
+		const listenAs = (sharing: "first" | "further", port: number) => {
+			const { app, log } = base();
+			return listen(app, { host: "127.0.0.1", port, bodyLimit: 1, log, sharing });
+		};
+		const first = kept(listenAs("first", 0));
+		expect(kept(listenAs("further", first.port)).port).toBe(first.port);
+		expect(() => listenAs("first", first.port)).toThrow(`Port ${first.port} on 127.0.0.1 is taken`);
+	});
+
 	test("an address of another machine names --host", () => {
 		const { app, log } = base();
 		expect(() => listen(app, { host: "203.0.113.9", port: 0, bodyLimit: 1, log })).toThrow(/203\.0\.113\.9.*--host/);
@@ -120,6 +130,21 @@ describe("TLS", () => {
 		await until(async () => (await shownName(listening.port).catch(() => "reset")) === "two");
 		release();
 		expect(await stream.text()).toBe("begin end");
+	});
+
+	test("a changed certificate is shown by each of the threads that share a port", async () => {
+		const { files, write } = pair("one");
+		const listenAs = (sharing: "first" | "further", port: number) => {
+			const { app, log } = base();
+			const options = { host: "127.0.0.1", port, bodyLimit: 1, log, tls: files, tlsPollMs: 20, sharing };
+			return kept(listen(app, options));
+		};
+		const { port } = listenAs("first", 0);
+		listenAs("further", port);
+		const shown = () => Promise.all(Array.from({ length: 12 }, () => shownName(port).catch(() => "reset")));
+		expect(await shown()).toEqual(Array(12).fill("one"));
+		write(certificate("two"));
+		await until(async () => (await shown()).every((name) => name === "two"));
 	});
 
 	test("a broken new certificate is logged once and the old one stays", async () => {

@@ -69,6 +69,15 @@ describe("a port that is in use", () => {
 		await expect(startHere(twoWorkers(), port)).rejects.toThrow(`Port ${port} on 127.0.0.1 is taken`);
 		expect(await callMany(first.url, 8, "dummy")).toEqual(Array(8).fill(200));
 	});
+
+	test("is free again as soon as its router has stopped", async () => {
+		const first = await startHere(twoWorkers());
+		expect(await callMany(first.url, 8, "dummy")).toEqual(Array(8).fill(200));
+		await first.stop();
+		const next = await here(twoWorkers(), Number(new URL(first.url).port));
+		expect(next.url).toBe(first.url);
+		expect(await callMany(next.url, 8, "dummy")).toEqual(Array(8).fill(200));
+	});
 });
 
 describe("calls over many connections", () => {
