@@ -127,6 +127,9 @@ test("whatever is sent, a scan lets nothing through that would be refused, and c
 	expect(Math.min(seen.plain, seen.forAll, seen.read)).toBeGreaterThan(300);
 });
 
+/** Tokens that a request is estimated to have, and its pictures. */
+const estimated = (json: string) => estimatedPrompt({ operation: "chat", facts: readResponses(json).facts });
+
 test("of items that are not read, tokens are estimated as of the chat that they become", () => {
 	for (const [nth, input] of CONVERSATIONS.entries()) {
 		const words = "Then the old man said that we should see. 日本語 ".repeat(40);
@@ -137,9 +140,33 @@ test("of items that are not read, tokens are estimated as of the chat that they 
 			tools: [fn("f", { parameters: { type: "object", properties: { a: { type: "string" } } } })],
 			text: { format: { type: "json_schema", name: "n", schema: { type: "object" } } },
 		});
-		const tokens = (sent: string) => estimatedPrompt({ operation: "chat", facts: readResponses(sent).facts });
-		const [quick, read] = [tokens(json), tokens(unscanned(json))];
+		const [quick, read] = [estimated(json), estimated(unscanned(json))];
 		expect([nth, quick.image]).toEqual([nth, read.image]);
 		expect(Math.abs(quick.tokens - read.tokens)).toBeLessThan(0.03 * read.tokens);
 	}
+});
+
+const LONG = "Then the old man said that we should see. ".repeat(400);
+const PICTURE = { type: "input_image", image_url: `data:image/png;base64,${"AAAA".repeat(4000)}` };
+
+describe("no field of an item takes its words out of what is counted:", () => {
+	test.each<[string, Json]>([
+		["an output of a message", { ...user([text(LONG)]), output: "" }],
+		["an output of a message that is none", { ...user([text(LONG)]), output: null }],
+		["a text of a refusal", assistant([{ type: "refusal", text: "", refusal: LONG }])],
+		["a refusal of a text", assistant([{ ...text(LONG, "output_text"), refusal: "" }])],
+		["a picture of a text", user([{ ...text(LONG), image_url: "" }])],
+		["a text of a picture", user([{ ...PICTURE, text: "" }, text(LONG)])],
+		["a text of a picture that is none", user([{ ...PICTURE, text: 5 }, text(LONG)])],
+		["a refusal of a picture", user([{ ...PICTURE, refusal: "" }, text(LONG)])],
+		["a field that nobody knows", { ...user([text(LONG)]), x: "日本語".repeat(9000) }],
+		["an id", { ...user(LONG), id: "日本語".repeat(9000) }],
+		["a detail", user([{ ...PICTURE, detail: "日本語".repeat(9000) }, text(LONG)])],
+	])("%s", (_, item) => {
+		const json = JSON.stringify({ model: "m", input: [user("hi"), item] });
+		expect(plainOf(readResponses(json))).toBeDefined();
+		const [quick, read] = [estimated(json), estimated(unscanned(json))];
+		expect(quick.image).toEqual(read.image);
+		expect(Math.abs(quick.tokens - read.tokens)).toBeLessThan(0.03 * read.tokens);
+	});
 });

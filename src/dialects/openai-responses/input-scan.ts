@@ -26,6 +26,8 @@ export interface PlainInput {
 	readonly messages: number;
 	/** Bytes of the same as messages of a chat: of messages their words and what stands around these there; other items as they are. */
 	readonly size: number;
+	/** Where the words and the items among that begin and end in the text, unless all of it is ASCII. */
+	readonly spans: readonly number[];
 	/** Pictures in it. */
 	readonly media: readonly MediaPart[];
 }
@@ -108,6 +110,7 @@ class ItemScan implements PlainInput {
 	messages = 0;
 	// A bracket: there are no commas behind the last.
 	size = 1;
+	readonly spans: number[] = [];
 	readonly media: MediaPart[] = [];
 	/** Somebody has said something besides the system. */
 	#hasSpoken = false;
@@ -129,7 +132,7 @@ class ItemScan implements PlainInput {
 		for (let place = input + 1; text[places[place]!] === OPEN_BRACE; place++) {
 			const start = places[place]!;
 			place = this.#fieldsIn(place, FIELDS, item);
-			if (place === BAD || !this.#isPlain(places[place - 1]! + 1 - start)) return false;
+			if (place === BAD || !this.#isPlain(start, places[place - 1]! + 1)) return false;
 			if (text[places[place]!] === CLOSE_BRACKET) return this.#hasMessage && this.#open.size === 0;
 		}
 		return false;
@@ -153,10 +156,10 @@ class ItemScan implements PlainInput {
 		}
 	}
 
-	/** Whether the item that was noted, of so many bytes, is good. */
-	#isPlain(size: number): boolean {
+	/** Whether the item that was noted is good. */
+	#isPlain(start: number, end: number): boolean {
 		const kind = item[TYPE] === 0 && item[ROLE] !== 0 ? MESSAGE : this.#wordAt(KINDS, item[TYPE]!);
-		if (kind !== MESSAGE) this.size += size;
+		if (kind !== MESSAGE) this.#count(start, end);
 		if (item[EXTRA] !== 0 || this.#mayBeOwnId(item[ID]!) || kind > RESULT) this.isForAll = false;
 		switch (kind) {
 			case MESSAGE:
@@ -167,7 +170,7 @@ class ItemScan implements PlainInput {
 				return this.#isText(item[INPUT]!) && this.#isCall();
 			case RESULT:
 			case CUSTOM_RESULT:
-				return this.#isContent(item[OUTPUT]!, IMAGE) && this.#isResult();
+				return this.#isContent(item[OUTPUT]!, IMAGE, false) && this.#isResult();
 			case REASONING:
 				this.#hasSpoken = true;
 				return this.#isTextOrNone(item[ENCRYPTED]!) && this.#isSummary(item[SUMMARY]!);
@@ -180,16 +183,27 @@ class ItemScan implements PlainInput {
 		const role = this.#wordAt(ROLES, item[ROLE]!);
 		if (role === -1) return false;
 		this.#addMessage(item[CONTENT]!, role);
-		if (role !== USER && role !== ASSISTANT) return !this.#hasSpoken && this.#isContent(item[CONTENT]!, undefined);
+		if (role !== USER && role !== ASSISTANT)
+			return !this.#hasSpoken && this.#isContent(item[CONTENT]!, undefined, true);
 		this.#hasSpoken = true;
 		if (role === USER) this.#hasMessage = true;
-		return this.#isContent(item[CONTENT]!, role === USER ? IMAGE : REFUSAL);
+		return this.#isContent(item[CONTENT]!, role === USER ? IMAGE : REFUSAL, true);
+	}
+
+	#count(start: number, end: number): void {
+		this.size += end - start;
+		if (!indexed.isAscii) this.spans.push(start, end);
+	}
+
+	#countText(place: number): void {
+		this.#count(places[place]! + 1, places[place + 1]!);
 	}
 
 	/** Counts a message, and its words unless they stand in parts. */
 	#addMessage(content: number, role: number): void {
 		this.messages++;
-		this.size += FRAME + ROLE_LENGTHS[role]! + (this.#isText(content) ? this.#lengthAt(content) : 0);
+		this.size += FRAME + ROLE_LENGTHS[role]!;
+		if (this.#isText(content)) this.#countText(content);
 	}
 
 	#isCall(): boolean {
@@ -207,8 +221,8 @@ class ItemScan implements PlainInput {
 		return id !== undefined && this.#open.delete(id);
 	}
 
-	/** A text, or a list of parts that are texts, or of one other kind. */
-	#isContent(place: number, other: number | undefined): boolean {
+	/** A text, or a list of parts that are texts, or of one other kind. @param counts what is said in the parts has not been counted */
+	#isContent(place: number, other: number | undefined, counts: boolean): boolean {
 		const { text } = this;
 		if (this.#isText(place)) return true;
 		if (place === 0 || text[places[place]!] !== OPEN_BRACKET) return false;
@@ -216,24 +230,23 @@ class ItemScan implements PlainInput {
 		if (text[places[at]!] === CLOSE_BRACKET) return true;
 		for (; text[places[at]!] === OPEN_BRACE; at++) {
 			at = this.#fieldsIn(at, PART_FIELDS, part);
-			if (at === BAD || !this.#isPart(other)) return false;
-			// A result has been counted as a whole.
-			if (item[OUTPUT] === 0) this.size += this.#lengthAt(part[PART_TEXT] || part[PART_REFUSAL] || part[IMAGE_URL]!);
+			const said = at === BAD ? BAD : this.#saidIn(other);
+			if (said === BAD) return false;
+			if (counts) this.#countText(said);
 			if (text[places[at]!] === CLOSE_BRACKET) return true;
 		}
 		return false;
 	}
 
-	/** Whether the part that was noted is good. */
-	#isPart(other: number | undefined): boolean {
+	/** The place of what the part that was noted says; `BAD` where it is not good. */
+	#saidIn(other: number | undefined): number {
 		const kind = this.#wordAt(PARTS, part[PART_TYPE]!);
-		if (kind === -1) return false;
-		if (kind < REFUSAL) return this.#isText(part[PART_TEXT]!);
-		if (kind !== other) return false;
-		if (kind === REFUSAL) return this.#isText(part[PART_REFUSAL]!);
-		if (!this.#isText(part[IMAGE_URL]!)) return false;
+		if (kind === -1 || (kind >= REFUSAL && kind !== other)) return BAD;
+		const said = part[kind === IMAGE ? IMAGE_URL : kind === REFUSAL ? PART_REFUSAL : PART_TEXT]!;
+		if (!this.#isText(said)) return BAD;
+		if (kind !== IMAGE) return said;
 		this.#addImage();
-		return this.#isTextOrNone(part[DETAIL]!) && this.#isTextOrNone(part[FILE_ID]!);
+		return this.#isTextOrNone(part[DETAIL]!) && this.#isTextOrNone(part[FILE_ID]!) ? said : BAD;
 	}
 
 	#addImage(): void {

@@ -5,7 +5,6 @@ import { routingFieldIn } from "../../openai/model-routing.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptPart, PromptSizes } from "../../openai/prompt-sizes.ts";
 import { isReasoning } from "../../openai/reasoning.ts";
-import type { RequestField } from "../../openai/request-scan.ts";
 import type { DialectCall } from "../dialect.ts";
 import type { PlainInput } from "./input-scan.ts";
 import type { ResponsesRequest } from "./request.ts";
@@ -84,11 +83,14 @@ export class ResponsesFacts implements CallFacts {
 }
 
 /** The sizes of a request, next to those of the chat that it becomes: nothing is made of its input for them. */
-function sizesOf({ sent, body }: ResponsesRequest, { messages, size, media }: PlainInput): PromptSizes {
+function sizesOf({ sent, body }: ResponsesRequest, { messages, size, spans, media }: PlainInput): PromptSizes {
 	const parts: PromptPart[] = [];
 	const instructions = body.instructions ? sent.field("instructions") : undefined;
-	if (instructions) parts.push(messagesPart(sent, instructions, AROUND_INSTRUCTIONS + lengthOf(instructions), 1));
-	parts.push(messagesPart(sent, sent.field("input")!, size, messages));
+	if (instructions) {
+		const { start, end } = instructions;
+		parts.push(messagesPart(sent, AROUND_INSTRUCTIONS + end - start, [start, end], 1));
+	}
+	parts.push(messagesPart(sent, size, spans, messages));
 	if (body.tools) parts.push(settingsPart("tools", sent.lengthOf(sent.field("tools")!)));
 	if (body.text?.format?.type === "json_schema") parts.push(settingsPart("schema", sent.lengthOf(sent.field("text")!)));
 	return { parts, media };
@@ -97,11 +99,14 @@ function sizesOf({ sent, body }: ResponsesRequest, { messages, size, media }: Pl
 /** Bytes of `{"role":"system","content":},`. */
 const AROUND_INSTRUCTIONS = 29;
 
-const lengthOf = ({ start, end }: RequestField): number => end - start;
-
-/** @param bytes those of the field that count: what does not is ASCII */
-function messagesPart(sent: ParsedBody, field: RequestField, bytes: number, count: number): PromptPart {
-	return { kind: "messages", characters: bytes - (lengthOf(field) - sent.lengthOf(field)), bytes, count };
+/** @param spans where all that is not ASCII among these bytes stands */
+function messagesPart(sent: ParsedBody, bytes: number, spans: readonly number[], count: number): PromptPart {
+	let characters = bytes;
+	for (let at = 0; at < spans.length; at += 2) {
+		const [start, end] = [spans[at]!, spans[at + 1]!];
+		characters -= end - start - sent.lengthOf({ start, end });
+	}
+	return { kind: "messages", characters, bytes, count };
 }
 
 const settingsPart = (kind: "tools" | "schema", characters: number): PromptPart => ({
