@@ -77,7 +77,8 @@ export class ContentTemplate {
 	}
 
 	#words(piece: Uint8Array, writer: WordsWriter): string | TextChunks {
-		const chunks = new TextChunks(piece, this.#spans, this.#size, writer.frame());
+		const frame = writer.frame();
+		const chunks = new TextChunks(piece, this.#spans, this.#size, () => frame);
 		if (!writer.escaped || this.#bits < ASCII_END) return chunks;
 		return writer.escaped(textOf(joinedPieces("", [chunks])));
 	}

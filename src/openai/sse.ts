@@ -41,8 +41,8 @@ export class SseSplitter {
 	#size = 0;
 	/** The last three bytes held: the longest beginning of a boundary, which may come a byte at a time. */
 	#tail: Buffer = NOTHING;
-	/** The next two CRs in a row; `bytes.length` where there are none any more. */
-	#crs = 0;
+	/** There are CRs in it: two in a row end an event, too. */
+	#hasCr = false;
 
 	/** The events that `chunk` completes. Throws `EventTooLarge`. */
 	push(chunk: Uint8Array): SseEvent[] {
@@ -106,7 +106,7 @@ export class SseSplitter {
 	#read(bytes: Buffer): void {
 		this.bytes = bytes;
 		this.at = 0;
-		this.#crs = bytes.includes(CR) ? -1 : bytes.length;
+		this.#hasCr = bytes.includes(CR);
 	}
 
 	/** Whether these bytes bring the end of the event that is held. */
@@ -128,12 +128,9 @@ export class SseSplitter {
 	#boundary(): number {
 		const { bytes, at } = this;
 		const end = boundary(bytes, at);
-		if (this.#crs < at) {
-			const next = bytes.indexOf("\r\r", at);
-			this.#crs = next === -1 ? bytes.length : next;
-		}
-		const crs = this.#crs;
-		return crs < bytes.length && (end === -1 || crs + 2 < end) ? crs + 2 : end;
+		if (!this.#hasCr) return end;
+		const crs = bytes.subarray(at, end === -1 ? undefined : end).indexOf("\r\r");
+		return crs === -1 ? end : at + crs + 2;
 	}
 }
 

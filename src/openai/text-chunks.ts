@@ -16,28 +16,29 @@ export function eventFrame([before, after]: readonly [string, string]): EventFra
 
 /** The texts of some bytes, in what they are sent in. */
 export class TextChunks implements WritableBytes {
-	readonly length: number;
-
 	/**
 	 * @param bytes at hand as long as it is written
 	 * @param spans where each text begins and ends in them; at least one
 	 * @param size how long all texts are
+	 * @param frame asked where they are written: most that have an `own` never are
 	 * @param own the events that they come of, for a client that speaks their wire
 	 */
 	constructor(
 		private readonly bytes: Uint8Array,
 		private readonly spans: readonly number[],
-		size: number,
-		private readonly frame: EventFrame,
+		private readonly size: number,
+		private readonly frame: () => EventFrame,
 		readonly own?: Uint8Array,
-	) {
-		const { before, after, between } = frame;
-		this.length = before.length + after.length + size + (spans.length / 2 - 1) * between.length;
+	) {}
+
+	get length(): number {
+		const { before, after, between } = this.frame();
+		return before.length + after.length + this.size + (this.spans.length / 2 - 1) * between.length;
 	}
 
 	writeTo(into: Uint8Array, start: number): void {
 		const { bytes, spans } = this;
-		const { before, between, after } = this.frame;
+		const { before, between, after } = this.frame();
 		into.set(before, start);
 		let at = start + before.length;
 		for (let i = 0; i < spans.length; i += 2) {

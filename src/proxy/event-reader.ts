@@ -42,6 +42,10 @@ const NOTHING = Buffer.alloc(0);
 /** Whether clients can read it as it came: no field of it was left out, but for its name. */
 const isAsItCame = ({ isMended, isNamed }: SseEvent): boolean => isNamed === true || !isMended;
 
+/** How long it is as it came. */
+const lengthOf = ({ raw, name, isNamed }: SseEvent): number =>
+	spokenLength(raw) + (isNamed ? "event: \n".length + name!.length : 0);
+
 /** How long a finished upstream may take to close its side before the connection is given up, ms. */
 const CLOSING_MS = 1000;
 
@@ -191,9 +195,10 @@ export class EventReader {
 		splitter.at += length;
 		this.#sawData = true;
 		this.#deltas += events;
-		this.#deltaLength += bytes?.length ?? length;
+		const isNative = bytes !== undefined && "own" in bytes && bytes.own !== undefined;
+		this.#deltaLength += isNative ? length : (bytes?.length ?? length);
 		if (bytes) {
-			if ("own" in bytes && bytes.own) this.#isNative = true;
+			if (isNative) this.#isNative = true;
 			this.#add(bytes);
 		} else this.#goOn(splitter.at - length);
 	}
@@ -274,7 +279,7 @@ export class EventReader {
 		}
 		this.#sawData = true;
 		if (out.delta) {
-			const length = spokenLength(out.bytes ?? event.raw);
+			const length = out.own ? lengthOf(event) : spokenLength(out.bytes ?? event.raw);
 			this.#deltas++;
 			this.#deltaLength += length;
 			if (length < this.#shortest) this.#shortest = length;

@@ -99,6 +99,10 @@ export class MessageDecoder implements StreamDecoder {
 	/** Its pieces of text from the second on, and what they are sent in. */
 	#deltas: TextDeltas | undefined;
 	#frame: EventFrame | undefined;
+	readonly #frameOf = (): EventFrame => {
+		this.#frame ??= eventFrame(this.chunks.textFrame());
+		return this.#frame;
+	};
 	/** How long it was as it came. */
 	#came = 0;
 
@@ -156,9 +160,8 @@ export class MessageDecoder implements StreamDecoder {
 		if (length === 0) return undefined;
 		this.#textLength += deltas.units;
 		this.#textPoints += deltas.points;
-		this.#frame ??= eventFrame(this.chunks.textFrame());
 		const own = this.isNative ? chunk.subarray(from, from + length) : undefined;
-		return { bytes: deltas.written(chunk, this.#frame, own), length, events: deltas.events };
+		return { bytes: deltas.written(chunk, this.#frameOf, own), length, events: deltas.events };
 	}
 
 	#begin(message: ClaudeMessage): Out {

@@ -61,7 +61,7 @@ export class TextDeltas {
 	 * The chunks that say what was read.
 	 * @param own the same as it came, for a client that speaks Anthropic's wire
 	 */
-	written(chunk: Uint8Array, frame: EventFrame, own?: Uint8Array): TextChunks {
+	written(chunk: Uint8Array, frame: () => EventFrame, own?: Uint8Array): TextChunks {
 		return new TextChunks(chunk, this.#spans, this.#size, frame, own);
 	}
 

@@ -72,6 +72,10 @@ export class GenerateDecoder implements StreamDecoder {
 	readonly #texts = new TextEvents();
 	/** Around texts that pass unread, and the counts that came with the last of them, as JSON. */
 	#frame: EventFrame | undefined;
+	readonly #frameOf = (): EventFrame => {
+		this.#frame ??= eventFrame(this.#chunks.textFrame());
+		return this.#frame;
+	};
 	#passedCounts: string | undefined;
 	/** Each piece has the finish reason `STOP`, as models before 2.0 do it: only the end of the stream says which piece was the last. */
 	#finishesAlways = false;
@@ -100,9 +104,8 @@ export class GenerateDecoder implements StreamDecoder {
 		this.#passedCounts = texts.countsIn(chunk) ?? this.#passedCounts;
 		// Whose sources are said as they came needs no text to say them in.
 		if (!this.#isAsItCame) choice.unread.push(texts.textsIn(chunk));
-		this.#frame ??= eventFrame(this.#chunks.textFrame());
 		const own = this.#isAsItCame ? chunk.subarray(from, from + length) : undefined;
-		return { bytes: new TextChunks(chunk, spans, size, this.#frame, own), length, events: spans.length / 2 };
+		return { bytes: new TextChunks(chunk, spans, size, this.#frameOf, own), length, events: spans.length / 2 };
 	}
 
 	passedTokens(): Tokens | undefined {
@@ -124,7 +127,6 @@ export class GenerateDecoder implements StreamDecoder {
 
 	/** The same with what was read; undefined where that is no answer. */
 	read({ data, raw }: SseEvent): { readonly out: Out; readonly response?: GenerateResponse } {
-		this.#countPassed();
 		if (data === undefined) return { out: { bytes: "" } };
 		const response = parse(data);
 		if (!response) return { out: { bytes: "", dropped: true } };
@@ -134,7 +136,11 @@ export class GenerateDecoder implements StreamDecoder {
 	/** @param event its text */
 	#outOf(response: GenerateResponse, event: string): Out {
 		if (response.error) return { bytes: "", failure: this.#failed(response) };
-		if (response.usageMetadata) this.#usage = response.usageMetadata;
+		// Counts are those of the whole answer so far.
+		if (response.usageMetadata) {
+			this.#usage = response.usageMetadata;
+			this.#passedCounts = undefined;
+		} else this.#countPassed();
 		const tokens = this.#usage === undefined ? undefined : generatedTokens(this.#usage);
 		const refused = blocked(response);
 		if (refused) return { bytes: "", failure: refused, tokens };
