@@ -54,7 +54,6 @@ describe("what workers don't share yet keeps a router of two from starting, by t
 	test.each([
 		["cache.enabled", { cache: {} }],
 		["models[0].concurrency", { models: [{ name: "m", targets: ["dummy"], concurrency: 1 }] }],
-		['prices["local/*"].gpu_hour', { prices: { "local/*": { gpu_hour: 1 } } }],
 		["redis.url", { redis: { url: "redis://127.0.0.1:1" } }],
 	] as [string, Json][])("%s", (setting, more) => {
 		expect(problem({ ...twoWorkers(), ...more })).toContain(`workers don't share ${setting}`);

@@ -50,6 +50,7 @@ export interface StateParts {
 	readonly ledger?: LedgerOptions["store"];
 	/** Counted by all threads. @param ledger as this thread reads it */
 	readonly limits: (ledger: LedgerStore) => SharedLimits;
+	readonly clocks?: Pick<HardwareClocks, "start">;
 }
 
 /** What it reads of a configuration. */
@@ -87,7 +88,7 @@ export class RouterState {
 	readonly ledger: Ledger;
 	readonly limiter: Limiter;
 	readonly spend: SpendStore;
-	readonly clocks = new HardwareClocks();
+	readonly clocks: Pick<HardwareClocks, "start">;
 	/** What calls have come to. */
 	readonly learned = new LearnedUsage();
 	readonly #localSpend: LocalSpend | SpendCells;
@@ -116,6 +117,7 @@ export class RouterState {
 			(sentence) => reports?.log.logger.info(sentence),
 		);
 		this.keys = new StoredKeys({ store: parts?.writer ? keysBeside(this.store, parts.writer) : this.store });
+		this.clocks = parts?.clocks ?? new HardwareClocks();
 		this.#shared = parts?.limits(this.store.ledger);
 		this.#localSpend = this.#shared?.spend ?? new LocalSpend(this.store.ledger);
 		const windows = this.#shared?.limiter ?? new SlidingWindowLimiter();

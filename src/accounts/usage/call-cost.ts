@@ -17,7 +17,7 @@ export interface UsageServices {
 	readonly prices: Pick<PriceBook, "of" | "hasHourlyRates">;
 	/** These outlive a reload of it. */
 	readonly learned: LearnedUsage;
-	readonly clocks: HardwareClocks;
+	readonly clocks: Pick<HardwareClocks, "start">;
 }
 
 /** A target that a call may reach. */

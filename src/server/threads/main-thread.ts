@@ -1,6 +1,7 @@
 /** What the main thread of a router with several workers does besides: it answers no calls, and has what is one for the process. */
 import type { AnyElysia } from "elysia";
 import { sharedLimits } from "../../accounts/limits/shared-limiter.ts";
+import { SharedHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
 import type { ResponseStore } from "../../api/response-writer.ts";
 import type { Listening } from "../../http/listen.ts";
 import { SharedBudgets } from "../../proxy/shared-budgets.ts";
@@ -108,9 +109,11 @@ export function workerThreads(
 /** Has limits, spending and budgets be whole again when a worker has ended. */
 function countTogether(threads: WorkerThreads, state: RouterState, memory: SharedMemory): void {
 	const budgets = new SharedBudgets(memory.budgets, 0, 0);
+	const clocks = new SharedHardwareClocks(memory.clocks, 0, 0);
 	state.rowsWritten = () => threads.rowsWritten();
 	threads.onEnded((thread) => {
 		state.workerEnded(thread);
 		budgets.freed(thread);
+		clocks.freed(thread);
 	});
 }

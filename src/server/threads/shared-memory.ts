@@ -4,6 +4,7 @@
  * (`worker-router.ts`), and frees what a dead worker held by what `main-thread.ts` gives `onEnded`.
  */
 import { makeLimits } from "../../accounts/limits/shared-limiter.ts";
+import { makeHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
 import type { Config } from "../../config/schema.ts";
 import { makeBudgets } from "../../proxy/shared-budgets.ts";
 
@@ -13,6 +14,8 @@ export interface SharedMemory {
 	readonly facts: SharedFacts;
 	/** Counters of limits, and what keys have spent: `accounts/limits/shared-limiter.ts`. */
 	readonly limits: SharedArrayBuffer;
+	/** How long hardware has worked that has a price by the hour: `accounts/usage/shared-hardware-clocks.ts`. */
+	readonly clocks: SharedArrayBuffer;
 	/** How many retries and hedges may be made: `proxy/shared-budgets.ts`. */
 	readonly budgets: SharedArrayBuffer;
 }
@@ -40,6 +43,7 @@ export function createSharedMemory(_config: Config): SharedMemory {
 	return {
 		facts: { instance: crypto.randomUUID().slice(0, 8) },
 		limits: makeLimits(),
+		clocks: makeHardwareClocks(),
 		budgets: makeBudgets(),
 	};
 }

@@ -18,13 +18,6 @@ const UNSHARED: readonly Unshared[] = [
 		remedy: "leave it out",
 	},
 	{
-		setting({ prices }) {
-			const name = Object.keys(prices).find((each) => prices[each]?.gpu_hour !== undefined);
-			return name === undefined ? undefined : `prices["${name}"].gpu_hour`;
-		},
-		remedy: "leave it out",
-	},
-	{
 		setting: ({ cache }) => (cache.enabled ? "cache.enabled" : undefined),
 		remedy: "set it to false",
 	},

@@ -4,6 +4,7 @@ import { Writable } from "node:stream";
 import { createKeyAuth, type KeyAuth } from "../../accounts/auth/keys.ts";
 import { keyIn } from "../../accounts/auth/stored-keys.ts";
 import { sharedLimits } from "../../accounts/limits/shared-limiter.ts";
+import { SharedHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
 import { askAddressedAgents } from "../../api/model-list.ts";
 import { StoredResponses } from "../../api/stored-responses.ts";
 import type { Config } from "../../config/schema.ts";
@@ -211,6 +212,7 @@ class ThreadRouter implements WorkerRouter {
 			writer,
 			ledger: remoteLedger(this.#rows, this.#syncs),
 			limits: (ledger) => sharedLimits({ memory: memory.limits, thread, offset, ledger }),
+			clocks: new SharedHardwareClocks(memory.clocks, thread, offset),
 		};
 		return new RouterState(config, { problem: () => {}, log, metrics }, undefined, parts);
 	}
