@@ -164,17 +164,16 @@ describe("calls in flight", () => {
 		await rig.register("gpu-1", ["qwen", "llama"]);
 		await rig.register("gpu-2", ["qwen", "llama"]);
 		const { sink } = rig.fleet;
-		const open = (target: string) => sink.agentAttemptOpened?.(target);
+		const open = (target: string) => rig.targets.opened(target, false);
 		open("local/gpu-1/qwen");
 		expect([agentsFor("qwen"), agentsFor("llama")]).toEqual([
 			["gpu-2", "gpu-1"],
 			["gpu-1", "gpu-2"],
 		]);
-		open("local/gpu-2/qwen");
-		open("local/gpu-2/qwen");
+		const others = [open("local/gpu-2/qwen"), open("local/gpu-2/qwen")];
 		expect(agentsFor("qwen")).toEqual(["gpu-1", "gpu-2"]);
 		expect(rig.fleet.list().map(({ models }) => models[0]?.in_flight)).toEqual([1, 2]);
-		for (const target of ["local/gpu-2/qwen", "local/gpu-2/qwen"]) sink.agentAttemptClosed?.(closed(target));
+		for (const attempt of others) attempt.closed({});
 		expect(agentsFor("qwen")).toEqual(["gpu-2", "gpu-1"]);
 		// One that is closed without having been opened, or at another provider, takes nothing away.
 		sink.agentAttemptClosed?.(closed("local/gpu-2/qwen"));
@@ -250,9 +249,9 @@ describe("replicas", () => {
 		await rig.register("gpu-1", [qwen("ready", "ready")]);
 		await rig.register("gpu-2", ["qwen"]);
 		for (const id of ["local/gpu-1/qwen#1", "local/gpu-1/qwen#1", "local/gpu-1/qwen"]) {
-			rig.fleet.sink.agentAttemptOpened?.(id);
+			rig.targets.opened(id, false);
 		}
-		rig.fleet.sink.agentAttemptOpened?.("local/gpu-2/qwen");
+		rig.targets.opened("local/gpu-2/qwen", false);
 		expect(rig.fleet.list()[0]!.models[0]).toMatchObject({
 			in_flight: 3,
 			replicas: [{ in_flight: 0 }, { in_flight: 2 }],

@@ -4,6 +4,7 @@ import type { Needs } from "../src/routing/requirements.ts";
 import type { Route } from "../src/routing/route.ts";
 import { random } from "./kit/random.ts";
 import { Clock, call, replica, route, target } from "./kit/routes.ts";
+import { ROUTING_KINDS } from "./kit/routing-kinds.ts";
 
 const A = "x".repeat(2_560);
 const B = "y".repeat(2_560);
@@ -73,7 +74,7 @@ describe("whatever the state", () => {
 		});
 	});
 
-	test("counts of calls under way never go below zero, and end at zero", () => {
+	test.each(ROUTING_KINDS)("counts of calls under way never go below zero, and end at zero: %s", (_, { Clock }) => {
 		for (let seed = 1; seed <= 100; seed++) {
 			const { below, pick } = random(seed);
 			const clock = new Clock();

@@ -2,9 +2,10 @@
 import { describe, expect, test } from "bun:test";
 import { RAMP_MS } from "../src/routing/breaker.ts";
 import { random } from "./kit/random.ts";
-import { Clock, call, replica, route, target } from "./kit/routes.ts";
+import { type Clock, call, replica, route, target } from "./kit/routes.ts";
+import { ROUTING_KINDS } from "./kit/routing-kinds.ts";
 
-describe("max_wait", () => {
+describe.each(ROUTING_KINDS)("max_wait, as %s knows the queues", (_, { Clock }) => {
 	const targets = [
 		replica("a/m"),
 		target("llm-d/m", { kind: "llm-d" }),
@@ -65,7 +66,7 @@ describe("max_wait", () => {
 	});
 });
 
-describe("health", () => {
+describe.each(ROUTING_KINDS)("health, as %s knows it", (_, { Clock }) => {
 	const way = route([replica("a/m"), replica("b/m"), replica("c/m"), replica("d/m")]);
 
 	test("a target that is out of use comes last, and is still tried", () => {

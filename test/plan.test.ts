@@ -3,13 +3,14 @@ import { describe, expect, test } from "bun:test";
 import type { Needs } from "../src/routing/requirements.ts";
 import { random } from "./kit/random.ts";
 import { Clock, call, replica, route, target } from "./kit/routes.ts";
+import { ROUTING_KINDS } from "./kit/routing-kinds.ts";
 
 const A = "x".repeat(2_560);
 const B = "y".repeat(2_560);
 const cheap = { input: 1, output: 2 };
 const dear = { input: 10, output: 20 };
 
-describe("balanced, between replicas", () => {
+describe.each(ROUTING_KINDS)("balanced, between replicas, as %s knows them", (_, { Clock }) => {
 	const way = route([replica("a/m"), replica("b/m"), replica("c/m")]);
 
 	test("the one that has the prompt in its cache comes first", () => {
@@ -79,7 +80,7 @@ describe("balanced, between replicas", () => {
 	});
 });
 
-describe("a session", () => {
+describe.each(ROUTING_KINDS)("a session, as %s knows it", (_, { Clock }) => {
 	const way = route([replica("a/m"), replica("b/m")]);
 	const mine = (text: string): Needs => call(text, { session: "s" });
 
@@ -128,7 +129,7 @@ describe("kinds and tiers", () => {
 	});
 });
 
-describe("vendors", () => {
+describe.each(ROUTING_KINDS)("vendors, as %s knows them", (_, { Clock }) => {
 	const two = (policy: "balanced" | "cheapest" | "fastest") =>
 		route([target("dear/m", { price: dear }), target("cheap/m", { price: cheap }), target("odd/m")], { policy });
 

@@ -1,13 +1,13 @@
 /** What calls cost: every kind of token, list prices, settings, and the hours of hardware. */
 import { describe, expect, test } from "bun:test";
 import { calcPrice } from "@pydantic/genai-prices";
-import { HardwareClocks } from "../src/accounts/usage/hardware-clocks.ts";
 import { PriceBook, type PricedTarget } from "../src/accounts/usage/price-book.ts";
 import { chargeFor, type Rates } from "../src/accounts/usage/rates.ts";
 import type { Tokens } from "../src/openai/usage.ts";
 import { decimal, withCost } from "../src/openai/usage-edits.ts";
 import { VENDORS } from "../src/vendors.ts";
 import { random } from "./kit/random.ts";
+import { ROUTING_KINDS } from "./kit/routing-kinds.ts";
 
 /** A target as the price book sees it. */
 const pricedTarget = (id: string, priceId: string | undefined, model: string, isOwn: boolean): PricedTarget => ({
@@ -185,10 +185,10 @@ describe("the price of a target", () => {
 	});
 });
 
-describe("hours of hardware", () => {
+describe.each(ROUTING_KINDS)("hours of hardware, as %s counts them,", (_, kind) => {
 	test("are shared by the calls that run at once, and idle time is nobody's", () => {
 		let now = 0;
-		const clocks = new HardwareClocks(() => now);
+		const clocks = kind.clocks(() => now);
 		const first = clocks.start("local/m");
 		now = 1_000;
 		const second = clocks.start("local/m");
@@ -207,7 +207,7 @@ describe("hours of hardware", () => {
 		const { below } = random(5);
 		let now = 0;
 		let worked = 0;
-		const clocks = new HardwareClocks(() => now);
+		const clocks = kind.clocks(() => now);
 		const running: { ms(): number; stop(): void }[] = [];
 		const over: number[] = [];
 		for (let step = 0; step < 4_000; step++) {

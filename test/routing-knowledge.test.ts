@@ -2,14 +2,13 @@
 import { describe, expect, test } from "bun:test";
 import { listPriceOf, PriceBook, type PricedTarget } from "../src/accounts/usage/price-book.ts";
 import { parseRequest } from "../src/dialects/openai-chat.ts";
-import { BLOCK, LruSet, MOST_BLOCKS, PrefixCache, promptOf } from "../src/routing/affinity.ts";
-import { Latency } from "../src/routing/latency.ts";
-import { LocalRoutingState } from "../src/routing/local-routing-state.ts";
+import { BLOCK, LruSet, MOST_BLOCKS, promptOf } from "../src/routing/affinity.ts";
 import { needsOf } from "../src/routing/requirements.ts";
 import { kindOf } from "../src/routing/target-kind.ts";
 import { VENDORS } from "../src/vendors.ts";
 import type { Json } from "./kit/exchange.ts";
 import { random } from "./kit/random.ts";
+import { ROUTING_KINDS } from "./kit/routing-kinds.ts";
 
 /** A target as the price book sees it. */
 const pricedTarget = (id: string, priceId: string | undefined, model: string, isOwn: boolean): PricedTarget => ({
@@ -19,14 +18,14 @@ const pricedTarget = (id: string, priceId: string | undefined, model: string, is
 	kind: isOwn ? "local" : "cloud",
 });
 
-describe("a replica's cached prompts", () => {
+describe.each(ROUTING_KINDS)("a replica's cached prompts, as %s remembers them,", (_, kind) => {
 	const text = (seed: number, length: number) => {
 		const { below } = random(seed);
 		return Array.from({ length }, () => String.fromCharCode(97 + below(26))).join("");
 	};
 
 	test("count whole blocks from the beginning", () => {
-		const cache = new PrefixCache();
+		const cache = kind.prefixCache();
 		const long = text(1, BLOCK * 10 + 17);
 		expect(cache.uncached(promptOf("", [long]))).toBe(long.length);
 		cache.add(promptOf("", [long]));
@@ -37,7 +36,7 @@ describe("a replica's cached prompts", () => {
 	});
 
 	test("a later block is known only with all before it", () => {
-		const cache = new PrefixCache();
+		const cache = kind.prefixCache();
 		const [a, b] = [text(3, BLOCK * 3), text(4, BLOCK * 3)];
 		cache.add(promptOf("", [a + b]));
 		expect(cache.uncached(promptOf("", [b + b]))).toBe(BLOCK * 6);
@@ -47,7 +46,7 @@ describe("a replica's cached prompts", () => {
 	test("are found as a plain comparison finds them, whatever was added", () => {
 		for (let seed = 1; seed <= 60; seed++) {
 			const { below } = random(seed);
-			const cache = new PrefixCache();
+			const cache = kind.prefixCache();
 			const pieces = [1, 2, 3].map((each) => text(seed * 10 + each, BLOCK));
 			const made = () => Array.from({ length: 1 + below(12) }, () => pieces[below(3)]!).join("");
 			const added = Array.from({ length: 5 }, made);
@@ -70,7 +69,7 @@ describe("a replica's cached prompts", () => {
 	});
 
 	test("of an endless prompt the beginning counts for all of it", () => {
-		const cache = new PrefixCache();
+		const cache = kind.prefixCache();
 		const endless = text(6, 1000).repeat(600);
 		expect(promptOf("", [endless]).blocks.length).toBe(MOST_BLOCKS);
 		cache.add(promptOf("", [endless]));
@@ -78,7 +77,7 @@ describe("a replica's cached prompts", () => {
 	});
 
 	test("are forgotten, those used longest ago first", () => {
-		const state = new LocalRoutingState(() => 0);
+		const state = kind.state(() => 0);
 		const give = (content: string) => state.opened("a", true, { prompt: promptOf("", [content]) }).closed({});
 		const first = text(7, BLOCK * 10);
 		give(first);
@@ -91,19 +90,21 @@ describe("a replica's cached prompts", () => {
 		expect(prefixes!.uncached(promptOf("", [text(100, BLOCK * 10)]))).toBe(BLOCK * 10);
 	});
 
-	test("of endlessly many targets are those of the last 500: clients choose the names behind a star", () => {
-		const state = new LocalRoutingState(() => 0);
+	test(`of endlessly many targets are those of the last ${kind.caches}: clients choose the names behind a star`, () => {
+		const state = kind.state(() => 0);
 		const prompt = promptOf("", [text(9, BLOCK * 4)]);
 		const give = (target: string) => state.opened(target, true, { prompt }).closed({});
 		for (let at = 0; at < 700; at++) give(`box/${at}`);
 		const remembered = (at: number) => state.of(`box/${at}`).prefixes !== undefined;
-		expect([remembered(0), remembered(199), remembered(200), remembered(699)]).toEqual([false, false, true, true]);
+		const first = 700 - kind.caches;
+		const remembers = [remembered(0), remembered(first - 1), remembered(first), remembered(699)];
+		expect(remembers).toEqual([false, false, true, true]);
 		give("box/0");
-		expect([remembered(0), remembered(200), remembered(201)]).toEqual([true, false, true]);
+		expect([remembered(0), remembered(first), remembered(first + 1)]).toEqual([true, false, true]);
 	});
 
 	test("are remembered for as long as it is in use, whatever other names clients make up", () => {
-		const state = new LocalRoutingState(() => 0);
+		const state = kind.state(() => 0);
 		const prompt = promptOf("", [text(9, BLOCK * 4)]);
 		const give = (target: string) => state.opened(target, true, { prompt }).closed({});
 		for (let at = 0; at < 2_000; at++) {
@@ -114,7 +115,7 @@ describe("a replica's cached prompts", () => {
 	});
 
 	test("are gone with the process that had them", () => {
-		const state = new LocalRoutingState(() => 0);
+		const state = kind.state(() => 0);
 		const prompt = promptOf("", [text(8, BLOCK * 4)]);
 		state.opened("a", true, { prompt }).closed({});
 		state.opened("a", true, { prompt }).closed({ failure: "transport", status: 500 });
@@ -136,36 +137,38 @@ test("a bounded set keeps at least the half used last, and never more than its s
 	expect([set.count, set.has(999)]).toEqual([0, false]);
 });
 
-test("of endlessly many targets some are remembered, also where all are out of use; those with calls under way are", () => {
-	const state = new LocalRoutingState(() => 0);
-	const busy = state.opened("busy", true);
-	const fail = (target: string) => {
-		for (let at = 0; at < 5; at++) state.opened(target, true).closed({ failure: "transport" });
-	};
-	for (let at = 0; at < 2_500; at++) fail(`box/${at}`);
-	const known = new Set([...state.breakers()].map(([id]) => id));
-	expect(known.size).toBeLessThanOrEqual(2_000);
-	expect([known.has("box/0"), known.has("box/2499"), state.of("busy").inFlight]).toEqual([false, true, 1]);
-	busy.closed({});
-	expect(state.of("busy").inFlight).toBe(0);
-});
+describe.each(ROUTING_KINDS)("as %s remembers them,", (_, kind) => {
+	test("of endlessly many targets some are remembered, also where all are out of use; those with calls under way are", () => {
+		const state = kind.state(() => 0);
+		const busy = state.opened("busy", true);
+		const fail = (target: string) => {
+			for (let at = 0; at < 5; at++) state.opened(target, true).closed({ failure: "transport" });
+		};
+		for (let at = 0; at < 2_500; at++) fail(`box/${at}`);
+		const known = new Set([...state.breakers()].map(([id]) => id));
+		expect(known.size).toBeLessThanOrEqual(2_000);
+		expect([known.has("box/0"), known.has("box/2499"), state.of("busy").inFlight]).toEqual([false, true, 1]);
+		busy.closed({});
+		expect(state.of("busy").inFlight).toBe(0);
+	});
 
-test("what is known of a target that is in use outlasts thousands of names that clients make up", () => {
-	const state = new LocalRoutingState(() => 0);
-	for (let at = 0; at < 10_000; at++) {
-		if (at % 500 === 0) {
-			const attempt = state.opened("gpu-1", true);
-			attempt.firstToken();
-			attempt.closed({});
+	test("what is known of a target that is in use outlasts thousands of names that clients make up", () => {
+		const state = kind.state(() => 0);
+		for (let at = 0; at < 10_000; at++) {
+			if (at % 500 === 0) {
+				const attempt = state.opened("gpu-1", true);
+				attempt.firstToken();
+				attempt.closed({});
+			}
+			state.opened(`box/${at}`, true).closed({});
+			expect(state.of("gpu-1").firstToken.mean(0)).toBeDefined();
 		}
-		state.opened(`box/${at}`, true).closed({});
-		expect(state.of("gpu-1").firstToken.mean(0)).toBeDefined();
-	}
+	});
 });
 
-describe("a target's times", () => {
+describe.each(ROUTING_KINDS)("a target's times, as %s remembers them,", (_, kind) => {
 	test("a worse one counts at once, a better one little by little", () => {
-		const latency = new Latency();
+		const latency = kind.latency();
 		expect([latency.mean(0), latency.percentile(0.5)]).toEqual([undefined, undefined]);
 		latency.add(100, 0);
 		latency.add(1_000, 100);
@@ -177,14 +180,14 @@ describe("a target's times", () => {
 	});
 
 	test("unused they fade", () => {
-		const latency = new Latency();
+		const latency = kind.latency();
 		latency.add(1_000, 0);
 		expect(latency.mean(83_000)).toBeWithin(480, 520);
 		expect(latency.mean(3_600_000)).toBeLessThan(1);
 	});
 
 	test("percentiles are of the last 128", () => {
-		const latency = new Latency();
+		const latency = kind.latency();
 		for (let ms = 1; ms <= 100; ms++) latency.add(ms, ms);
 		expect(latency.percentile(0.5)).toBeWithin(48, 53);
 		expect(latency.percentile(0.99)).toBeWithin(95, 101);
@@ -193,7 +196,7 @@ describe("a target's times", () => {
 	});
 
 	test("what is no time is passed over", () => {
-		const latency = new Latency();
+		const latency = kind.latency();
 		for (const ms of [Number.NaN, -1, Number.POSITIVE_INFINITY]) latency.add(ms, 0);
 		expect(latency.count).toBe(0);
 	});

@@ -33,6 +33,20 @@ export class SharedLock {
 		}
 	}
 
+	/**
+	 * The same, but gives up after some turns of which so many are asleep: for the main thread, which alone frees what the dead hold, and must
+	 * not wait for one of whose death it has not heard yet. Whether it is this thread's.
+	 */
+	acquireWithin(sleeps: number): boolean {
+		const { cells, at } = this;
+		for (let turn = 0; turn < SPINS + sleeps; turn++) {
+			const holder = Atomics.compareExchange(cells, at, 0, this.thread + 1);
+			if (holder === 0) return true;
+			if (turn >= SPINS) Atomics.wait(cells, at, holder, SLEEP_MS);
+		}
+		return false;
+	}
+
 	/** Lets it go. */
 	release(): void {
 		Atomics.store(this.cells, this.at, 0);

@@ -166,7 +166,6 @@ export class CallRecord {
 		this.provider = target.provider.name;
 		this.agent = target.agent;
 		this.upstreamModel = target.model;
-		if (target.agent !== undefined) for (const sink of this.sinks) sink.agentAttemptOpened?.(target.id);
 		const meter = this.cost?.isMetered ? this.cost.meter(target) : undefined;
 		if (meter) {
 			this.#meters ??= new Map();

@@ -7,7 +7,7 @@ export const BLOCK = 256;
 /** Most blocks of a prompt that are looked at: 524,288 characters. What comes behind them counts as they do. */
 export const MOST_BLOCKS = 2_048;
 /** Blocks remembered of a replica: 2.5 million characters. */
-const MOST_REMEMBERED_BLOCKS = 10_000;
+export const MOST_REMEMBERED_BLOCKS = 10_000;
 
 /** A prompt as replicas' caches see it. */
 export interface Prompt {

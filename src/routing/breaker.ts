@@ -23,8 +23,9 @@ export const RAMP_MS = 30_000;
 /** Its share at first. */
 export const FIRST_SHARE = 0.1;
 
-const SLOTS = 6;
-const SLOT_MS = WINDOW_MS / SLOTS;
+/** Slots of the window: `counts` has two numbers for each. */
+export const WINDOW_SLOTS = 6;
+const SLOT_MS = WINDOW_MS / WINDOW_SLOTS;
 
 /** One breaker. Immutable. */
 export interface Breaker {
@@ -60,7 +61,7 @@ export function breakerEventOf(failure: FailureKind | undefined): BreakerEvent {
 	return FAILURES[failure].countsForBreaker ? "bad" : "good";
 }
 
-const NO_COUNTS: readonly number[] = new Array<number>(SLOTS * 2).fill(0);
+const NO_COUNTS: readonly number[] = new Array<number>(WINDOW_SLOTS * 2).fill(0);
 
 /** A target nothing is known of. */
 export const CLOSED: Breaker = {
@@ -122,8 +123,8 @@ function counted(breaker: Breaker, event: "good" | "bad", now: number): Breaker 
 /** The window, with as many empty slots before it as have passed. */
 function movedBy(counts: readonly number[], slots: number): number[] {
 	if (slots <= 0) return counts.slice();
-	if (slots >= SLOTS) return NO_COUNTS.slice();
-	return [...NO_COUNTS.slice(0, slots * 2), ...counts.slice(0, (SLOTS - slots) * 2)];
+	if (slots >= WINDOW_SLOTS) return NO_COUNTS.slice();
+	return [...NO_COUNTS.slice(0, slots * 2), ...counts.slice(0, (WINDOW_SLOTS - slots) * 2)];
 }
 
 function isMostlyBad(counts: readonly number[]): boolean {

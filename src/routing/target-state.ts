@@ -1,7 +1,7 @@
 /**
  * What is known of each target at this moment, as calls see it: attempts under way, health, times, cached prompts. One holder per server,
- * keyed by target ids, which are the same after a reload of the configuration. Everything is synchronous. It is in this process's heap
- * (./local-routing-state.ts).
+ * keyed by target ids, which are the same after a reload of the configuration. Everything is synchronous. With one worker it is in this
+ * process's heap (./local-routing-state.ts), with several in memory that all threads share (./shared-routing-state.ts).
  */
 import type { FailureKind } from "../providers/failure.ts";
 import type { PrefixCache, Prompt } from "./affinity.ts";

@@ -15,6 +15,7 @@ import { type Listening, listen, type PortSharing } from "../http/listen.ts";
 import type { PageAccess } from "../http/page-access.ts";
 import { requestGuard } from "../http/request-guard.ts";
 import { ProxyState } from "../proxy/proxy-state.ts";
+import type { RoutingState } from "../routing/target-state.ts";
 import type { Running } from "../running.ts";
 import { type DirectoryLock, lockDirectory } from "../store/directory-lock.ts";
 import { unwritable } from "../store/private-file.ts";
@@ -88,12 +89,15 @@ export async function startLocked<R extends Running>(
 	}
 }
 
-/** Opens nothing yet: a second instance that fails on the port must neither touch nor rotate the log file of the first. */
-export function createServices({ role, config }: RolePlan): RoleServices {
+/**
+ * Opens nothing yet: a second instance that fails on the port must neither touch nor rotate the log file of the first.
+ * @param targets what is known of them, where several threads know it together
+ */
+export function createServices({ role, config }: RolePlan, targets?: RoutingState): RoleServices {
 	const metrics = createMetrics(role);
 	const log = createLog({ ...config.log, role, onFailure: metrics.logFailure });
 	const { drain: drainMs, shutdown_timeout: shutdownMs } = config.server;
-	const upstreams = new ProxyState();
+	const upstreams = new ProxyState(targets);
 	metrics.watchTargets(upstreams.targets);
 	const lifecycle = createLifecycle({ drainMs, shutdownMs, log });
 	return { log, problems: new StartProblems(log), metrics, lifecycle, upstreams };

@@ -41,7 +41,7 @@ import { routerPlan } from "./router-plan.ts";
 import { RouterState } from "./router-state.ts";
 import { agentUpstream, routerSnapshot } from "./snapshot.ts";
 import { reportSuspect } from "./suspect-report.ts";
-import { mainState, workerThreads } from "./threads/main-thread.ts";
+import { mainState, mainTargets, workerThreads } from "./threads/main-thread.ts";
 import { createSharedMemory } from "./threads/shared-memory.ts";
 import { refuseUnshared } from "./threads/unshared.ts";
 
@@ -62,11 +62,11 @@ export async function startRouter(loaded: Loaded, env: Environment): Promise<Run
 
 async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Promise<RunningRouter> {
 	const { config, env } = plan;
-	const services = createServices(plan);
+	const memory = config.server.workers > 1 ? createSharedMemory(config) : undefined;
+	const services = createServices(plan, memory && mainTargets(memory));
 	const { log, problems, metrics, lifecycle } = services;
 	const redis = sharedRedis(config, services);
 	const problem = (sentence: string) => problems.report(sentence);
-	const memory = config.server.workers > 1 ? createSharedMemory(config) : undefined;
 	const state = new RouterState(config, { problem, log, metrics }, redis, memory && mainState(memory));
 	const { store, ledger, keys: storedKeys } = state;
 	refuseUnshared(config);
@@ -77,7 +77,7 @@ async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock)
 	const upstream = agentUpstream(config, entries);
 	const agents = new AgentRegistry({ upstream, transport: agentTransport, store, secrets, log, link: redis });
 	if (redis) shareAgents(redis, agents, store, secrets);
-	const fleet = new AgentFleet(agents);
+	const fleet = new AgentFleet(agents, services.upstreams.targets);
 	agents.onLost((target) => services.upstreams.targets.restarted(target));
 
 	const { auth, generated } = startAuth(plan, { storedKeys });

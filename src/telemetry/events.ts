@@ -120,8 +120,6 @@ export interface Bill {
 /** A listener to calls. Every method is called synchronously and must not throw or block. */
 export interface Sink {
 	callStarted(): void;
-	/** An attempt at this target, an agent's, has begun; it is closed once. */
-	agentAttemptOpened?(target: string): void;
 	attemptClosed(attempt: AttemptClosed): void;
 	/** The same, only of attempts that failed. */
 	attemptFailed?(attempt: AttemptClosed): void;

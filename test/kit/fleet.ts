@@ -4,6 +4,7 @@ import type { ModelReport } from "../../src/protocol/agent.ts";
 import type { Transport } from "../../src/providers/provider.ts";
 import { configureUpstreams } from "../../src/providers/registry.ts";
 import { responseAnswer } from "../../src/proxy/net/transport.ts";
+import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
 import { AgentRegistry, type AgentRegistryOptions } from "../../src/server/agents/agent-registry.ts";
 import { AgentFleet } from "../../src/server/agents/fleet.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";
@@ -13,6 +14,8 @@ import { configOf } from "./pipeline.ts";
 export interface FleetRig {
 	readonly registry: AgentRegistry;
 	readonly fleet: AgentFleet;
+	/** What is known of its targets. */
+	readonly targets: LocalRoutingState;
 	/** What it logged. */
 	readonly lines: string[];
 	/** Origins that don't answer call backs. */
@@ -75,7 +78,8 @@ export function fleetRig(
 		time: () => now,
 		wall: () => 1_790_000_000_000 + now + off,
 	});
-	const fleet = new AgentFleet(registry, random);
+	const targets = new LocalRoutingState(() => now);
+	const fleet = new AgentFleet(registry, targets, random);
 	const closeRegistry = registry.open();
 	const close = () => {
 		closeRegistry();
@@ -88,6 +92,7 @@ export function fleetRig(
 	return {
 		registry,
 		fleet,
+		targets,
 		lines,
 		blocked,
 		pass(ms) {

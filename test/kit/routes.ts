@@ -6,6 +6,7 @@ import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
 import { type Plan, plan } from "../../src/routing/plan.ts";
 import type { Needs } from "../../src/routing/requirements.ts";
 import type { Policy, Route, RouteTarget } from "../../src/routing/route.ts";
+import type { RoutingState } from "../../src/routing/target-state.ts";
 
 /** A target of this id. */
 export function target(id: string, over: Partial<RouteTarget> = {}): RouteTarget {
@@ -46,7 +47,11 @@ export function call(text = "hello", over: Partial<Needs> = {}): Needs {
 /** A state whose time the test sets. */
 export class Clock {
 	now = 0;
-	readonly state = new LocalRoutingState(() => this.now);
+	readonly state: RoutingState;
+
+	constructor(state: (time: () => number) => RoutingState = (time) => new LocalRoutingState(time)) {
+		this.state = state(() => this.now);
+	}
 
 	/** The plan at this time. */
 	plan(needs: Needs, way: Route, random: () => number = () => 0): Plan {

@@ -23,10 +23,10 @@ export interface AgentState
 	readonly secret: string;
 }
 
-/** What became of a target at an agent. */
+/** A target at an agent is ready; `isAgain`: it was before. */
 export interface AgentTargetEvent {
 	readonly target: string;
-	readonly is: "lost" | "ready" | "ready again";
+	readonly isAgain: boolean;
 }
 
 /** What has changed. */

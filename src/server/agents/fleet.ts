@@ -11,6 +11,7 @@ import {
 	servedModels,
 } from "../../routing/agent-targets.ts";
 import type { Lease } from "../../routing/lease.ts";
+import type { StateView } from "../../routing/target-state.ts";
 import type { Sink } from "../../telemetry/events.ts";
 import type { AgentCounts } from "../../telemetry/metrics.ts";
 import { AGENT_PREFIX, type AgentRecord, type ShownAgent, shownOf, targetId } from "./agent-record.ts";
@@ -32,16 +33,15 @@ export interface FleetRegistry {
 /** The fleet of a registry. */
 export class AgentFleet implements Fleet {
 	readonly served: ReadonlySet<string>;
-	/** Attempts of other threads that are under way at a target. */
-	others: ((target: string) => number) | undefined;
 	readonly #agents: ReadonlyMap<string, AgentRecord>;
-	/** Attempts under way, by target. */
-	readonly #inFlight = new Map<string, number>();
-	readonly inFlight: ReadonlyMap<string, number> = this.#inFlight;
 
-	/** @param random decides between agents that are equally good */
+	/**
+	 * @param states what is known of each target: how many attempts are under way there
+	 * @param random decides between agents that are equally good
+	 */
 	constructor(
 		private readonly registry: FleetRegistry,
+		private readonly states: Pick<StateView, "of">,
 		private readonly random: () => number = Math.random,
 	) {
 		this.served = registry.servedNames.all;
@@ -88,20 +88,14 @@ export class AgentFleet implements Fleet {
 	list(): ShownAgent[] {
 		return [...this.#agents.values()].map((agent) =>
 			shownOf(agent, this.registry.leaseOf(agent), (model, replica) =>
-				replica === undefined ? this.#busy(agent, model) : this.#at(targetId(agent.name, model, replica)),
+				replica === undefined ? this.#busy(agent, model) : this.#inFlight(targetId(agent.name, model, replica)),
 			),
 		);
 	}
 
-	/** Counts attempts, and sees agents that calls can't reach. */
+	/** Sees agents that calls can't reach. */
 	readonly sink: Partial<Sink> = {
-		agentAttemptOpened: (target) => {
-			this.#inFlight.set(target, (this.#inFlight.get(target) ?? 0) + 1);
-		},
-		agentAttemptClosed: ({ target, agent, failure, status }) => {
-			const rest = (this.#inFlight.get(target) ?? 0) - 1;
-			if (rest > 0) this.#inFlight.set(target, rest);
-			else this.#inFlight.delete(target);
+		agentAttemptClosed: ({ agent, failure, status }) => {
 			if (agent === undefined) return;
 			if (failure === "auth" || (failure === "transport" && status === undefined)) {
 				this.registry.callFailed(agent, failure);
@@ -131,13 +125,15 @@ export class AgentFleet implements Fleet {
 
 	/** Attempts under way at a model of an agent: at its replicas, and at whichever takes them. */
 	#busy({ name, models }: AgentRecord, model: string): number {
-		let busy = this.#at(targetId(name, model));
-		for (const { replica } of models.get(model)?.replicas ?? []) busy += this.#at(targetId(name, model, replica));
+		let busy = this.#inFlight(targetId(name, model));
+		for (const { replica } of models.get(model)?.replicas ?? []) {
+			busy += this.#inFlight(targetId(name, model, replica));
+		}
 		return busy;
 	}
 
-	#at(target: string): number {
-		return (this.#inFlight.get(target) ?? 0) + (this.others?.(target) ?? 0);
+	#inFlight(target: string): number {
+		return this.states.of(target).inFlight;
 	}
 
 	/** `agent/model`: both; no agent where none has that name. */

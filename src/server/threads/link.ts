@@ -94,8 +94,8 @@ export type ToMain =
 	| { readonly type: "failed"; readonly message: string; readonly isStart: boolean }
 	/** Lines of the log, each with its end. */
 	| { readonly type: "lines"; readonly lines: string }
-	/** What it has counted, as prom-client's registry says it in JSON, and its attempts that are under way at agents, by target. */
-	| { readonly type: "metrics"; readonly values: string; readonly atAgents: ReadonlyMap<string, number> }
+	/** What it has counted, as prom-client's registry says it in JSON. */
+	| { readonly type: "metrics"; readonly values: string }
 	/** A call could not reach an agent; names that an agent serves which has not registered. */
 	| { readonly type: "agent-failed"; readonly agent: string; readonly failure: "auth" | "transport" }
 	| { readonly type: "served"; readonly names: readonly string[] }

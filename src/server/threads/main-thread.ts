@@ -5,6 +5,7 @@ import { SharedHardwareClocks } from "../../accounts/usage/shared-hardware-clock
 import type { ResponseStore } from "../../api/response-writer.ts";
 import type { Listening } from "../../http/listen.ts";
 import { SharedBudgets } from "../../proxy/shared-budgets.ts";
+import { SharedRoutingState } from "../../routing/shared-routing-state.ts";
 import type { DirectoryLock } from "../../store/directory-lock.ts";
 import { AgentChanges } from "../agents/agent-replica.ts";
 import type { ReloadedRouter } from "../reload.ts";
@@ -45,6 +46,9 @@ export const mainState = ({ limits: memory }: SharedMemory): StateParts => ({
 	limits: (ledger) => sharedLimits({ memory, thread: 0, offset: 0, ledger }),
 });
 
+/** What is known of targets, as the main thread sees it, whose clock is that of all. */
+export const mainTargets = ({ targets }: SharedMemory) => new SharedRoutingState(targets, { thread: 0, offset: 0 });
+
 /** Undefined where one thread does it all. */
 export function workerThreads(
 	{ config, env, port }: RolePlan,
@@ -54,7 +58,7 @@ export function workerThreads(
 ): MainThread | undefined {
 	if (!memory) return undefined;
 	const { workers: count } = config.server;
-	const { state, agents, fleet } = router;
+	const { state, agents } = router;
 	const { keys, store } = state;
 	const changes = new AgentChanges(agents);
 	const threads = new WorkerThreads({
@@ -80,10 +84,7 @@ export function workerThreads(
 	});
 	countTogether(threads, state, memory);
 	keys.onChange((key) => threads.changeKeys([JSON.stringify(key)]));
-	// What is known of targets the workers have.
-	agents.onLost((target) => changes.add({ target, is: "lost" }));
-	agents.onReady((target, isAgain) => changes.add({ target, is: isAgain ? "ready again" : "ready" }));
-	fleet.others = (target) => threads.inFlightAt(target);
+	agents.onReady((target, isAgain) => changes.add({ target, isAgain }));
 	router.onReload = (changed) => void threads.changeConfig(changed);
 	return {
 		get isLedgerStuck() {
@@ -106,14 +107,16 @@ export function workerThreads(
 	};
 }
 
-/** Has limits, spending and budgets be whole again when a worker has ended. */
+/** Has limits, spending, budgets and what is known of targets be whole again when a worker has ended. */
 function countTogether(threads: WorkerThreads, state: RouterState, memory: SharedMemory): void {
 	const budgets = new SharedBudgets(memory.budgets, 0, 0);
 	const clocks = new SharedHardwareClocks(memory.clocks, 0, 0);
+	const targets = mainTargets(memory);
 	state.rowsWritten = () => threads.rowsWritten();
 	threads.onEnded((thread) => {
 		state.workerEnded(thread);
 		budgets.freed(thread);
 		clocks.freed(thread);
+		targets.freed(thread);
 	});
 }

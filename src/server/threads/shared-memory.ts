@@ -7,6 +7,7 @@ import { makeLimits } from "../../accounts/limits/shared-limiter.ts";
 import { makeHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
 import type { Config } from "../../config/schema.ts";
 import { makeBudgets } from "../../proxy/shared-budgets.ts";
+import { ROUTING_STATE_BYTES } from "../../routing/shared-routing-state.ts";
 
 /** What the main thread makes. Each part is read and written by one file alone, which says what stands in it. */
 export interface SharedMemory {
@@ -18,6 +19,8 @@ export interface SharedMemory {
 	readonly clocks: SharedArrayBuffer;
 	/** How many retries and hedges may be made: `proxy/shared-budgets.ts`. */
 	readonly budgets: SharedArrayBuffer;
+	/** What is known of targets: `routing/shared-routing-state.ts`. */
+	readonly targets: SharedArrayBuffer;
 }
 
 /** Plain data that every thread has to know alike. */
@@ -45,5 +48,6 @@ export function createSharedMemory(_config: Config): SharedMemory {
 		limits: makeLimits(),
 		clocks: makeHardwareClocks(),
 		budgets: makeBudgets(),
+		targets: new SharedArrayBuffer(ROUTING_STATE_BYTES),
 	};
 }

@@ -14,7 +14,7 @@ const THREAD = Bun.isStandaloneExecutable
 /** Where what it sends goes. */
 export interface WorkerReports {
 	lines(lines: string): void;
-	metrics(values: string, atAgents: ReadonlyMap<string, number>): void;
+	metrics(values: string): void;
 	agentFailed(agent: string, failure: "auth" | "transport"): void;
 	served(names: readonly string[]): void;
 	rows(batch: RowsBatch): Promise<{ readonly result: WriteResult; readonly fault: string }>;
@@ -121,7 +121,7 @@ export class WorkerThread {
 				this.reports.lines(message.lines);
 				return;
 			case "metrics":
-				this.reports.metrics(message.values, message.atAgents);
+				this.reports.metrics(message.values);
 				return;
 			case "agent-failed":
 				this.reports.agentFailed(message.agent, message.failure);

@@ -15,6 +15,7 @@ import { clockOffset } from "../../memory/shared-clock.ts";
 import { readCa } from "../../proxy/net/transport.ts";
 import { ProxyState } from "../../proxy/proxy-state.ts";
 import { SharedBudgets } from "../../proxy/shared-budgets.ts";
+import { SharedRoutingState } from "../../routing/shared-routing-state.ts";
 import { createLog } from "../../telemetry/log.ts";
 import { createMetrics } from "../../telemetry/metrics.ts";
 import { type AgentNews, AgentReplica } from "../agents/agent-replica.ts";
@@ -119,7 +120,7 @@ class ThreadRouter implements WorkerRouter {
 			served: (names) => send({ type: "served", names }),
 		});
 		this.#agents.take(start.agents);
-		this.#fleet = new AgentFleet(this.#agents);
+		this.#fleet = new AgentFleet(this.#agents, this.#services.upstreams.targets);
 		this.snapshot = this.#snapshotOf(plan);
 		const { log, metrics, upstreams, lifecycle } = this.#services;
 		upstreams.suspects.refuseMs = config.poisonous_requests;
@@ -183,18 +184,16 @@ class ThreadRouter implements WorkerRouter {
 
 	#takeAgents(news: AgentNews): void {
 		this.#agents.take(news);
-		const { targets, suspects } = this.#services.upstreams;
-		for (const { target, is } of news.events) {
-			if (is === "lost") targets.restarted(target);
-			else suspects.reportedReady(target, is === "ready again");
-		}
+		const { suspects } = this.#services.upstreams;
+		for (const { target, isAgain } of news.events) suspects.reportedReady(target, isAgain);
 	}
 
 	#createServices({ log: settings }: Config): RoleServices {
 		const metrics = createMetrics("router");
 		const { thread, offset, memory } = this.memory;
-		const upstreams = new ProxyState(undefined, undefined, new SharedBudgets(memory.budgets, thread, offset));
-		metrics.watchTargets(upstreams.targets);
+		// The main thread's metrics say of them what all threads know.
+		const targets = new SharedRoutingState(memory.targets, this.memory);
+		const upstreams = new ProxyState(targets, undefined, new SharedBudgets(memory.budgets, thread, offset));
 		const open = () => linesTo((lines) => this.send({ type: "lines", lines }));
 		const log = createLog({ ...settings, role: "router", stdout: false, file: { open } });
 		// Goes as the main thread says, which alone hears signals, watches the time and logs how a stop goes.
@@ -290,7 +289,7 @@ class ThreadRouter implements WorkerRouter {
 
 	async #sendMetrics(): Promise<void> {
 		const values = JSON.stringify(await this.#services.metrics.values());
-		this.send({ type: "metrics", values, atAgents: this.#fleet.inFlight });
+		this.send({ type: "metrics", values });
 	}
 }
 

@@ -30,9 +30,8 @@ const STEADY_MS = 10_000;
 const ASK_MS = 2_000;
 /** How long workers may take to end after their calls were cut, ms. */
 const CUT_MS = 6_000;
-/** Requests before whose answer all rows that workers have are wanted, and those before which it is all counts. */
+/** Requests before whose answer all rows that workers have are wanted. */
 const READS_ROWS = /^\/admin\//;
-const READS_COUNTS = /^\/agents/;
 
 /** What they are made from. */
 export interface WorkerThreadsOptions {
@@ -59,8 +58,6 @@ export class WorkerThreads implements Stoppable {
 	readonly #workers = new Map<number, WorkerThread>();
 	readonly #free: FreeThread[] = [];
 	readonly #metrics = new MergedMetrics();
-	/** Attempts under way at agents, by worker and target. */
-	readonly #atAgents = new Map<number, ReadonlyMap<string, number>>();
 	readonly #timers = new Map<number, ReturnType<typeof setTimeout>>();
 	#forwarded: ForwardedRequests | undefined;
 	#listening: { readonly url: string; readonly port: number } | undefined;
@@ -114,13 +111,6 @@ export class WorkerThreads implements Stoppable {
 	tellAgents(): void {
 		const news = this.options.agentNews();
 		this.#telling = Promise.all([this.#telling, this.#askAll({ type: "agents", news })]);
-	}
-
-	/** Attempts of all workers that are under way at a target at an agent, as they said last. */
-	inFlightAt(target: string): number {
-		let sum = 0;
-		for (const counts of this.#atAgents.values()) sum += counts.get(target) ?? 0;
-		return sum;
 	}
 
 	/** Another configuration is in force. A worker that can't take it is replaced by one that starts with it. */
@@ -183,10 +173,7 @@ export class WorkerThreads implements Stoppable {
 		const { log } = this.options;
 		return {
 			lines: (lines) => log.take(lines),
-			metrics: (values, atAgents) => {
-				this.#metrics.take(thread, values);
-				this.#atAgents.set(thread, atAgents);
-			},
+			metrics: (values) => this.#metrics.take(thread, values),
 			agentFailed: (agent, failure) => {
 				this.options.agentFailed(agent, failure);
 				this.tellAgents();
@@ -200,8 +187,7 @@ export class WorkerThreads implements Stoppable {
 			sync: () => this.options.ledger.sync(),
 			forward: async (request) => {
 				const { pathname } = new URL(request.url);
-				const rows = READS_ROWS.test(pathname);
-				if (rows || READS_COUNTS.test(pathname)) await this.#askAll({ type: "flush", rows });
+				if (READS_ROWS.test(pathname)) await this.#askAll({ type: "flush", rows: true });
 				const answer = await this.#forwarded!.answer(request);
 				if (request.method === "POST") this.tellAgents();
 				await this.#telling;
@@ -235,7 +221,6 @@ export class WorkerThreads implements Stoppable {
 		const { thread } = worker;
 		if (this.#workers.get(thread) === worker) this.#workers.delete(thread);
 		this.#metrics.end(thread);
-		this.#atAgents.delete(thread);
 		this.#freeAll(thread);
 		if (this.#isStopping) return;
 		if (ranMs >= STEADY_MS) this.#pauses.delete(thread);
