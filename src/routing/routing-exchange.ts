@@ -33,6 +33,23 @@ const MOST_BLOCKS_TOLD = 262_144;
 /** What is exchanged. */
 export type ExchangedTargets = ExchangedState & Pick<RoutingState, "session">;
 
+/** When things are done. */
+export interface ExchangeClock {
+	/** A time that never goes back, ms. */
+	now(): number;
+	/** Does something after so long, ms, while the process lives. Returns how to cancel it. */
+	after(ms: number, run: () => void): () => void;
+}
+
+const STEADY_CLOCK: ExchangeClock = {
+	now: () => performance.now(),
+	after(ms, run) {
+		const timer = setTimeout(run, ms);
+		timer.unref();
+		return () => clearTimeout(timer);
+	},
+};
+
 /** A part of what is remembered, for routers that asked. */
 type MemoryPart = Required<Pick<RoutingMessage, "prompts" | "sessions">>;
 
@@ -40,7 +57,9 @@ type MemoryPart = Required<Pick<RoutingMessage, "prompts" | "sessions">>;
 export class RoutingExchange {
 	readonly #notes = new RoutingNotes(() => this.#schedule());
 	readonly #others: OtherRouters;
-	#timer: ReturnType<typeof setTimeout> | undefined;
+	/** Cancels the next message, where it is due at a time. */
+	#cancelSend: (() => void) | undefined;
+	#cancelTick: (() => void) | undefined;
 	/** Until then messages are paid for, on its clock, ms. */
 	#paidUntil = Number.NEGATIVE_INFINITY;
 	#isOpen = false;
@@ -55,16 +74,13 @@ export class RoutingExchange {
 	#askers: string[] = [];
 	#memory: Iterator<MemoryPart, undefined> | undefined;
 
-	/**
-	 * @param router names this router among those that share the Redis
-	 * @param time a clock that never goes back, ms
-	 */
+	/** @param router names this router among those that share the Redis */
 	constructor(
 		private readonly redis: Pick<SharedRedis, "isUp" | "onUp">,
 		private readonly bus: Pick<RedisBus, "listen" | "onResumed" | "publish">,
 		private readonly router: string,
 		private readonly state: ExchangedTargets,
-		private readonly time: () => number = () => performance.now(),
+		private readonly clock: ExchangeClock = STEADY_CLOCK,
 	) {
 		this.#others = new OtherRouters(state);
 		bus.listen(CHANNEL, (text) => this.#receive(text));
@@ -76,20 +92,26 @@ export class RoutingExchange {
 	open(): () => void {
 		this.#isOpen = true;
 		this.state.listener = this.#notes;
-		const timer = setInterval(() => this.tick(), WHOLE_MS);
-		timer.unref();
+		this.#tickLater();
 		return () => {
 			this.#isOpen = false;
 			this.state.listener = undefined;
-			clearInterval(timer);
-			clearTimeout(this.#timer);
+			this.#cancelTick?.();
+			this.#cancelSend?.();
 			void this.#publish({ from: this.router, isLeaving: true });
 		};
 	}
 
+	#tickLater(): void {
+		this.#cancelTick = this.clock.after(WHOLE_MS, () => {
+			this.tick();
+			this.#tickLater();
+		});
+	}
+
 	/** To be called each `WHOLE_MS`; `open` does. */
 	tick(): void {
-		this.#others.lapse(this.time());
+		this.#others.lapse(this.clock.now());
 		if (this.#asks >= MOST_ASKS) this.#stopAsking();
 		else if (this.#asks > 0) this.#asks++;
 		this.#isWholeDue = true;
@@ -110,16 +132,16 @@ export class RoutingExchange {
 
 	/** On the path of calls. While a message is under way, and while Redis is away, the end of that sends what was noted. */
 	#schedule(): void {
-		if (this.#timer !== undefined || this.#isSending || !this.#isOpen || !this.redis.isUp) return;
-		this.#timer = setTimeout(this.#send, Math.max(0, this.#paidUntil - BURST_MS - this.time()));
-		this.#timer.unref();
+		if (this.#cancelSend || this.#isSending || !this.#isOpen || !this.redis.isUp) return;
+		const waitMs = Math.max(0, this.#paidUntil - BURST_MS - this.clock.now());
+		this.#cancelSend = this.clock.after(waitMs, this.#send);
 	}
 
 	readonly #send = async (): Promise<void> => {
-		this.#timer = undefined;
+		this.#cancelSend = undefined;
 		if (!this.redis.isUp) return;
 		this.#isSending = true;
-		this.#paidUntil = Math.max(this.#paidUntil, this.time()) + PAUSE_MS;
+		this.#paidUntil = Math.max(this.#paidUntil, this.clock.now()) + PAUSE_MS;
 		const part = this.#memory?.next();
 		if (part?.done) this.#memory = undefined;
 		else if (part && !(await this.#publish({ from: this.router, to: this.#askers, ...part.value }))) {
@@ -164,7 +186,7 @@ export class RoutingExchange {
 			this.#stopAsking();
 			this.#learn(message);
 		} else {
-			this.#others.heard(message, this.time());
+			this.#others.heard(message, this.clock.now());
 			this.#learn(message);
 			if (asks > 0) this.#answer(from, asks);
 		}

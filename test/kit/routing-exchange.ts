@@ -1,6 +1,6 @@
 /** Routers that exchange what they know over a Redis of the test's own, which loses, delays and refuses what the test says. */
 import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
-import { RoutingExchange } from "../../src/routing/routing-exchange.ts";
+import { type ExchangeClock, RoutingExchange } from "../../src/routing/routing-exchange.ts";
 
 /** One router: what it knows, and what Redis does to it. */
 export interface ExchangingRouter {
@@ -27,6 +27,11 @@ export class ExchangeNetwork {
 	loses: (text: string) => boolean = () => false;
 	/** Whether Redis refuses a message. */
 	refuses: (text: string) => boolean = () => false;
+	/** What stands for timers: real ones. */
+	readonly after: ExchangeClock["after"] = (ms, run) => {
+		const timer = setTimeout(run, ms);
+		return () => clearTimeout(timer);
+	};
 	readonly #routers: (ExchangingRouter & { receive(text: string): void; up(): void; close(): void })[] = [];
 	#isUp = true;
 
@@ -68,7 +73,7 @@ export class ExchangeNetwork {
 			up: () => listeners.up(),
 			close: () => close(),
 		};
-		const exchange = new RoutingExchange(redis, bus, name, state, () => this.now);
+		const exchange = new RoutingExchange(redis, bus, name, state, { now: () => this.now, after: this.after });
 		this.#routers.push(router);
 		const close = exchange.open();
 		router.resume();
