@@ -116,7 +116,7 @@ export async function simulate(simulation: Simulation): Promise<number[]> {
 		const prompt = promptOf("", [text]);
 		const state = states[calls++ % states.length]!;
 		const made = plan({ ...call(text), prompt: () => prompt }, way, state, time.now, () => below(1e6) / 1e6);
-		const [{ id }] = made.targets as [{ id: string }];
+		const { id } = made.targets[0]!;
 		const attempt = state.opened(id, true, made.work);
 		const from = time.now;
 		const firstAt = replicas[targets.findIndex((each) => each.id === id)]!.take(prompt, from);
