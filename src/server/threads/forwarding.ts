@@ -37,14 +37,21 @@ export function forwardedRoutes(forward: Forward) {
 			// Before the body is read: the connection may be gone afterwards.
 			const peer = server.requestIP(request)?.address ?? "";
 			const body = request.body ? await readRequestBody(request, MAX_REPORT_BYTES, true) : undefined;
-			const { method, url, headers } = request;
-			return responseOf(await forward({ method, url, headers: [...headers], body, peer }));
+			const { method, headers } = request;
+			return responseOf(await forward({ method, url: wholeUrl(request.url), headers: [...headers], body, peer }));
 		} catch (thrown) {
 			return asRouterError(thrown).response();
 		}
 	};
 	const methods = Object.fromEntries(METHODS.map((method) => [method, handle]));
 	return Object.fromEntries(PATHS.map((path) => [path, methods]));
+}
+
+/** The URL of a request, made whole where the client has named no host, or none that there can be. Bun then gives a path, or has it as it came. */
+function wholeUrl(url: string): string {
+	if (URL.canParse(url)) return url;
+	const path = url.startsWith("/") ? url : url.replace(/^[^:]*:\/\/[^/]*/, "");
+	return `http://localhost${path}`;
 }
 
 /** The text of the main thread's `/metrics`. */
@@ -60,6 +67,10 @@ function responseOf(answer: ForwardedAnswer | undefined): Response {
 		status,
 		headers: headers.map(([name, value]) => [name, value]),
 	});
+}
+
+async function answerOf(response: Response): Promise<ForwardedAnswer> {
+	return { status: response.status, headers: [...response.headers], body: await response.arrayBuffer() };
 }
 
 /** Has the app of the main thread, which listens nowhere, answer requests of workers. */
@@ -79,18 +90,16 @@ export class ForwardedRequests {
 
 	/** Never rejects: the app answers its own errors. */
 	async answer({ method, url, headers, body, peer }: ForwardedRequest): Promise<ForwardedAnswer> {
-		const request = new Request(url, {
-			method,
-			headers: headers.map(([name, value]) => [name, value]),
-			...(body ? { body: body as Uint8Array<ArrayBuffer> } : {}),
-		});
-		this.#peers.set(request, peer);
-		let response: Response;
 		try {
-			response = await this.app.handle(request);
+			const request = new Request(url, {
+				method,
+				headers: headers.map(([name, value]) => [name, value]),
+				...(body ? { body: body as Uint8Array<ArrayBuffer> } : {}),
+			});
+			this.#peers.set(request, peer);
+			return await answerOf(await this.app.handle(request));
 		} catch (thrown) {
-			response = asRouterError(thrown).response();
+			return answerOf(asRouterError(thrown).response());
 		}
-		return { status: response.status, headers: [...response.headers], body: await response.arrayBuffer() };
 	}
 }

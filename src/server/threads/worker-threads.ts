@@ -69,7 +69,7 @@ export class WorkerThreads implements Stoppable {
 	/** Whether the last rows of a worker could not be written. */
 	isLedgerStuck = false;
 	/** What changes of keys are waited for. */
-	#telling: Promise<unknown> = Promise.resolve();
+	#telling: Promise<void> = Promise.resolve();
 
 	constructor(private readonly options: WorkerThreadsOptions) {}
 
@@ -104,13 +104,13 @@ export class WorkerThreads implements Stoppable {
 
 	/** Keys have changed, as JSON. No answer to an administrator is given before all workers know. */
 	changeKeys(keys: readonly string[]): void {
-		this.#telling = Promise.all([this.#telling, this.#askAll({ type: "keys", keys })]);
+		this.#tell({ type: "keys", keys });
 	}
 
 	/** What has changed of agents. No answer to an agent is given before all workers know. */
 	tellAgents(): void {
 		const news = this.options.agentNews();
-		this.#telling = Promise.all([this.#telling, this.#askAll({ type: "agents", news })]);
+		this.#tell({ type: "agents", news });
 	}
 
 	/** Another configuration is in force. A worker that can't take it is replaced by one that starts with it. */
@@ -255,6 +255,11 @@ export class WorkerThreads implements Stoppable {
 			logger.error({ worker: thread, err }, "A worker can't start; it is tried again.");
 			this.#startLater(thread);
 		}
+	}
+
+	/** What it resolves with holds nothing of what was told before: workers are told something each second, for as long as the process runs. */
+	#tell(message: Asking<ToWorker>): void {
+		this.#telling = Promise.all([this.#telling, this.#askAll(message)]).then(() => {});
 	}
 
 	/** Resolves when all have done it, or ended; after a while in any case. */
