@@ -2,7 +2,7 @@
  * Blocks of shared memory that are found by name, for counts of which there are as many as clients make. All of them, and what is in them,
  * change under one lock. What a thread that died left half done, the main thread puts right from the blocks themselves.
  */
-import { SharedLock } from "./shared-lock.ts";
+import { RecoverableLock } from "./recoverable-lock.ts";
 
 /** Threads that may share memory, the main thread, which is number 0, among them: what each of them holds stands in a column of its own. */
 export const MOST_THREADS = 9;
@@ -36,6 +36,7 @@ const HAND = 3;
 const SEEDS = 4;
 /** The first block for which there is no memory yet. */
 const LIMIT = 20;
+const THREAD_IDS = 24;
 /** Numbers of the header that belong to owners of blocks: when idle ones were last dropped, and what else they agree on. */
 export const SWEPT_AT = 8;
 export const OWNERS_FLAG = 9;
@@ -85,7 +86,8 @@ export class SharedBlocks {
 	/** Views of the same memory. Where it has grown they are others after `acquire`, and only then; those of before go on to show their part. */
 	cells: Int32Array<SharedArrayBuffer>;
 	numbers: Float64Array<SharedArrayBuffer>;
-	readonly #lock: SharedLock;
+	/** For `acquire` and `release`; its owner says what is done where a worker has ended. */
+	readonly lock: RecoverableLock;
 	#limit = 0;
 	/** Called where no block is free. Whether it has made one free. */
 	onFull: (() => boolean) | undefined;
@@ -107,13 +109,13 @@ export class SharedBlocks {
 		this.#most = this.#first + blocks;
 		this.cells = new Int32Array(memory, 0, BLOCK_CELLS);
 		this.numbers = new Float64Array(memory, 0, BLOCK_NUMBERS);
-		this.#lock = new SharedLock(this.cells, LOCK, thread);
+		this.lock = new RecoverableLock(this.cells, LOCK, THREAD_IDS, thread);
 		this.#view();
 	}
 
 	/** Keeps other threads away. Must be followed by `release` in a `finally`; nothing is awaited between. Not to be called twice. */
 	acquire(): void {
-		this.#lock.acquire();
+		this.lock.acquire();
 		const { cells } = this;
 		const limit = cells[LIMIT]!;
 		if (limit - cells[END]! < SPARE_BLOCKS) this.#grow(limit);
@@ -122,7 +124,7 @@ export class SharedBlocks {
 
 	/** Lets other threads in. */
 	release(): void {
-		this.#lock.release();
+		this.lock.release();
 	}
 
 	/** A name of blocks of one kind. */
@@ -238,13 +240,13 @@ export class SharedBlocks {
 	 * with what is in them.
 	 */
 	freed(thread: number, repair: (block: number, kind: number) => void): void {
-		if (!this.#lock.takeFrom(thread)) this.#lock.acquire();
+		if (!this.lock.takeFrom(thread)) this.lock.acquire();
 		try {
 			this.#view();
 			this.#rebuild();
 			this.forEach(repair);
 		} finally {
-			this.#lock.release();
+			this.lock.release();
 		}
 	}
 

@@ -16,9 +16,9 @@ export class SharedLock {
 	 * @param thread the number of the thread that holds it by this object
 	 */
 	constructor(
-		private readonly cells: Int32Array<SharedArrayBuffer>,
-		private readonly at: number,
-		private readonly thread: number,
+		protected readonly cells: Int32Array<SharedArrayBuffer>,
+		protected readonly at: number,
+		protected readonly thread: number,
 	) {}
 
 	/** Waits until it is this thread's. Must be followed by `release` in a `finally`; nothing is awaited between. Not to be taken twice. */

@@ -33,6 +33,7 @@ export class SharedBudgets implements CallBudgets {
 	 */
 	constructor(memory: SharedArrayBuffer, thread: number, offset: number) {
 		this.#blocks = new SharedBlocks(memory, BUDGET_BLOCKS, thread);
+		this.#blocks.lock.onEnded = (ended) => this.freed(ended);
 		this.retries = new SharedRetryBudget(this.#blocks, offset);
 	}
 

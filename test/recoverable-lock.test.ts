@@ -1,0 +1,55 @@
+/** A worker that is ended in the midst of what it shares: the main thread, which has not heard of that yet, does not wait for it. */
+import { afterEach, describe, expect, test } from "bun:test";
+import { makeLimits, sharedLimits } from "../src/accounts/limits/shared-limiter.ts";
+import { RecoverableLock } from "../src/memory/recoverable-lock.ts";
+import { makeBudgets, SharedBudgets } from "../src/proxy/shared-budgets.ts";
+import type { DyingJob } from "./kit/dying-thread.ts";
+
+let worker: Worker | undefined;
+afterEach(() => worker?.terminate());
+
+/** What the main thread shares with a worker that is in the midst of this, and how that is ended. */
+async function withWorkerIn(midst: DyingJob["midst"]) {
+	const [memory, budgets] = [makeLimits(), makeBudgets()];
+	const ledger = { spent: () => 2, spenders: () => [] };
+	const { limiter, spend } = sharedLimits({ memory, thread: 0, offset: 0, ledger });
+	const { retries } = new SharedBudgets(budgets, 0, 0);
+	const started = new Worker(new URL("./kit/dying-thread.ts", import.meta.url));
+	worker = started;
+	const here = Promise.withResolvers<void>();
+	started.onmessage = () => here.resolve();
+	started.postMessage({ limits: memory, budgets, midst } satisfies DyingJob);
+	await here.promise;
+	return { limiter, spend, retries, end: () => void started.terminate() };
+}
+
+describe("a worker that is ended in the midst of", () => {
+	test("a decision gives back the lock, and what it held", async () => {
+		const { limiter, end } = await withWorkerIn("a decision");
+		end();
+		const limit = { id: "key", unit: "concurrency", max: 1, amount: 1, windowMs: 0 } as const;
+		expect(limiter.take([limit], performance.now())).toMatchObject({ isAllowed: true });
+		expect(limiter.take([limit], performance.now())).toMatchObject({ isAllowed: false });
+	});
+
+	test("a reading of the ledger leaves it to the main thread", async () => {
+		const { spend, end } = await withWorkerIn("a reading of the ledger");
+		end();
+		expect(spend.spent("key", "total")).toBe(2);
+	});
+
+	test("a retry gives back the lock", async () => {
+		const { retries, end } = await withWorkerIn("a retry");
+		end();
+		expect(retries.has(performance.now())).toBe(true);
+	});
+});
+
+test("the main thread that takes a lock twice is told so", () => {
+	const cells = new Int32Array(new SharedArrayBuffer(64));
+	const lock = new RecoverableLock(cells, 0, 1, 0);
+	lock.acquire();
+	expect(() => lock.acquire()).toThrow("a thread has taken a lock twice");
+	lock.release();
+	lock.acquire();
+});
