@@ -5,6 +5,8 @@
  * machine with much memory the engine lets garbage pile up for longer, which takes a router more memory and no less time: it is told of
  * 4 GiB. A process that starts a server without the former therefore replaces itself, under the same process id, with one that has both.
  * Other commands skip that second start.
+ *
+ * A compiled executable's worker threads begin here, too: with an entry of their own it would hold most of the program twice.
  */
 import { totalmem } from "node:os";
 import { startsServer } from "./cli/flags.ts";
@@ -19,28 +21,32 @@ const HEAP_MEMORY = 4 * 1024 ** 3;
 /** What the process may use, bytes: a container's limit counts. */
 const memory = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
 
-const words = process.argv.slice(2);
-const isServer = startsServer(words);
+if (Bun.isMainThread) {
+	const words = process.argv.slice(2);
+	const isServer = startsServer(words);
 
-if (isServer && !process.env[LIMIT]) {
-	// argv is [bun, script, …]; a compiled binary has no script to name, and the first element must be there: it
-	// is the program's name, and without it the first flag is eaten.
-	const args = Bun.isStandaloneExecutable ? words : [...process.execArgv, ...process.argv.slice(1)];
-	try {
-		// Windows has no such call.
-		if (!process.execve) throw new Error("this system can't");
-		const heap = memory > HEAP_MEMORY ? { [HEAP]: String(HEAP_MEMORY) } : {};
-		process.execve(process.execPath, [process.execPath, ...args], { ...heap, ...process.env, [LIMIT]: MOST });
-	} catch (error) {
-		const reason = error instanceof Error ? error.message : "unknown reason";
-		process.stderr.write(
-			`router: at most 256 calls at once, as the process can't restart itself (${reason}); set ${LIMIT}=${MOST} for more\n`,
-		);
+	if (isServer && !process.env[LIMIT]) {
+		// argv is [bun, script, …]; a compiled binary has no script to name, and the first element must be there: it
+		// is the program's name, and without it the first flag is eaten.
+		const args = Bun.isStandaloneExecutable ? words : [...process.execArgv, ...process.argv.slice(1)];
+		try {
+			// Windows has no such call.
+			if (!process.execve) throw new Error("this system can't");
+			const heap = memory > HEAP_MEMORY ? { [HEAP]: String(HEAP_MEMORY) } : {};
+			process.execve(process.execPath, [process.execPath, ...args], { ...heap, ...process.env, [LIMIT]: MOST });
+		} catch (error) {
+			const reason = error instanceof Error ? error.message : "unknown reason";
+			process.stderr.write(
+				`router: at most 256 calls at once, as the process can't restart itself (${reason}); set ${LIMIT}=${MOST} for more\n`,
+			);
+		}
 	}
-}
 
-const { run } = await import("./cli.ts");
-process.exitCode = await run(words, process.env);
-// A server has flushed its log by now, and an open socket to an upstream must not keep the process alive. Other commands end by
-// themselves: their output to a pipe may not be written yet.
-if (isServer) process.exit();
+	const { run } = await import("./cli.ts");
+	process.exitCode = await run(words, process.env);
+	// A server has flushed its log by now, and an open socket to an upstream must not keep the process alive. Other commands end by
+	// themselves: their output to a pipe may not be written yet.
+	if (isServer) process.exit();
+} else {
+	await import("./server/threads/worker-thread.ts");
+}

@@ -6,10 +6,8 @@ import type { Asking, ForwardedAnswer, ForwardedRequest, RowsBatch, ToMain, ToWo
 import { Questions } from "./link.ts";
 import { answerResponse, changeResponse } from "./remote-responses.ts";
 
-/** A compiled executable names the files in it by their path below src/; from source a file is found from this one. */
-const THREAD = Bun.isStandaloneExecutable
-	? "./server/threads/worker-thread.ts"
-	: new URL("./worker-thread.ts", import.meta.url);
+/** A compiled executable's workers begin where it does, see `main.ts`. */
+const THREAD = Bun.isStandaloneExecutable ? Bun.main : new URL("./worker-thread.ts", import.meta.url);
 
 /** Where what it sends goes. */
 export interface WorkerReports {
