@@ -4,6 +4,7 @@ import { askedMethod, keyInUrl } from "../dialects/gemini/asked-method.ts";
 import { gemini, geminiLists } from "../dialects/gemini/gemini-dialect.ts";
 import { dialectOf } from "../dialects/request-dialect.ts";
 import { asRouterError } from "../errors.ts";
+import { urlOf } from "../http/request-url.ts";
 import type { Detail } from "../http/route-docs.ts";
 import { newRequestId } from "../proxy/call-record.ts";
 import type { CallContext } from "./call-context.ts";
@@ -46,7 +47,7 @@ export function methodHandler(context: CallContext): CallHandler {
 			const error = asRouterError(thrown);
 			const id = newRequestId();
 			if (error.errorCode === "internal_error") context.onFault?.(id, error.cause ?? error);
-			return dialectOf(new URL(request.url).pathname, request.headers).error(error, { "x-request-id": id });
+			return dialectOf(urlOf(request).pathname, request.headers).error(error, { "x-request-id": id });
 		}
 	};
 }

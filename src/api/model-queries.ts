@@ -4,6 +4,7 @@ import { authenticate } from "../accounts/auth/keys.ts";
 import { anthropicModel, modelsPage } from "../dialects/anthropic-messages/messages-models.ts";
 import { geminiModel, geminiModelsPage } from "../dialects/gemini/models.ts";
 import { isAnthropics, isGoogles } from "../dialects/request-dialect.ts";
+import { urlOf } from "../http/request-url.ts";
 import type { Target } from "../providers/provider.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
 import { ANY_LOCAL } from "../routing/local-models.ts";
@@ -35,7 +36,7 @@ export async function modelsAnswer(context: CallContext, request: Request): Prom
 	const { catalog } = context.current.snapshot;
 	return pageOf(
 		list.data.map((model) => withContext(model, catalog)),
-		new URL(request.url).searchParams,
+		urlOf(request).searchParams,
 	);
 }
 

@@ -2,12 +2,13 @@
 import { authenticate, type Caller } from "../accounts/auth/keys.ts";
 import { itemsPage, type StoredResponse } from "../dialects/openai-responses/stored-response.ts";
 import { RouterError } from "../errors.ts";
+import { urlOf } from "../http/request-url.ts";
 import type { CallContext } from "./call-context.ts";
 
 /** The response as its client got it. Throws `response_not_found`, for another key's, too; `unsupported_parameter` for a stream of it. */
 export async function storedResponse(context: CallContext, request: Request, id: string): Promise<object> {
 	const { stored } = await found(context, request, id);
-	if (new URL(request.url).searchParams.get("stream") === "true") {
+	if (urlOf(request).searchParams.get("stream") === "true") {
 		throw new RouterError(
 			"unsupported_parameter",
 			'The router can\'t take "stream": only a response in the background is streamed later, and it makes none; leave it out.',
@@ -42,7 +43,7 @@ export async function cancelResponse(context: CallContext, request: Request, id:
 export async function responseInput(context: CallContext, request: Request, id: string): Promise<object> {
 	const { stored, caller } = await found(context, request, id);
 	const items = await context.responses!.items(caller, stored);
-	return itemsPage(items, new URL(request.url).searchParams);
+	return itemsPage(items, urlOf(request).searchParams);
 }
 
 function callerOf({ current }: CallContext, request: Request): Caller | undefined {

@@ -9,6 +9,7 @@ import { asRouterError, RouterError } from "../errors.ts";
 import { FormBody } from "../http/form-body.ts";
 import { IDLE_SECONDS } from "../http/listen.ts";
 import { readRequestBody } from "../http/request-body.ts";
+import { urlOf } from "../http/request-url.ts";
 import type { Detail } from "../http/route-docs.ts";
 import type { PassedRequest } from "../openai/call.ts";
 import { objectIn } from "../openai/usage.ts";
@@ -110,7 +111,7 @@ const ACTIONS: Readonly<Record<ObjectAction, (of: ObjectCall) => Promise<Respons
 async function createFile(of: ObjectCall): Promise<Response> {
 	const { request, context, record } = of;
 	const { config, catalog } = context.current.snapshot;
-	const url = new URL(request.url);
+	const url = urlOf(request);
 	const provider = providerForFiles(
 		catalog,
 		request.headers.get("x-router-provider") ?? url.searchParams.get("provider"),
@@ -268,7 +269,7 @@ const FINAL = ["completed", "failed", "expired", "cancelled"];
 /** The key's own objects, the newest first, as the provider would list them. */
 async function list(of: ObjectCall): Promise<Response> {
 	const { request, objects, owner, kind, record } = of;
-	const { searchParams } = new URL(request.url);
+	const { searchParams } = urlOf(request);
 	const limit = limitIn(searchParams.get("limit"));
 	const after = searchParams.get("after") ?? undefined;
 	const purpose = searchParams.get("purpose");

@@ -3,6 +3,7 @@ import type { AdminAccess } from "../accounts/auth/admin-access.ts";
 import type { Config } from "../config/schema.ts";
 import { asRouterError, type RouterError } from "../errors.ts";
 import type { ClientAddresses, Peers } from "./client-address.ts";
+import { urlOf } from "./request-url.ts";
 
 /** Why a request for a page is refused; undefined lets it in. */
 export type PageAccess = (request: Request, server: Peers | null) => RouterError | undefined;
@@ -14,7 +15,7 @@ export function pageAccess(
 	addresses: ClientAddresses,
 ): PageAccess {
 	return (request, server) => {
-		const isMetrics = new URL(request.url).pathname.startsWith("/metrics");
+		const isMetrics = urlOf(request).pathname.startsWith("/metrics");
 		if (settings[isMetrics ? "metrics" : "swagger"] === "open" || addresses.isLocal(request, server)) return undefined;
 		try {
 			admin.authenticate(request.headers);

@@ -100,7 +100,7 @@ function refused(error: RouterError, { url, headers }: Request, more: Record<str
 	return dialectOf(pathOf(url), headers).error(error, more);
 }
 
-const pathOf = (url: string): string => /^[a-z]+:\/\/[^/?#]*([^?#]*)/i.exec(url)?.[1] ?? "";
+const pathOf = (url: string): string => /^(?:[a-z]+:\/\/[^/?#]*)?([^?#]*)/i.exec(url)?.[1] ?? "";
 
 /** The guard as a hook of Elysia's, for all routes that are registered later. */
 export function guardHook(guard: RequestGuard) {

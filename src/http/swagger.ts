@@ -9,6 +9,7 @@ import { version } from "swagger-ui-dist/package.json";
 import styles from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import { finishDocument } from "./openapi.ts";
+import { urlOf } from "./request-url.ts";
 
 const SPEC = "/swagger/json";
 
@@ -92,7 +93,7 @@ function swaggerPage(title: string, spec: string) {
 const show = (page: string) => text(page, "text/html; charset=utf-8", { "content-security-policy": POLICY });
 
 /** Elysia takes `/swagger/` for `/swagger`; the page's addresses are right under one of them. */
-const endsInSlash = ({ url }: Request) => new URL(url).pathname.endsWith("/");
+const endsInSlash = (request: Request) => urlOf(request).pathname.endsWith("/");
 const withoutSlash = () => new Response(null, { status: 308, headers: { location: "../swagger" } });
 
 const HIDDEN = { detail: { hide: true } };

@@ -22,7 +22,7 @@ export interface AskedMethod {
 }
 
 /** `models/` is missing before names with a slash in calls of the AI SDK. */
-const PATH = /^[a-z]+:\/\/[^/?#]*\/(?:v\d\w*\/(?:models\/)?|models\/)([^?#]*)/i;
+const PATH = /^(?:[a-z]+:\/\/[^/?#]*)?\/(?:v\d\w*\/(?:models\/)?|models\/)([^?#]*)/i;
 
 /** What is asked by this URL. Throws `unknown_path` where that is nothing that a model can be asked. */
 export const askedMethod = (url: string): AskedMethod => ({ ...askedAt(pathIn(url)), isEvents: asksForEvents(url) });

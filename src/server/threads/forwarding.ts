@@ -5,6 +5,7 @@
 import type { AnyElysia } from "elysia";
 import { asRouterError } from "../../errors.ts";
 import { readRequestBody } from "../../http/request-body.ts";
+import { wholeUrl } from "../../http/request-url.ts";
 import { MAX_REPORT_BYTES } from "../../protocol/agent.ts";
 import type { ForwardedAnswer, ForwardedRequest } from "./link.ts";
 
@@ -45,13 +46,6 @@ export function forwardedRoutes(forward: Forward) {
 	};
 	const methods = Object.fromEntries(METHODS.map((method) => [method, handle]));
 	return Object.fromEntries(PATHS.map((path) => [path, methods]));
-}
-
-/** The URL of a request, made whole where the client has named no host, or none that there can be. Bun then gives a path, or has it as it came. */
-function wholeUrl(url: string): string {
-	if (URL.canParse(url)) return url;
-	const path = url.startsWith("/") ? url : url.replace(/^[^:]*:\/\/[^/]*/, "");
-	return `http://localhost${path}`;
 }
 
 /** The text of the main thread's `/metrics`. */
