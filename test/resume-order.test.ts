@@ -81,6 +81,11 @@ describe("how long an answer's rest is waited for depends on who is left", () =>
 		expect(await asked(broke, kinds)).toBe(order);
 	});
 
+	test("one that was silent is asked again where an engine has died meanwhile, and so is the one that fell silent", async () => {
+		const order = await asked("timeout", { a: "transport", b: "timeout", c: "engine_died" });
+		expect(order).toStartWith("b+ c c+ a+ b+ ");
+	});
+
 	test.each([
 		["truncated", "later", { a: "transport", b: "engine_died", c: "transport" }, "b+ a+ b+ a+ b+ a+ b+ a+ b+ a+ b+ a+"],
 		["truncated", "never", { a: "transport", b: "engine_died", c: "transport" }, "b+ a+ b+ a+ b+ a+ b+ a+ b+ a+ b+ a+"],

@@ -68,10 +68,12 @@ export async function resume(
 ): Promise<StartedAnswer | undefined> {
 	const { call, alias, sent } = elsewhere;
 	if (!FAILURES[failure.kind].elsewhere || obstacleOf(call, sent) !== undefined) return undefined;
-	const isSilent = failure.kind === "timeout";
-	let left = elsewhere.targets.filter((each) => isWithin(alias, each) && !(isSilent && each.id === broken.target.id));
-	const ranks = new Map(left.map((target) => [target, rank(target, broken, elsewhere)]));
-	left.sort((one, other) => ranks.get(one)! - ranks.get(other)!);
+	const targets = elsewhere.targets.filter((each) => isWithin(alias, each));
+	const ranks = new Map(targets.map((target) => [target, rank(target, broken, elsewhere)]));
+	targets.sort((one, other) => ranks.get(one)! - ranks.get(other)!);
+	/** Those that have been silent: they are asked again only while an engine starts anew, which takes as long. */
+	let silent = failure.kind === "timeout" ? targets.filter(({ id }) => id === broken.target.id) : [];
+	let left = targets.filter((each) => !silent.includes(each));
 	let isEngineDead = failure.kind === "engine_died";
 	for (const [round, pauseMs] of [0, ...PAUSES_MS, ...RESTART_PAUSES_MS].entries()) {
 		if (round > PAUSES_MS.length && !isEngineDead) return undefined;
@@ -92,9 +94,14 @@ export async function resume(
 			if (result.kind === "cancelled") return undefined;
 			isEngineDead ||= result.kind === "engine_died";
 			if (isPassing(result)) again.push(target);
+			else if (result.kind === "timeout") silent.push(target);
 		}
-		if (again.length === 0) return undefined;
 		left = again;
+		if (isEngineDead) {
+			left.push(...silent);
+			silent = [];
+		}
+		if (left.length === 0) return undefined;
 	}
 	return undefined;
 }
