@@ -5,6 +5,7 @@ import { type CacheScope, isSameCall, RecentCalls } from "../src/cache/exact-mat
 import type { ClientCall } from "../src/dialects/dialect.ts";
 import { openAiChat, parseRequest } from "../src/dialects/openai-chat.ts";
 import { CallRecord } from "../src/proxy/call-record.ts";
+import { CACHE_STORAGES } from "./kit/cache-threads.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers } from "./kit/faults.ts";
 import { type Pipeline, pipeline, type SendOptions } from "./kit/pipeline.ts";
@@ -26,112 +27,119 @@ const config = (target = "box/m") => ({
 });
 const asking = (model: string) => ({ model, messages: [{ role: "user", content: "hi" }], input: "hi", temperature: 0 });
 
-let router: Pipeline;
-beforeEach(() => {
-	router = pipeline({ config: config(), cached: true });
-	upstream.run(answers("200 OK", whole("first")));
-});
-
-async function send(model = "box/m", { headers = {}, ...options }: SendOptions = {}) {
-	const answer = await router.send(asking(model), {
-		headers: { authorization: "Bearer key-of-a-1234", ...headers },
-		...options,
-	});
-	return { cache: answer.headers.get("x-router-cache"), headers: answer.headers, text: await answer.text() };
-}
-/** Sends a call until it is remembered; from now on the upstream says something else. */
-async function repeated(model?: string): Promise<void> {
-	for (let round = 0; round < 3; round++) await send(model);
-	expect(upstream.received.length).toBe(1);
-	upstream.run(answers("200 OK", whole("second")));
-}
-
-test("every answer is whole, and has its own id", async () => {
-	await repeated();
-	const [one, other] = [await send(), await send()];
-	expect([one.cache, one.text, other.text]).toEqual(["hit", whole("first"), whole("first")]);
-	expect(new Set(router.settled.map(({ id }) => id)).size).toBe(5);
-	expect([one, other].map(({ headers }) => headers.get("x-request-id"))).toEqual(
-		router.settled.slice(3).map(({ id }) => id),
-	);
-});
-
-test("its age grows", async () => {
-	await repeated();
-	expect((await send()).headers.get("age")).toBe("0");
-	await Bun.sleep(1005);
-	expect((await send()).headers.get("age")).toBe("1");
-});
-
-describe("is another call", () => {
-	test("by another key", async () => {
-		await repeated();
-		const other = await send("box/m", { headers: { authorization: "Bearer key-of-b-1234" } });
-		expect([other.cache, other.text]).toEqual(["miss", whole("second")]);
-		expect((await send()).text).toBe(whole("first"));
+describe.each(CACHE_STORAGES)("in a cache %s", (_storage, cacheThread) => {
+	let router: Pipeline;
+	beforeEach(() => {
+		router = pipeline({ config: config(), cached: true, cacheThread });
+		upstream.run(answers("200 OK", whole("first")));
 	});
 
-	test("with a header that upstreams see", async () => {
-		await repeated();
-		for (const name of ["openai-beta", "anthropic-beta"])
-			expect((await send("box/m", { headers: { [name]: "x" } })).cache).toBe("miss");
-		expect((await send()).text).toBe(whole("first"));
-	});
-
-	test("to another endpoint", async () => {
-		await repeated();
-		upstream.run(answers("200 OK", EMBEDDING));
-		const other = await send("box/m", { operation: "embeddings" });
-		expect([other.cache, other.text]).toEqual(["miss", EMBEDDING]);
-	});
-
-	test("once its alias leads elsewhere", async () => {
-		await repeated("alias");
-		Object.assign(router.snapshot, { catalog: pipeline({ config: config("box/n") }).snapshot.catalog });
-		expect((await send("alias")).text).toBe(whole("second"));
-	});
-});
-
-test("a fresh answer takes the place of what is remembered", async () => {
-	await repeated();
-	expect((await send("box/m", { headers: { "cache-control": "no-cache" } })).text).toBe(whole("second"));
-	const again = await send();
-	expect([again.cache, again.text]).toEqual(["hit", whole("second")]);
-});
-
-test("what is remembered does not outlive its time", async () => {
-	await repeated("briefly");
-	await Bun.sleep(305);
-	expect((await send("briefly")).text).toBe(whole("second"));
-});
-
-test("what one caller is told of its limits is not told to the next", async () => {
-	const sink = { callStarted: () => {}, attemptClosed: () => {}, callSettled: () => {} };
-	const told = async (headers: Record<string, string>) => {
-		const record = new CallRecord("req_1", "chat", performance.now(), [sink]);
-		record.headers = headers;
-		const answer = cachedResponse(entry, { stream: false, dialect: openAiChat } as unknown as ClientCall, record, true);
-		return [answer.headers.get("x-ratelimit-limit-requests"), await answer.text()];
-	};
-	const facts = { provider: "box", model: "m", storedAt: Date.now(), expiresAt: Date.now() + 60_000 };
-	const entry = { facts, body: new TextEncoder().encode(whole("x")) };
-	expect(await told({ "x-ratelimit-limit-requests": "5" })).toEqual(["5", whole("x")]);
-	expect(await told({})).toEqual([null, whole("x")]);
-});
-
-test("a long call that is written in other ways is answered each time, as often as it comes", async () => {
-	const fields = { model: "box/m", temperature: 0, messages: [{ role: "user", content: "é\n/".repeat(20_000) }] };
-	const names = Object.keys(fields) as (keyof typeof fields)[];
-	const ways = names.map((_, at) => [...names.slice(at), ...names.slice(0, at)]);
-	const headers = { authorization: "Bearer key-of-a-1234" };
-	for (const way of [...ways, ...ways, ...ways.toReversed(), ...ways]) {
-		const answer = await router.send(Object.fromEntries(way.map((name) => [name, fields[name]])), { headers });
-		expect(await answer.text()).toBe(whole("first"));
+	async function send(model = "box/m", { headers = {}, ...options }: SendOptions = {}) {
+		const answer = await router.send(asking(model), {
+			headers: { authorization: "Bearer key-of-a-1234", ...headers },
+			...options,
+		});
+		return { cache: answer.headers.get("x-router-cache"), headers: answer.headers, text: await answer.text() };
 	}
-	expect(upstream.received.length).toBe(1);
-	const other = { ...fields, messages: [{ role: "user", content: "é\n/".repeat(19_999) }] };
-	upstream.run(answers("200 OK", whole("second")));
-	expect(await (await router.send(other, { headers })).text()).toBe(whole("second"));
+	/** Sends a call until it is remembered; from now on the upstream says something else. */
+	async function repeated(model?: string): Promise<void> {
+		for (let round = 0; round < 3; round++) await send(model);
+		expect(upstream.received.length).toBe(1);
+		upstream.run(answers("200 OK", whole("second")));
+	}
+
+	test("every answer is whole, and has its own id", async () => {
+		await repeated();
+		const [one, other] = [await send(), await send()];
+		expect([one.cache, one.text, other.text]).toEqual(["hit", whole("first"), whole("first")]);
+		expect(new Set(router.settled.map(({ id }) => id)).size).toBe(5);
+		expect([one, other].map(({ headers }) => headers.get("x-request-id"))).toEqual(
+			router.settled.slice(3).map(({ id }) => id),
+		);
+	});
+
+	test("its age grows", async () => {
+		await repeated();
+		expect((await send()).headers.get("age")).toBe("0");
+		await Bun.sleep(1005);
+		expect((await send()).headers.get("age")).toBe("1");
+	});
+
+	describe("is another call", () => {
+		test("by another key", async () => {
+			await repeated();
+			const other = await send("box/m", { headers: { authorization: "Bearer key-of-b-1234" } });
+			expect([other.cache, other.text]).toEqual(["miss", whole("second")]);
+			expect((await send()).text).toBe(whole("first"));
+		});
+
+		test("with a header that upstreams see", async () => {
+			await repeated();
+			for (const name of ["openai-beta", "anthropic-beta"])
+				expect((await send("box/m", { headers: { [name]: "x" } })).cache).toBe("miss");
+			expect((await send()).text).toBe(whole("first"));
+		});
+
+		test("to another endpoint", async () => {
+			await repeated();
+			upstream.run(answers("200 OK", EMBEDDING));
+			const other = await send("box/m", { operation: "embeddings" });
+			expect([other.cache, other.text]).toEqual(["miss", EMBEDDING]);
+		});
+
+		test("once its alias leads elsewhere", async () => {
+			await repeated("alias");
+			Object.assign(router.snapshot, { catalog: pipeline({ config: config("box/n") }).snapshot.catalog });
+			expect((await send("alias")).text).toBe(whole("second"));
+		});
+	});
+
+	test("a fresh answer takes the place of what is remembered", async () => {
+		await repeated();
+		expect((await send("box/m", { headers: { "cache-control": "no-cache" } })).text).toBe(whole("second"));
+		const again = await send();
+		expect([again.cache, again.text]).toEqual(["hit", whole("second")]);
+	});
+
+	test("what is remembered does not outlive its time", async () => {
+		await repeated("briefly");
+		await Bun.sleep(305);
+		expect((await send("briefly")).text).toBe(whole("second"));
+	});
+
+	test("what one caller is told of its limits is not told to the next", async () => {
+		const sink = { callStarted: () => {}, attemptClosed: () => {}, callSettled: () => {} };
+		const told = async (headers: Record<string, string>) => {
+			const record = new CallRecord("req_1", "chat", performance.now(), [sink]);
+			record.headers = headers;
+			const answer = cachedResponse(
+				entry,
+				{ stream: false, dialect: openAiChat } as unknown as ClientCall,
+				record,
+				true,
+			);
+			return [answer.headers.get("x-ratelimit-limit-requests"), await answer.text()];
+		};
+		const facts = { provider: "box", model: "m", storedAt: Date.now(), expiresAt: Date.now() + 60_000 };
+		const entry = { facts, body: new TextEncoder().encode(whole("x")) };
+		expect(await told({ "x-ratelimit-limit-requests": "5" })).toEqual(["5", whole("x")]);
+		expect(await told({})).toEqual([null, whole("x")]);
+	});
+
+	test("a long call that is written in other ways is answered each time, as often as it comes", async () => {
+		const fields = { model: "box/m", temperature: 0, messages: [{ role: "user", content: "é\n/".repeat(20_000) }] };
+		const names = Object.keys(fields) as (keyof typeof fields)[];
+		const ways = names.map((_, at) => [...names.slice(at), ...names.slice(0, at)]);
+		const headers = { authorization: "Bearer key-of-a-1234" };
+		for (const way of [...ways, ...ways, ...ways.toReversed(), ...ways]) {
+			const answer = await router.send(Object.fromEntries(way.map((name) => [name, fields[name]])), { headers });
+			expect(await answer.text()).toBe(whole("first"));
+		}
+		expect(upstream.received.length).toBe(1);
+		const other = { ...fields, messages: [{ role: "user", content: "é\n/".repeat(19_999) }] };
+		upstream.run(answers("200 OK", whole("second")));
+		expect(await (await router.send(other, { headers })).text()).toBe(whole("second"));
+	});
 });
 
 describe("memory", () => {

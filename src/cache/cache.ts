@@ -2,10 +2,13 @@
 import type { Config } from "../config/schema.ts";
 import type { ClientCall } from "../dialects/dialect.ts";
 import { RouterError } from "../errors.ts";
+import { Ring, type RingKey } from "../memory/ring.ts";
+import { SharedRing } from "../memory/shared-ring.ts";
 import { allDropped, takesWithout } from "../providers/unsupported-fields.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import { timeLeft } from "../proxy/timeouts.ts";
 import type { Route } from "../routing/route.ts";
+import type { CacheThread } from "./cache-memory.ts";
 import { cachedResponse, followedResponse } from "./cached-response.ts";
 import { type CacheEntry, decodeEntry, isFresh, isSound } from "./entry.ts";
 import {
@@ -17,10 +20,10 @@ import {
 	RecentCalls,
 	routeKey,
 } from "./exact-match.ts";
-import { Ring, type RingKey } from "./ring.ts";
 import { type CacheUse, cacheUse, modelSettings } from "./rules.ts";
-import type { SharedStore } from "./shared-store.ts";
+import type { CallClaim, FoundAnswer, SharedStore } from "./shared-store.ts";
 import { type AnswerOrigin, type AnswerStore, answerForm, joinFlight, Lead, SingleFlight } from "./single-flight.ts";
+import { ThreadStore } from "./thread-store.ts";
 
 type CachedRoute = Pick<Route, "targets" | "alias">;
 
@@ -35,6 +38,8 @@ interface CacheLookup {
 	readonly route: CachedRoute;
 	/** The same call has been answered before. */
 	readonly repeat: RecentCall | undefined;
+	/** Where its answer stood in the ring when it was looked for. */
+	readonly position: number | undefined;
 }
 
 /**
@@ -43,27 +48,50 @@ interface CacheLookup {
  */
 export type Found = Response | Lead | undefined;
 
-/** The cache of a configuration; undefined where that switches it off. A reload changes neither its memory nor whether there is one. */
-export function createAnswerCache({ cache }: Config, sharedStore?: SharedStore): AnswerCache | undefined {
-	return cache.enabled ? new AnswerCache(cache.memory, cache.max_entry, sharedStore) : undefined;
+/**
+ * The cache of a configuration; undefined where that switches it off. A reload changes neither its memory nor whether there is one.
+ * @param thread where several threads share one
+ */
+export function createAnswerCache(
+	{ cache }: Config,
+	sharedStore?: SharedStore,
+	thread?: CacheThread,
+): AnswerCache | undefined {
+	return cache.enabled ? new AnswerCache(cache.memory, cache.max_entry, sharedStore, thread) : undefined;
 }
 
-/** One for a process. Takes no memory before the first answer that is kept. */
+/** One for a process, or one thread's view of it. Takes no memory before the first answer that is kept. */
 export class AnswerCache {
 	/** The calls that were answered lately, by their text. */
 	readonly recentCalls: RecentCalls;
 	readonly #store: AnswerStore;
 	/** Absent where keys mean the same to others, too. */
 	readonly #hash: KeyHash | undefined;
+	/** What a thread that has died may have held. */
+	readonly #threads: readonly { freed(thread: number): void }[];
 
 	/**
 	 * @param memory for answers, bytes
 	 * @param maxEntry largest answer kept, bytes before compression
 	 */
-	constructor(memory: number, maxEntry: number, sharedStore: SharedStore | undefined) {
-		this.recentCalls = new RecentCalls(memory);
-		this.#hash = sharedStore ? undefined : localHash();
-		this.#store = { ring: new Ring(memory - this.recentCalls.memory), flights: new Map(), maxEntry, sharedStore };
+	constructor(memory: number, maxEntry: number, sharedStore?: SharedStore, thread?: CacheThread) {
+		this.recentCalls = new RecentCalls(memory / (thread?.threads ?? 1));
+		this.#hash = sharedStore ? undefined : localHash(thread?.memory.secret);
+		const store = { flights: new Map(), maxEntry };
+		if (thread) {
+			const ring = new SharedRing(thread.memory.ring, thread.thread);
+			const threads = new ThreadStore({ ...thread, claims: thread.memory.claims, ring }, sharedStore);
+			this.#store = { ...store, ring, sharedStore: threads };
+			this.#threads = [ring, threads];
+		} else {
+			this.#store = { ...store, ring: new Ring(memory - this.recentCalls.memory), sharedStore };
+			this.#threads = [];
+		}
+	}
+
+	/** A thread of the process has died: the others wait for nothing of it. */
+	freed(thread: number): void {
+		for (const each of this.#threads) each.freed(thread);
 	}
 
 	/** Answers held in this process, and the bytes they take. */
@@ -93,9 +121,9 @@ export class AnswerCache {
 		const key = same ? same.key : use && routeKey(call, targets, scope.tenant, alias?.unsupported, this.#hash);
 		record.cache = use?.looksUp && key ? "miss" : "bypass";
 		if (!use || !key) return undefined;
-		const lookup = { key, use, call, record, scope, route, repeat: same };
+		const position = use.looksUp ? this.#store.ring.find(key) : undefined;
+		const lookup = { key, use, call, record, scope, route, repeat: same, position };
 		if (!use.looksUp) return new Lead(this.#store, lookup, undefined);
-		const position = this.#store.ring.find(key);
 		const kept = position === undefined ? undefined : this.#read(position, lookup);
 		if (kept instanceof Promise) {
 			return kept.then((entry) => (entry ? hit(entry, lookup) : this.#wait(joinFlight(this.#store, lookup), lookup)));
@@ -109,7 +137,8 @@ export class AnswerCache {
 	#read(position: number, lookup: CacheLookup): CacheEntry | undefined | Promise<CacheEntry | undefined> {
 		const { key, call, scope, repeat } = lookup;
 		if (repeat?.position === position) return usable(repeat.entry, lookup);
-		const decoded = decodeEntry(this.#store.ring.read(position));
+		const bytes = this.#store.ring.read(position);
+		const decoded = bytes && decodeEntry(bytes);
 		if (decoded instanceof Promise) return decoded.then((entry) => usable(entry, lookup));
 		const entry = usable(decoded, lookup);
 		if (entry && this.recentCalls.isWorthwhile(call.sent))
@@ -143,30 +172,79 @@ export class AnswerCache {
 		return entry ? hit(entry, lookup) : new Lead(this.#store, lookup, undefined);
 	}
 
-	/** What the other replicas have, or the right to make the call. */
-	async #claim(level: SharedStore, lead: Lead, lookup: CacheLookup): Promise<Found> {
+	/** What the other threads and replicas have, or the right to make the call. At once where that is known here. */
+	#claim(level: SharedStore, lead: Lead, lookup: CacheLookup): Found | Promise<Found> {
+		const claim = level.claim(lookup.key);
+		const isKnown = !(claim instanceof Promise) && claim.is !== "elsewhere";
+		return isKnown ? this.#claimed(claim, lead, lookup) : this.#awaitClaim(level, claim, lead, lookup);
+	}
+
+	async #awaitClaim(
+		level: SharedStore,
+		first: CallClaim | Promise<CallClaim>,
+		lead: Lead,
+		lookup: CacheLookup,
+	): Promise<Found> {
 		const { key, call } = lookup;
 		const { signal } = lead.call.client;
 		try {
-			const claiming = level.claim(key).then((claim) => (claim.is === "elsewhere" ? level.wait(key, signal) : claim));
+			const claiming = claimOrWait(level, first, key, signal);
 			const waited = await waiting(claiming, signal, lookup);
 			if (!waited) {
 				// Nobody will use what it may still get.
-				void claiming.then((late) => late.is === "ours" && late.release(undefined));
+				void claiming.then((late) => "release" in late && late.release?.(undefined));
 				throw gaveUp(call);
 			}
-			const { came: claim } = waited;
-			if (claim.is === "ours") lead.release = claim.release;
-			const decoded = claim.is === "found" ? await decodeEntry(claim.bytes) : undefined;
-			const entry = decoded && isSound(decoded) ? usable(decoded, lookup) : undefined;
-			if (!entry) return lead;
-			lead.finishShared(entry);
-			return hit(entry, lookup);
+			return await this.#claimed(waited.came, lead, lookup);
 		} catch (thrown) {
 			lead.fail();
 			throw thrown;
 		}
 	}
+
+	/** What comes of a claim: the answer, or the lead of the call. */
+	#claimed(claim: CallClaim, lead: Lead, lookup: CacheLookup): Found | Promise<Found> {
+		if ("release" in claim) lead.release = claim.release;
+		const isHere = claim.is === "ours" || (claim.is === "found" && claim.isHere === true);
+		const entry = claim.is === "found" ? soundEntry(claim, lookup) : isHere ? this.#lateEntry(lookup) : undefined;
+		const given = (found: CacheEntry | undefined): Found => {
+			if (!found) return lead;
+			lead.finishShared(found, isHere);
+			return hit(found, lookup);
+		};
+		return entry instanceof Promise ? entry.then(given) : given(entry);
+	}
+
+	/** What others have put into the ring between the look there and the claim. */
+	#lateEntry(lookup: CacheLookup): CacheEntry | undefined | Promise<CacheEntry | undefined> {
+		const position = this.#store.ring.find(lookup.key);
+		if (position === undefined || position === lookup.position) return undefined;
+		// Those who follow the lead read it later: what lies in the ring is good for a moment only.
+		const lasting = (entry: CacheEntry | undefined) => entry && { ...entry, body: entry.body.slice() };
+		const entry = this.#read(position, lookup);
+		return entry instanceof Promise ? entry.then(lasting) : lasting(entry);
+	}
+}
+
+async function claimOrWait(
+	level: SharedStore,
+	first: CallClaim | Promise<CallClaim>,
+	key: RingKey,
+	signal: AbortSignal,
+): Promise<CallClaim> {
+	const claim = await first;
+	return claim.is === "elsewhere" ? level.wait(key, signal) : claim;
+}
+
+/** The entry that others have, where the call takes it. */
+function soundEntry(
+	{ bytes, isHere }: FoundAnswer,
+	lookup: CacheLookup,
+): CacheEntry | undefined | Promise<CacheEntry | undefined> {
+	const usableIn = (entry: CacheEntry | undefined) =>
+		entry && (isHere || isSound(entry)) ? usable(entry, lookup) : undefined;
+	const decoded = decodeEntry(bytes);
+	return decoded instanceof Promise ? decoded.then(usableIn) : usableIn(decoded);
 }
 
 /** The entry, where the call takes one of its age, and one that was made as it was. */

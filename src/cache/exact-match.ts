@@ -6,12 +6,12 @@
 import { createCipheriv, randomBytes } from "node:crypto";
 import type { UnsupportedPolicy } from "../config/upstream-schema.ts";
 import type { ClientCall, Dialect } from "../dialects/dialect.ts";
+import type { RingKey } from "../memory/ring.ts";
 import type { Call, ParsedRequest } from "../openai/call.ts";
 import { IRRELEVANT_FIELDS, LONGEST_PARSED, memoryOf } from "../openai/call-facts.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { Target } from "../providers/provider.ts";
 import type { CacheEntry } from "./entry.ts";
-import type { RingKey } from "./ring.ts";
 
 /** Headers that go on to upstreams and change what they answer. */
 export const KEY_HEADERS = ["openai-beta", "anthropic-beta"] as const;
@@ -28,9 +28,9 @@ const sharedHash: KeyHash = (head, body) => new Bun.SHA256().update(head).update
 /**
  * One of this process alone, which takes far less time than SHA-256: the authentication of AES-GCM with a random key. It is of use
  * to nobody who knows the key, or gets to see a hash: neither ever leaves.
+ * @param secret the random key, 16 bytes: threads that share answers have the same
  */
-export function localHash(): KeyHash {
-	const secret = randomBytes(16);
+export function localHash(secret: Uint8Array = randomBytes(16)): KeyHash {
 	const same = Buffer.alloc(12);
 	return (head, body) => {
 		const cipher = createCipheriv("aes-128-gcm", secret, same).setAAD(body);
@@ -133,6 +133,9 @@ const REST = 1024;
 /** Long calls that are known to have come once. */
 const MOST_SEEN = 1000;
 
+/** What of the cache's memory they take at most, bytes. */
+export const recentMemory = (memory: number): number => Math.floor(memory / SHARE / SIZE) * SIZE;
+
 /**
  * The calls, the latest to be remembered: a hit that finds its bytes here need not be read, checked and hashed again, nor its answer looked
  * up.
@@ -149,7 +152,7 @@ export class RecentCalls {
 
 	/** @param memory the cache's, bytes */
 	constructor(memory: number) {
-		this.memory = Math.floor(memory / SHARE / SIZE) * SIZE;
+		this.memory = recentMemory(memory);
 	}
 
 	/** The call that came with these bytes, whoever sent it; undefined where it is not remembered. */

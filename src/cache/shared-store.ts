@@ -1,25 +1,34 @@
-/** Where answers are kept besides this process: shared by all replicas. */
+/** Where answers are kept, and calls claimed, besides this thread: shared by all threads of the process, or by all replicas. */
 
 /** Ends a claim: to be called once the call is over, with its answer where that may be kept. */
 export type Release = (kept: { readonly bytes: Uint8Array; readonly ttlMs: number } | undefined) => void;
 
+/** The answer. */
+export interface FoundAnswer {
+	readonly is: "found";
+	readonly bytes: Uint8Array;
+	/** It is in this process's memory. */
+	readonly isHere?: boolean;
+	/** Threads wait until it is; there where the call was claimed among them. */
+	readonly release?: Release;
+}
+
 /** What came of asking for a key. */
 export type CallClaim =
-	/** The answer. */
-	| { readonly is: "found"; readonly bytes: Uint8Array }
+	| FoundAnswer
 	/** Nobody is making this call: it is ours to make. */
 	| { readonly is: "ours"; readonly release: Release }
-	/** Another replica is making it. */
+	/** Another replica, or thread, is making it. */
 	| { readonly is: "elsewhere" }
 	/** It can't be asked now: as if there were none. */
 	| { readonly is: "unavailable" };
 
 /** The shared store. Every method answers within its deadline, and never rejects. */
 export interface SharedStore {
-	/** Looks the key up and, where there is nothing, claims the call for this replica. */
-	claim(key: Uint8Array): Promise<CallClaim>;
+	/** Looks the key up and, where there is nothing, claims the call for this replica, or thread. At once where nobody has to be asked. */
+	claim(key: Uint8Array): CallClaim | Promise<CallClaim>;
 	/**
-	 * Waits until the replica that makes the call is done, or not heard of any more, and claims again. Never `elsewhere` but for an
+	 * Waits until whoever makes the call is done, or not heard of any more, and claims again. Never `elsewhere` but for an
 	 * aborted signal.
 	 */
 	wait(key: Uint8Array, signal: AbortSignal): Promise<CallClaim>;

@@ -2,6 +2,7 @@
  * One call on its way upstream: the caller who leads it, and all who wait for the same answer. Its races stand in design.md.
  */
 import type { ClientCall, Dialect } from "../dialects/dialect.ts";
+import type { RingKey, ValueRing } from "../memory/ring.ts";
 import type { Client } from "../openai/call.ts";
 import type { StreamPiece } from "../openai/sse.ts";
 import { MAY_TELL_COST, withoutCost, withUsage } from "../openai/usage-edits.ts";
@@ -9,14 +10,13 @@ import { alwaysLeftOut } from "../providers/unsupported-fields.ts";
 import type { AnswerListener } from "../proxy/call-client.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import { type CacheEntry, encodeEntry } from "./entry.ts";
-import type { Ring, RingKey } from "./ring.ts";
 import type { CacheUse } from "./rules.ts";
 import type { Release, SharedStore } from "./shared-store.ts";
 import { StreamFollower } from "./stream-follower.ts";
 
 /** Where answers are kept, and calls on their way upstream that others may join. */
 export interface AnswerStore {
-	readonly ring: Ring;
+	readonly ring: ValueRing;
 	readonly sharedStore: SharedStore | undefined;
 	/** By the text of their keys. */
 	readonly flights: Map<string, SingleFlight>;
@@ -205,13 +205,15 @@ export function joinFlight(store: AnswerStore, lead: LeadCall): SingleFlight | L
 export class Lead implements AnswerListener {
 	/** The call to make: it goes on while anybody wants its answer. */
 	readonly call: ClientCall;
-	/** Gives back the claim by which no other replica makes the call. */
+	/** Gives back the claim by which no other thread and no other replica makes the call. */
 	release: Release | undefined;
 	readonly #flight: SingleFlight;
 	readonly #signal: AbortSignal;
 	#isOver = false;
 	/** The answer came from the shared store. */
 	#isShared = false;
+	/** It is in this process's memory. */
+	#isHere = false;
 
 	/** @param id under which others may join; absent where none may */
 	constructor(
@@ -268,9 +270,10 @@ export class Lead implements AnswerListener {
 		return !aborted;
 	}
 
-	/** It came from the shared store. */
-	finishShared(entry: CacheEntry): void {
+	/** It came from the shared store. @param isHere and need not be kept */
+	finishShared(entry: CacheEntry, isHere = false): void {
 		this.#isShared = true;
+		this.#isHere = isHere;
 		this.#finish(entry);
 	}
 
@@ -307,7 +310,7 @@ export class Lead implements AnswerListener {
 	async #keep(entry: CacheEntry | undefined): Promise<void> {
 		const { ring, sharedStore, flights, maxEntry } = this.store;
 		const { key, use } = this.lead;
-		if (entry && use.stores && entry.body.length <= maxEntry) {
+		if (entry && use.stores && !this.#isHere && entry.body.length <= maxEntry) {
 			const bytes = await encodeEntry(entry);
 			ring.put(key, bytes);
 			const ttlMs = entry.facts.expiresAt - Date.now();

@@ -6,6 +6,7 @@ import { createKeyAuth } from "../../src/accounts/auth/keys.ts";
 import type { CallContext, CallSnapshot } from "../../src/api/call-context.ts";
 import { callHandler } from "../../src/api/handler.ts";
 import { createAnswerCache } from "../../src/cache/cache.ts";
+import type { CacheThread } from "../../src/cache/cache-memory.ts";
 import type { SharedStore } from "../../src/cache/shared-store.ts";
 import { load } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
@@ -69,6 +70,8 @@ export interface PipelineOptions {
 	/** With the cache of answers, and a second level behind it. */
 	readonly cached?: boolean;
 	readonly sharedStore?: SharedStore;
+	/** One of several threads that share the cache; undefined: it is this one's own. */
+	readonly cacheThread?: (config: Config) => CacheThread | undefined;
 }
 
 /** How to send a call. */
@@ -103,6 +106,7 @@ export function pipeline({
 	vendors,
 	cached = false,
 	sharedStore,
+	cacheThread,
 }: PipelineOptions = {}): Pipeline {
 	const config = configOf(settings, env);
 	const kept = { started: 0, attempts: [] as AttemptClosed[], settled: [] as CallSettled[], faults: [] as unknown[] };
@@ -124,7 +128,7 @@ export function pipeline({
 		],
 		state: new ProxyState(),
 		instance: INSTANCE,
-		cache: cached ? createAnswerCache(config, sharedStore) : undefined,
+		cache: cached ? createAnswerCache(config, sharedStore, cacheThread?.(config)) : undefined,
 		onFault: (_, error) => kept.faults.push(error),
 	};
 	return {

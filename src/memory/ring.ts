@@ -1,5 +1,6 @@
 /**
- * Values by key in one block of memory, which grows once at most; the least recently used make room for new ones.
+ * Values by key in one block of memory; the least recently used make room for new ones. The block is this thread's own, and grows once at most,
+ * or one that threads share (`shared-ring.ts`).
  *
  * A `Map` of buffers would leave the bound to the garbage collector: over 1 M distinct answers it held up to twice what was
  * counted. Here records lie one behind the other in a ring. The oldest are overwritten; one that is asked for while it
@@ -12,7 +13,7 @@ export type RingKey = Uint8Array;
 const KEY_BYTES = 32;
 /** Length of the record (u32), length of its value (u32). Records begin at multiples of 8, so that an index entry is a u32. */
 const HEAD = 8;
-const ALIGN = 8;
+export const ALIGN = 8;
 /** One byte in 16 is the index's: 4 bytes a slot, filled to three quarters. Records of 100 bytes would still find room. */
 const INDEX_SHARE = 16;
 const FULL = 0.75;
@@ -23,17 +24,61 @@ const LARGEST = 8;
  * it lets four times as much garbage lie: more than any processor cache holds, which slows each call down.
  */
 const FIRST = 8 * 1024 * 1024;
+/** What one block of memory can be, bytes (JavaScriptCore): of a larger limit no more is used. */
+const MOST = 2 ** 32;
 /** Value length of a record that only fills the end of the ring. */
 const FILLER = 0xffffffff;
 
+/** Values by key, whoever shares them. */
+export interface ValueRing {
+	/** How many values there are. */
+	readonly count: number;
+	/** Bytes in use, those of overwritten values included until the ring has come round. */
+	readonly used: number;
+	/** A number that no other value ever has; undefined where there is none. */
+	find(key: RingKey): number | undefined;
+	/** The value that `find` has just found; undefined where another thread has put others in its place since. */
+	read(position: number): Uint8Array | undefined;
+	/** False where it is too large. */
+	put(key: RingKey, value: Uint8Array): boolean;
+}
+
+/** What a ring lies in. */
+export interface RingBlock {
+	readonly index: Uint32Array;
+	/** What is there now, as long as the ring, or shorter until it grows. */
+	bytes(): Uint8Array;
+	/** Makes it at least `least` bytes long, and no longer than the ring. What lies there stays. */
+	grow(least: number): void;
+}
+
+/** How large a ring is, of all memory that it may take, bytes. */
+export interface RingSize {
+	/** Of the index. A power of two. */
+	readonly slots: number;
+	/** Where the ring comes round, bytes. */
+	readonly size: number;
+}
+
+/** @param limit all memory that it may take, bytes; at least 4096 */
+export function ringSize(limit: number): RingSize {
+	const most = Math.min(limit, MOST);
+	const slots = 2 ** Math.floor(Math.log2(most / INDEX_SHARE / 4));
+	return { slots, size: Math.floor((most - slots * 4) / ALIGN) * ALIGN };
+}
+
+/** Cells of what {@link Ring.save} writes; sizes and places in units of {@link ALIGN}. */
+export const RING_STATE = { head: 0, tail: 1, rounds: 2, used: 3, count: 4, cells: 5 } as const;
+
 /** The store. */
-export class Ring {
-	#bytes = new Uint8Array(0);
-	#view = new DataView(this.#bytes.buffer);
+export class Ring implements ValueRing {
+	#block: RingBlock | undefined;
+	#bytes: Uint8Array = new Uint8Array(0);
+	#view: DataView = new DataView(this.#bytes.buffer);
 	/** Where the ring comes round, bytes. */
 	readonly #size: number;
 	/** Place of a record in units of 8 bytes, plus 1; 0 is a free slot. Open addressing, linear probing. */
-	#index = new Uint32Array(0);
+	#index: Uint32Array = new Uint32Array(0);
 	readonly #mask: number;
 	/** Where the next record goes, and the oldest one lies. They meet when the ring is empty, or full. */
 	#head = 0;
@@ -43,11 +88,18 @@ export class Ring {
 	#used = 0;
 	#count = 0;
 
-	/** Takes no memory before the first `put`. @param limit all memory it may take then, bytes; at least 4096 */
-	constructor(readonly limit: number) {
-		const slots = 2 ** Math.floor(Math.log2(limit / INDEX_SHARE / 4));
+	/**
+	 * Takes no memory before the first `put`.
+	 * @param limit all memory it may take then, bytes; at least 4096
+	 * @param makeBlock makes that memory
+	 */
+	constructor(
+		readonly limit: number,
+		private readonly makeBlock: (size: RingSize) => RingBlock = (size) => new OwnBlock(size),
+	) {
+		const { slots, size } = ringSize(limit);
 		this.#mask = slots - 1;
-		this.#size = Math.floor((limit - slots * 4) / ALIGN) * ALIGN;
+		this.#size = size;
 	}
 
 	/** How many values there are. */
@@ -80,6 +132,16 @@ export class Ring {
 		return this.#positionOf((this.#index[this.#slotOf(key, 0)]! - 1) * ALIGN);
 	}
 
+	/** Where the next value goes, as positions count. */
+	get front(): number {
+		return this.#passed + this.#head;
+	}
+
+	/** Bytes of the largest record. */
+	get largestRecord(): number {
+		return recordSize(this.largest);
+	}
+
 	/** The value that `find` has just found, where it lies: good until the next `put` or `find`. */
 	read(position: number): Uint8Array {
 		return this.#valueAt(position % this.#size);
@@ -95,7 +157,7 @@ export class Ring {
 	put(key: RingKey, value: Uint8Array): boolean {
 		if (value.length > this.largest) return false;
 		if (this.#index.length === 0) this.#open();
-		const size = Math.ceil((HEAD + KEY_BYTES + value.length) / ALIGN) * ALIGN;
+		const size = recordSize(value.length);
 		this.#reserve(size);
 		const at = this.#head;
 		this.#view.setUint32(at, size, true);
@@ -117,15 +179,53 @@ export class Ring {
 		if (this.#index[slot] !== 0) this.#free(slot);
 	}
 
+	/** Forgets all values. */
+	clear(): void {
+		this.#index.fill(0);
+		this.#passed += 2 * this.#size;
+		this.#head = 0;
+		this.#tail = 0;
+		this.#used = 0;
+		this.#count = 0;
+	}
+
+	/** Takes over the state that {@link save} has left, of a block that others change, too. */
+	load(state: Uint32Array): void {
+		this.#head = state[RING_STATE.head]! * ALIGN;
+		this.#tail = state[RING_STATE.tail]! * ALIGN;
+		this.#passed = state[RING_STATE.rounds]! * this.#size;
+		this.#used = state[RING_STATE.used]! * ALIGN;
+		this.#count = state[RING_STATE.count]!;
+		if (this.#index.length === 0) this.#open();
+		else if (this.#bytes.length < this.#size) this.#look();
+	}
+
+	/** Writes down all that changes besides the block: in whole numbers, which the machine computes places with several times faster. */
+	save(state: Uint32Array): void {
+		state[RING_STATE.head] = this.#head / ALIGN;
+		state[RING_STATE.tail] = this.#tail / ALIGN;
+		state[RING_STATE.rounds] = this.#passed / this.#size;
+		state[RING_STATE.used] = this.#used / ALIGN;
+		state[RING_STATE.count] = this.#count;
+	}
+
 	#open(): void {
-		this.#index = new Uint32Array(this.#mask + 1);
-		this.#bytes = new Uint8Array(Math.min(this.#size, FIRST));
-		this.#view = new DataView(this.#bytes.buffer);
+		this.#block = this.makeBlock({ slots: this.#mask + 1, size: this.#size });
+		this.#index = this.#block.index;
+		this.#look();
+	}
+
+	/** Looks at the block as long as it is now. */
+	#look(): void {
+		const bytes = this.#block!.bytes();
+		if (bytes === this.#bytes) return;
+		this.#bytes = bytes;
+		this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 	}
 
 	/** Makes room at the head for a record of this size, in one piece. */
 	#reserve(size: number): void {
-		if (this.#head + size > this.#bytes.length && this.#bytes.length < this.#size) this.#grow();
+		if (this.#head + size > this.#bytes.length && this.#bytes.length < this.#size) this.#grow(this.#head + size);
 		const rest = this.#size - this.#head;
 		if (rest < size) {
 			this.#evict(rest);
@@ -145,10 +245,9 @@ export class Ring {
 		this.#passed += this.#size;
 	}
 
-	/** Once only: to copy more would keep calls waiting. */
-	#grow(): void {
-		this.#bytes = new Uint8Array(this.#bytes.buffer.transfer(this.#size));
-		this.#view = new DataView(this.#bytes.buffer);
+	#grow(least: number): void {
+		this.#block!.grow(Math.min(least, this.#size));
+		this.#look();
 	}
 
 	#positionOf(at: number): number {
@@ -205,6 +304,30 @@ export class Ring {
 		this.#index[hole] = 0;
 	}
 }
+
+/** Memory of this thread alone. */
+class OwnBlock implements RingBlock {
+	readonly index: Uint32Array;
+	readonly #size: number;
+	#bytes: Uint8Array<ArrayBuffer>;
+
+	constructor({ slots, size }: RingSize) {
+		this.index = new Uint32Array(slots);
+		this.#size = size;
+		this.#bytes = new Uint8Array(Math.min(size, FIRST));
+	}
+
+	bytes(): Uint8Array {
+		return this.#bytes;
+	}
+
+	/** Once only: to copy more would keep calls waiting. */
+	grow(): void {
+		this.#bytes = new Uint8Array(this.#bytes.buffer.transfer(this.#size));
+	}
+}
+
+const recordSize = (length: number): number => Math.ceil((HEAD + KEY_BYTES + length) / ALIGN) * ALIGN;
 
 function home(from: Uint8Array, at: number): number {
 	return from[at]! | (from[at + 1]! << 8) | (from[at + 2]! << 16) | (from[at + 3]! << 24);

@@ -1,0 +1,49 @@
+/** Caches that share their memory as the threads of a process do, without the threads: each has its number, and messages go from one to the other. */
+import { type CacheMemory, type CacheThread, cacheMemory } from "../../src/cache/cache-memory.ts";
+import type { ClaimMessage, ClaimPort } from "../../src/cache/thread-store.ts";
+import type { Config } from "../../src/config/schema.ts";
+
+/** The threads: number 0 is the main one. */
+export interface CacheThreads {
+	readonly memory: CacheMemory;
+	/** What was posted, in its order. */
+	readonly posted: { readonly to: number; readonly message: ClaimMessage }[];
+	/** One of them. */
+	of(thread: number): CacheThread;
+	/** Whether one of them waits for what another makes. */
+	isWaiting(thread: number): boolean;
+}
+
+/** Makes them. */
+export function cacheThreads(config: Pick<Config, "cache">, count: number): CacheThreads {
+	const memory = cacheMemory(config)!;
+	const posted: { to: number; message: ClaimMessage }[] = [];
+	const ports: ClaimPort[] = Array.from({ length: count + 1 }, () => ({
+		post(to, message) {
+			posted.push({ to, message });
+			setImmediate(() => ports[to]?.onMessage?.(message));
+		},
+		onMessage: undefined,
+	}));
+	return {
+		memory,
+		posted,
+		of: (thread) => ({ memory, thread, threads: count, port: ports[thread]! }),
+		isWaiting: (thread) => waits(memory, thread),
+	};
+}
+
+/** Whether a thread has had itself written down as one that waits: the fourth cell of each claim, behind the lock's four. */
+export function waits({ claims }: CacheMemory, thread: number): boolean {
+	const cells = new Int32Array(claims);
+	for (let at = 4; at < cells.length; at += 4) {
+		if (cells[at + 2] !== 0 && cells[at + 3]! & (1 << thread)) return true;
+	}
+	return false;
+}
+
+/** Where a cache has its answers: in memory of its own, or in memory that threads share, of which the other one is idle. */
+export const CACHE_STORAGES = [
+	["of one thread", () => undefined],
+	["that threads share", (config: Config) => cacheThreads(config, 2).of(1)],
+] as const satisfies readonly (readonly [string, (config: Config) => CacheThread | undefined])[];
