@@ -4,7 +4,8 @@ import type { Call } from "../src/openai/call.ts";
 import type { RequestInputStore } from "../src/providers/provider.ts";
 import { configureUpstreams } from "../src/providers/registry.ts";
 import type { MediaAccess } from "../src/proxy/net/media-fetch.ts";
-import { Lru, requestInputsFor, ThinkingMemory } from "../src/proxy/net/request-inputs.ts";
+import { Lru, requestInputsFor, type StoredThoughts, ThinkingMemory } from "../src/proxy/net/request-inputs.ts";
+import { SharedThinking, sharedThinkingMemory } from "../src/proxy/net/shared-thinking.ts";
 import { catalogEntries } from "../src/server/role-plan.ts";
 import { configOf } from "./kit/pipeline.ts";
 
@@ -57,19 +58,27 @@ const nowhere: MediaAccess = {
 	isAllowed: () => true,
 };
 
-test("what one key's answer brought, no other key gets, nor another upstream", async () => {
-	const requestInputs = requestInputsFor(nowhere);
-	const claude = requestInputs("anthropic");
-	claude.store(call("ann"), [{ id: "toolu_1", value: "thought" }]);
-	const kept = async (of: typeof claude, key?: string) => (await of.get(call(key), [], signal)).thinking("toolu_1");
-	expect(await kept(claude, "ann")).toBe("thought");
-	expect(await kept(claude, "bob")).toBeUndefined();
-	expect(await kept(claude)).toBeUndefined();
-	expect(await kept(requestInputs("gemini"), "ann")).toBeUndefined();
-});
+const MEMORIES: readonly [string, () => StoredThoughts][] = [
+	["of one thread", () => new ThinkingMemory()],
+	["that threads share", () => new SharedThinking(sharedThinkingMemory(), 1)],
+];
 
-describe("after a reload", () => {
-	const memory = new ThinkingMemory();
+test.each(MEMORIES)(
+	"what one key's answer brought, no other key gets, nor another upstream: in memory %s",
+	async (_, make) => {
+		const requestInputs = requestInputsFor(nowhere, make());
+		const claude = requestInputs("anthropic");
+		claude.store(call("ann"), [{ id: "toolu_1", value: "thought" }]);
+		const kept = async (of: typeof claude, key?: string) => (await of.get(call(key), [], signal)).thinking("toolu_1");
+		expect(await kept(claude, "ann")).toBe("thought");
+		expect(await kept(claude, "bob")).toBeUndefined();
+		expect(await kept(claude)).toBeUndefined();
+		expect(await kept(requestInputs("gemini"), "ann")).toBeUndefined();
+	},
+);
+
+describe.each(MEMORIES)("after a reload, in memory %s", (_memory, make) => {
+	const memory = make();
 	const storeOf = (type: string, base_url: string) => {
 		const config = configOf({ providers: { it: { type, base_url, api_key: "sk-of-it" } } });
 		const entries = catalogEntries(configureUpstreams(config, {}), config, {}, memory);
@@ -96,6 +105,33 @@ describe("after a reload", () => {
 		before.store(call("ann"), [{ id: "toolu_1", value: "thought" }]);
 		const other = storeOf(type, url);
 		expect([other.hasStored, await given(other)]).toEqual([false, undefined]);
+	});
+});
+
+describe("memory that threads share", () => {
+	const shared = sharedThinkingMemory(64 * 1024);
+	const [one, other] = [1, 2].map((thread) => new SharedThinking(shared, thread)) as [SharedThinking, SharedThinking];
+
+	test("gives each thread what another's answers have brought, exactly", () => {
+		const [mine, theirs] = [one.of("claude"), other.of("claude")];
+		expect([mine.hasAny, theirs.hasAny, theirs.get(call("ann"), "a")]).toEqual([false, false, undefined]);
+		const values = ["", "thought", "é 🙂 \u0000", "half \ud83d", `[${"x".repeat(3000)}]`];
+		for (const [id, value] of values.entries()) mine.put(call("ann"), { id: String(id), value });
+		expect(values.map((_, id) => theirs.get(call("ann"), String(id)))).toEqual(values);
+		expect([mine.hasAny, theirs.hasAny]).toEqual([true, true]);
+		theirs.put(call("ann"), { id: "0", value: "newer" });
+		expect(mine.get(call("ann"), "0")).toBe("newer");
+	});
+
+	test("is bounded: what was used longest ago goes", () => {
+		const thoughts = one.of("gemini");
+		for (let id = 0; id < 1000; id++) {
+			thoughts.put(call(), { id: String(id), value: "v".repeat(200) });
+			expect(thoughts.get(call(), "3")).toBe(id < 3 ? undefined : "v".repeat(200));
+		}
+		expect([thoughts.get(call(), "999"), thoughts.get(call(), "4")]).toEqual(["v".repeat(200), undefined]);
+		thoughts.put(call(), { id: "large", value: "v".repeat(64 * 1024) });
+		expect(thoughts.get(call(), "large")).toBeUndefined();
 	});
 });
 

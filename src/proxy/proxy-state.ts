@@ -5,7 +5,7 @@ import type { RoutingState } from "../routing/target-state.ts";
 import { CallQueue, type QueueSettings } from "./call-queue.ts";
 import { HedgeBudget } from "./hedge-budget.ts";
 import { KeyRotation } from "./key-rotation.ts";
-import { ThinkingMemory } from "./net/request-inputs.ts";
+import { type StoredThoughts, ThinkingMemory } from "./net/request-inputs.ts";
 import { RefusedAdditions } from "./refused-additions.ts";
 import { RetryBudget } from "./retry.ts";
 import { Suspects } from "./suspects.ts";
@@ -27,8 +27,6 @@ export class ProxyState {
 	readonly refused = new RefusedAdditions();
 	readonly keys = new KeyRotation();
 	readonly suspects = new Suspects();
-	/** What upstreams have signed of their models' thoughts. */
-	readonly thinking = new ThinkingMemory();
 	readonly #freeHedges = new WeakMap<Provider, HedgeCount>();
 	/** By name in `models:`. */
 	readonly #hedges = new Map<string, HedgeCount>();
@@ -40,6 +38,8 @@ export class ProxyState {
 		/** 0 to 1. */
 		readonly random: () => number = Math.random,
 		private readonly budgets?: CallBudgets,
+		/** What upstreams have signed of their models' thoughts. */
+		readonly thinking: StoredThoughts = new ThinkingMemory(),
 	) {
 		this.retries = budgets?.retries ?? new RetryBudget();
 	}

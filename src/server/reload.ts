@@ -10,7 +10,7 @@ import { keepRestartOnly } from "../config/restart-only.ts";
 import type { Config } from "../config/schema.ts";
 import { watchFile } from "../config/watch.ts";
 import { StartError } from "../errors.ts";
-import type { ThinkingMemory } from "../proxy/net/request-inputs.ts";
+import type { StoredThoughts } from "../proxy/net/request-inputs.ts";
 import { readCa } from "../proxy/net/transport.ts";
 import type { Suspects } from "../proxy/suspects.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -36,7 +36,7 @@ export interface ReloadedRouter {
 	readonly fleet: AgentFleet;
 	readonly agentTransport: AgentTransport;
 	readonly suspects: Pick<Suspects, "refuseMs">;
-	readonly thinking: ThinkingMemory;
+	readonly thinking: StoredThoughts;
 	readonly log: Pick<Log, "logger">;
 	readonly metrics: Pick<Metrics, "reloaded" | "refused">;
 	/** Hears of a configuration that is in force now. */

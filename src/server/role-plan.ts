@@ -12,7 +12,7 @@ import { openAiCompatible } from "../providers/openai/index.ts";
 import { loopProblem, type Upstream } from "../providers/registry.ts";
 import { proxyFromEnvironment } from "../proxy/net/environment-proxy.ts";
 import { mediaAccess } from "../proxy/net/media-fetch.ts";
-import { requestInputsFor, ThinkingMemory } from "../proxy/net/request-inputs.ts";
+import { requestInputsFor, type StoredThoughts } from "../proxy/net/request-inputs.ts";
 import { fileFetch, httpTransport, readCa } from "../proxy/net/transport.ts";
 import type { CatalogEntry } from "../routing/catalog.ts";
 
@@ -47,7 +47,7 @@ export interface RolePlan {
 export function plannedEntries(
 	plan: RolePlan,
 	storedKeys?: { readonly isEmpty: boolean },
-	thinking?: ThinkingMemory,
+	thinking?: StoredThoughts,
 ): CatalogEntry[] {
 	const { config, env, host, port, keys, generatesKey, keyHint, upstreams, tls } = plan;
 	const hasKeys = keys.length > 0 || generatesKey || storedKeys?.isEmpty === false;
@@ -63,7 +63,7 @@ export function catalogEntries(
 	upstreams: readonly Upstream[],
 	config: Config,
 	env: Environment,
-	thinking = new ThinkingMemory(),
+	thinking?: StoredThoughts,
 ): CatalogEntry[] {
 	const proxyFor = proxyFromEnvironment(env);
 	const ca = readCa(config.ca_file);

@@ -6,7 +6,7 @@ import type { Media, MediaNeed, RequestInputStore, StoredThinking } from "../../
 import { allowance, fetchMedia, type MediaAccess } from "./media-fetch.ts";
 
 /** Thinking of tool loops kept, bytes: some 10,000 turns. */
-const MEMORY_BYTES = 64 * 1024 * 1024;
+export const THINKING_BYTES = 64 * 1024 * 1024;
 /** Files one call may name. */
 const MAX_FILES = 32;
 
@@ -16,7 +16,7 @@ const MAX_FILES = 32;
  */
 export function requestInputsFor(
 	world: MediaAccess,
-	memory = new ThinkingMemory(),
+	memory: StoredThoughts = new ThinkingMemory(),
 ): (upstream: string) => RequestInputStore {
 	/** A call that is tried again asks for no file twice. */
 	const fetched = new WeakMap<Call, Promise<Map<string, Media>>>();
@@ -54,16 +54,26 @@ export interface UpstreamThinking {
 }
 
 /** What the answers of all upstreams have brought that must come back with their conversations. In this process only: another replica does not know it. */
-export class ThinkingMemory {
+export interface StoredThoughts {
+	/** That of one upstream. */
+	of(upstream: string): UpstreamThinking;
+}
+
+/** Whose it is: by the key's id, since another key may be given the name of one that was revoked. */
+export const thoughtKey = (upstream: string, { keyId }: Pick<Call, "keyId">, id: string): string =>
+	JSON.stringify([upstream, keyId ?? null, id]);
+
+/** All of it in this thread. */
+export class ThinkingMemory implements StoredThoughts {
 	readonly #values: Lru;
 	readonly #upstreams = new Map<string, UpstreamThinking>();
 
 	/** @param limit bytes */
-	constructor(limit = MEMORY_BYTES) {
+	constructor(limit = THINKING_BYTES) {
 		this.#values = new Lru(limit);
 	}
 
-	/** That of one upstream: the same object for the same name. */
+	/** The same object for the same name. */
 	of(upstream: string): UpstreamThinking {
 		let stored = this.#upstreams.get(upstream);
 		if (!stored) {
@@ -75,17 +85,15 @@ export class ThinkingMemory {
 }
 
 function thinkingOf(upstream: string, values: Lru): UpstreamThinking {
-	// By the key's id: another key may be given the name of one that was revoked.
-	const keyOf = ({ keyId }: Pick<Call, "keyId">, id: string) => JSON.stringify([upstream, keyId ?? null, id]);
 	let hasAny = false;
 	return {
 		get hasAny() {
 			return hasAny;
 		},
-		get: (call, id) => values.get(keyOf(call, id)),
+		get: (call, id) => values.get(thoughtKey(upstream, call, id)),
 		put(call, { id, value }) {
 			hasAny = true;
-			values.put(keyOf(call, id), value);
+			values.put(thoughtKey(upstream, call, id), value);
 		},
 	};
 }
