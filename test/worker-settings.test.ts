@@ -8,7 +8,7 @@ import { refuseUnshared } from "../src/server/threads/unshared.ts";
 import { configure, refusal } from "./kit/configure.ts";
 import type { Json } from "./kit/exchange.ts";
 import { until } from "./kit/until.ts";
-import { callOnce, recordWorkers, SHAREABLE, startHere, twoWorkers } from "./kit/worker-router.ts";
+import { callOnce, recordWorkers, startHere, twoWorkers } from "./kit/worker-router.ts";
 
 let router: Awaited<ReturnType<typeof startHere>> | undefined;
 afterEach(async () => {
@@ -52,12 +52,11 @@ const problem = (yaml: Json): string | undefined => {
 
 describe("what workers don't share yet keeps a router of two from starting, by the setting's name:", () => {
 	test.each([
-		["cache.enabled", { cache: {} }],
 		["models[0].concurrency", { models: [{ name: "m", targets: ["dummy"], concurrency: 1 }] }],
 		["redis.url", { redis: { url: "redis://127.0.0.1:1" } }],
 	] as [string, Json][])("%s", (setting, more) => {
 		expect(problem({ ...twoWorkers(), ...more })).toContain(`workers don't share ${setting}`);
-		expect(problem({ ...SHAREABLE, ...more })).toBeUndefined();
+		expect(problem(more)).toBeUndefined();
 	});
 
 	test("limits and budgets do not", () => {
@@ -69,7 +68,9 @@ describe("what workers don't share yet keeps a router of two from starting, by t
 	});
 
 	test("a start and a reload are refused alike", async () => {
-		await expect(startHere({ server: { workers: 2 } })).rejects.toThrow("set it to false, or set server.workers to 1");
+		await expect(startHere(twoWorkers({ redis: { url: "redis://127.0.0.1:1" } }))).rejects.toThrow(
+			"leave it out, or set server.workers to 1",
+		);
 		router = await startHere(twoWorkers());
 		router.write(twoWorkers({ models: [{ name: "m", targets: ["dummy"], concurrency: 1 }] }));
 		process.kill(process.pid, "SIGHUP");

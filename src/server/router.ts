@@ -91,7 +91,7 @@ async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock)
 	const responses = responseWriter(router, redis, lifecycle);
 	const threads = workerThreads(plan, router, services, { memory, generatedKey: generated?.hash, responses });
 	const ledgerState = () => (threads?.isLedgerStuck ? "stopped" : state.ledgerState);
-	const cache = createAnswerCache(config, redis?.answers());
+	const cache = threads?.cache ?? createAnswerCache(config, redis?.answers());
 	metrics.watchAgents(fleet.counts);
 	metrics.watchLedger(() => ({ state: ledgerState(), waiting: ledger.waiting }));
 	if (cache) metrics.watchCache(() => cache.stats);

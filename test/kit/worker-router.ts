@@ -8,12 +8,8 @@ import type { ToMain } from "../../src/server/threads/link.ts";
 import { directory } from "./cli.ts";
 import type { Json } from "./exchange.ts";
 
-/** What is left out of a configuration while workers don't share it. */
-export const SHAREABLE = { cache: { enabled: false } };
-
 /** Sections of a router with two workers; the server's further settings. */
 export const twoWorkers = (more: Json = {}, server: Json = {}): Json => ({
-	...SHAREABLE,
 	...more,
 	server: { workers: 2, drain: "0s", ...server },
 });

@@ -5,6 +5,7 @@
 
 import type { WrittenSpend } from "../../accounts/usage/spend-cells.ts";
 import type { WaitingResponse } from "../../api/response-writer.ts";
+import type { ClaimMessage } from "../../cache/thread-store.ts";
 import type { Environment } from "../../config/interpolate.ts";
 import type { Config } from "../../config/schema.ts";
 import type { WriteResult } from "../../store/connection.ts";
@@ -80,6 +81,8 @@ export type ToWorker =
 	| { readonly type: "synced"; readonly id: number }
 	| ({ readonly type: "response"; readonly id: number } & ResponseAnswer)
 	| { readonly type: "answered"; readonly id: number; readonly answer: ForwardedAnswer }
+	/** From another worker. */
+	| { readonly type: "claim"; readonly message: ClaimMessage }
 	/** The process no longer wants calls; it takes none from now on; those that run are cut. */
 	| { readonly type: "drain" }
 	| { readonly type: "stop" }
@@ -112,6 +115,8 @@ export type ToMain =
 	/** What was written is to survive a loss of power. */
 	| { readonly type: "sync"; readonly id: number }
 	| { readonly type: "forward"; readonly id: number; readonly request: ForwardedRequest }
+	/** For another worker, which waits for the end of a call. */
+	| { readonly type: "claim"; readonly to: number; readonly message: ClaimMessage }
 	/** What was asked with this `id` is done; or why it can't be. */
 	| { readonly type: "done"; readonly id: number; readonly problem?: string | undefined }
 	/** Its last call is over, and all that it had to send is sent. */

@@ -3,7 +3,11 @@ import type { AnyElysia } from "elysia";
 import { sharedLimits } from "../../accounts/limits/shared-limiter.ts";
 import { SharedHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
 import type { ResponseStore } from "../../api/response-writer.ts";
+import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
+import type { ClaimPort } from "../../cache/thread-store.ts";
+import type { Config } from "../../config/schema.ts";
 import type { Listening } from "../../http/listen.ts";
+import { SharedThinking } from "../../proxy/net/shared-thinking.ts";
 import { SharedBudgets } from "../../proxy/shared-budgets.ts";
 import { SharedRoutingState } from "../../routing/shared-routing-state.ts";
 import type { DirectoryLock } from "../../store/directory-lock.ts";
@@ -22,6 +26,8 @@ const TELL_MS = 1_000;
 export interface MainThread {
 	/** Rows of calls wait in a worker, since they can't be written. */
 	readonly isLedgerStuck: boolean;
+	/** The cache of all threads, for what is said of it. */
+	readonly cache: AnswerCache | undefined;
 	/** For the main thread's app: it speaks for all threads. */
 	readonly options: Pick<RoleAppOptions, "metricsText" | "instance">;
 	/**
@@ -57,12 +63,11 @@ export function workerThreads(
 	{ memory, generatedKey, responses }: MainParts,
 ): MainThread | undefined {
 	if (!memory) return undefined;
-	const { workers: count } = config.server;
 	const { state, agents } = router;
 	const { keys, store } = state;
 	const changes = new AgentChanges(agents);
 	const threads = new WorkerThreads({
-		count,
+		count: config.server.workers,
 		memory,
 		port,
 		start: () => ({
@@ -90,6 +95,7 @@ export function workerThreads(
 		get isLedgerStuck() {
 			return threads.isLedgerStuck;
 		},
+		cache: sharedCache(config, memory, threads),
 		options: { metricsText: () => threads.metricsText(), instance: memory.facts.instance },
 		async serve(app, services, lock) {
 			// Before the first call: what agents have served goes nowhere else.
@@ -119,4 +125,23 @@ function countTogether(threads: WorkerThreads, state: RouterState, memory: Share
 		clocks.freed(thread);
 		targets.freed(thread);
 	});
+}
+
+/**
+ * The main thread's view of the cache; undefined where there is none. It looks for nothing there, but gives back what a dead worker held of what
+ * is shared of answers.
+ */
+function sharedCache(
+	config: Config,
+	{ answers, thinking }: SharedMemory,
+	workers: Pick<WorkerThreads, "post" | "onEnded">,
+): AnswerCache | undefined {
+	const thoughts = new SharedThinking(thinking, 0);
+	workers.onEnded((thread) => thoughts.freed(thread));
+	if (!answers) return undefined;
+	const port: ClaimPort = { post: (thread, message) => workers.post(thread, message), onMessage: undefined };
+	const view = { memory: answers, thread: 0, threads: config.server.workers, port };
+	const cache = createAnswerCache(config, undefined, view);
+	workers.onEnded((thread) => cache?.freed(thread));
+	return cache;
 }

@@ -5,7 +5,9 @@
  */
 import { makeLimits } from "../../accounts/limits/shared-limiter.ts";
 import { makeHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
+import { type CacheMemory, cacheMemory } from "../../cache/cache-memory.ts";
 import type { Config } from "../../config/schema.ts";
+import { type SharedThinkingMemory, sharedThinkingMemory } from "../../proxy/net/shared-thinking.ts";
 import { makeBudgets } from "../../proxy/shared-budgets.ts";
 import { ROUTING_STATE_BYTES } from "../../routing/shared-routing-state.ts";
 
@@ -21,6 +23,10 @@ export interface SharedMemory {
 	readonly budgets: SharedArrayBuffer;
 	/** What is known of targets: `routing/shared-routing-state.ts`. */
 	readonly targets: SharedArrayBuffer;
+	/** Answers, and who makes which call; undefined where nothing is cached. */
+	readonly answers: CacheMemory | undefined;
+	/** What upstreams have signed of thoughts. */
+	readonly thinking: SharedThinkingMemory;
 }
 
 /** Plain data that every thread has to know alike. */
@@ -41,13 +47,15 @@ export interface ThreadMemory {
 /** What is shared frees what a dead worker held: locks, and what its calls had taken. Called by the main thread. */
 export type FreeThread = (thread: number) => void;
 
-/** Takes no memory before it is written to. @param _config of the start: sizes are not changed by a reload */
-export function createSharedMemory(_config: Config): SharedMemory {
+/** Takes no memory before it is written to. @param config of the start: sizes are not changed by a reload */
+export function createSharedMemory(config: Config): SharedMemory {
 	return {
 		facts: { instance: crypto.randomUUID().slice(0, 8) },
 		limits: makeLimits(),
 		clocks: makeHardwareClocks(),
 		budgets: makeBudgets(),
 		targets: new SharedArrayBuffer(ROUTING_STATE_BYTES),
+		answers: cacheMemory(config),
+		thinking: sharedThinkingMemory(),
 	};
 }

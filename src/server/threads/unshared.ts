@@ -17,10 +17,6 @@ const UNSHARED: readonly Unshared[] = [
 		},
 		remedy: "leave it out",
 	},
-	{
-		setting: ({ cache }) => (cache.enabled ? "cache.enabled" : undefined),
-		remedy: "set it to false",
-	},
 	{ setting: ({ redis }) => (redis.url === undefined ? undefined : "redis.url"), remedy: "leave it out" },
 ];
 

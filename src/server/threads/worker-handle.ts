@@ -1,5 +1,6 @@
 /** One worker thread, as the main thread has it. */
 import type { ResponseStore } from "../../api/response-writer.ts";
+import type { ClaimMessage } from "../../cache/thread-store.ts";
 import { CLOCK_BYTES, ClockSource } from "../../memory/shared-clock.ts";
 import type { WriteResult } from "../../store/connection.ts";
 import type { Asking, ForwardedAnswer, ForwardedRequest, RowsBatch, ToMain, ToWorker, WorkerStart } from "./link.ts";
@@ -21,6 +22,8 @@ export interface WorkerReports {
 	/** Stored responses. */
 	readonly responses: ResponseStore;
 	forward(request: ForwardedRequest): Promise<ForwardedAnswer>;
+	/** A call is over that another worker waits for. */
+	claim(to: number, message: ClaimMessage): void;
 }
 
 /** Where it listens; or why it does not. `isStart`: the sentence is for people. */
@@ -141,6 +144,9 @@ export class WorkerThread {
 				return;
 			case "forward":
 				void this.#forward(message);
+				return;
+			case "claim":
+				this.reports.claim(message.to, message.message);
 				return;
 			case "done":
 				this.#questions.answered(message.id, message.problem ?? "");

@@ -7,11 +7,14 @@ import { sharedLimits } from "../../accounts/limits/shared-limiter.ts";
 import { SharedHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
 import { askAddressedAgents } from "../../api/model-list.ts";
 import { StoredResponses } from "../../api/stored-responses.ts";
+import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
+import type { ClaimPort } from "../../cache/thread-store.ts";
 import type { Config } from "../../config/schema.ts";
 import { StartError } from "../../errors.ts";
 import { createLifecycle, type Stoppable } from "../../http/lifecycle.ts";
 import type { Listening } from "../../http/listen.ts";
 import { clockOffset } from "../../memory/shared-clock.ts";
+import { SharedThinking } from "../../proxy/net/shared-thinking.ts";
 import { readCa } from "../../proxy/net/transport.ts";
 import { ProxyState } from "../../proxy/proxy-state.ts";
 import { SharedBudgets } from "../../proxy/shared-budgets.ts";
@@ -87,6 +90,11 @@ class ThreadRouter implements WorkerRouter {
 	readonly #fleet: AgentFleet;
 	readonly #state: RouterState;
 	readonly #services: RoleServices;
+	/** Hears of calls that other workers make. */
+	readonly #claims: ClaimPort = {
+		post: (to, message) => this.send({ type: "claim", to, message }),
+		onMessage: undefined,
+	};
 	/** Says what the process was told by a signal. */
 	readonly #signals = new EventEmitter();
 	readonly #server: Stoppable;
@@ -161,6 +169,9 @@ class ThreadRouter implements WorkerRouter {
 			case "flush":
 				void this.#flush(message.rows).then(() => this.#done(message.id));
 				return;
+			case "claim":
+				this.#claims.onMessage?.(message.message);
+				return;
 			case "drain":
 				this.#signals.emit("SIGTERM", "SIGTERM");
 				return;
@@ -193,7 +204,9 @@ class ThreadRouter implements WorkerRouter {
 		const { thread, offset, memory } = this.memory;
 		// The main thread's metrics say of them what all threads know.
 		const targets = new SharedRoutingState(memory.targets, this.memory);
-		const upstreams = new ProxyState(targets, undefined, new SharedBudgets(memory.budgets, thread, offset));
+		const budgets = new SharedBudgets(memory.budgets, thread, offset);
+		const thinking = new SharedThinking(memory.thinking, thread);
+		const upstreams = new ProxyState(targets, undefined, budgets, thinking);
 		const open = () => linesTo((lines) => this.send({ type: "lines", lines }));
 		const log = createLog({ ...settings, role: "router", stdout: false, file: { open } });
 		// Goes as the main thread says, which alone hears signals, watches the time and logs how a stop goes.
@@ -219,9 +232,10 @@ class ThreadRouter implements WorkerRouter {
 	#snapshotOf(plan: RolePlan): RouterSnapshot {
 		const { keys: stored } = this.#state;
 		const auth = plan.generatesKey ? this.#generated! : createKeyAuth(plan.keys, undefined, undefined, stored);
-		const onRefused = this.#services.metrics.refused;
+		const { metrics, upstreams } = this.#services;
+		const onRefused = metrics.refused;
 		const services = { fleet: this.#fleet, state: this.#state, onRefused };
-		return routerSnapshot(plan.config, plannedEntries(plan, stored, this.#services.upstreams.thinking), auth, services);
+		return routerSnapshot(plan.config, plannedEntries(plan, stored, upstreams.thinking), auth, services);
 	}
 
 	/** What keeps it from using another configuration, which the main thread has checked; undefined where nothing does. */
@@ -239,12 +253,21 @@ class ThreadRouter implements WorkerRouter {
 		return undefined;
 	}
 
+	#createCache(config: Config): AnswerCache | undefined {
+		const { thread, memory } = this.memory;
+		const { answers } = memory;
+		if (!answers) return undefined;
+		const { workers: threads } = config.server;
+		return createAnswerCache(config, undefined, { memory: answers, thread, threads, port: this.#claims });
+	}
+
 	#listen(plan: RolePlan, isFirst: boolean): Listening {
 		const forward: Forward = (request) => this.#requests.ask({ type: "forward", request });
 		const stored = remoteResponses(this.#responses, this.send, () => this.snapshot.config.responses);
 		const options: RoleAppOptions = {
 			current: this,
 			sinks: [this.#fleet.sink, this.#state.ledger],
+			cache: this.#createCache(plan.config),
 			objects: this.#state.store,
 			responses: new StoredResponses(() => this.snapshot.config.server.body_limit, stored),
 			pages: (request, server) => this.snapshot.pages(request, server),

@@ -4,6 +4,7 @@
  */
 import type { AnyElysia } from "elysia";
 import type { ResponseStore } from "../../api/response-writer.ts";
+import type { ClaimMessage } from "../../cache/thread-store.ts";
 import type { Config } from "../../config/schema.ts";
 import { StartError } from "../../errors.ts";
 import type { Stoppable } from "../../http/lifecycle.ts";
@@ -113,6 +114,11 @@ export class WorkerThreads implements Stoppable {
 		this.#tell({ type: "agents", news });
 	}
 
+	/** Tells a worker, if it runs, that a call is over. */
+	post(thread: number, message: ClaimMessage): void {
+		this.#workers.get(thread)?.send({ type: "claim", message });
+	}
+
 	/** Another configuration is in force. A worker that can't take it is replaced by one that starts with it. */
 	async changeConfig(config: Config): Promise<void> {
 		const asked = [...this.#workers.values()].map(async (worker) => {
@@ -185,6 +191,7 @@ export class WorkerThreads implements Stoppable {
 			rows: (batch) => this.#write(batch),
 			responses: this.options.responses,
 			sync: () => this.options.ledger.sync(),
+			claim: (to, message) => this.post(to, message),
 			forward: async (request) => {
 				const { pathname } = new URL(request.url);
 				if (READS_ROWS.test(pathname)) await this.#askAll({ type: "flush", rows: true });
