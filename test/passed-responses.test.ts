@@ -73,6 +73,13 @@ describe("a response goes on byte for byte, but for its last event", () => {
 		expect(textOf(reader.take(Buffer.from(odd(before + LAST))) as Uint8Array)).toBe(before);
 	});
 
+	test("and a line's end inside an event's JSON does not cut the event in two, also of one like others", () => {
+		const spaced = (space: string) => said(3, "Hi").replace(',"delta"', `,${space}"delta"`);
+		const { reader } = readerOf();
+		const sent = [...HEAD, spaced(" "), spaced(" "), spaced("\r"), LAST].map((each) => reader.take(Buffer.from(each)));
+		expect(sent.map((each) => textOf(each as Uint8Array)).join("")).toBe(HEAD.join("") + spaced(" ").repeat(3));
+	});
+
 	test("and what is no UTF-8 is mended", () => {
 		const broken = Buffer.from(before + LAST);
 		broken[broken.indexOf("word")] = 0xff;

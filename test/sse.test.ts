@@ -94,6 +94,8 @@ test.each([
 	["a comment with one behind it", ": c\ngarbage\n\n", ": c\n\n"],
 	["control characters in a comment", ": a\0b\n\n", ": ab\n\n"],
 	["lines that end with CR", 'data: {"a":1}\r\r', 'data: {"a":1}\n\n'],
+	["a CR inside JSON", 'data: {"a":1,\r"b":2}\n\n', 'data: {"a":1, "b":2}\n\n'],
+	["a CR inside a comment", ": a\rdata: 1\n\n", ": a\ndata: 1\n\n"],
 	["data over several lines", 'data: {"a":\ndata: 1}\n\n', 'data: {"a": 1}\n\n'],
 	["a byte order mark in the middle", "\uFEFFdata: 1\n\n", "data: 1\n\n"],
 	["an empty line too many", "\ndata: 1\n\n", "data: 1\n\n"],

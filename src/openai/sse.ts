@@ -157,7 +157,8 @@ const asBuffer = (bytes: Uint8Array): Buffer =>
 /** One event's text, read. */
 function parseEvent(raw: string): SseEvent {
 	// The form nearly every upstream sends: one `data: …` line, nothing else.
-	if (raw.startsWith("data: ") && raw.indexOf("\n") === raw.length - 2) return { raw, data: raw.slice(6, -2) };
+	if (raw.startsWith("data: ") && raw.indexOf("\n") === raw.length - 2)
+		return raw.includes("\r") ? withoutCrs(raw) : { raw, data: raw.slice(6, -2) };
 	if (raw.startsWith("data: ") && raw.indexOf("\r") === raw.length - 4 && raw.indexOf("\n") === raw.length - 3) {
 		return { raw, data: raw.slice(6, -4) };
 	}
@@ -165,6 +166,7 @@ function parseEvent(raw: string): SseEvent {
 	if (raw.startsWith("event: ")) {
 		const end = raw.indexOf("\n");
 		if (raw.startsWith("data: ", end + 1) && raw.indexOf("\n", end + 1) === raw.length - 2) {
+			if (raw.includes("\r")) return withoutCrs(raw);
 			const line = raw.slice(end + 1);
 			const name = raw.slice(7, end).trim();
 			return { raw: line, isMended: true, isNamed: name.length === end - 7, data: line.slice(6, -2), name };
@@ -174,6 +176,9 @@ function parseEvent(raw: string): SseEvent {
 		return { raw, data: undefined };
 	return mended(raw);
 }
+
+/** An event whose lines end with LF: in JSON, a CR stands between two values only, and for clients it ends the line. */
+const withoutCrs = (raw: string): SseEvent => mended(raw.replaceAll("\r", " "));
 
 /** An event in any other form: data, comments and its name are kept of it. */
 function mended(raw: string): SseEvent {
@@ -199,7 +204,7 @@ const REPLACEMENT = "\uFFFD";
 /** The byte order mark. In JSON it may stand inside a text. */
 const MARK = /^\uFEFF/gm;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are looked for
-const CONTROL = /[\0-\x08\x0B\x0C\x0E-\x1F\x7F]/;
+const CONTROL = /[\0-\x08\x0B-\x1F\x7F]/;
 const CONTROLS = new RegExp(CONTROL, "g");
 
 /** An event with this data. JSON has no raw line ends, so one `data:` line always holds it. */

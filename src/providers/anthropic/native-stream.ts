@@ -32,8 +32,7 @@ class NativeDecoder implements StreamDecoder {
 		const event = eventIn(data);
 		const out = this.#read(event, data);
 		const goesOn = event !== undefined && !out.failure && !out.dropped && this.#isNative(event);
-		// A line's end in its JSON would be one of the event's, too.
-		return goesOn && name === event.type && !data.includes("\r") ? { ...out, own: event } : out;
+		return goesOn && name === event.type ? { ...out, own: event } : out;
 	}
 
 	#read(event: ClaudeEvent | undefined, data: string): Out {

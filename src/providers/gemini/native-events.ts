@@ -34,12 +34,10 @@ class NativeGenerateDecoder implements StreamDecoder {
 		const { data } = event;
 		const { bytes = "", failure } = out;
 		if (data === undefined || failure || !response) return out;
-		// A line's end in its JSON would be one of the event's, too.
-		const own = data.includes("\r") ? undefined : response;
-		if (!UNSAID.test(data)) return { ...out, bytes: this.#marked(data, bytes), own };
+		if (!UNSAID.test(data)) return { ...out, bytes: this.#marked(data, bytes), own: response };
 		// Who goes on with this answer elsewhere would not know of it.
 		const unsaid = this.inner.chunks.delta('{"gemini":true}');
-		return { ...out, bytes: this.#marked(data, unsaid + bytes), own, delta: true };
+		return { ...out, bytes: this.#marked(data, unsaid + bytes), own: response, delta: true };
 	}
 
 	/** Before the first event there is no chunk, and nothing to mark. */

@@ -144,7 +144,7 @@ export class PassedResponse extends ResponseDecoder {
 
 /** An event as it is sent on. */
 function outOf({ data = "", name, isNamed }: SseEvent, type: string) {
-	return { bytes: eventText(type, data), isAsItCame: isNamed && name === type && !data.includes("\r") };
+	return { bytes: eventText(type, data), isAsItCame: isNamed && name === type };
 }
 
 /** An event, in the one form that is passed on without being read. In JSON a line's end stands between two values only. */
