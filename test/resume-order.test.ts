@@ -23,10 +23,13 @@ describe("an answer that breaks again and again", () => {
 	});
 });
 
-test("an answer goes on after twice as many connections that broke as engines that died, with nothing new in between", () => {
+test("an answer goes on after more connections that broke than engines that died, with nothing new in between; most often at one's own engines", () => {
+	const breaks = ["connection", "connection", "connection", "death", "connection", "death", "connection"] as const;
 	const progress = new ResumeProgress();
-	const waits = [true, true, true, false, true, false, true].map((isConnection) => progress.broke(3, isConnection));
-	expect(waits).toEqual([0, 500, 500, 1000, 2000, 4000, undefined]);
+	expect(breaks.map((by) => progress.broke(3, by))).toEqual([0, 500, 500, 1000, 2000, 4000, undefined]);
+	const own = new ResumeProgress();
+	const waits = Array.from({ length: 17 }, () => own.broke(3, "ownConnection"));
+	expect(waits).toEqual([0, ...Array(4).fill(500), ...Array(11).fill(1000), undefined]);
 });
 
 describe("how long an answer's rest is waited for depends on who is left", () => {

@@ -131,8 +131,9 @@ export class CallResumes {
 	async after(broken: StartedAnswer, failure: Failure, sent: SentSoFar): Promise<StartedAnswer | undefined> {
 		const { terms, tried, state, pause, attempt, suspicion } = this.resumed;
 		const { targets } = terms;
-		tried.find(({ target }) => target.id === broken.target.id)?.failed(failure);
-		const pauseMs = this.#progress.broke(sent.deltas, failure.kind !== "engine_died");
+		const at = tried.find(({ target }) => target.id === broken.target.id);
+		at?.failed(failure);
+		const pauseMs = this.#progress.broke(sent.deltas, breakOf(failure, at?.target));
 		const wait = async (ms: number) => {
 			await pause.until(undefined, ms);
 			await suspicion()?.findBack();
@@ -166,10 +167,11 @@ export class CallResumes {
 /** How often an answer may break and go on; and how often in a row with nothing new in between, where each is the death of an engine. */
 const MOST_BREAKS = 20;
 const MOST_FRUITLESS = 4;
-/** A connection that breaks says less of the call: it counts for so much of one. */
-const CONNECTION_SHARE = 0.5;
-/** Before it goes on after a break that brought nothing, ms; twice as long after each further one. */
+/** What a break counts for. A connection that breaks says less of the call than a death; to try again costs nothing at one's own engines. */
+const BREAK_SHARES = { death: 1, connection: 0.5, ownConnection: 0.25 } as const;
+/** Before it goes on after a break that brought nothing, ms; twice as long after each further one, and at one's own engines so long at most. */
 const FRUITLESS_PAUSE_MS = 500;
+const OWN_PAUSE_MS = 1000;
 
 /**
  * Whether an answer that breaks again and again gets anywhere. A prompt that kills its server, or a proxy that cuts at the same
@@ -181,12 +183,19 @@ export class ResumeProgress {
 	#sent = -1;
 
 	/** It broke after so many pieces were sent in all: how long to wait before it goes on, ms; undefined where it may not. */
-	broke(sent: number, isConnection = false): number | undefined {
-		this.#fruitless = sent > this.#sent ? 0 : this.#fruitless + (isConnection ? CONNECTION_SHARE : 1);
+	broke(sent: number, by: keyof typeof BREAK_SHARES = "death"): number | undefined {
+		this.#fruitless = sent > this.#sent ? 0 : this.#fruitless + BREAK_SHARES[by];
 		this.#sent = sent;
 		if (++this.#breaks > MOST_BREAKS || this.#fruitless >= MOST_FRUITLESS) return undefined;
-		return this.#fruitless === 0 ? 0 : FRUITLESS_PAUSE_MS * 2 ** (Math.ceil(this.#fruitless) - 1);
+		if (this.#fruitless === 0) return 0;
+		const pauseMs = FRUITLESS_PAUSE_MS * 2 ** (Math.ceil(this.#fruitless) - 1);
+		return by === "ownConnection" ? Math.min(pauseMs, OWN_PAUSE_MS) : pauseMs;
 	}
+}
+
+function breakOf({ kind }: Failure, target: RouteTarget | undefined): keyof typeof BREAK_SHARES {
+	if (kind === "engine_died") return "death";
+	return target?.kind === "local" ? "ownConnection" : "connection";
 }
 
 /** Pauses before all are asked again, ms. */
