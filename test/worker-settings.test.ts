@@ -146,7 +146,7 @@ test("another configuration is in force in all workers, also in one that starts 
 	router.write(twoWorkers({ models: [{ name: "fast", targets: ["dummy"] }] }));
 	process.kill(process.pid, "SIGHUP");
 	await until(async () => (await statuses({}, "fast")).join() === "200", "the configuration");
-	expect(router.log()).toContain("The configuration was loaded anew.");
+	await until(() => router!.log().includes("The configuration was loaded anew."), "a line of the log");
 	recorded.workers[0]!.worker.terminate();
 	await until(() => router!.log().includes("has taken the place"), "another worker");
 	expect(await statuses({}, "fast")).toEqual([200]);
