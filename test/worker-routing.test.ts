@@ -5,7 +5,7 @@ import { startFakeAgent } from "./kit/fake-agent.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers } from "./kit/faults.ts";
 import { until } from "./kit/until.ts";
-import { callOnce, recordWorkers, startHere, twoWorkers } from "./kit/worker-router.ts";
+import { callOnce, outcomesOf, recordWorkers, startHere, twoWorkers } from "./kit/worker-router.ts";
 
 const whole = answers(
 	"200 OK",
@@ -104,21 +104,13 @@ test("calls at an agent that a worker had which died are no longer counted there
 	const agent = startFakeAgent({ router: router.url, before: () => release.promise });
 	stops.push(() => agent.stop());
 	await until(() => agent.secrets.length > 0, "the registration");
-	const held = Array.from({ length: 24 }, async () => {
-		try {
-			const answer = await callOnce(router.url, { model: "qwen" });
-			await answer.text();
-			return answer.status;
-		} catch {
-			return "reset";
-		}
-	});
+	const held = outcomesOf(router.url, 24, { model: "qwen" });
 	await until(() => agent.authorizations.length === 24, "all calls at the agent");
 	recorded.workers[0]!.worker.terminate();
 	await until(() => router.log().includes("has taken the place"), "another worker");
 	const { data } = (await (await fetch(`${router.url}/agents`)).json()) as { data: Loose[] };
 	release.resolve(undefined);
-	const outcomes = await Promise.all(held);
+	const outcomes = await held;
 	const survived = outcomes.filter((outcome) => outcome === 200).length;
 	expect(survived).toBeWithin(1, 24);
 	expect(data[0]).toMatchObject({ models: [{ name: "qwen", in_flight: survived }] });

@@ -8,7 +8,7 @@ import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers } from "./kit/faults.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
-import { callOnce, recordWorkers, startHere, twoWorkers } from "./kit/worker-router.ts";
+import { callOnce, outcomesOf, recordWorkers, startHere, twoWorkers } from "./kit/worker-router.ts";
 
 const whole = answers(
 	"200 OK",
@@ -179,20 +179,12 @@ describe("a worker that ends", () => {
 			await release.promise;
 			await whole(connection);
 		});
-		const held = Array.from({ length: 24 }, async () => {
-			try {
-				const answer = await callOnce(router.url, { model: "box/m" });
-				await answer.text();
-				return answer.status;
-			} catch {
-				return "reset";
-			}
-		});
+		const held = outcomesOf(router.url, 24, { model: "box/m" });
 		await until(() => box1.received.length === 24, "all calls at the upstream");
 		recorded.workers[0]!.worker.terminate();
 		await until(() => recorded.workers.length === 3 && router.log().includes("has taken the place"), "another worker");
 		release.resolve();
-		const outcomes = await Promise.all(held);
+		const outcomes = await held;
 		expect([...new Set(outcomes)].sort()).toEqual([200, "reset"]);
 		const survived = outcomes.filter((outcome) => outcome === 200).length;
 		expect(await metric(router.url, "router_workers_ended_total")).toBe(1);

@@ -317,10 +317,7 @@ export class SharedBlocks {
 			cells[FREE_LIST] = cells[free * BLOCK_CELLS + NEXT]!;
 			return free;
 		}
-		const end = cells[END]!;
-		if (end >= this.#limit) return 0;
-		cells[END] = end + 1;
-		return end;
+		return cells[END]! < this.#limit ? cells[END]!++ : 0;
 	}
 
 	/** Doubles the memory, as far as it may grow, and the machine has some. */
@@ -330,7 +327,9 @@ export class SharedBlocks {
 		try {
 			this.memory.grow(Math.max(this.memory.byteLength, next * BLOCK_BYTES));
 			this.cells[LIMIT] = next;
-		} catch {}
+		} catch {
+			// What is there goes on to be used: the least recently used make room.
+		}
 	}
 
 	#view(): void {

@@ -83,3 +83,17 @@ export function callOnce(url: string, body: Json = {}, headers: Record<string, s
 		body: JSON.stringify({ model: "dummy", messages: [{ role: "user", content: "hello" }], ...body }),
 	});
 }
+
+/** So many calls at once: resolves with each one's status, or with "reset" where its connection was. */
+export function outcomesOf(url: string, count: number, body: Json): Promise<(number | "reset")[]> {
+	const call = async () => {
+		try {
+			const answer = await callOnce(url, body);
+			await answer.text();
+			return answer.status;
+		} catch {
+			return "reset";
+		}
+	};
+	return Promise.all(Array.from({ length: count }, call));
+}
