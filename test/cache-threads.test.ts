@@ -6,6 +6,7 @@ import { encodeEntry } from "../src/cache/entry.ts";
 import type { CallClaim, SharedStore } from "../src/cache/shared-store.ts";
 import { SharedRing } from "../src/memory/shared-ring.ts";
 import { type CacheThreads, cacheThreads } from "./kit/cache-threads.ts";
+import { readCached, sendCached } from "./kit/cached-calls.ts";
 import { DONE, goodStream } from "./kit/events.ts";
 import type { Json } from "./kit/exchange.ts";
 import { type Connection, startFaultUpstream } from "./kit/fault-upstream.ts";
@@ -45,14 +46,8 @@ const gated =
 		await first(connection);
 	};
 const send = (thread: number, over: Json = {}, key = "a", signal?: AbortSignal) =>
-	routers[thread]!.send(
-		{ model: "box/m", messages: [{ role: "user", content: "hi" }], temperature: 0, ...over },
-		{ headers: { authorization: `Bearer key-of-${key}-1234` }, ...(signal ? { signal } : {}) },
-	);
-const read = async (sent: Promise<Response>) => {
-	const answer = await sent;
-	return { status: answer.status, cache: answer.headers.get("x-router-cache"), text: await answer.text() };
-};
+	sendCached(routers[thread]!, over, key, signal);
+const read = readCached;
 const calls = () => upstream.received.length;
 const reached = (count: number) => until(() => calls() === count, "the upstream");
 /** One call at the first thread, on its way, and the same at others, which wait. */

@@ -2,6 +2,7 @@
 import { expect } from "bun:test";
 import { redisStore } from "../src/cache/redis-store.ts";
 import { RedisBus } from "../src/store/redis-bus.ts";
+import { readCached, sendCached } from "./kit/cached-calls.ts";
 import { goodStream } from "./kit/events.ts";
 import type { Json } from "./kit/exchange.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
@@ -59,14 +60,8 @@ afterEach(() => {
 });
 
 const send = (router: number, over: Json = {}, key = "a", signal?: AbortSignal) =>
-	routers[router]!.send(
-		{ model: "box/m", messages: [{ role: "user", content: "hi" }], temperature: 0, ...over },
-		{ headers: { authorization: `Bearer key-of-${key}-1234` }, ...(signal ? { signal } : {}) },
-	);
-const read = async (sent: Promise<Response>) => {
-	const answer = await sent;
-	return { status: answer.status, cache: answer.headers.get("x-router-cache"), text: await answer.text() };
-};
+	sendCached(routers[router]!, over, key, signal);
+const read = readCached;
 const calls = () => upstream.received.length;
 const reached = (count: number) => until(() => calls() === count, "the upstream");
 const claims = async () => (await server.client.keys("*:by")).length;
