@@ -8,7 +8,7 @@ import { startRouter } from "../src/server/router.ts";
 import { directory } from "./kit/cli.ts";
 
 const startIn = (cwd: string, port: number, env: Record<string, string> = {}) =>
-	startRouter(load({ flags: { port: String(port) }, env: {}, cwd, role: "router" }), env);
+	startRouter(load({ flags: { port: String(port), workers: "1" }, env: {}, cwd, role: "router" }), env);
 const heard = () => ["SIGTERM", "SIGINT"].map((name) => process.listenerCount(name));
 
 test("a router whose port is taken opens no log file and hears no signals: both are the first one's", async () => {

@@ -4,7 +4,10 @@ import { join } from "node:path";
 import { parseCommand } from "../src/cli/flags.ts";
 import type { Config } from "../src/config/schema.ts";
 import { RouterState } from "../src/server/router-state.ts";
+import { allowedCpus } from "../src/server/threads/cpus.ts";
 import { refuseUnshared } from "../src/server/threads/unshared.ts";
+import { workerCount } from "../src/server/threads/worker-count.ts";
+import { cli, directory } from "./kit/cli.ts";
 import { configure, refusal } from "./kit/configure.ts";
 import type { Json } from "./kit/exchange.ts";
 import { until } from "./kit/until.ts";
@@ -17,21 +20,24 @@ afterEach(async () => {
 });
 
 describe("server.workers", () => {
-	test.each(["0", "9", "1.5", "-1", "two", "auto"])("is refused where it is %s", (text) => {
-		expect(refusal({ yaml: `server: { workers: ${text} }` })).toContain("server.workers");
+	test.each(["0", "9", "1.5", "-1", "two"])("is refused where it is %s", (text) => {
+		const wanted = "must be auto or a whole number from 1 to 8";
+		expect(refusal({ yaml: `server: { workers: ${text} }` })).toContain(`server.workers: ${wanted}`);
 		expect(refusal({ env: { ROUTER_WORKERS: text } })).toBe(
-			"server.workers: the environment variable ROUTER_WORKERS must be a whole number from 1 to 8",
+			`server.workers: the environment variable ROUTER_WORKERS ${wanted}`,
 		);
-		expect(refusal({ flags: { workers: text } })).toBe("server.workers: --workers must be a whole number from 1 to 8");
+		expect(refusal({ flags: { workers: text } })).toBe(`server.workers: --workers ${wanted}`);
 	});
 
-	test("is 1 unless it is set; a flag wins over the variable, and that over the file", () => {
+	test("is auto unless it is set; a flag wins over the variable, and that over the file", () => {
 		const yaml = "server: { workers: 2 }";
 		const env = { ROUTER_WORKERS: "3" };
-		expect(configure({}).config.server.workers).toBe(1);
+		expect(configure({}).config.server.workers).toBe("auto");
 		expect(configure({ yaml }).config.server.workers).toBe(2);
 		expect(configure({ yaml, env }).config.server.workers).toBe(3);
 		expect(configure({ yaml, env, flags: { workers: "4" } }).config.server.workers).toBe(4);
+		expect(configure({ yaml, env, flags: { workers: "auto" } }).config.server.workers).toBe("auto");
+		expect(configure({ yaml, env: { ROUTER_WORKERS: "AUTO" } }).config.server.workers).toBe("auto");
 	});
 
 	test("is no agent's", () => {
@@ -40,10 +46,38 @@ describe("server.workers", () => {
 	});
 });
 
+describe("auto", () => {
+	const count = (cpus: number, platform = "linux", yaml: Json = {}) =>
+		workerCount(configure({ yaml: JSON.stringify(yaml) }).config, { cpus, platform });
+
+	test("is 1 where several workers can't be, and nothing is refused", () => {
+		expect([count(32, "darwin"), count(32, "win32")]).toEqual([1, 1]);
+		expect(count(32, "linux", { models: [{ name: "m", targets: ["dummy"], concurrency: 1 }] })).toBe(1);
+		expect(count(32, "linux", { redis: { url: "redis://127.0.0.1:1" } })).toBe(1);
+	});
+
+	test("a number is what it says where connections are spread, and refused elsewhere", () => {
+		const server = { workers: 3 };
+		expect(count(1, "linux", { server })).toBe(3);
+		expect(() => count(32, "darwin", { server })).toThrow("server.workers is 3: only Linux spreads connections");
+		expect(count(32, "darwin", { server: { workers: 1 } })).toBe(1);
+	});
+
+	test("is the CPUs that the process may use less one, whole ones alone, from 1 to 8", () => {
+		expect([0.5, 1, 2, 2.9, 3, 4.5, 9, 10, 128].map((cpus) => count(cpus))).toEqual([1, 1, 1, 1, 2, 3, 8, 8, 8]);
+	});
+
+	test("is said by router check, as what it is here", async () => {
+		using home = directory();
+		const { stdout } = await cli(["check"], { cwd: home.path });
+		expect(stdout).toMatch(new RegExp(`server\\.workers +auto, here ${count(allowedCpus())} +default`));
+	});
+});
+
 const problem = (yaml: Json): string | undefined => {
 	const { config } = configure({ yaml: JSON.stringify(yaml) });
 	try {
-		refuseUnshared(config);
+		refuseUnshared(config, workerCount(config));
 		return undefined;
 	} catch (error) {
 		return (error as Error).message;

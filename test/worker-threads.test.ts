@@ -90,6 +90,8 @@ describe("calls over many connections", () => {
 		expect(await metric(router.url, "router_requests_total")).toBe(80);
 		expect(await metric(router.url, "router_in_flight_requests")).toBe(0);
 		expect(await metric(router.url, "router_info")).toBe(1);
+		expect(await metric(router.url, "router_workers")).toBe(2);
+		expect(router.log()).toMatch(/"workers":2,"msg":"listening"/);
 		const calls = recorded.workers.map((each) => each.calls());
 		expect(calls).toHaveLength(2);
 		expect(calls[0]! + calls[1]!).toBe(80);

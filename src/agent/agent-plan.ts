@@ -19,6 +19,7 @@ export function agentPlan({ config, sources }: Pick<Loaded, "config" | "sources"
 	const isHostSet = sources.of(["agent", "host"]).from !== "default";
 	return {
 		role: "agent",
+		workers: 1,
 		config,
 		env,
 		host: isHostSet ? config.agent.host : hostFor(config),

@@ -64,7 +64,8 @@ export async function check(loaded: Loaded, env: Environment): Promise<string> {
 	if (findings.length > 0) throw new FindingsError(findings);
 	if (role === "agent") return report(loaded, []);
 	const { describeProviders } = await import("../providers/registry.ts");
-	return report(loaded, describeProviders(config, variables));
+	const { workerCount } = await import("../server/threads/worker-count.ts");
+	return report(loaded, describeProviders(config, variables), workerCount(config));
 }
 
 /**
@@ -107,9 +108,9 @@ function findingsOf(step: () => void): readonly Finding[] {
 	}
 }
 
-/** What would run, with a line end. `providers`: see `describeProviders`. */
-export function report(loaded: Loaded, providers: readonly ProviderState[]): string {
-	const rows = settingRows(loaded);
+/** What would run, with a line end. `providers`: see `describeProviders`. `workers`: how many threads would answer calls. */
+export function report(loaded: Loaded, providers: readonly ProviderState[], workers?: number): string {
+	const rows = settingRows(loaded, workers);
 	return [
 		`router ${VERSION}, role ${loaded.role}, ${loaded.file === undefined ? "no configuration file" : `configuration ${loaded.file}`}`,
 		"",
@@ -122,13 +123,17 @@ export function report(loaded: Loaded, providers: readonly ProviderState[]): str
 	].join("\n");
 }
 
-function settingRows(loaded: Loaded): string[][] {
+function settingRows(loaded: Loaded, workers: number | undefined): string[][] {
 	const foreign = loaded.role === "standalone" ? [] : ROLE_SECTIONS[loaded.role === "router" ? "agent" : "router"];
-	const shown = mapLeaves(ConfigSchema, loaded.config, show) as Record<string, unknown>;
+	const values = mapLeaves(ConfigSchema, loaded.config, show) as Record<string, unknown>;
 	return Object.keys(ConfigSchema.properties)
-		.filter((section) => section in shown && !foreign.includes(section))
-		.flatMap((section) => flatten(shown[section], [section]))
-		.map(([path, text]) => [pathText(path), text, sourceText(loaded.sources.of(path))]);
+		.filter((section) => section in values && !foreign.includes(section))
+		.flatMap((section) => flatten(values[section], [section]))
+		.map(([path, text]) => {
+			const name = pathText(path);
+			const shown = name === "server.workers" && text === "auto" && workers ? `auto, here ${workers}` : text;
+			return [name, shown, sourceText(loaded.sources.of(path))];
+		});
 }
 
 function show(value: unknown, schema: TSchema): unknown {

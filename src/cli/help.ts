@@ -47,7 +47,7 @@ Flags
   --url URL         the router to ask; keys, usage, why and connect take an admin key there;
                     invite: as the GPU host reaches it
   --file FILE       explain: a request as JSON; - is stdin
-  --workers N       threads that answer calls
+  --workers N       threads that answer calls, or auto
   --insecure        listen beyond loopback without any key
   -v, --version     print the version
   -h, --help        print this

@@ -7,6 +7,7 @@ export function expectation(schema: TSchema): string {
 	if (typeof schema["expects"] === "string") return schema["expects"];
 	if (schema["unit"] === "ms") return "a duration such as 10m (units ms, s, m, h, d)";
 	if (schema["unit"] === "bytes") return "a size such as 32MB (units B, KB, MB, GB, KiB, MiB, GiB)";
+	if (typeof schema["const"] === "string") return schema["const"];
 	const literals = literalsOf(schema);
 	if (literals) return `one of ${literals.join(", ")}`;
 	if (schema.anyOf) return schema.anyOf.map(expectation).join(" or ");
@@ -78,9 +79,17 @@ export function fromText(schema: TSchema, text: string): unknown {
 		case "array":
 			return list(text);
 		default:
-			// LOG_LEVEL=INFO is common in other programs.
-			return literalsOf(schema)?.includes(text.toLowerCase()) ? text.toLowerCase() : text;
+			return fromBranch(schema, text);
 	}
+}
+
+/** The value by one branch of a union. */
+function fromBranch(schema: TSchema, text: string): unknown {
+	const branches: readonly TSchema[] = schema.anyOf ?? [];
+	// LOG_LEVEL=INFO is common in other programs.
+	const literal = branches.find((branch) => branch["const"] === text.toLowerCase());
+	if (literal) return literal["const"];
+	return branches.map((branch) => fromText(branch, text)).find((value) => value !== text) ?? text;
 }
 
 /** `a, b,,c` → `["a", "b", "c"]`. */

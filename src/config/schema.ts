@@ -9,6 +9,9 @@ import { cache, redis, responses } from "./cache-schema.ts";
 import { bytes, closed, duration, mayBeEmpty, section } from "./schema-parts.ts";
 import { model, provider, type target, timeouts } from "./upstream-schema.ts";
 
+/** Most threads that answer calls. */
+export const MOST_WORKERS = 8;
+
 /** Who may read a page that is open on loopback. */
 const access = (what: string) =>
 	Type.Union([Type.Literal("open"), Type.Literal("admin")], {
@@ -30,11 +33,10 @@ const server = section(
 			description: "Port; 0 picks a free one.",
 			env: "PORT",
 		}),
-		workers: Type.Integer({
-			default: 1,
-			minimum: 1,
-			maximum: 8,
-			description: "Threads that answer calls, on Linux: about one for each core but one.",
+		workers: Type.Union([Type.Literal("auto"), Type.Integer({ minimum: 1, maximum: MOST_WORKERS })], {
+			default: "auto",
+			description:
+				"Threads that answer calls. `auto` is the CPUs that this process may use, less one, at least 1 and at most 8; elsewhere than on Linux it is 1.",
 			env: "ROUTER_WORKERS",
 		}),
 		insecure: Type.Boolean({

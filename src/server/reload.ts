@@ -29,6 +29,8 @@ export interface ReloadedRouter {
 	/** The one reference that a reload replaces. */
 	snapshot: RouterSnapshot;
 	readonly env: Environment;
+	/** Threads that answer calls. */
+	readonly workers: number;
 	/** There where the start made a key. */
 	readonly generatedAuth: KeyAuth | undefined;
 	readonly state: RouterState;
@@ -78,7 +80,7 @@ function reload(router: ReloadedRouter, loaded: Loaded): Loaded {
 		const plan = routerPlan(config, router.env);
 		next = read;
 		locate = read.locate;
-		refuseUnshared(config);
+		refuseUnshared(config, router.workers);
 		const auth = nextAuth(router, plan, saysOpen(config, read.sources));
 		const entries = plannedEntries(plan, router.state.keys, router.thinking);
 		const { fleet, state } = router;

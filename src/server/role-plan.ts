@@ -30,6 +30,8 @@ export interface RolePlan {
 	readonly generatesKey: boolean;
 	/** How a key is set, for the refusal to listen beyond loopback. */
 	readonly keyHint: string;
+	/** Threads that answer calls; 1 is the main thread itself. */
+	readonly workers: number;
 	readonly upstreams: readonly Upstream[];
 	/** Of the API's description. */
 	readonly title: string;

@@ -245,10 +245,10 @@ export function announce(
 	lock: DirectoryLock,
 	generated?: GeneratedKey,
 ): Running {
-	const { role, config } = plan;
+	const { role, config, workers } = plan;
 	// Kept once the port is ours: a start that fails must not use up the one time that the key is shown.
 	const keyLines = generated ? keyBanner(generated) : [];
-	log.logger.info({ url, version: VERSION, role }, "listening");
+	log.logger.info({ url, version: VERSION, role, ...(role === "router" && { workers }) }, "listening");
 	logLock(lock, plan, log);
 	const { file, problem } = log.open();
 	const files = [

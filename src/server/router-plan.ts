@@ -9,10 +9,12 @@ import { redisServer } from "./redis-features.ts";
 import { catalogEntries, plannedEntries, type RolePlan } from "./role-plan.ts";
 import { RouterState } from "./router-state.ts";
 import { refuseUnshared } from "./threads/unshared.ts";
+import { workerCount } from "./threads/worker-count.ts";
 
-/** The plan. Opens nothing. Throws StartError where an upstream's address is none. */
+/** The plan. Opens nothing. @throws {StartError} where an upstream's address is none, or the system has not what the setting wants */
 export function routerPlan(config: Config, env: Environment): RolePlan {
-	const { host, port, tls, generate_key, workers } = config.server;
+	const { host, port, tls, generate_key } = config.server;
+	const workers = workerCount(config);
 	const upstreams = configureUpstreams(config, env);
 	return {
 		role: "router",
@@ -24,6 +26,7 @@ export function routerPlan(config: Config, env: Environment): RolePlan {
 		keys: config.keys,
 		generatesKey: config.keys.length === 0 && generate_key,
 		keyHint: KEY_HINT,
+		workers,
 		upstreams,
 		title: "router",
 		description: "One OpenAI API in front of every model you have.",
@@ -39,7 +42,7 @@ export function checkRouter(config: Config, env: Environment): void {
 	const plan = routerPlan(config, env);
 	redisServer(config);
 	const { keys } = new RouterState(config);
-	refuseUnshared(config);
+	refuseUnshared(config, plan.workers);
 	createCatalog(config, plannedEntries(plan, keys));
 }
 

@@ -61,15 +61,15 @@ export async function startRouter(loaded: Loaded, env: Environment): Promise<Run
 }
 
 async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Promise<RunningRouter> {
-	const { config, env } = plan;
-	const memory = config.server.workers > 1 ? createSharedMemory(config) : undefined;
+	const { config, env, workers } = plan;
+	const memory = workers > 1 ? createSharedMemory(config, workers) : undefined;
 	const services = createServices(plan, memory && mainTargets(memory));
 	const { log, problems, metrics, lifecycle } = services;
 	const redis = sharedRedis(config, services);
 	const problem = (sentence: string) => problems.report(sentence);
 	const state = new RouterState(config, { problem, log, metrics }, redis, memory && mainState(memory));
 	const { store, ledger, keys: storedKeys } = state;
-	refuseUnshared(config);
+	refuseUnshared(config, workers);
 
 	const entries = plannedEntries(plan, storedKeys, services.upstreams.thinking);
 	const secrets = agentSecrets(config.data_dir, problem);
@@ -87,7 +87,16 @@ async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock)
 	suspects.report = (event) => reportSuspect(event, log, metrics);
 	agents.onReady((target, isAgain) => suspects.reportedReady(target, isAgain));
 	const served = { agents, fleet, agentTransport, suspects, thinking };
-	const router: ReloadedRouter = { snapshot, env, state, ...served, log, metrics, generatedAuth: generated && auth };
+	const router: ReloadedRouter = {
+		snapshot,
+		env,
+		workers,
+		state,
+		...served,
+		log,
+		metrics,
+		generatedAuth: generated && auth,
+	};
 	const responses = responseWriter(router, redis, lifecycle);
 	const threads = workerThreads(plan, router, services, { memory, generatedKey: generated?.hash, responses });
 	const ledgerState = () => (threads?.isLedgerStuck ? "stopped" : state.ledgerState);

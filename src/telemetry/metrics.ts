@@ -56,6 +56,8 @@ export interface Metrics extends RoutingMetrics {
 	logFailure(): void;
 	/** A worker has ended that was to run. */
 	workerEnded(): void;
+	/** @param running how many threads answer calls */
+	watchWorkers(running: () => number): void;
 	/** Rows are in no ledger, and never will be. */
 	ledgerLost(reason: string, count: number): void;
 	/** What becomes of the Redis that routers share. */
@@ -96,6 +98,7 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		...addCacheMetrics(registry),
 		...addRedisMetrics(registry),
 		...addFaultMetrics(registry),
+		...addWorkerMetrics(ofRouter),
 		...addProxyMetrics(registry),
 		...addLedgerMetrics(ofRouter),
 		...addAgentMetrics(ofRouter),
@@ -146,12 +149,36 @@ function addRedisMetrics(registry: Registry): Pick<Metrics, "redis"> {
 	return { redis: { up: (isUp) => up.set(isUp ? 1 : 0), failed: (reason) => failures.inc({ reason }) } };
 }
 
-function addFaultMetrics(registry: Registry): Pick<Metrics, "crash" | "logFailure" | "workerEnded"> {
+function addFaultMetrics(registry: Registry): Pick<Metrics, "crash" | "logFailure"> {
 	const counter = (name: string, help: string) => new Counter({ name: `router_${name}`, help, registers: [registry] });
 	const crashes = counter("crashes_total", "Exceptions that no call caught; the process went on.");
 	const logFailures = counter("log_failures_total", "Times the log file could not be written.");
-	const ends = counter("workers_ended_total", "Workers that ended and were replaced.");
-	return { crash: () => crashes.inc(), logFailure: () => logFailures.inc(), workerEnded: () => ends.inc() };
+	return { crash: () => crashes.inc(), logFailure: () => logFailures.inc() };
+}
+
+function addWorkerMetrics(registry: Registry): Pick<Metrics, "workerEnded" | "watchWorkers"> {
+	let running = () => 1;
+	const registers = [registry];
+	const ends = new Counter({
+		name: "router_workers_ended_total",
+		help: "Workers that ended and were replaced.",
+		registers,
+	});
+	new Gauge({
+		name: "router_workers",
+		help: "Threads that answer calls.",
+		registers,
+		aggregator: "first",
+		collect() {
+			this.set(running());
+		},
+	});
+	return {
+		workerEnded: () => ends.inc(),
+		watchWorkers(watched) {
+			running = watched;
+		},
+	};
 }
 
 function addProxyMetrics(registry: Registry): Pick<Metrics, "watchProxy"> {

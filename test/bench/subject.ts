@@ -1,6 +1,8 @@
 /** What is measured and what stands behind it: upstreams, bare relay, nginx, router. */
 import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import type { Json } from "../kit/exchange.ts";
+import { oneWorker } from "../kit/router.ts";
 import { proxyConfig, upstreamConfig, writeAnswers } from "./nginx.ts";
 import { type Program, type Running, start } from "./processes.ts";
 
@@ -68,6 +70,7 @@ function startProgram(upstream: string, command: readonly string[], settings?: o
 		env: (port, dir) => ({
 			...env,
 			...(settings ? { ROUTER_CONFIG: configIn(dir, settings) } : {}),
+			...oneWorker(settings as Json | undefined),
 			HOST: "127.0.0.1",
 			PORT: String(port),
 			OPENAI_BASE_URL: `${upstream}/v1`,

@@ -43,6 +43,7 @@ const { run } = await import(join(tree, "src/cli.ts"));
 const ended = run(["--config", file], {
 	HOST: "127.0.0.1",
 	PORT: String(port),
+	ROUTER_WORKERS: "1",
 	OPENAI_BASE_URL: `http://127.0.0.1:${upstream.port}/v1`,
 	OPENAI_API_KEY: "walk-key-of-the-upstream",
 	DATA_DIR: join(directory, "data"),

@@ -13,13 +13,17 @@ const START_MS = 20_000;
 export interface RouterOptions {
 	/** Added to a nearly empty environment: no variable of the developer's shell reaches the router. */
 	readonly env?: Record<string, string>;
-	/** `router.yaml`, as an object; without it there is no file. */
+	/** `router.yaml`, as an object; without it there is no file. It has one worker unless it says otherwise. */
 	readonly config?: Json;
 	/** Further flags: `["--agent"]`. */
 	readonly args?: readonly string[];
 	/** `binary` is `dist/router`. Default `source`, or `binary` when `ROUTER_TEST=binary`. */
 	readonly source?: "source" | "binary";
 }
+
+/** The variable by which a router has one worker whatever the machine has, where its configuration does not say how many. */
+export const oneWorker = (config: Json = {}): Record<string, string> =>
+	(config["server"] as Json | undefined)?.["workers"] === undefined ? { ROUTER_WORKERS: "1" } : {};
 
 /** A running router. */
 export interface RunningRouter {
@@ -73,6 +77,7 @@ export async function startRouter(options: RouterOptions = {}): Promise<RunningR
 			PORT: "0",
 			DATA_DIR: join(directory, "data"),
 			LOG_DIR: join(directory, "logs"),
+			...oneWorker(options.config),
 			...options.env,
 		},
 		stdin: "ignore",

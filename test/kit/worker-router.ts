@@ -7,6 +7,7 @@ import { startRouter } from "../../src/server/router.ts";
 import type { ToMain } from "../../src/server/threads/link.ts";
 import { directory } from "./cli.ts";
 import type { Json } from "./exchange.ts";
+import { oneWorker } from "./router.ts";
 
 /** Sections of a router with two workers; the server's further settings. */
 export const twoWorkers = (more: Json = {}, server: Json = {}): Json => ({
@@ -54,7 +55,7 @@ function callsIn(values: string): number {
 /** Starts a router in this process, with a directory of its own. */
 export async function startHere(config: Json, port = 0) {
 	const home = directory({ "router.yaml": JSON.stringify(config) });
-	const env = { PORT: String(port) };
+	const env = { PORT: String(port), ...oneWorker(config) };
 	try {
 		const loaded = load({ flags: {}, env, cwd: home.path, role: "router" });
 		const router = await startRouter(loaded, env);

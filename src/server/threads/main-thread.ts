@@ -67,7 +67,7 @@ export function workerThreads(
 	const { keys, store } = state;
 	const changes = new AgentChanges(agents);
 	const threads = new WorkerThreads({
-		count: config.server.workers,
+		count: memory.facts.workers,
 		memory,
 		port,
 		start: () => ({
@@ -88,6 +88,7 @@ export function workerThreads(
 		onWritten: (spent) => state.workersWrote(spent),
 	});
 	countTogether(threads, state, memory);
+	metrics.watchWorkers(() => threads.running);
 	keys.onChange((key) => threads.changeKeys([JSON.stringify(key)]));
 	agents.onReady((target, isAgain) => changes.add({ target, isAgain }));
 	router.onReload = (changed) => void threads.changeConfig(changed);
@@ -133,14 +134,14 @@ function countTogether(threads: WorkerThreads, state: RouterState, memory: Share
  */
 function sharedCache(
 	config: Config,
-	{ answers, thinking }: SharedMemory,
+	{ answers, thinking, facts }: SharedMemory,
 	workers: Pick<WorkerThreads, "post" | "onEnded">,
 ): AnswerCache | undefined {
 	const thoughts = new SharedThinking(thinking, 0);
 	workers.onEnded((thread) => thoughts.freed(thread));
 	if (!answers) return undefined;
 	const port: ClaimPort = { post: (thread, message) => workers.post(thread, message), onMessage: undefined };
-	const view = { memory: answers, thread: 0, threads: config.server.workers, port };
+	const view = { memory: answers, thread: 0, threads: facts.workers, port };
 	const cache = createAnswerCache(config, undefined, view);
 	workers.onEnded((thread) => cache?.freed(thread));
 	return cache;

@@ -33,6 +33,8 @@ export interface SharedMemory {
 export interface SharedFacts {
 	/** This server among routers: a call that leads back to another thread of it is a loop, too. */
 	readonly instance: string;
+	/** How many workers there are. */
+	readonly workers: number;
 }
 
 /** A thread, as what it shares with others sees it. */
@@ -48,9 +50,9 @@ export interface ThreadMemory {
 export type FreeThread = (thread: number) => void;
 
 /** Takes no memory before it is written to. @param config of the start: sizes are not changed by a reload */
-export function createSharedMemory(config: Config): SharedMemory {
+export function createSharedMemory(config: Config, workers: number): SharedMemory {
 	return {
-		facts: { instance: crypto.randomUUID().slice(0, 8) },
+		facts: { instance: crypto.randomUUID().slice(0, 8), workers },
 		limits: makeLimits(),
 		clocks: makeHardwareClocks(),
 		budgets: makeBudgets(),

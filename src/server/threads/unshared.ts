@@ -20,20 +20,20 @@ const UNSHARED: readonly Unshared[] = [
 	{ setting: ({ redis }) => (redis.url === undefined ? undefined : "redis.url"), remedy: "leave it out" },
 ];
 
-/** @throws {StartError} naming the first setting that several workers do not share; nothing with one worker */
-export function refuseUnshared(config: Config): void {
-	const { workers } = config.server;
+/** Something of a configuration keeps it from being used with several workers. */
+export const isUnshared = (config: Config): boolean => UNSHARED.some(({ setting }) => setting(config) !== undefined);
+
+/**
+ * @param workers that run, or will
+ * @throws {StartError} naming the first setting that several workers do not share; nothing with one worker
+ */
+export function refuseUnshared(config: Config, workers: number): void {
 	if (workers === 1) return;
-	const refuse = (what: string, remedy: string) => {
-		throw new StartError(
-			`server.workers is ${workers}, and workers don't share ${what} yet: ${remedy}, or set server.workers to 1.`,
-		);
-	};
-	if (process.platform !== "linux") {
-		throw new StartError(`server.workers is ${workers}: only Linux spreads connections over several. Set it to 1.`);
-	}
 	for (const { setting, remedy } of UNSHARED) {
 		const found = setting(config);
-		if (found !== undefined) refuse(found, remedy);
+		if (found === undefined) continue;
+		throw new StartError(
+			`server.workers is ${workers}, and workers don't share ${found} yet: ${remedy}, or set server.workers to 1.`,
+		);
 	}
 }

@@ -77,6 +77,11 @@ export class WorkerThread {
 		this.send({ type: "start", ...start, clock });
 	}
 
+	/** It takes calls. */
+	get isRunning(): boolean {
+		return this.#hasStarted && !this.#isUnwanted;
+	}
+
 	send(message: ToWorker): void {
 		this.#worker.postMessage(message);
 	}

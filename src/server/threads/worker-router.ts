@@ -255,10 +255,10 @@ class ThreadRouter implements WorkerRouter {
 
 	#createCache(config: Config): AnswerCache | undefined {
 		const { thread, memory } = this.memory;
-		const { answers } = memory;
+		const { answers, facts } = memory;
 		if (!answers) return undefined;
-		const { workers: threads } = config.server;
-		return createAnswerCache(config, undefined, { memory: answers, thread, threads, port: this.#claims });
+		const view = { memory: answers, thread, threads: facts.workers, port: this.#claims };
+		return createAnswerCache(config, undefined, view);
 	}
 
 	#listen(plan: RolePlan, isFirst: boolean): Listening {

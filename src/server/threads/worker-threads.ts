@@ -97,6 +97,11 @@ export class WorkerThreads implements Stoppable {
 		return { url, port, stop: (isCut) => this.stop(isCut) };
 	}
 
+	/** How many take calls. */
+	get running(): number {
+		return [...this.#workers.values()].filter(({ isRunning }) => isRunning).length;
+	}
+
 	/** The page of all threads. */
 	async metricsText(): Promise<string> {
 		await this.#askAll({ type: "flush", rows: false });
