@@ -1,7 +1,8 @@
 /** A worker that is ended in the midst of what it shares: the main thread, which has not heard of that yet, does not wait for it. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { makeLimits, sharedLimits } from "../src/accounts/limits/shared-limiter.ts";
-import { RecoverableLock } from "../src/memory/recoverable-lock.ts";
+import { makeHardwareClocks, SharedHardwareClocks } from "../src/accounts/usage/shared-hardware-clocks.ts";
+import { RecoverableLock, SharingThreads } from "../src/memory/recoverable-lock.ts";
 import { makeBudgets, SharedBudgets } from "../src/proxy/shared-budgets.ts";
 import type { DyingJob } from "./kit/dying-thread.ts";
 
@@ -10,7 +11,7 @@ afterEach(() => worker?.terminate());
 
 /** What the main thread shares with a worker that is in the midst of this, and how that is ended. */
 async function withWorkerIn(midst: DyingJob["midst"]) {
-	const [memory, budgets] = [makeLimits(), makeBudgets()];
+	const [memory, budgets, clocks] = [makeLimits(), makeBudgets(), makeHardwareClocks()];
 	const ledger = { spent: () => 2, spenders: () => [] };
 	const { limiter, spend } = sharedLimits({ memory, thread: 0, offset: 0, ledger });
 	const { retries } = new SharedBudgets(budgets, 0, 0);
@@ -18,9 +19,15 @@ async function withWorkerIn(midst: DyingJob["midst"]) {
 	worker = started;
 	const here = Promise.withResolvers<void>();
 	started.onmessage = () => here.resolve();
-	started.postMessage({ limits: memory, budgets, midst } satisfies DyingJob);
+	started.postMessage({ limits: memory, budgets, clocks, midst } satisfies DyingJob);
 	await here.promise;
-	return { limiter, spend, retries, end: () => void started.terminate() };
+	return {
+		limiter,
+		spend,
+		retries,
+		hardware: new SharedHardwareClocks(clocks, 0, 0),
+		end: () => void started.terminate(),
+	};
 }
 
 describe("a worker that is ended in the midst of", () => {
@@ -43,11 +50,21 @@ describe("a worker that is ended in the midst of", () => {
 		end();
 		expect(retries.has(performance.now())).toBe(true);
 	});
+
+	test("a look at a clock gives back the lock, and its share of the hardware", async () => {
+		const { hardware, end } = await withWorkerIn("a look at a clock");
+		end();
+		// Another worker's end is heard of first.
+		hardware.freed(2);
+		const meter = hardware.start("a");
+		meter.stop();
+		expect(meter.ms()).toBeGreaterThanOrEqual(0);
+	});
 });
 
 test("the main thread that takes a lock twice is told so", () => {
 	const cells = new Int32Array(new SharedArrayBuffer(64));
-	const lock = new RecoverableLock(cells, 0, 1, 0);
+	const lock = new RecoverableLock(cells, 0, new SharingThreads(cells, 1, 0));
 	lock.acquire();
 	expect(() => lock.acquire()).toThrow("a thread has taken a lock twice");
 	lock.release();

@@ -2,7 +2,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { CLOSED, LEAST_GAP_MS, PROBE_MS } from "../src/routing/breaker.ts";
 import { SharedBreaker, writeBreaker } from "../src/routing/shared-breaker.ts";
-import { ROUTING_STATE_BYTES, SharedRoutingState } from "../src/routing/shared-routing-state.ts";
 import { OFFSETS, RoutingThread, RoutingThreads } from "./kit/routing-threads.ts";
 
 const TARGETS = ["a/m", "b/m", "c/m", "d/m", "e/m"];
@@ -213,29 +212,6 @@ describe("a worker that dies", () => {
 		expect(main.of("b/m").breaker).toMatchObject({ state: "open", probeAt: 9_000 + LEAST_GAP_MS });
 		// What its calls had told stays.
 		expect(main.session("chat-1")).toBe("b/m");
-	});
-
-	test("keeps the main thread from nothing, where another that has died too holds what it was about to change", () => {
-		const memory = new SharedArrayBuffer(ROUTING_STATE_BYTES);
-		let now = () => 0;
-		const [main, one, other] = [0, 1, 2].map(
-			(thread) => new SharedRoutingState(memory, { thread, offset: 0 }, () => now()),
-		) as [SharedRoutingState, SharedRoutingState, SharedRoutingState];
-		for (let at = 0; at < 5; at++) main.opened("a/m", true).closed({ failure: "timeout" });
-		now = () => 10_000;
-		one.opened("a/m", true);
-		const held = other.opened("a/m", true);
-		let inFlight: number | undefined;
-		now = () => {
-			now = () => 10_000;
-			// The lock is the other's here.
-			main.freed(1);
-			inFlight = main.of("a/m").inFlight;
-			return now();
-		};
-		held.closed({});
-		expect([inFlight, main.of("a/m").inFlight]).toEqual([1, 0]);
-		expect(main.of("a/m").breaker.state).toBe("probing");
 	});
 
 	test("in the middle of whatever it does keeps nobody waiting and leaves nothing counted", async () => {

@@ -1,6 +1,6 @@
 /** Which thread of the process makes which call: claims in memory that all of them share. */
+import { RecoverableLock, SharingThreads } from "../memory/recoverable-lock.ts";
 import type { RingKey } from "../memory/ring.ts";
-import { SharedLock } from "../memory/shared-lock.ts";
 
 /** Places for claims: of sets, each of some ways. A set that is full turns its calls away, which is rare below some thousand at once. */
 const SETS = 4096;
@@ -9,11 +9,12 @@ const WAYS = 8;
 const OWNER = 2;
 const WAITING = 3;
 const CELLS = 4;
-/** Cells in front of the claims; the lock is the first. */
-const HEAD = 4;
+/** Cells in front of the claims: the lock, ids of threads. */
+export const CLAIMS_HEAD = 16;
+const THREAD_IDS = 4;
 
 /** Bytes of shared memory that the table needs. */
-export const CLAIM_BYTES = (HEAD + SETS * WAYS * CELLS) * Int32Array.BYTES_PER_ELEMENT;
+export const CLAIM_BYTES = (CLAIMS_HEAD + SETS * WAYS * CELLS) * Int32Array.BYTES_PER_ELEMENT;
 
 /** A claim that is over, and who waited for that. */
 export interface EndedClaim {
@@ -28,7 +29,8 @@ export const claimId = (key: RingKey): string => idOf(cellOf(key, 0), cellOf(key
 /** One thread's view of the claims. What a thread that died was writing may stay half written: a claim counts from its owner on, written last. */
 export class ClaimTable {
 	readonly #cells: Int32Array<SharedArrayBuffer>;
-	readonly #lock: SharedLock;
+	readonly #lock: RecoverableLock;
+	readonly #threads: SharingThreads;
 
 	/**
 	 * @param memory {@link CLAIM_BYTES} of it
@@ -39,7 +41,13 @@ export class ClaimTable {
 		private readonly thread: number,
 	) {
 		this.#cells = new Int32Array(memory);
-		this.#lock = new SharedLock(this.#cells, 0, thread);
+		this.#threads = new SharingThreads(this.#cells, THREAD_IDS, thread);
+		this.#lock = new RecoverableLock(this.#cells, 0, this.#threads);
+	}
+
+	/** The main thread's: what is done where a worker has ended for whose lock it waits. */
+	set onEnded(free: (thread: number) => void) {
+		this.#threads.onEnded = free;
 	}
 
 	/** Claims a call, unless another thread has. `full`: nobody can say whether one has. */
@@ -85,17 +93,15 @@ export class ClaimTable {
 		}
 	}
 
-	/** Gives back all claims of a thread that has died. It waits for nothing any more. */
-	freed(thread: number): EndedClaim[] {
+	/** Gives back all claims of a thread that has died. It waits for nothing any more; who waited for them is not said. */
+	freed(thread: number): void {
 		if (!this.#lock.takeFrom(thread)) this.#lock.acquire();
 		try {
-			const ended: EndedClaim[] = [];
 			const cells = this.#cells;
-			for (let at = HEAD; at < cells.length; at += CELLS) {
+			for (let at = CLAIMS_HEAD; at < cells.length; at += CELLS) {
 				cells[at + WAITING]! &= ~(1 << thread);
-				if (cells[at + OWNER] === thread + 1) ended.push(this.#end(at));
+				if (cells[at + OWNER] === thread + 1) Atomics.store(cells, at + OWNER, 0);
 			}
-			return ended;
 		} finally {
 			this.#lock.release();
 		}
@@ -130,7 +136,7 @@ export class ClaimTable {
 	}
 }
 
-const setOf = (second: number): number => HEAD + (second & (SETS - 1)) * WAYS * CELLS;
+const setOf = (second: number): number => CLAIMS_HEAD + (second & (SETS - 1)) * WAYS * CELLS;
 
 const idOf = (first: number, second: number): string => `${first},${second}`;
 

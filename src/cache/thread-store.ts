@@ -1,12 +1,13 @@
 /** Claims among the threads of a process: of equal calls in several of them one is made. In front of those among routers. */
 import type { RingKey, ValueRing } from "../memory/ring.ts";
+import { MOST_THREADS } from "../memory/shared-lock.ts";
 import { ClaimTable, claimId, type EndedClaim } from "./claim-table.ts";
 import type { CallClaim, Release, SharedStore } from "./shared-store.ts";
 
 /** What one thread says to another that waits: a call is over. */
 export interface ClaimMessage {
-	/** Of the call: `claimId`. */
-	readonly id: string;
+	/** Of the call: `claimId`. Undefined: a thread has died, and any call that is waited for may be over. */
+	readonly id: string | undefined;
 	/** Its answer is in the memory that both share. */
 	readonly isStored: boolean;
 }
@@ -51,8 +52,10 @@ export class ThreadStore implements SharedStore {
 		this.#claims = new ClaimTable(claims, thread);
 		this.#port = port;
 		this.#ring = ring;
+		this.#claims.onEnded = (ended) => this.freed(ended);
 		port.onMessage = ({ id, isStored }) => {
-			for (const wake of this.#waiting.get(id) ?? []) wake(isStored);
+			const calls = id === undefined ? this.#waiting.values() : [this.#waiting.get(id) ?? []];
+			for (const wakes of calls) for (const wake of wakes) wake(isStored);
 		};
 	}
 
@@ -84,9 +87,13 @@ export class ThreadStore implements SharedStore {
 		this.next?.put(key, bytes, ttlMs);
 	}
 
-	/** A thread has died: what it made is made by those that waited for it. */
+	/**
+	 * A thread has died: what it made is made by those that waited for it. All that wait are told, whatever for: it may have given a claim back
+	 * before it died, and not have said so any more.
+	 */
 	freed(thread: number): void {
-		for (const ended of this.#claims.freed(thread)) this.#tell(ended, false);
+		this.#claims.freed(thread);
+		for (let to = 1; to < MOST_THREADS; to++) this.#port.post(to, { id: undefined, isStored: false });
 	}
 
 	async #claimBeyond(next: SharedStore, key: RingKey, isOurs: boolean): Promise<CallClaim> {

@@ -1,27 +1,49 @@
 /**
- * A lock for which the main thread waits no longer than its holder runs. It is told of a worker's end by an event, which does not come while it
+ * Locks for which the main thread waits no longer than their holder runs. It is told of a worker's end by an event, which does not come while it
  * waits; so it asks the system which threads there are.
  */
 import { existsSync, readlinkSync } from "node:fs";
-import { SharedLock } from "./shared-lock.ts";
+import { MOST_THREADS, SharedLock } from "./shared-lock.ts";
 
 /** How often the main thread sleeps until it asks whether the holder still runs. */
 const SLEEPS = 20;
 
-/** One lock; see {@link SharedLock}. */
-export class RecoverableLock extends SharedLock {
-	/** The main thread's: gives back what a worker that has ended held, the lock with it. */
+/** 32-bit cells, zero at first, in which the threads that share some memory say what the system calls them. */
+export const THREAD_ID_CELLS = MOST_THREADS;
+
+/** The threads that share some memory, as one of them sees them. */
+export class SharingThreads {
+	/** The main thread's: gives back all that a worker that has ended held there, locks with it. It may come again for the same worker. */
 	onEnded: ((thread: number) => void) | undefined;
 
-	/** @param ids cells of the same memory, zero at first: for each thread what the system calls it */
+	/**
+	 * @param at where its {@link THREAD_ID_CELLS} begin
+	 * @param thread the number of this thread; the main one is 0
+	 */
+	constructor(
+		private readonly cells: Int32Array<SharedArrayBuffer>,
+		private readonly at: number,
+		readonly thread: number,
+	) {
+		if (thread > 0) cells[at + thread] = systemId();
+	}
+
+	/** The main thread has waited for something of that worker: sees to it that it need not where the worker has ended. */
+	recover(thread: number): void {
+		const id = this.thread === 0 ? this.cells[this.at + thread]! : 0;
+		if (id !== 0 && !existsSync(`/proc/self/task/${id}`)) this.onEnded?.(thread);
+	}
+}
+
+/** One lock; see {@link SharedLock}. */
+export class RecoverableLock extends SharedLock {
+	/** @param threads those that share the lock's memory */
 	constructor(
 		cells: Int32Array<SharedArrayBuffer>,
 		at: number,
-		private readonly ids: number,
-		thread: number,
+		private readonly threads: SharingThreads,
 	) {
-		super(cells, at, thread);
-		if (thread > 0) cells[ids + thread] = systemId();
+		super(cells, at, threads.thread);
 	}
 
 	override acquire(): void {
@@ -32,14 +54,8 @@ export class RecoverableLock extends SharedLock {
 		while (!this.acquireWithin(SLEEPS)) {
 			const holder = this.cells[this.at]! - 1;
 			if (holder === 0) throw new Error("a thread has taken a lock twice");
-			if (holder > 0) this.recover(holder);
+			if (holder > 0) this.threads.recover(holder);
 		}
-	}
-
-	/** The main thread has waited for something of that worker: sees to it that it need not where the worker has ended. */
-	recover(thread: number): void {
-		const id = this.thread === 0 ? this.cells[this.ids + thread]! : 0;
-		if (id !== 0 && !existsSync(`/proc/self/task/${id}`)) this.onEnded?.(thread);
 	}
 }
 

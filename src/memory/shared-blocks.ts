@@ -2,10 +2,7 @@
  * Blocks of shared memory that are found by name, for counts of which there are as many as clients make. All of them, and what is in them,
  * change under one lock. What a thread that died left half done, the main thread puts right from the blocks themselves.
  */
-import { RecoverableLock } from "./recoverable-lock.ts";
-
-/** Threads that may share memory, the main thread, which is number 0, among them: what each of them holds stands in a column of its own. */
-export const MOST_THREADS = 9;
+import { RecoverableLock, SharingThreads } from "./recoverable-lock.ts";
 
 /** A block: so many cells of 32 bits, or so many numbers of 64 on the same memory. */
 export const BLOCK_CELLS = 72;
@@ -86,8 +83,9 @@ export class SharedBlocks {
 	/** Views of the same memory. Where it has grown they are others after `acquire`, and only then; those of before go on to show their part. */
 	cells: Int32Array<SharedArrayBuffer>;
 	numbers: Float64Array<SharedArrayBuffer>;
-	/** For `acquire` and `release`; its owner says what is done where a worker has ended. */
-	readonly lock: RecoverableLock;
+	/** Who shares them: their owner says what is done where a worker has ended. */
+	readonly threads: SharingThreads;
+	readonly #lock: RecoverableLock;
 	#limit = 0;
 	/** Called where no block is free. Whether it has made one free. */
 	onFull: (() => boolean) | undefined;
@@ -97,7 +95,7 @@ export class SharedBlocks {
 
 	/**
 	 * @param memory of {@link makeBlocks}, for the same number of blocks
-	 * @param thread the number of this thread, below {@link MOST_THREADS}
+	 * @param thread the number of this thread, below `MOST_THREADS`
 	 */
 	constructor(
 		private readonly memory: SharedArrayBuffer,
@@ -109,13 +107,14 @@ export class SharedBlocks {
 		this.#most = this.#first + blocks;
 		this.cells = new Int32Array(memory, 0, BLOCK_CELLS);
 		this.numbers = new Float64Array(memory, 0, BLOCK_NUMBERS);
-		this.lock = new RecoverableLock(this.cells, LOCK, THREAD_IDS, thread);
+		this.threads = new SharingThreads(this.cells, THREAD_IDS, thread);
+		this.#lock = new RecoverableLock(this.cells, LOCK, this.threads);
 		this.#view();
 	}
 
 	/** Keeps other threads away. Must be followed by `release` in a `finally`; nothing is awaited between. Not to be called twice. */
 	acquire(): void {
-		this.lock.acquire();
+		this.#lock.acquire();
 		const { cells } = this;
 		const limit = cells[LIMIT]!;
 		if (limit - cells[END]! < SPARE_BLOCKS) this.#grow(limit);
@@ -124,7 +123,7 @@ export class SharedBlocks {
 
 	/** Lets other threads in. */
 	release(): void {
-		this.lock.release();
+		this.#lock.release();
 	}
 
 	/** A name of blocks of one kind. */
@@ -240,13 +239,13 @@ export class SharedBlocks {
 	 * with what is in them.
 	 */
 	freed(thread: number, repair: (block: number, kind: number) => void): void {
-		if (!this.lock.takeFrom(thread)) this.lock.acquire();
+		if (!this.#lock.takeFrom(thread)) this.#lock.acquire();
 		try {
 			this.#view();
 			this.#rebuild();
 			this.forEach(repair);
 		} finally {
-			this.lock.release();
+			this.#lock.release();
 		}
 	}
 

@@ -3,6 +3,9 @@
  * thread that has died holds, the main thread lets go.
  */
 
+/** Threads that may share memory, the main thread, which is number 0, among them: what each of them holds stands in a column of its own. */
+export const MOST_THREADS = 9;
+
 /** Turns that a thread spins before it sleeps: the holder is done by then, unless it was interrupted. */
 const SPINS = 200;
 /** How long it sleeps at a time, ms: a holder that died wakes nobody. */

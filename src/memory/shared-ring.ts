@@ -1,4 +1,5 @@
 /** A {@link Ring} that all threads of the process share: what one puts, every other finds. */
+import { RecoverableLock, SharingThreads } from "./recoverable-lock.ts";
 import {
 	ALIGN,
 	RING_STATE,
@@ -9,7 +10,6 @@ import {
 	ringSize,
 	type ValueRing,
 } from "./ring.ts";
-import { SharedLock } from "./shared-lock.ts";
 
 /** Its memory: made once, and handed to each thread. */
 export interface RingMemory {
@@ -21,11 +21,12 @@ export interface RingMemory {
 	readonly values: SharedArrayBuffer;
 }
 
-/** Cells of 4 bytes: the lock, and the front of the ring as readers look at it. */
+/** Cells of 4 bytes: the lock, the front of the ring as readers look at it, ids of threads. */
 const LOCK = 0;
 const FRONT = 1;
+const THREAD_IDS = 4;
 /** Where the state stands, and where the index begins, bytes. */
-const STATE = 8;
+const STATE = 64;
 const INDEX = STATE + RING_STATE.cells * Uint32Array.BYTES_PER_ELEMENT;
 /** What it begins with, bytes. Each thread's garbage collector counts what the memory was when the thread got it, and leaves as much garbage. */
 const FIRST = 1024 * 1024;
@@ -46,7 +47,7 @@ export function ringMemory(limit: number): RingMemory {
  */
 export class SharedRing implements ValueRing {
 	readonly #ring: Ring;
-	readonly #lock: SharedLock;
+	readonly #lock: RecoverableLock;
 	readonly #cells: Int32Array<SharedArrayBuffer>;
 	readonly #state: Uint32Array;
 	/** How far behind the front a value may lie that nobody is writing over, in units. */
@@ -56,7 +57,9 @@ export class SharedRing implements ValueRing {
 	constructor({ limit, index, values }: RingMemory, thread: number) {
 		this.#cells = new Int32Array(index, 0, STATE / Int32Array.BYTES_PER_ELEMENT);
 		this.#state = new Uint32Array(index, STATE, RING_STATE.cells);
-		this.#lock = new SharedLock(this.#cells, LOCK, thread);
+		const threads = new SharingThreads(this.#cells, THREAD_IDS, thread);
+		threads.onEnded = (ended) => this.freed(ended);
+		this.#lock = new RecoverableLock(this.#cells, LOCK, threads);
 		this.#ring = new Ring(limit, (size) => new SharedBlock(index, values, size));
 		// A put that is under way has not moved the front yet: it writes one record at most, behind one that fills the ring's end.
 		this.#reach = (ringSize(limit).size - 2 * this.#ring.largestRecord) / ALIGN;

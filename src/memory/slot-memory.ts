@@ -2,8 +2,8 @@
  * Slots of shared memory that are given to ids: each is found by its id's hash, and given to another id when all are given, the least
  * recently used of those that nobody holds first.
  */
-import { MOST_THREADS } from "./shared-blocks.ts";
-import { SharedLock } from "./shared-lock.ts";
+import { RecoverableLock, type SharingThreads } from "./recoverable-lock.ts";
+import { MOST_THREADS } from "./shared-lock.ts";
 
 /** The head of all, 32-bit cells; buckets follow, then slots. */
 const HEAD_CELLS = 16;
@@ -88,7 +88,8 @@ export function slotKey(id: string): SlotKey {
 
 /** The slots, as one thread changes them. */
 export class SlotMemory {
-	readonly lock: SharedLock;
+	readonly lock: RecoverableLock;
+	readonly #thread: number;
 	readonly #ints: Int32Array<SharedArrayBuffer>;
 	readonly #bytes: Uint8Array<SharedArrayBuffer>;
 	readonly #head: number;
@@ -97,12 +98,15 @@ export class SlotMemory {
 	readonly #slotCells: number;
 	readonly #capacity: number;
 
-	/** @param begin where they begin in the memory, bytes; a multiple of 8 */
+	/**
+	 * @param begin where they begin in the memory, bytes; a multiple of 8
+	 * @param threads those that share the memory
+	 */
 	constructor(
 		memory: SharedArrayBuffer,
 		begin: number,
 		sizes: SlotSizes,
-		private readonly thread: number,
+		threads: SharingThreads,
 		private readonly owner: SlotOwner,
 	) {
 		const buckets = bucketsFor(sizes.capacity);
@@ -113,7 +117,8 @@ export class SlotMemory {
 		this.#slots = this.#head + HEAD_CELLS + buckets;
 		this.#slotCells = (SLOT_BYTES + sizes.cellBytes) / 4;
 		this.#capacity = sizes.capacity;
-		this.lock = new SharedLock(this.#ints, this.#head + LOCK, thread);
+		this.#thread = threads.thread;
+		this.lock = new RecoverableLock(this.#ints, this.#head + LOCK, threads);
 	}
 
 	/** Another one when an id has come or gone. */
@@ -148,9 +153,9 @@ export class SlotMemory {
 	hold(holders: number, generation: number): boolean {
 		const ints = this.#ints;
 		const head = holders - HOLDERS;
-		Atomics.add(ints, holders + this.thread, 1);
+		Atomics.add(ints, holders + this.#thread, 1);
 		if (Atomics.load(ints, head + GENERATION) !== generation) {
-			Atomics.sub(ints, holders + this.thread, 1);
+			Atomics.sub(ints, holders + this.#thread, 1);
 			return false;
 		}
 		ints[head + LAST_USE] = Atomics.add(ints, this.#head + USES, 1) + 1;
@@ -158,7 +163,7 @@ export class SlotMemory {
 	}
 
 	letGo(holders: number): void {
-		Atomics.sub(this.#ints, holders + this.thread, 1);
+		Atomics.sub(this.#ints, holders + this.#thread, 1);
 	}
 
 	/** The number of the slot that has this id; `NO_SLOT` where none has. Without the lock it may be missed, or no longer be so. */

@@ -1,4 +1,5 @@
 /** Things that all threads know by an id, each with a slot of shared memory: what one thread remembers of where they are. */
+import type { SharingThreads } from "./recoverable-lock.ts";
 import { NO_SLOT, type SlotAddress, SlotMemory, type SlotOwner, type SlotSizes, slotKey } from "./slot-memory.ts";
 
 /** Ids without a slot that a thread remembers, so as not to look for them again. */
@@ -30,7 +31,7 @@ export interface SlotTableOptions<T> extends SlotSizes, SlotOwner {
 	readonly memory: SharedArrayBuffer;
 	/** Where it begins there, bytes; a multiple of 8. It takes `slotBytes`. */
 	readonly begin: number;
-	readonly thread: number;
+	readonly threads: SharingThreads;
 	/** What this thread works with at a slot, as long as that is the same id's. */
 	make(address: SlotAddress): T;
 }
@@ -46,8 +47,8 @@ export class SlotTable<T> {
 	#noRoom: TableSlot<T> | undefined;
 
 	constructor(private readonly options: SlotTableOptions<T>) {
-		const { memory, begin, capacity, thread } = options;
-		this.#slots = new SlotMemory(memory, begin, options, thread, options);
+		const { memory, begin, capacity, threads } = options;
+		this.#slots = new SlotMemory(memory, begin, options, threads, options);
 		this.#byNumber = new Array<TableSlot<T> | undefined>(capacity).fill(undefined);
 	}
 

@@ -1,5 +1,6 @@
 /** Budgets of retries and hedges that all threads of the process spend together, in memory that they share. */
-import { BLOCK_CELLS, MOST_THREADS, makeBlocks, SharedBlocks } from "../memory/shared-blocks.ts";
+import { BLOCK_CELLS, makeBlocks, SharedBlocks } from "../memory/shared-blocks.ts";
+import { MOST_THREADS } from "../memory/shared-lock.ts";
 import { HEDGE_PARTS, HedgeBudget, MOST_HEDGE_PARTS } from "./hedge-budget.ts";
 import type { CallBudgets, HedgeCount, RetryCount } from "./proxy-state.ts";
 import { hasRetryLeft, RETRY_WINDOW_S } from "./retry.ts";
@@ -33,7 +34,7 @@ export class SharedBudgets implements CallBudgets {
 	 */
 	constructor(memory: SharedArrayBuffer, thread: number, offset: number) {
 		this.#blocks = new SharedBlocks(memory, BUDGET_BLOCKS, thread);
-		this.#blocks.lock.onEnded = (ended) => this.freed(ended);
+		this.#blocks.threads.onEnded = (ended) => this.freed(ended);
 		this.retries = new SharedRetryBudget(this.#blocks, offset);
 	}
 

@@ -3,7 +3,7 @@
  * all are given, the one whose target was used longest ago changes hands. Blocks are read and written without a lock: where threads meet, one
  * may be forgotten too early, which costs a guess and no more.
  */
-import { SharedLock } from "../memory/shared-lock.ts";
+import { RecoverableLock, type SharingThreads } from "../memory/recoverable-lock.ts";
 import { type BlockSet, MOST_REMEMBERED_BLOCKS, PrefixCache } from "./affinity.ts";
 
 /** A slab's head, 32-bit cells; two generations of blocks follow. */
@@ -118,7 +118,7 @@ export class PrefixBlocks implements BlockSet {
 
 /** The slabs, and which target has which. Nothing else is locked while their lock is held. */
 export class PrefixSlabs {
-	readonly #lock: SharedLock;
+	readonly #lock: RecoverableLock;
 
 	/**
 	 * @param begin where they begin in `ints`
@@ -127,15 +127,15 @@ export class PrefixSlabs {
 	constructor(
 		private readonly ints: Int32Array<SharedArrayBuffer>,
 		private readonly begin: number,
-		private readonly thread: number,
+		private readonly threads: SharingThreads,
 		private readonly slabCellOf: (number: number) => number,
 	) {
-		this.#lock = new SharedLock(ints, begin, thread);
+		this.#lock = new RecoverableLock(ints, begin, threads);
 	}
 
 	/** What a slab's target is remembered to have. @param slab from 0 */
 	cache(slab: number): PrefixCache {
-		return new PrefixCache(new PrefixBlocks(this.ints, this.#at(slab), this.thread));
+		return new PrefixCache(new PrefixBlocks(this.ints, this.#at(slab), this.threads.thread));
 	}
 
 	/**
@@ -170,7 +170,7 @@ export class PrefixSlabs {
 		const { ints } = this;
 		const isHalf = this.#lock.takeFrom(thread);
 		for (let slab = 0; slab < MOST_SLABS; slab++) {
-			new PrefixBlocks(ints, this.#at(slab), this.thread).freed(thread);
+			new PrefixBlocks(ints, this.#at(slab), this.threads.thread).freed(thread);
 			if (!isHalf) continue;
 			const owner = ints[this.#at(slab) + OWNER]! - 1;
 			if (owner >= 0 && ints[this.slabCellOf(owner)] !== slab + 1) ints[this.#at(slab) + OWNER] = 0;
@@ -189,7 +189,7 @@ export class PrefixSlabs {
 			const owner = ints[at + OWNER]! - 1;
 			if (owner >= 0) ints[this.slabCellOf(owner)] = 0;
 			// One that was never used is empty, and its memory is not there yet.
-			if (ints[at + LAST_USE] !== 0) new PrefixBlocks(ints, at, this.thread).clear();
+			if (ints[at + LAST_USE] !== 0) new PrefixBlocks(ints, at, this.threads.thread).clear();
 			ints[at + LAST_USE] = use || 1;
 			ints[at + OWNER] = number + 1;
 			Atomics.store(ints, cell, slab + 1);

@@ -1,4 +1,5 @@
 /** What is known of each target, in memory that all threads share: each has its own view of it, and none asks another. */
+import { SharingThreads } from "../memory/recoverable-lock.ts";
 import { slotBytes } from "../memory/slot-memory.ts";
 import { SlotTable, type TableSlot, type ThreadClock } from "../memory/slot-table.ts";
 import type { Breaker } from "./breaker.ts";
@@ -25,8 +26,9 @@ import {
 } from "./target-state.ts";
 
 const SIZES = { capacity: MOST_TARGETS, cellBytes: TARGET_BYTES };
-/** The head, 32-bit cells; the table of targets follows, then their prefixes, then sessions. */
+/** The head, 32-bit cells: openings of breakers, ids of threads; the table of targets follows, then their prefixes, then sessions. */
 const OPENINGS = 0;
+const THREAD_IDS = 4;
 const HEAD_BYTES = 64;
 const PREFIXES_AT = HEAD_BYTES + slotBytes(SIZES);
 const SESSIONS_AT = PREFIXES_AT + PREFIXES_BYTES;
@@ -57,11 +59,14 @@ export class SharedRoutingState implements RoutingState {
 		private readonly time: () => number = () => performance.now(),
 	) {
 		const ints = new Int32Array(memory);
+		const threads = new SharingThreads(ints, THREAD_IDS, thread);
+		threads.onEnded = (ended) => this.freed(ended);
 		this.#ints = ints;
 		this.#memory = {
 			ints,
 			floats: new Float64Array(memory),
 			thread,
+			threads,
 			offset,
 			time,
 			prefixes: (slab) => this.#prefixes.cache(slab),
@@ -70,7 +75,7 @@ export class SharedRoutingState implements RoutingState {
 		this.#table = new SlotTable({
 			memory,
 			begin: HEAD_BYTES,
-			thread,
+			threads,
 			...SIZES,
 			make: (address) => new SharedTarget(this.#memory, address),
 			reset: (address) => {
@@ -80,8 +85,8 @@ export class SharedRoutingState implements RoutingState {
 			isWell: (address) => breakerState(breakerAt(this.#memory, address)).state === "closed",
 		});
 		const slabCell = (number: number) => slabCellOf(this.#table.addressOf(number));
-		this.#prefixes = new PrefixSlabs(ints, PREFIXES_AT / 4, thread, slabCell);
-		this.#sessions = new SharedSessions(ints, SESSIONS_AT / 4, thread);
+		this.#prefixes = new PrefixSlabs(ints, PREFIXES_AT / 4, threads, slabCell);
+		this.#sessions = new SharedSessions(ints, SESSIONS_AT / 4, threads);
 		this.#unknown = unknownTarget(this.#memory);
 	}
 

@@ -2,7 +2,7 @@
  * Where the last call of each session went, in memory that threads share: by the hash of its name, in buckets of so many entries, of which
  * the least recently used goes.
  */
-import { SharedLock } from "../memory/shared-lock.ts";
+import { RecoverableLock, type SharingThreads } from "../memory/recoverable-lock.ts";
 
 /** Buckets, a power of 2, and entries of each: the last 10,000 sessions find room, 65,536 at most. */
 const BUCKETS = 4_096;
@@ -21,15 +21,15 @@ export const SESSIONS_BYTES = (HEAD_CELLS + BUCKETS * BUCKET_CELLS) * 4;
 
 /** One thread's view of them. */
 export class SharedSessions {
-	readonly #lock: SharedLock;
+	readonly #lock: RecoverableLock;
 
 	/** @param begin where they begin in `ints` */
 	constructor(
 		private readonly ints: Int32Array<SharedArrayBuffer>,
 		private readonly begin: number,
-		thread: number,
+		threads: SharingThreads,
 	) {
-		this.#lock = new SharedLock(ints, begin, thread);
+		this.#lock = new RecoverableLock(ints, begin, threads);
 	}
 
 	/** Where it went last; 0 where it is not known. */

@@ -1,6 +1,6 @@
 /** What is known of one target, in its slot of memory that threads share. */
-import { MOST_THREADS } from "../memory/shared-blocks.ts";
-import { SharedLock } from "../memory/shared-lock.ts";
+import { RecoverableLock, type SharingThreads } from "../memory/recoverable-lock.ts";
+import { MOST_THREADS } from "../memory/shared-lock.ts";
 import type { SlotAddress } from "../memory/slot-memory.ts";
 import type { PrefixCache } from "./affinity.ts";
 import { type Breaker, CLOSED } from "./breaker.ts";
@@ -39,9 +39,6 @@ const ANSWER_TOKENS = ANSWER + LATENCY_CELLS;
 const WAIT_PER_CALL = ANSWER_TOKENS + LATENCY_CELLS;
 const FLOATS = WAIT_PER_CALL + LATENCY_CELLS;
 
-/** How often the main thread sleeps for a lock that a thread may hold of whose death it has not heard. */
-const MOST_SLEEPS = 20;
-
 /** Bytes of a target's cells. */
 export const TARGET_BYTES = Math.ceil((INTS * 4 + FLOATS * 8) / 64) * 64;
 
@@ -50,6 +47,8 @@ export interface TargetMemory {
 	readonly ints: Int32Array<SharedArrayBuffer>;
 	readonly floats: Float64Array<SharedArrayBuffer>;
 	readonly thread: number;
+	/** Those that share the memory, of which it is one. */
+	readonly threads: SharingThreads;
 	/** How far the clock of all threads is ahead of this thread's, ms. */
 	readonly offset: number;
 	/** This thread's clock, ms. */
@@ -83,7 +82,7 @@ export class SharedTarget implements TargetView {
 	readonly #at: number;
 	readonly #floatsAt: number;
 	readonly #holders: number;
-	readonly lock: SharedLock;
+	readonly lock: RecoverableLock;
 	readonly health: SharedBreaker;
 	readonly firstToken: SharedLatency;
 	readonly answer: SharedLatency;
@@ -100,13 +99,13 @@ export class SharedTarget implements TargetView {
 		readonly memory: TargetMemory,
 		address: SlotAddress,
 	) {
-		const { ints, floats, thread, offset } = memory;
+		const { ints, floats, thread, threads, offset } = memory;
 		this.#ints = ints;
 		this.#floats = floats;
 		this.#at = address.cells / 4;
 		this.#floatsAt = floatsOf(address);
 		this.#holders = address.holders;
-		this.lock = new SharedLock(ints, this.#at + LOCK, thread);
+		this.lock = new RecoverableLock(ints, this.#at + LOCK, threads);
 		this.health = new SharedBreaker(breakerAt(memory, address), thread, offset);
 		this.firstToken = new SharedLatency(floats, this.#floatsAt + FIRST_TOKEN, offset);
 		this.answer = new SharedLatency(floats, this.#floatsAt + ANSWER, offset);
@@ -232,10 +231,10 @@ export class SharedTarget implements TargetView {
 
 /** Makes a slot's cells those of a target of which nothing is known. */
 export function resetTarget(memory: TargetMemory, address: SlotAddress): void {
-	const { ints, floats, thread } = memory;
+	const { ints, floats, threads } = memory;
 	const at = address.cells / 4;
 	const floatsAt = floatsOf(address);
-	const lock = new SharedLock(ints, at + LOCK, thread);
+	const lock = new RecoverableLock(ints, at + LOCK, threads);
 	lock.acquire();
 	try {
 		ints[at + PROBER] = 0;
@@ -255,17 +254,18 @@ export function resetTarget(memory: TargetMemory, address: SlotAddress): void {
 
 /** A thread has died: gives back what its attempts at this target were counted as. By the main thread. */
 export function freeTarget(memory: TargetMemory, address: SlotAddress, dead: number): void {
-	const { ints, floats, thread, offset } = memory;
+	const { ints, floats, threads, offset } = memory;
 	const at = address.cells / 4;
 	const floatsAt = floatsOf(address);
 	ints[at + WAITING + dead] = 0;
 	floats[floatsAt + QUEUED + dead] = 0;
 	floats[floatsAt + SINCE + dead] = Number.POSITIVE_INFINITY;
-	const lock = new SharedLock(ints, at + LOCK, thread);
+	const lock = new RecoverableLock(ints, at + LOCK, threads);
 	const breaker = breakerAt(memory, address);
-	// Its probe may wait for its own end, where another thread has died that holds the lock.
-	const isLocked = lock.takeFrom(dead) || (isProber(breaker, dead) && lock.acquireWithin(MOST_SLEEPS));
-	if (!isLocked) return;
+	if (!lock.takeFrom(dead)) {
+		if (!isProber(breaker, dead)) return;
+		lock.acquire();
+	}
 	try {
 		freeBreaker(breaker, dead, memory.time() + offset);
 	} finally {

@@ -1,5 +1,6 @@
 /** Caches that share their memory as the threads of a process do, without the threads: each has its number, and messages go from one to the other. */
 import { type CacheMemory, type CacheThread, cacheMemory } from "../../src/cache/cache-memory.ts";
+import { CLAIMS_HEAD } from "../../src/cache/claim-table.ts";
 import type { ClaimMessage, ClaimPort } from "../../src/cache/thread-store.ts";
 import type { Config } from "../../src/config/schema.ts";
 
@@ -33,10 +34,10 @@ export function cacheThreads(config: Pick<Config, "cache">, count: number): Cach
 	};
 }
 
-/** Whether a thread has had itself written down as one that waits: the fourth cell of each claim, behind the lock's four. */
+/** Whether a thread has had itself written down as one that waits: the fourth cell of each claim, behind the head. */
 export function waits({ claims }: CacheMemory, thread: number): boolean {
 	const cells = new Int32Array(claims);
-	for (let at = 4; at < cells.length; at += 4) {
+	for (let at = CLAIMS_HEAD; at < cells.length; at += 4) {
 		if (cells[at + 2] !== 0 && cells[at + 3]! & (1 << thread)) return true;
 	}
 	return false;

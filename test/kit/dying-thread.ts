@@ -1,5 +1,6 @@
 /** A worker that says that it is in the midst of something, and stays there until it is ended. */
 import { sharedLimits } from "../../src/accounts/limits/shared-limiter.ts";
+import { SharedHardwareClocks } from "../../src/accounts/usage/shared-hardware-clocks.ts";
 import { SharedBudgets } from "../../src/proxy/shared-budgets.ts";
 
 declare const self: Worker;
@@ -8,7 +9,8 @@ declare const self: Worker;
 export interface DyingJob {
 	readonly limits: SharedArrayBuffer;
 	readonly budgets: SharedArrayBuffer;
-	readonly midst: "a decision" | "a reading of the ledger" | "a retry";
+	readonly clocks: SharedArrayBuffer;
+	readonly midst: "a decision" | "a reading of the ledger" | "a retry" | "a look at a clock";
 }
 
 const stay = (): never => {
@@ -16,7 +18,8 @@ const stay = (): never => {
 	for (;;) Bun.nanoseconds();
 };
 
-self.onmessage = ({ data: { limits: memory, budgets, midst } }: MessageEvent<DyingJob>) => {
+self.onmessage = ({ data: { limits: memory, budgets, clocks, midst } }: MessageEvent<DyingJob>) => {
+	if (midst === "a look at a clock") new SharedHardwareClocks(clocks, 1, 0, stay).start("a");
 	const ledger = { spent: stay, spenders: () => [] };
 	const { limiter, spend } = sharedLimits({ memory, thread: 1, offset: 0, ledger });
 	if (midst === "a reading of the ledger") spend.spent("key", "total");

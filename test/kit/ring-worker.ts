@@ -70,8 +70,8 @@ function play({ memory, thread, rounds, longest }: Extract<RingTask, { is: "play
 
 function hold({ memory, thread }: Extract<RingTask, { is: "hold" }>): never {
 	new SharedLock(new Int32Array(memory.index, 0, 2), 0, thread).acquire();
-	// Behind the lock and the state.
-	new Uint8Array(memory.index, 28).fill(0x55);
+	// Behind lock, ids of threads and state.
+	new Uint8Array(memory.index, 84).fill(0x55);
 	new Uint8Array(memory.values).fill(0x55, 0, 1000);
 	self.postMessage({ found: 0, wrong: 0 });
 	for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);

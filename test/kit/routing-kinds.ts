@@ -1,6 +1,7 @@
 /** Both ways in which a router remembers what is known of targets: in the heap of its one thread, and in memory that all threads share. */
 import { HardwareClocks, type Meter } from "../../src/accounts/usage/hardware-clocks.ts";
 import { makeHardwareClocks, SharedHardwareClocks } from "../../src/accounts/usage/shared-hardware-clocks.ts";
+import { SharingThreads } from "../../src/memory/recoverable-lock.ts";
 import { PrefixCache } from "../../src/routing/affinity.ts";
 import { LATENCY_CELLS, Latency, type LatencyView, SharedLatency } from "../../src/routing/latency.ts";
 import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
@@ -26,6 +27,7 @@ export interface RoutingKind {
 /** A worker's clock that began so long after the main thread's, ms. */
 const OFFSET = 1_000_000;
 const worker = { thread: 1, offset: OFFSET };
+const threads = new SharingThreads(new Int32Array(new SharedArrayBuffer(64)), 0, worker.thread);
 
 const local: Omit<RoutingKind, "Clock"> = {
 	state: (time) => new LocalRoutingState(time),
@@ -38,7 +40,7 @@ const local: Omit<RoutingKind, "Clock"> = {
 const shared: Omit<RoutingKind, "Clock"> = {
 	state: (time) => new SharedRoutingState(new SharedArrayBuffer(ROUTING_STATE_BYTES), worker, time),
 	prefixCache: () =>
-		new PrefixSlabs(new Int32Array(new SharedArrayBuffer(PREFIXES_BYTES)), 0, worker.thread, () => 0).cache(0),
+		new PrefixSlabs(new Int32Array(new SharedArrayBuffer(PREFIXES_BYTES)), 0, threads, () => 0).cache(0),
 	caches: MOST_SLABS,
 	latency: () => new SharedLatency(new Float64Array(new SharedArrayBuffer(LATENCY_CELLS * 8)), 0, 0),
 	clocks: (time) => new SharedHardwareClocks(makeHardwareClocks(), worker.thread, OFFSET, time),

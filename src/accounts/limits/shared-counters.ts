@@ -2,13 +2,8 @@
  * Counters of limits in memory that threads share, a block each: what `sliding-window.ts` counts in the memory of one. What calls under
  * way hold of a counter stands in one column a thread, so that it can be given back when the thread dies. All of it needs the lock.
  */
-import {
-	BLOCK_CELLS,
-	BLOCK_NUMBERS,
-	type BlockName,
-	MOST_THREADS,
-	type SharedBlocks,
-} from "../../memory/shared-blocks.ts";
+import { BLOCK_CELLS, BLOCK_NUMBERS, type BlockName, type SharedBlocks } from "../../memory/shared-blocks.ts";
+import { MOST_THREADS } from "../../memory/shared-lock.ts";
 import { unitsOf, usdOf } from "../usage/spend.ts";
 import type { Limit, LimitUnit } from "./limiter.ts";
 import {

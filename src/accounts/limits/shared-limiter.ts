@@ -76,7 +76,7 @@ export class SharedLimiter extends CountingLimiter implements Limiter {
 	) {
 		super(`${blocks.thread}:`);
 		blocks.onFull = () => this.#makeRoom();
-		blocks.lock.onEnded = (thread) => this.freed(thread);
+		blocks.threads.onEnded = (thread) => this.freed(thread);
 	}
 
 	take(limits: readonly Limit[], now: number): LimitDecision {

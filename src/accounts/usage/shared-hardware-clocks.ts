@@ -1,5 +1,6 @@
 /** The clocks of hardware that has a price by the hour, in memory that the threads of the process share: see `hardware-clocks.ts`. */
-import { BLOCK_CELLS, BLOCK_NUMBERS, MOST_THREADS, makeBlocks, SharedBlocks } from "../../memory/shared-blocks.ts";
+import { BLOCK_CELLS, BLOCK_NUMBERS, makeBlocks, SharedBlocks } from "../../memory/shared-blocks.ts";
+import { MOST_THREADS } from "../../memory/shared-lock.ts";
 import { HardwareClocks, type Meter } from "./hardware-clocks.ts";
 
 /** The kind of blocks in memory that is for clocks alone. */
@@ -30,6 +31,7 @@ export class SharedHardwareClocks implements Pick<HardwareClocks, "start"> {
 	 */
 	constructor(memory: SharedArrayBuffer, thread: number, offset: number, time: () => number = () => performance.now()) {
 		this.#blocks = new SharedBlocks(memory, CLOCK_BLOCKS, thread);
+		this.#blocks.threads.onEnded = (ended) => this.freed(ended);
 		this.#time = () => time() + offset;
 		this.#own = new HardwareClocks(time);
 	}

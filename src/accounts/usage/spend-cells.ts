@@ -173,7 +173,7 @@ export class SpendCells implements SpendStore {
 			if (state === UNREAD) cells[found.state] = thread + 1;
 			blocks.release();
 			if (state === UNREAD) this.#read(key, period, found.state);
-			else if (Atomics.wait(cells, found.state, state, SLEEP_MS) === "timed-out") blocks.lock.recover(state - 1);
+			else if (Atomics.wait(cells, found.state, state, SLEEP_MS) === "timed-out") blocks.threads.recover(state - 1);
 		}
 	}
 

@@ -1,0 +1,118 @@
+/** A worker that changes what it shares with the main thread, and stays before one of its steps on that memory, with all locks that it holds then. */
+import { CLAIM_BYTES, ClaimTable } from "../../src/cache/claim-table.ts";
+import { SharingThreads } from "../../src/memory/recoverable-lock.ts";
+import type { RingKey } from "../../src/memory/ring.ts";
+import { type RingMemory, ringMemory, SharedRing } from "../../src/memory/shared-ring.ts";
+import { slotBytes } from "../../src/memory/slot-memory.ts";
+import { SlotTable } from "../../src/memory/slot-table.ts";
+import { ROUTING_STATE_BYTES, SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
+
+declare const self: Worker;
+
+/** All that is shared. */
+export interface SharedThings {
+	readonly routing: SharedArrayBuffer;
+	readonly slots: SharedArrayBuffer;
+	readonly claims: SharedArrayBuffer;
+	readonly ring: RingMemory;
+}
+
+/** What the worker is to do, and before which of its atomic operations it stays, from 0. */
+export interface DyingSteps {
+	readonly things: SharedThings;
+	readonly what: keyof typeof WORKS;
+	readonly step: number;
+}
+
+/** Two slots, so that a third id takes one from another. */
+const SLOTS = { capacity: 2, cellBytes: 64 };
+/** Behind the ids of threads. */
+const SLOTS_AT = 64;
+
+/** Makes it, unused. */
+export function sharedThings(): SharedThings {
+	return {
+		routing: new SharedArrayBuffer(ROUTING_STATE_BYTES),
+		slots: new SharedArrayBuffer(SLOTS_AT + slotBytes(SLOTS)),
+		claims: new SharedArrayBuffer(CLAIM_BYTES),
+		ring: ringMemory(64 * 1024),
+	};
+}
+
+/** A thread's view of the slots: it writes its number plus 1 into the cells of each that it is given. */
+export function slotsOf({ slots: memory }: SharedThings, thread: number): SlotTable<number> {
+	const ints = new Int32Array(memory);
+	const threads = new SharingThreads(ints, 0, thread);
+	const table: SlotTable<number> = new SlotTable({
+		...SLOTS,
+		memory,
+		begin: SLOTS_AT,
+		threads,
+		make: ({ cells }) => cells / 4,
+		reset: ({ cells }) => void Atomics.store(ints, cells / 4, 0),
+		isWell: () => true,
+	});
+	threads.onEnded = (ended) => table.freed(ended);
+	return table;
+}
+
+/** A thread's view of what is known of targets. */
+export const routingOf = ({ routing }: SharedThings, thread: number) =>
+	new SharedRoutingState(routing, { thread, offset: 0 });
+
+/** A prompt, of which blocks are remembered. */
+export const PROMPT = { characters: 1_000, blocks: new Int32Array([11, 12, 13]) };
+/** The key of a value, or a call. */
+export const keyOf = (name: number): RingKey => new Uint8Array(32).fill(name);
+
+const WORKS = {
+	/** Calls two targets that nobody has called, in one session, one of them in vain. */
+	"a call"(things: SharedThings): void {
+		const state = routingOf(things, 1);
+		const first = state.opened("a/m", true, { prompt: PROMPT, session: "chat" });
+		first.firstToken();
+		first.closed({});
+		state.opened("b/m", false, { prompt: PROMPT, session: "chat" }).closed({ failure: "transport" });
+		state.pause("a/m", 10_000, "its key is out of use");
+	},
+	/** Gives one of two slots to a third id. */
+	"the change of a slot's id"(things: SharedThings): void {
+		const table = slotsOf(things, 1);
+		for (const id of ["one", "two", "three"]) table.letGo(table.hold(id));
+	},
+	"a claim"({ claims }: SharedThings): void {
+		const table = new ClaimTable(claims, 1);
+		table.take(keyOf(1));
+		table.take(keyOf(2));
+		table.wait(keyOf(3));
+		table.release(keyOf(1));
+	},
+	"a put"({ ring: memory }: SharedThings): void {
+		const ring = new SharedRing(memory, 1);
+		for (let name = 0; name < 3; name++) ring.put(keyOf(name), new Uint8Array(1_000).fill(name));
+		ring.delete(keyOf(1));
+		ring.find(keyOf(2));
+	},
+};
+
+/** Has each atomic operation counted, and this thread stay before that one. */
+function stayBefore(step: number, stay: () => never): void {
+	let left = step;
+	const counted = ["add", "compareExchange", "store", "sub"] as const;
+	for (const name of counted) {
+		const operation = Atomics[name] as (...all: unknown[]) => unknown;
+		const stopping = (...all: unknown[]) => (left-- === 0 ? stay() : operation(...all));
+		Object.assign(Atomics, { [name]: stopping });
+	}
+}
+
+if (!Bun.isMainThread) {
+	self.onmessage = ({ data: { things, what, step } }: MessageEvent<DyingSteps>) => {
+		stayBefore(step, () => {
+			self.postMessage("here");
+			for (;;) Bun.nanoseconds();
+		});
+		WORKS[what](things);
+		self.postMessage("done");
+	};
+}
