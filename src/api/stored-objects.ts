@@ -104,6 +104,7 @@ const ACTIONS: Readonly<Record<ObjectAction, (of: ObjectCall) => Promise<Respons
 		const object = owned(of);
 		const answer = await wholeOf(await passed(of, object, "DELETE", ""));
 		of.objects.removeObject(object);
+		await of.objects.objectsTold();
 		return answer.response;
 	},
 };
@@ -207,6 +208,7 @@ async function remembered(of: ObjectCall, response: Response, provider: string):
 	// It may have been deleted meanwhile.
 	const isGone = of.id !== "" && !of.objects.object(of.owner, of.kind, of.id);
 	if (!isGone) save(of, provider, value, text);
+	await of.objects.objectsTold();
 	return answer;
 }
 
@@ -281,6 +283,7 @@ async function list(of: ObjectCall): Promise<Response> {
 		const some = await Promise.all(page.slice(at, at + AT_ONCE).map((row) => current(of, row)));
 		for (const each of some) if (each && (purpose === null || each["purpose"] === purpose)) data.push(each);
 	}
+	await objects.objectsTold();
 	record.settle(200);
 	const list = {
 		object: "list",

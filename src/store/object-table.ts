@@ -36,16 +36,18 @@ export interface ObjectStore {
 	objectOwners(kind: ObjectKind, id: string): string[];
 	/** An owner's, the newest first, from the one behind `after` on. */
 	objects(owner: string, kind: ObjectKind, after: string | undefined, limit: number): StoredObject[];
+	/** Resolves when all threads of the process know of what was changed here, be it that none of it can be written. */
+	objectsTold(): Promise<void>;
 }
 
 /** The table, as other replicas see it. */
 export interface SharedObjects {
-	/** Hears of each change made here. */
-	onObject: ((row: SharedRow) => void) | undefined;
+	/** Hears of each change made here. A promise that it returns ends when all threads of the process know. */
+	onObject: ((row: SharedRow) => unknown) | undefined;
 	/** Finds out whether there are any: until then there may be. */
 	lookForObjects(): void;
 	objectRows(): SharedRow[];
-	/** Takes over rows of other replicas; what is newer here stays. */
+	/** Takes over rows of other replicas and threads; what is newer here stays. */
 	takeObjects(rows: readonly SharedRow[]): void;
 }
 

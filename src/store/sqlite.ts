@@ -11,6 +11,7 @@ import {
 	type ObjectKind,
 	objectVersions,
 	ownersOfObject,
+	type SharedObjects,
 	type StoredObject,
 	saveChange,
 	sharedRow,
@@ -42,7 +43,8 @@ export function sqliteStore(
 
 class SqliteStore extends DatabaseFile implements Store {
 	readonly ledger = ledgerStore(this);
-	onObject: ((row: SharedRow) => void) | undefined;
+	onObject: SharedObjects["onObject"];
+	#objectsTold: Promise<void> = Promise.resolve();
 	hasObjects = true;
 	readonly responses = responseTable(this);
 	/** Changes of agents' tokens that wait, by the token's hash: reading must include them. */
@@ -158,7 +160,16 @@ class SqliteStore extends DatabaseFile implements Store {
 	}
 
 	takeObjects(rows: readonly SharedRow[]): void {
-		this.#writeObjects(rows.flatMap(changeIn));
+		const changes = rows.flatMap(changeIn);
+		// Threads of one file read there what another one has written.
+		const isNew = (change: ObjectChange) =>
+			!this.read((from) => objectVersions(from, change)).some((known) => known >= change.changedAt);
+		this.hasObjects ||= changes.length > 0;
+		this.#writeObjects(changes.filter(isNew));
+	}
+
+	objectsTold(): Promise<void> {
+		return this.#objectsTold;
 	}
 
 	#changeObject(object: StoredObject, isRemoved: boolean): void {
@@ -166,7 +177,8 @@ class SqliteStore extends DatabaseFile implements Store {
 		const [before = 0] = this.read((from) => objectVersions(from, object));
 		const change = { ...object, changedAt: Math.max(Date.now(), before + 1), isRemoved };
 		this.#writeObjects([change]);
-		this.onObject?.(sharedRow(change));
+		const told = this.onObject?.(sharedRow(change));
+		this.#objectsTold = Promise.allSettled([this.#objectsTold, told]).then(() => {});
 	}
 
 	#writeObjects(changes: readonly ObjectChange[]): void {

@@ -10,6 +10,7 @@ import type { Environment } from "../../config/interpolate.ts";
 import type { Config } from "../../config/schema.ts";
 import type { WriteResult } from "../../store/connection.ts";
 import type { ResponseName } from "../../store/response-table.ts";
+import type { SharedRow } from "../../store/shared-table.ts";
 import type { AgentNews } from "../agents/agent-replica.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
@@ -28,6 +29,8 @@ export interface WorkerStart {
 	/** Keys that were created at run time, as JSON. */
 	readonly keys: readonly string[];
 	readonly agents: AgentNews;
+	/** Whose files and batches there are, where the database can't be read there. */
+	readonly objects: readonly SharedRow[];
 	/** The main thread's `Store.writerId`. */
 	readonly writer: string;
 	/** Where the clock's offset is asked for: `shared-clock.ts`. */
@@ -72,12 +75,15 @@ export type ToWorker =
 	| { readonly type: "keys"; readonly id: number; readonly keys: readonly string[] }
 	/** What has become of agents. */
 	| { readonly type: "agents"; readonly id: number; readonly news: AgentNews }
+	/** Whose files and batches there are, of other threads and routers. */
+	| { readonly type: "objects"; readonly id: number; readonly rows: readonly SharedRow[] }
 	/** Another configuration is in force. */
 	| { readonly type: "config"; readonly id: number; readonly config: Config }
 	/** All counts are wanted now, and all rows of the ledger where these are, too. */
 	| { readonly type: "flush"; readonly id: number; readonly rows: boolean }
 	/** Of rows that the worker has sent. */
 	| { readonly type: "written"; readonly id: number; readonly result: WriteResult; readonly fault: string }
+	/** What was asked with this `id` is done. */
 	| { readonly type: "synced"; readonly id: number }
 	| ({ readonly type: "response"; readonly id: number } & ResponseAnswer)
 	| { readonly type: "answered"; readonly id: number; readonly answer: ForwardedAnswer }
@@ -112,6 +118,8 @@ export type ToMain =
 	  }
 	| { readonly type: "response"; readonly id: number; readonly question: ResponseQuestion }
 	| { readonly type: "response-change"; readonly change: ResponseChange }
+	/** Whose file or batch there is; answered by `synced` when all threads know. */
+	| { readonly type: "objects"; readonly id: number; readonly rows: readonly SharedRow[] }
 	/** What was written is to survive a loss of power. */
 	| { readonly type: "sync"; readonly id: number }
 	| { readonly type: "forward"; readonly id: number; readonly request: ForwardedRequest }

@@ -76,12 +76,17 @@ export function workerThreads(
 			generatedKey: generatedKey?.toString("hex"),
 			keys: keys.list().map((key) => JSON.stringify(key)),
 			agents: changes.all(),
+			objects: store.problem === undefined ? [] : store.objectRows(),
 			writer: store.writerId,
 		}),
 		log,
 		metrics,
 		ledger: store.ledger,
 		responses,
+		tookObjects(rows) {
+			store.takeObjects(rows);
+			for (const row of rows) store.onObject?.(row);
+		},
 		agentNews: () => changes.next(),
 		agentFailed: (agent, failure) => agents.callFailed(agent, failure),
 		served: (names) => agents.servedNames.add(names),

@@ -3,6 +3,7 @@ import type { ResponseStore } from "../../api/response-writer.ts";
 import type { ClaimMessage } from "../../cache/thread-store.ts";
 import { CLOCK_BYTES, ClockSource } from "../../memory/shared-clock.ts";
 import type { WriteResult } from "../../store/connection.ts";
+import type { SharedRow } from "../../store/shared-table.ts";
 import type { Asking, ForwardedAnswer, ForwardedRequest, RowsBatch, ToMain, ToWorker, WorkerStart } from "./link.ts";
 import { Questions } from "./link.ts";
 import { answerResponse, changeResponse } from "./remote-responses.ts";
@@ -19,6 +20,8 @@ export interface WorkerReports {
 	rows(batch: RowsBatch): Promise<{ readonly result: WriteResult; readonly fault: string }>;
 	/** Resolves when the rows that were written would survive a loss of power. */
 	sync(): Promise<void>;
+	/** Resolves when all threads know of these files and batches. */
+	objects(rows: readonly SharedRow[]): Promise<void>;
 	/** Stored responses. */
 	readonly responses: ResponseStore;
 	forward(request: ForwardedRequest): Promise<ForwardedAnswer>;
@@ -140,6 +143,9 @@ export class WorkerThread {
 				return;
 			case "sync":
 				void this.reports.sync().finally(() => this.send({ type: "synced", id: message.id }));
+				return;
+			case "objects":
+				void this.reports.objects(message.rows).finally(() => this.send({ type: "synced", id: message.id }));
 				return;
 			case "response":
 				void this.#answer(message);

@@ -19,6 +19,7 @@ import { readCa } from "../../proxy/net/transport.ts";
 import { ProxyState } from "../../proxy/proxy-state.ts";
 import { SharedBudgets } from "../../proxy/shared-budgets.ts";
 import { SharedRoutingState } from "../../routing/shared-routing-state.ts";
+import type { SharedRow } from "../../store/shared-table.ts";
 import { createLog } from "../../telemetry/log.ts";
 import { createMetrics } from "../../telemetry/metrics.ts";
 import { type AgentNews, AgentReplica } from "../agents/agent-replica.ts";
@@ -117,6 +118,7 @@ class ThreadRouter implements WorkerRouter {
 		this.#services = this.#createServices(config);
 		this.#state = this.#createState(config, start.writer);
 		this.#takeKeys(keys);
+		this.#shareObjects(start.objects);
 		const { keys: stored, ledger } = this.#state;
 		if (generatedKey !== undefined) {
 			this.#generated = createKeyAuth([], Buffer.from(generatedKey, "hex"), undefined, stored);
@@ -163,6 +165,10 @@ class ThreadRouter implements WorkerRouter {
 				this.#takeAgents(message.news);
 				this.#done(message.id);
 				return;
+			case "objects":
+				this.#state.store.takeObjects(message.rows);
+				this.#done(message.id);
+				return;
 			case "config":
 				this.#done(message.id, this.#reload(message.config));
 				return;
@@ -191,6 +197,13 @@ class ThreadRouter implements WorkerRouter {
 
 	#takeKeys(keys: readonly string[]): void {
 		this.#state.keys.take(keys.flatMap((text) => keyIn(text) ?? []));
+	}
+
+	/** Each thread reads them in the file, where there is one; they are told of for the time in which it can't be used. */
+	#shareObjects(known: readonly SharedRow[]): void {
+		const { store } = this.#state;
+		store.takeObjects(known);
+		store.onObject = (row) => this.#syncs.ask({ type: "objects", rows: [row] });
 	}
 
 	#takeAgents(news: AgentNews): void {

@@ -11,6 +11,7 @@ import type { Stoppable } from "../../http/lifecycle.ts";
 import type { Listening } from "../../http/listen.ts";
 import type { WriteResult } from "../../store/connection.ts";
 import type { LedgerStore } from "../../store/ledger-table.ts";
+import type { SharedRow } from "../../store/shared-table.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { MergedMetrics } from "../../telemetry/merged-metrics.ts";
 import type { Metrics } from "../../telemetry/metrics.ts";
@@ -39,13 +40,15 @@ export interface WorkerThreadsOptions {
 	readonly count: number;
 	readonly memory: SharedMemory;
 	/** All that a worker is told at its start, as it is at that moment. */
-	readonly start: () => Pick<WorkerStart, "config" | "env" | "generatedKey" | "keys" | "agents" | "writer">;
+	readonly start: () => Pick<WorkerStart, "config" | "env" | "generatedKey" | "keys" | "agents" | "objects" | "writer">;
 	/** 0 picks one. */
 	readonly port: number;
 	readonly log: Pick<Log, "logger" | "take">;
 	readonly metrics: Pick<Metrics, "values" | "workerEnded">;
 	readonly ledger: Pick<LedgerStore, "writeEncoded" | "sync" | "fault">;
 	readonly responses: ResponseStore;
+	/** A worker has changed whose files and batches there are. */
+	readonly tookObjects: (rows: readonly SharedRow[]) => void;
 	/** What has changed of agents since it was last asked for. */
 	readonly agentNews: () => AgentNews;
 	readonly agentFailed: WorkerReports["agentFailed"];
@@ -196,6 +199,10 @@ export class WorkerThreads implements Stoppable {
 			rows: (batch) => this.#write(batch),
 			responses: this.options.responses,
 			sync: () => this.options.ledger.sync(),
+			objects: (rows) => {
+				this.options.tookObjects(rows);
+				return this.#askAll({ type: "objects", rows });
+			},
 			claim: (to, message) => this.post(to, message),
 			forward: async (request) => {
 				const { pathname } = new URL(request.url);
