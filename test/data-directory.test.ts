@@ -48,60 +48,116 @@ test("a key that is made while the data directory is gone says that it is not ke
 describe("a data directory that a router uses", () => {
 	const used = /is in use by another router \(process (\d+), since 2\d{3}-[\dT:-]+Z\): stop that one, or give this one/;
 
-	test("is refused to a second one, which names the first; the agent on it is none", async () => {
-		using home = directory();
-		const env = { DATA_DIR: home.path };
-		const first = await startRouter({ env });
-		const refused = await startRouter({ env }).then(String, String);
-		expect(refused).toMatch(used);
-		expect(used.exec(refused)?.[1]).toBe(String(first.pid));
-		expect(refused).toContain("ended with 1");
-		expect((await fetch(`${first.url}/health/ready`)).status).toBe(200);
-		const agent = await startRouter({ env, args: ["--agent"] });
-		await expect(startRouter({ env, args: ["--agent"] })).rejects.toThrow("in use by another agent");
-		await expect(startRouter({ env: { ...env, AGENT_PORT: "0" }, args: ["--standalone"] })).rejects.toThrow(
-			"in use by",
-		);
-		await agent.stop();
-		await first.stop();
-	}, 60_000);
+	const WORKERS = ["1", "2"];
+	test.each(WORKERS)(
+		"is refused to a second one, which names the first; the agent on it is none: workers %s",
+		async (workers) => {
+			using home = directory();
+			const env = { DATA_DIR: home.path, ROUTER_WORKERS: workers };
+			const first = await startRouter({ env });
+			const refused = await startRouter({ env }).then(String, String);
+			expect(refused).toMatch(used);
+			expect(used.exec(refused)?.[1]).toBe(String(first.pid));
+			expect(refused).toContain("ended with 1");
+			expect((await fetch(`${first.url}/health/ready`)).status).toBe(200);
+			const agent = await startRouter({ env, args: ["--agent"] });
+			await expect(startRouter({ env, args: ["--agent"] })).rejects.toThrow("in use by another agent");
+			await expect(startRouter({ env: { ...env, AGENT_PORT: "0" }, args: ["--standalone"] })).rejects.toThrow(
+				"in use by",
+			);
+			await agent.stop();
+			await first.stop();
+		},
+		60_000,
+	);
 
-	test("is free once that one was killed, or has been told to end, though it still answers", async () => {
-		using home = directory();
-		const env = { DATA_DIR: home.path };
-		const killed = await startRouter({ env });
-		await killed.stop();
-		const ending = await startRouter({ env, config: { server: { drain: "1m" } } });
-		process.kill(ending.pid, "SIGTERM");
-		await ending.printed(/SIGTERM: calls are taken a moment more/);
-		const successor = await startRouter({ env });
-		expect((await fetch(`${ending.url}/v1/models`)).status).toBe(200);
-		await expect(startRouter({ env })).rejects.toThrow(`process ${successor.pid}`);
-		await ending.stop();
-		await successor.stop();
-	}, 60_000);
+	test.each(WORKERS)(
+		"is free once that one was killed, or has been told to end, though it still answers: workers %s",
+		async (workers) => {
+			using home = directory();
+			const env = { DATA_DIR: home.path, ROUTER_WORKERS: workers };
+			const killed = await startRouter({ env });
+			await killed.stop();
+			const ending = await startRouter({ env, config: { server: { drain: "1m" } } });
+			process.kill(ending.pid, "SIGTERM");
+			await ending.printed(/SIGTERM: calls are taken a moment more/);
+			const successor = await startRouter({ env });
+			expect((await fetch(`${ending.url}/v1/models`)).status).toBe(200);
+			await expect(startRouter({ env })).rejects.toThrow(`process ${successor.pid}`);
+			await ending.stop();
+			await successor.stop();
+		},
+		60_000,
+	);
 
-	test("lets one in that says it takes the place, and is held by that one afterwards", async () => {
-		using home = directory();
-		const env = { DATA_DIR: home.path };
-		const first = await startRouter({ env });
-		const successor = await startRouter({ env: { ...env, ROUTER_SUCCESSOR: "1" } });
-		expect((await fetch(`${first.url}/health/ready`)).status).toBe(200);
-		await successor.printed(
-			new RegExp(`another router still holds .* \\(process ${first.pid}, since .*this one waits for it`),
-		);
-		await first.stop();
-		await successor.printed(/is held by this router now/);
-		await until(() => {
-			try {
-				lockDirectory(home.path, "router").release();
-				return false;
-			} catch (error) {
-				return (error as Error).message.includes(`process ${successor.pid},`);
-			}
-		});
-		await successor.stop();
-	}, 60_000);
+	test.each(WORKERS)(
+		"lets one in that says it takes the place, and is held by that one afterwards: workers %s",
+		async (workers) => {
+			using home = directory();
+			const env = { DATA_DIR: home.path, ROUTER_WORKERS: workers };
+			const first = await startRouter({ env });
+			const successor = await startRouter({ env: { ...env, ROUTER_SUCCESSOR: "1" } });
+			expect((await fetch(`${first.url}/health/ready`)).status).toBe(200);
+			await successor.printed(
+				new RegExp(`another router still holds .* \\(process ${first.pid}, since .*this one waits for it`),
+			);
+			await first.stop();
+			await successor.printed(/is held by this router now/);
+			await until(() => {
+				try {
+					lockDirectory(home.path, "router").release();
+					return false;
+				} catch (error) {
+					return (error as Error).message.includes(`process ${successor.pid},`);
+				}
+			});
+			await successor.stop();
+		},
+		60_000,
+	);
+
+	test.each(WORKERS)(
+		"has its keys and budgets shared until the successor is alone: workers %s",
+		async (workers) => {
+			using home = directory();
+			const env = { DATA_DIR: home.path, ROUTER_WORKERS: workers };
+			const config = {
+				admin: { keys: [{ name: "root", key: "the-admin-key" }] },
+				prices: { "dummy/*": { input: 0, output: 0, request: 1 } },
+				server: { drain: "0s" },
+			};
+			const first = await startRouter({ env, config });
+			const second = await startRouter({ env: { ...env, ROUTER_SUCCESSOR: "1" }, config });
+			const admin = async (url: string, path: string, body?: object) => {
+				const answer = await fetch(`${url}/admin${path}`, {
+					method: "POST",
+					headers: { authorization: "Bearer the-admin-key", "content-type": "application/json" },
+					...(body ? { body: JSON.stringify(body) } : {}),
+				});
+				return (await answer.json()) as { key: { id: string }; secret: string };
+			};
+			const call = async (url: string, secret: string) => {
+				const answer = await fetch(`${url}/v1/chat/completions`, {
+					method: "POST",
+					headers: { authorization: `Bearer ${secret}`, "content-type": "application/json", connection: "close" },
+					body: JSON.stringify({ model: "dummy", messages: [{ role: "user", content: "hello" }] }),
+				});
+				await answer.text();
+				return answer.status;
+			};
+			const { key, secret } = await admin(first.url, "/keys", { name: "one", budget: { usd: 3, per: "total" } });
+			expect([await call(first.url, secret), await call(second.url, secret), await call(first.url, secret)]).toEqual([
+				...[200, 200, 200],
+			]);
+			for (const { url } of [first, second]) await until(async () => (await call(url, secret)) === 429, "the budget");
+			await admin(second.url, `/keys/${key.id}/revoke`);
+			for (const { url } of [first, second])
+				await until(async () => (await call(url, secret)) === 401, "the revocation");
+			await first.stop();
+			await second.stop();
+		},
+		60_000,
+	);
 
 	test("that can't be written, or is none, is nobody's, and it is said why", () => {
 		using home = directory({ file: "" });

@@ -11,6 +11,8 @@ import { SharedThinking } from "../../proxy/net/shared-thinking.ts";
 import { SharedBudgets } from "../../proxy/shared-budgets.ts";
 import { SharedRoutingState } from "../../routing/shared-routing-state.ts";
 import type { DirectoryLock } from "../../store/directory-lock.ts";
+import type { SharedRow } from "../../store/shared-table.ts";
+import type { Store } from "../../store/store.ts";
 import { AgentChanges } from "../agents/agent-replica.ts";
 import type { ReloadedRouter } from "../reload.ts";
 import { beginServing, type RoleAppOptions, type RoleServices } from "../role.ts";
@@ -83,10 +85,7 @@ export function workerThreads(
 		metrics,
 		ledger: store.ledger,
 		responses,
-		tookObjects(rows) {
-			store.takeObjects(rows);
-			for (const row of rows) store.onObject?.(row);
-		},
+		tookObjects: (rows) => takeObjects(store, rows),
 		agentNews: () => changes.next(),
 		agentFailed: (agent, failure) => agents.callFailed(agent, failure),
 		served: (names) => agents.servedNames.add(names),
@@ -117,6 +116,12 @@ export function workerThreads(
 			return server;
 		},
 	};
+}
+
+/** A worker has changed whose files and batches there are: other routers of a Redis are told, too. */
+function takeObjects(store: Store, rows: readonly SharedRow[]): void {
+	store.takeObjects(rows);
+	for (const row of rows) store.onObject?.(row);
 }
 
 /** Has limits, spending, budgets and what is known of targets be whole again when a worker has ended. */
