@@ -1,6 +1,7 @@
 /** The answers of HTTP/1.1, however their bytes are cut, and the ones that are none. */
 import { describe, expect, test } from "bun:test";
-import { AnswerParser, MalformedAnswer } from "../src/proxy/net/http1-parser.ts";
+import { HeadReader, MalformedAnswer } from "../src/proxy/net/http1-head.ts";
+import { AnswerParser } from "../src/proxy/net/http1-parser.ts";
 import { random } from "./kit/random.ts";
 
 /** What a parser makes of these pieces, and of the connection's clean end where `closes`. */
@@ -143,6 +144,59 @@ test.each([
 	["endless trailers", `${CHUNKED}0\r\n${"a: b\r\n".repeat(5000)}`],
 ])("%s is refused", (_, wire) => {
 	expect(() => parse([wire])).toThrow(MalformedAnswer);
+});
+
+describe("a head behind others of its origin", () => {
+	const read = (reader: HeadReader, text: string) => {
+		try {
+			const { headers, ...rest } = reader.read(text);
+			return { ...rest, headers: [...headers], cookies: headers.getSetCookie() };
+		} catch (error) {
+			return (error as Error).message;
+		}
+	};
+
+	test("with two lengths, or a broken line in the place of a good one, is refused", () => {
+		const reader = new HeadReader();
+		reader.read(`${OK}a: b\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\n`);
+		for (const wire of [
+			`${OK}a: b\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n`,
+			`${OK}a: b\rc\r\ncontent-length: 5\r\n\r\n`,
+			`HTTP/2 200\r\na: b\r\ncontent-length: 5\r\n\r\n`,
+		]) {
+			expect(() => reader.read(wire)).toThrow(MalformedAnswer);
+		}
+	});
+
+	test("that is longer than the one before is not taken for it", () => {
+		const reader = new HeadReader();
+		reader.read(`${OK}a: b\r\n\r\n`);
+		expect([...reader.read(`${OK}a: bc\r\nd: e\r\n\r\n`).headers]).toEqual([
+			["a", "bc"],
+			["d", "e"],
+		]);
+	});
+
+	test("is read as it is alone, whatever they have in common", () => {
+		const rng = random(11);
+		const lines = [
+			...["Server: nginx", "Date: 1", "Date: 2", "server: nginx", "Set-Cookie: a=1", "set-cookie: b=2", "x: 1", "x: 2"],
+			...["content-length: 5", "content-length: 50", "Content-Length: 5", "transfer-encoding: chunked", "x:  1 "],
+			...["connection: close", "connection: keep-alive", "nonsense", ": none", "y: a\rb"],
+		];
+		const firsts = ["HTTP/1.1 200 OK", "HTTP/1.1 200 OK", "HTTP/1.0 200 OK", "HTTP/1.1 503 No", "HTTP/3 200"];
+		for (let round = 0; round < 200; round++) {
+			const reader = new HeadReader();
+			let own: string[] = [];
+			for (let nth = 0; nth < 20; nth++) {
+				own = own.filter(() => rng.below(4) > 0);
+				while (own.length < 5) own.splice(rng.below(own.length + 1), 0, lines[rng.below(lines.length)]!);
+				const end = rng.below(5) === 0 ? "\n" : "\r\n";
+				const text = [firsts[rng.below(firsts.length)]!, ...own, "", ""].join(end);
+				expect(read(reader, text)).toEqual(read(new HeadReader(), text));
+			}
+		}
+	});
 });
 
 test("any body in any chunks, cut anywhere, comes out whole", () => {

@@ -175,23 +175,30 @@ const NOT_PASSED = new Set([
 	"openai-project",
 ]);
 
+/** Upstreams send the same dozen names with every answer: each is looked at once. Bounded, since they choose them. */
+const known = new Map<string, boolean>();
+const MOST_KNOWN = 1000;
+
+function isPassed(name: string): boolean {
+	let is = known.get(name);
+	if (is === undefined) {
+		is = !NOT_PASSED.has(name) && !name.startsWith("access-control-") && !name.startsWith("x-router-");
+		if (known.size >= MOST_KNOWN) known.clear();
+		known.set(name, is);
+	}
+	return is;
+}
+
 /** The upstream's headers to pass on, but for those that hold `secret`; lower case: rate limits, timings, versions, whatever a vendor adds. */
 export function passedHeaders(upstream: AnswerHeaders, secret?: string): Record<string, string> {
 	const headers: Record<string, string> = {};
-	const hops =
-		upstream
-			.get("connection")
-			?.toLowerCase()
-			.split(/\s*,\s*/) ?? [];
+	const connection = upstream.get("connection");
+	const hops = connection === null || connection === "keep-alive" ? NONE : connection.toLowerCase().split(/\s*,\s*/);
 	upstream.forEach((value, name) => {
-		if (
-			NOT_PASSED.has(name) ||
-			hops.includes(name) ||
-			name.startsWith("access-control-") ||
-			name.startsWith("x-router-")
-		)
-			return;
+		if (!isPassed(name) || hops.includes(name)) return;
 		if (secret === undefined || !value.includes(secret)) headers[name] = value;
 	});
 	return headers;
 }
+
+const NONE: readonly string[] = [];

@@ -1,6 +1,6 @@
 /** Compressed answers: identity is asked for, and some upstreams compress all the same. */
 import type { UpstreamAnswer } from "../../providers/provider.ts";
-import { MalformedAnswer } from "./http1-parser.ts";
+import { MalformedAnswer } from "./http1-head.ts";
 
 /** Names of content codings (RFC 9110, 8.4.1) → those of DecompressionStream, Bun's own among them. */
 const FORMATS: Readonly<Record<string, ConstructorParameters<typeof DecompressionStream>[0]>> = {

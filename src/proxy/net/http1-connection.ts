@@ -4,9 +4,12 @@ import type { BodyStream } from "../../openai/call.ts";
 import type { CancelSignal, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { messagePieces, sendStream } from "./http1-body.ts";
 import { ConnectionLost, Exchange } from "./http1-exchange.ts";
+import type { HeadReader } from "./http1-head.ts";
 
 /** What a connection tells its owner. */
 export interface ConnectionOwner {
+	/** Reads the heads of its origin's answers. */
+	readonly heads: HeadReader;
 	/** The answer is complete, and the connection may carry another call. */
 	idle(connection: Http1Connection): void;
 	/** It is idle, and its owner may retire it where it has been so for too long. Called every few seconds. */
@@ -123,7 +126,7 @@ export class Http1Connection {
 			this.discard();
 			return Promise.reject(signal.aborted ? signal.reason : new ConnectionLost("ECONNRESET"));
 		}
-		const exchange = new Exchange(this, signal);
+		const exchange = new Exchange(this, signal, this.owner.heads);
 		this.#exchange = exchange;
 		underWay++;
 		this.#socket?.ref();

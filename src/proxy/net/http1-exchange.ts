@@ -1,6 +1,7 @@
 /** One request's answer, as it comes over its connection. */
 import type { ByteSource, CancelSignal, UpstreamAnswer } from "../../providers/provider.ts";
 import { decodedAnswer } from "./content-coding.ts";
+import type { HeadReader } from "./http1-head.ts";
 import { AnswerParser } from "./http1-parser.ts";
 
 /** Unread bytes of an answer from which on its upstream is held back by TCP, and those at which it may go on. */
@@ -24,7 +25,7 @@ interface Carrier {
 
 /** One request's answer on its way. */
 export class Exchange implements ByteSource {
-	readonly #parser = new AnswerParser();
+	readonly #parser: AnswerParser;
 	readonly head: Promise<UpstreamAnswer>;
 	#resolve!: (answer: UpstreamAnswer) => void;
 	#reject!: (reason: unknown) => void;
@@ -39,7 +40,9 @@ export class Exchange implements ByteSource {
 	constructor(
 		private readonly connection: Carrier,
 		private readonly signal: CancelSignal,
+		heads: HeadReader,
 	) {
+		this.#parser = new AnswerParser(heads);
 		this.head = new Promise((resolve, reject) => {
 			this.#resolve = resolve;
 			this.#reject = reject;

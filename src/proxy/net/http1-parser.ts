@@ -1,77 +1,7 @@
 /**
  * Reads one HTTP/1.1 answer (RFC 9112) from the bytes of its connection, however they were cut. Pure: no socket, no clock.
  */
-
-import type { AnswerHeaders } from "../../providers/provider.ts";
-
-/** The answer's head. */
-export interface Head {
-	readonly status: number;
-	readonly headers: HeaderList;
-}
-
-/** Headers in the order in which they came. To make a web `Headers` takes as long as all else of the parse. */
-export class HeaderList implements AnswerHeaders {
-	/** Name, value, name, value, …; names in lower case. */
-	readonly #lines: string[] = [];
-
-	/** @param name in lower case */
-	add(name: string, value: string): void {
-		this.#lines.push(name, value);
-	}
-
-	get(name: string): string | null {
-		const lines = this.#lines;
-		const lower = name.toLowerCase();
-		let value: string | null = null;
-		for (let at = 0; at < lines.length; at += 2) {
-			if (lines[at] === lower) value = value === null ? lines[at + 1]! : `${value}, ${lines[at + 1]!}`;
-		}
-		return value;
-	}
-
-	has(name: string): boolean {
-		return this.get(name) !== null;
-	}
-
-	/** The values of all `set-cookie` lines. */
-	getSetCookie(): string[] {
-		return [...this].filter(([name]) => name === "set-cookie").map(([, value]) => value);
-	}
-
-	forEach(callback: (value: string, name: string) => void): void {
-		const lines = this.#lines;
-		for (let at = 0; at < lines.length; at += 2) {
-			const name = lines[at]!;
-			if (name === "set-cookie") callback(lines[at + 1]!, name);
-			else if (this.#isFirst(at)) callback(this.get(name)!, name);
-		}
-	}
-
-	[Symbol.iterator](): Iterator<[name: string, value: string]> {
-		const entries: [string, string][] = [];
-		this.forEach((value, name) => void entries.push([name, value]));
-		return entries.values();
-	}
-
-	/** Whether no line before has the name of this one. */
-	#isFirst(at: number): boolean {
-		const lines = this.#lines;
-		for (let before = 0; before < at; before += 2) if (lines[before] === lines[at]) return false;
-		return true;
-	}
-}
-
-/** An answer that is no HTTP, or not in bounds. The message is a predicate for the upstream's name. */
-export class MalformedAnswer extends Error {
-	/** @param isInBody some of the body had come */
-	constructor(
-		message: string,
-		readonly isInBody = false,
-	) {
-		super(message);
-	}
-}
+import { type Head, HeadReader, MalformedAnswer, type ParsedHead } from "./http1-head.ts";
 
 /** Longest head read, bytes; servers and proxies in the field allow 8 to 64 KB. */
 const MAX_HEAD = 64 * 1024;
@@ -80,8 +10,6 @@ const MAX_LINE = 16 * 1024;
 
 const CR = 13;
 const LF = 10;
-const NAME = /^[\w!#$%&'*+.^`|~-]+$/;
-const STATUS = /^HTTP\/1\.[01] [1-5]\d\d[ \r\n]/;
 
 type State = "head" | "length" | "chunk-size" | "chunk" | "chunk-end" | "trailers" | "until-close" | "done";
 
@@ -102,6 +30,9 @@ export class AnswerParser {
 	bytes: Buffer = EMPTY;
 	start = 0;
 	end = 0;
+
+	/** @param heads reads its head */
+	constructor(private readonly heads = new HeadReader()) {}
 
 	/** Whether the answer is complete. */
 	get isDone(): boolean {
@@ -151,7 +82,7 @@ export class AnswerParser {
 				this.#kept = Buffer.from(input.subarray(start));
 				return -1;
 			}
-			const head = parseHead(input.toString("latin1", start, end));
+			const head = this.heads.read(input.toString("latin1", start, end));
 			if (head.size > MAX_HEAD) throw new MalformedAnswer("sent a head larger than 64 KB");
 			start += head.size;
 			if (head.status >= 200) {
@@ -164,15 +95,11 @@ export class AnswerParser {
 	}
 
 	/** How the body ends (RFC 9112, 6.3). */
-	#frame({ status, headers, minor }: ParsedHead): void {
-		const encoding = headers.get("transfer-encoding")?.toLowerCase().trim();
-		const length = headers.get("content-length");
-		const connection = headers.get("connection");
-		const keepsAlive = minor === "1" && (connection === null || !/\bclose\b/i.test(connection));
+	#frame({ status, encoding, length, keepsAlive }: ParsedHead): void {
 		if (status === 204 || status === 304) {
 			this.#state = "done";
 			this.#isReusable = keepsAlive;
-		} else if (encoding !== undefined) {
+		} else if (encoding !== null) {
 			if (encoding !== "chunked") throw new MalformedAnswer("sent a transfer encoding other than chunked");
 			this.#state = "chunk-size";
 			// Both lengths together are how messages are smuggled: nothing else goes over such a connection.
@@ -261,56 +188,6 @@ function headEnd(input: Buffer, start: number): number {
 		if (bare !== -1) return bare + line.length;
 	}
 	return -1;
-}
-
-interface ParsedHead extends Head {
-	/** Of the protocol's version: 1.0 or 1.1. */
-	readonly minor: string;
-	/** With the blank line, bytes. */
-	readonly size: number;
-}
-
-/** @param text ISO 8859-1, with a blank line at its end or before */
-function parseHead(text: string): ParsedHead {
-	if (!STATUS.test(text)) throw new MalformedAnswer("sent an answer that is no HTTP/1.1");
-	const headers = new HeaderList();
-	let length: string | undefined;
-	let start = text.indexOf("\n") + 1;
-	for (;;) {
-		const lineFeed = text.indexOf("\n", start);
-		const end = text.charCodeAt(lineFeed - 1) === CR ? lineFeed - 1 : lineFeed;
-		if (end <= start) return { status: Number(text.slice(9, 12)), headers, minor: text[7]!, size: lineFeed + 1 };
-		const colon = text.indexOf(":", start);
-		if (colon === -1 || colon > end) throw new MalformedAnswer("sent a header line that is none");
-		const name = nameOf(text.slice(start, colon));
-		const value = text.slice(colon + 1, end).trim();
-		if (value.includes("\r") || value.includes("\0")) {
-			throw new MalformedAnswer("sent a header value with characters that none may have");
-		}
-		start = lineFeed + 1;
-		if (name === "content-length") {
-			if (length !== undefined && length !== value) throw new MalformedAnswer("sent two different lengths");
-			if (length !== undefined) continue;
-			length = value;
-		}
-		headers.add(name, value);
-	}
-}
-
-/** Names as they are sent → in lower case: upstreams send the same dozen with every answer. Bounded, since they choose them. */
-const names = new Map<string, string>();
-const MOST_NAMES = 1000;
-
-function nameOf(sent: string): string {
-	let name = names.get(sent);
-	if (name === undefined) {
-		if (!NAME.test(sent)) throw new MalformedAnswer("sent a header line that is none");
-		name = sent.toLowerCase();
-		if (names.size >= MOST_NAMES) names.clear();
-		// A copy: a piece of the head would hold all of it in memory.
-		names.set(Buffer.from(sent).toString("latin1"), name);
-	}
-	return name;
 }
 
 function lengthIn(value: string): number {

@@ -7,6 +7,7 @@
  */
 import type { CancelSignal, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { type ConnectionOwner, Http1Connection, type Origin } from "./http1-connection.ts";
+import { HeadReader } from "./http1-head.ts";
 
 /** How long a connection may take to come about, ms. */
 const CONNECT_MS = 5_000;
@@ -70,6 +71,7 @@ interface Destination {
 
 /** The connections to one origin. */
 class Pool implements ConnectionOwner {
+	readonly heads = new HeadReader();
 	/** The one used last is at the end, and is used first. */
 	readonly #idle: Http1Connection[] = [];
 

@@ -2,7 +2,7 @@
 import { RouterError } from "../../errors.ts";
 import type { Failure } from "../../providers/failure.ts";
 import { ProxyTrouble } from "./environment-proxy.ts";
-import { MalformedAnswer } from "./http1-parser.ts";
+import { MalformedAnswer } from "./http1-head.ts";
 import { AnswerTooLarge } from "./read-body.ts";
 
 /** Bun's codes (seen with 1.4.5, older names beside them) and what each means. */
