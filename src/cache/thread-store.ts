@@ -1,6 +1,7 @@
 /** Claims among the threads of a process: of equal calls in several of them one is made. In front of those among routers. */
 import type { RingKey, ValueRing } from "../memory/ring.ts";
 import { MOST_THREADS } from "../memory/shared-lock.ts";
+import type { ThreadPort } from "../memory/thread-port.ts";
 import { ClaimTable, claimId, type EndedClaim } from "./claim-table.ts";
 import type { CallClaim, Release, SharedStore } from "./shared-store.ts";
 
@@ -12,13 +13,8 @@ export interface ClaimMessage {
 	readonly isStored: boolean;
 }
 
-/** Carries messages from thread to thread. */
-export interface ClaimPort {
-	/** Returns at once. To a thread that has ended it does nothing. */
-	post(thread: number, message: ClaimMessage): void;
-	/** Hears what is posted to this thread. Set by whoever wants to. */
-	onMessage: ((message: ClaimMessage) => void) | undefined;
-}
+/** Carries these messages from thread to thread. */
+export type ClaimPort = ThreadPort<ClaimMessage>;
 
 /** A thread among those that share a table of claims. */
 export interface ClaimingThread {

@@ -1,5 +1,4 @@
 /** A call's way over its targets: attempts one after the other, now and then two at once, until one has begun to answer. */
-import type { ModelConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
 import type { SentSoFar } from "../openai/sent-so-far.ts";
@@ -8,7 +7,7 @@ import type { Target } from "../providers/provider.ts";
 import { Attempt, type AttemptOptions, type AttemptOwner } from "./attempt.ts";
 import { attemptTimeouts, longestWait, type TimedCall, usualTimeouts } from "./attempt-timeouts.ts";
 import type { CallPlan } from "./call-plan.ts";
-import { type CallQueue, type Slot, waitTurn } from "./call-queue.ts";
+import { type ModelQueue, queueSettings, type Slot, waitTurn } from "./call-queue.ts";
 import type { CallRecord, TargetFailure } from "./call-record.ts";
 import { CLIENT_GONE } from "./deadline.ts";
 import { Hedge } from "./hedge.ts";
@@ -34,8 +33,6 @@ import { type CallTimeouts, knownSoleLimits, timeLeft } from "./timeouts.ts";
 
 /** With less left of the time that its client gave a call, ms, no further attempt is begun. */
 const TOO_LATE = 5;
-/** Calls that may wait for a model where nothing is said. */
-const QUEUE = 100;
 
 /** The attempts of one call. */
 export class CallAttempts implements AttemptOwner {
@@ -65,7 +62,8 @@ export class CallAttempts implements AttemptOwner {
 		const { alias } = plan;
 		if (alias?.hedge) state.hedges(alias.name).call();
 		if (tried.length > 1) state.freeHedges(tried[0]!.target.provider).call();
-		if (alias?.concurrency !== undefined) this.#slot = await this.#waitTurn(alias);
+		const queue = this.#queue;
+		if (queue) this.#slot = await this.#waitTurn(alias!.name, queue);
 		// Behind a router second targets are left to that: it knows other places.
 		const isSole = tried.length === 1 || alias?.hedge === false || plan.noWaiting || this.call.passed !== undefined;
 		let error: RouterError | undefined;
@@ -310,8 +308,7 @@ export class CallAttempts implements AttemptOwner {
 	get #hedges(): Hedge {
 		const { call, tried, record, state } = this;
 		const { alias } = this.plan;
-		const queue = alias?.concurrency === undefined ? undefined : this.#queue(alias);
-		this.#hedge ??= new Hedge({ call, alias, tried, record, state, queue });
+		this.#hedge ??= new Hedge({ call, alias, tried, record, state, queue: this.#queue });
 		return this.#hedge;
 	}
 
@@ -336,13 +333,16 @@ export class CallAttempts implements AttemptOwner {
 		return { call, alias: this.plan.alias, tried, states: state.targets };
 	}
 
-	#queue({ name, concurrency = 0, queue = QUEUE }: ModelConfig): CallQueue {
-		return this.state.queue(name, { concurrency, size: queue });
+	/** In front of its model, where that takes only so many calls at once. */
+	get #queue(): ModelQueue | undefined {
+		const { alias } = this.plan;
+		const settings = alias && queueSettings(alias);
+		return settings && this.state.queue(alias.name, settings);
 	}
 
-	#waitTurn(alias: ModelConfig): Promise<Slot> {
+	#waitTurn(name: string, queue: ModelQueue): Promise<Slot> {
 		const { call, record } = this;
 		const withinMs = Math.min(this.plan.attemptsMs, timeLeft(call));
-		return waitTurn(alias.name, this.#queue(alias), { call, withinMs, pause: this.#pauses, record });
+		return waitTurn(name, queue, { call, withinMs, pause: this.#pauses, record });
 	}
 }

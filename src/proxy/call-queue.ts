@@ -2,6 +2,7 @@
  * A queue in front of a model that takes only so many calls at once. A call that would be served too late is refused at once, while
  * there is time to go elsewhere.
  */
+import type { ModelConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
 import type { CallRecord } from "./call-record.ts";
@@ -13,6 +14,17 @@ export interface QueueSettings {
 	readonly concurrency: number;
 	/** Calls that may wait. */
 	readonly size: number;
+}
+
+/** What a model's configuration says of its queue. */
+export type QueuedModel = Pick<ModelConfig, "name" | "concurrency" | "queue">;
+
+/** Calls that may wait for a model where nothing is said. */
+const SIZE = 100;
+
+/** What the queue of a model of the configuration is held to; undefined where it has none. */
+export function queueSettings({ concurrency, queue }: QueuedModel): QueueSettings | undefined {
+	return concurrency === undefined ? undefined : { concurrency, size: queue ?? SIZE };
 }
 
 /** Why a call was not let in. */
@@ -31,18 +43,55 @@ export interface Ticket {
 	leave(): void;
 }
 
+/** What a queue is to calls, wherever it is kept. */
+export type ModelQueue = Pick<CallQueue, "waiting" | "hasRoom" | "enter" | "enterNow" | "reenter">;
+
 interface Waiter {
-	/** The time of its coming, earlier by what its priority is worth: the least is next. */
+	/** See {@link rankOf}. */
 	readonly rank: number;
 	readonly admit: () => void;
 }
 
 /** What a step of priority is worth, ms of waiting: the lowest call is not passed for ever. */
 const STEP_MS = 10_000;
-/** How long a call is said to run where none has ended yet, ms. */
+/** How long a call is said to run where none has ended yet, ms: to one that is refused. Nothing is refused on a guess. */
 const UNKNOWN_MS = 2_000;
 /** Weight of the newest call in the mean. */
 const WEIGHT = 0.1;
+
+/** The rank of a call that came at this time: the least is next. */
+export const rankOf = (cameAt: number, priority: number): number => cameAt - priority * STEP_MS;
+
+/** How long calls run, a moving mean, ms, after one that ran for `ms`. */
+export const meanWith = (meanMs: number | undefined, ms: number): number =>
+	meanMs === undefined ? ms : meanMs + (ms - meanMs) * WEIGHT;
+
+/** How long it takes until so many have had their turn, ms: one that runs ends every mean ÷ concurrency. */
+const turnsMs = (turns: number, meanMs: number, { concurrency }: QueueSettings): number =>
+	(Math.max(1, turns) * meanMs) / concurrency;
+
+/** What a queue knows when it may have to refuse a call. */
+export interface QueueState {
+	readonly settings: QueueSettings;
+	/** Calls that wait. */
+	readonly waiting: number;
+	/** Those of them that are before the call. */
+	readonly ahead: number;
+	/** How long calls run; undefined where none has ended yet. */
+	readonly meanMs: number | undefined;
+}
+
+/** Why a call that can wait `withinMs` at most must not join; undefined where it may. */
+export function refusalOf(
+	{ settings, waiting, ahead, meanMs }: QueueState,
+	withinMs: number,
+): QueueRefused | undefined {
+	if (waiting >= settings.size) {
+		return { reason: "full", retryAfterMs: turnsMs(waiting, meanMs ?? UNKNOWN_MS, settings) };
+	}
+	const waitMs = turnsMs(ahead + 1, meanMs ?? 0, settings);
+	return waitMs > withinMs ? { reason: "late", retryAfterMs: waitMs } : undefined;
+}
 
 /** One model's queue. Times are ms on any clock that never goes back. */
 export class CallQueue {
@@ -70,35 +119,33 @@ export class CallQueue {
 
 	/** A place for a call that can wait `withinMs` at most; or why it gets none. */
 	enter(priority: number, withinMs: number): Ticket | QueueRefused {
-		const { size } = this.settings;
-		const now = this.time();
-		if (this.hasRoom) {
-			this.#running++;
-			return { turn: Promise.resolve(), leave: this.#end(now) };
-		}
-		const rank = now - priority * STEP_MS;
-		const behind = this.#waiting.findIndex((other) => other.rank > rank);
-		const ahead = behind === -1 ? this.#waiting.length : behind;
-		if (this.#waiting.length >= size) {
-			return { reason: "full", retryAfterMs: this.#waitMs(this.#waiting.length, UNKNOWN_MS) };
-		}
-		// Nothing is refused on a guess.
-		const waitMs = this.#waitMs(ahead + 1, 0);
-		return waitMs > withinMs ? { reason: "late", retryAfterMs: waitMs } : this.#join(rank, ahead);
+		const entered = this.enterNow();
+		if (entered) return entered;
+		const { settings, waiting } = this;
+		const rank = rankOf(this.time(), priority);
+		const ahead = this.#ahead(rank);
+		return refusalOf({ settings, waiting, ahead, meanMs: this.#meanMs }, withinMs) ?? this.#join(rank, ahead);
+	}
+
+	/** A place for a call that does not wait; undefined where there is none. */
+	enterNow(): Ticket | undefined {
+		if (!this.hasRoom) return undefined;
+		this.#running++;
+		return { turn: Promise.resolve(), leave: this.#end(this.time()) };
 	}
 
 	/** A place once more, for a call that came at `cameAt` and gave its own back meanwhile: it is behind nobody who came later, and never refused. */
 	reenter(priority: number, cameAt: number): Ticket {
-		const rank = cameAt - priority * STEP_MS;
-		const behind = this.#waiting.findIndex((other) => other.rank > rank);
-		const place = this.#join(rank, behind === -1 ? this.#waiting.length : behind);
+		const rank = rankOf(cameAt, priority);
+		const place = this.#join(rank, this.#ahead(rank));
 		this.#admit();
 		return place;
 	}
 
-	/** How long it takes until so many have had their turn: one that runs ends every mean ÷ concurrency. */
-	#waitMs(turns: number, unknownMs: number): number {
-		return (Math.max(1, turns) * (this.#meanMs ?? unknownMs)) / this.settings.concurrency;
+	/** How many of those that wait are before a call of this rank. */
+	#ahead(rank: number): number {
+		const behind = this.#waiting.findIndex((other) => other.rank > rank);
+		return behind === -1 ? this.#waiting.length : behind;
 	}
 
 	#join(rank: number, ahead: number): Ticket {
@@ -127,7 +174,7 @@ export class CallQueue {
 			if (isOver) return;
 			isOver = true;
 			const ms = this.time() - startedAt;
-			this.#meanMs = this.#meanMs === undefined ? ms : this.#meanMs + (ms - this.#meanMs) * WEIGHT;
+			this.#meanMs = meanWith(this.#meanMs, ms);
 			this.#running--;
 			this.#admit();
 		};
@@ -145,7 +192,7 @@ export class CallQueue {
 /** One call's place among those that its model has at once. It ends with the call. */
 export class Slot {
 	constructor(
-		private readonly queue: CallQueue,
+		private readonly queue: ModelQueue,
 		private readonly queued: QueuedCall,
 		private ticket: Ticket | undefined,
 	) {
@@ -183,7 +230,7 @@ export interface QueuedCall {
 }
 
 /** Resolves when it is the call's turn. Throws `model_busy`; and `cancelled` where its client leaves meanwhile. */
-export async function waitTurn(name: string, queue: CallQueue, queued: QueuedCall): Promise<Slot> {
+export async function waitTurn(name: string, queue: ModelQueue, queued: QueuedCall): Promise<Slot> {
 	const { call, withinMs, pause, record } = queued;
 	const ticket = queue.enter(call.priority ?? 0, withinMs);
 	if ("reason" in ticket) throw refused(name, ticket, record);

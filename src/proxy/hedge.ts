@@ -1,7 +1,7 @@
 /** Whom a call asks beside a target that is late, and how often calls may be sent twice. */
 import type { ModelConfig } from "../config/schema.ts";
 import type { Call } from "../openai/call.ts";
-import type { CallQueue } from "./call-queue.ts";
+import type { ModelQueue } from "./call-queue.ts";
 import type { CallRecord } from "./call-record.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import { isUntried, type TriedTarget } from "./retry.ts";
@@ -16,7 +16,7 @@ export interface HedgedCall {
 	readonly record: CallRecord;
 	readonly state: ProxyState;
 	/** In front of its model, where that takes only so many calls at once. */
-	readonly queue: CallQueue | undefined;
+	readonly queue: ModelQueue | undefined;
 }
 
 /** The second targets of one call. */
@@ -64,8 +64,12 @@ export class Hedge {
 			if (isSlow) this.#hasHedged = other !== -1;
 		}
 		if (other === -1) return undefined;
-		const ticket = limitedBy?.enter(0, 0);
-		if (ticket && "leave" in ticket) record.atEnd(ticket.leave);
+		if (limitedBy) {
+			// Another thread may have taken the room that there was.
+			const ticket = limitedBy.enterNow();
+			if (!ticket) return undefined;
+			record.atEnd(() => ticket.leave());
+		}
 		record.step({ how: "hedge", provider: target.provider.name });
 		return other;
 	}

@@ -2,7 +2,7 @@
 import type { Provider } from "../providers/provider.ts";
 import { LocalRoutingState } from "../routing/local-routing-state.ts";
 import type { RoutingState } from "../routing/target-state.ts";
-import { CallQueue, type QueueSettings } from "./call-queue.ts";
+import { CallQueue, type ModelQueue, type QueueSettings } from "./call-queue.ts";
 import { HedgeBudget } from "./hedge-budget.ts";
 import { KeyRotation } from "./key-rotation.ts";
 import { type StoredThoughts, ThinkingMemory } from "./net/request-inputs.ts";
@@ -21,6 +21,12 @@ export interface CallBudgets {
 	hedges(name: string, isFull: boolean): HedgeCount;
 }
 
+/** Queues that all threads of the process keep together, where it has several. */
+export interface CallQueues {
+	/** The queue of that name, the same for each call and thread. @param settings where no thread has made it yet */
+	queue(name: string, settings: QueueSettings): ModelQueue;
+}
+
 /** The holder. */
 export class ProxyState {
 	readonly retries: RetryCount;
@@ -30,7 +36,7 @@ export class ProxyState {
 	readonly #freeHedges = new WeakMap<Provider, HedgeCount>();
 	/** By name in `models:`. */
 	readonly #hedges = new Map<string, HedgeCount>();
-	readonly #queues = new Map<string, CallQueue>();
+	readonly #queues = new Map<string, ModelQueue>();
 
 	constructor(
 		/** What is known of each target. */
@@ -40,6 +46,7 @@ export class ProxyState {
 		private readonly budgets?: CallBudgets,
 		/** What upstreams have signed of their models' thoughts. */
 		readonly thinking: StoredThoughts = new ThinkingMemory(),
+		private readonly queues?: CallQueues,
 	) {
 		this.retries = budgets?.retries ?? new RetryBudget();
 	}
@@ -64,14 +71,15 @@ export class ProxyState {
 		return getOrMake(this.#hedges, alias, () => this.budgets?.hedges(`model ${alias}`, false) ?? new HedgeBudget());
 	}
 
-	/** The queue of a name, with these settings from now on. */
-	queue(alias: string, settings: QueueSettings): CallQueue {
-		const queue = getOrMake(this.#queues, alias, () => new CallQueue(settings));
-		queue.settings = settings;
+	/** The queue of a name, with these settings from now on; one of all threads has those of the configuration that the main thread has last used. */
+	queue(alias: string, settings: QueueSettings): ModelQueue {
+		const make = () => this.queues?.queue(alias, settings) ?? new CallQueue(settings);
+		const queue = getOrMake(this.#queues, alias, make);
+		if (queue instanceof CallQueue) queue.settings = settings;
 		return queue;
 	}
 
-	/** Calls that wait in queues, by name. */
+	/** Calls of this thread that wait in queues, by name. */
 	*waiting(): Iterable<readonly [string, number]> {
 		for (const [alias, queue] of this.#queues) yield [alias, queue.waiting];
 	}

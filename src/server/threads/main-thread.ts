@@ -4,11 +4,14 @@ import { sharedLimits } from "../../accounts/limits/shared-limiter.ts";
 import { SharedHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
 import type { ResponseStore } from "../../api/response-writer.ts";
 import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
-import type { ClaimPort } from "../../cache/thread-store.ts";
+import type { ClaimMessage } from "../../cache/thread-store.ts";
 import type { Config } from "../../config/schema.ts";
 import type { Listening } from "../../http/listen.ts";
+import { threadPort } from "../../memory/thread-port.ts";
 import { SharedThinking } from "../../proxy/net/shared-thinking.ts";
 import { SharedBudgets } from "../../proxy/shared-budgets.ts";
+import type { AdmissionMessage } from "../../proxy/shared-call-queue.ts";
+import { type SharedQueues, sharedQueues } from "../../proxy/shared-queues.ts";
 import { SharedRoutingState } from "../../routing/shared-routing-state.ts";
 import type { DirectoryLock } from "../../store/directory-lock.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
@@ -95,7 +98,12 @@ export function workerThreads(
 	metrics.watchWorkers(() => threads.running);
 	keys.onChange((key) => threads.changeKeys([JSON.stringify(key)]));
 	agents.onReady((target, isAgain) => changes.add({ target, isAgain }));
-	router.onReload = (changed) => void threads.changeConfig(changed);
+	const queues = mainQueues(memory, threads);
+	queues.configure(config.models);
+	router.onReload = (changed) => {
+		queues.configure(changed.models);
+		void threads.changeConfig(changed);
+	};
 	return {
 		get isLedgerStuck() {
 			return threads.isLedgerStuck;
@@ -138,6 +146,14 @@ function countTogether(threads: WorkerThreads, state: RouterState, memory: Share
 	});
 }
 
+/** The main thread's view of queues: it says what they are held to, and gives back the places of a dead worker's calls. */
+function mainQueues({ queues: memory }: SharedMemory, workers: Pick<WorkerThreads, "admit" | "onEnded">): SharedQueues {
+	const port = threadPort<AdmissionMessage>((thread, message) => workers.admit(thread, message));
+	const queues = sharedQueues(memory, { thread: 0, offset: 0 }, port);
+	workers.onEnded((thread) => queues.freed(thread));
+	return queues;
+}
+
 /**
  * The main thread's view of the cache; undefined where there is none. It looks for nothing there, but gives back what a dead worker held of what
  * is shared of answers.
@@ -150,7 +166,7 @@ function sharedCache(
 	const thoughts = new SharedThinking(thinking, 0);
 	workers.onEnded((thread) => thoughts.freed(thread));
 	if (!answers) return undefined;
-	const port: ClaimPort = { post: (thread, message) => workers.post(thread, message), onMessage: undefined };
+	const port = threadPort<ClaimMessage>((thread, message) => workers.post(thread, message));
 	const view = { memory: answers, thread: 0, threads: facts.workers, port };
 	const cache = createAnswerCache(config, undefined, view);
 	workers.onEnded((thread) => cache?.freed(thread));

@@ -9,6 +9,7 @@ import { type CacheMemory, cacheMemory } from "../../cache/cache-memory.ts";
 import type { Config } from "../../config/schema.ts";
 import { type SharedThinkingMemory, sharedThinkingMemory } from "../../proxy/net/shared-thinking.ts";
 import { makeBudgets } from "../../proxy/shared-budgets.ts";
+import { makeQueues } from "../../proxy/shared-queues.ts";
 import { ROUTING_STATE_BYTES } from "../../routing/shared-routing-state.ts";
 
 /** What the main thread makes. Each part is read and written by one file alone, which says what stands in it. */
@@ -21,6 +22,8 @@ export interface SharedMemory {
 	readonly clocks: SharedArrayBuffer;
 	/** How many retries and hedges may be made: `proxy/shared-budgets.ts`. */
 	readonly budgets: SharedArrayBuffer;
+	/** Queues in front of models: `proxy/shared-queues.ts`. */
+	readonly queues: SharedArrayBuffer;
 	/** What is known of targets: `routing/shared-routing-state.ts`. */
 	readonly targets: SharedArrayBuffer;
 	/** Answers, and who makes which call; undefined where nothing is cached. */
@@ -56,6 +59,7 @@ export function createSharedMemory(config: Config, workers: number): SharedMemor
 		limits: makeLimits(),
 		clocks: makeHardwareClocks(),
 		budgets: makeBudgets(),
+		queues: makeQueues(),
 		targets: new SharedArrayBuffer(ROUTING_STATE_BYTES),
 		answers: cacheMemory(config),
 		thinking: sharedThinkingMemory(),

@@ -10,13 +10,6 @@ interface Unshared {
 
 /** Each step that shares something takes its row away. */
 const UNSHARED: readonly Unshared[] = [
-	{
-		setting({ models }) {
-			const at = models.findIndex(({ concurrency }) => concurrency !== undefined);
-			return at === -1 ? undefined : `models[${at}].concurrency`;
-		},
-		remedy: "leave it out",
-	},
 	{ setting: ({ redis }) => (redis.url === undefined ? undefined : "redis.url"), remedy: "leave it out" },
 ];
 

@@ -14,10 +14,13 @@ import { StartError } from "../../errors.ts";
 import { createLifecycle, type Stoppable } from "../../http/lifecycle.ts";
 import type { Listening } from "../../http/listen.ts";
 import { clockOffset } from "../../memory/shared-clock.ts";
+import { threadPort } from "../../memory/thread-port.ts";
 import { SharedThinking } from "../../proxy/net/shared-thinking.ts";
 import { readCa } from "../../proxy/net/transport.ts";
 import { ProxyState } from "../../proxy/proxy-state.ts";
 import { SharedBudgets } from "../../proxy/shared-budgets.ts";
+import type { AdmissionMessage } from "../../proxy/shared-call-queue.ts";
+import { sharedQueues } from "../../proxy/shared-queues.ts";
 import { SharedRoutingState } from "../../routing/shared-routing-state.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import { createLog } from "../../telemetry/log.ts";
@@ -92,10 +95,9 @@ class ThreadRouter implements WorkerRouter {
 	readonly #state: RouterState;
 	readonly #services: RoleServices;
 	/** Hears of calls that other workers make. */
-	readonly #claims: ClaimPort = {
-		post: (to, message) => this.send({ type: "claim", to, message }),
-		onMessage: undefined,
-	};
+	readonly #claims: ClaimPort = threadPort((to, message) => this.send({ type: "claim", to, message }));
+	/** Hears of calls of this worker that may run. */
+	readonly #admissions = threadPort<AdmissionMessage>((to, message) => this.send({ type: "admission", to, message }));
 	/** Says what the process was told by a signal. */
 	readonly #signals = new EventEmitter();
 	readonly #server: Stoppable;
@@ -178,6 +180,9 @@ class ThreadRouter implements WorkerRouter {
 			case "claim":
 				this.#claims.onMessage?.(message.message);
 				return;
+			case "admission":
+				this.#admissions.onMessage?.(message.message);
+				return;
 			case "drain":
 				this.#signals.emit("SIGTERM", "SIGTERM");
 				return;
@@ -219,7 +224,8 @@ class ThreadRouter implements WorkerRouter {
 		const targets = new SharedRoutingState(memory.targets, this.memory);
 		const budgets = new SharedBudgets(memory.budgets, thread, offset);
 		const thinking = new SharedThinking(memory.thinking, thread);
-		const upstreams = new ProxyState(targets, undefined, budgets, thinking);
+		const queues = sharedQueues(memory.queues, this.memory, this.#admissions);
+		const upstreams = new ProxyState(targets, undefined, budgets, thinking, queues);
 		const open = () => linesTo((lines) => this.send({ type: "lines", lines }));
 		const log = createLog({ ...settings, role: "router", stdout: false, file: { open } });
 		// Goes as the main thread says, which alone hears signals, watches the time and logs how a stop goes.
