@@ -46,13 +46,13 @@ export interface QueuePlace {
 }
 
 /** A call that has got a place, and whose thread has to hear of it. */
-export interface Admission {
+export interface QueueTurn {
 	readonly thread: number;
 	/** The block in which it waits. */
 	readonly waiter: number;
 }
 
-const NOBODY: readonly Admission[] = [];
+const NOBODY: readonly QueueTurn[] = [];
 
 /** The queue in one block. */
 export class QueueCells {
@@ -128,8 +128,8 @@ export class QueueCells {
 	}
 
 	/** Those that wait get places, as far as there is room. Returns them. */
-	admit(): readonly Admission[] {
-		let admitted: Admission[] | undefined;
+	admit(): readonly QueueTurn[] {
+		let admitted: QueueTurn[] | undefined;
 		for (let waiter = this.#get(FIRST); waiter !== 0 && this.#isFree; waiter = this.#get(FIRST)) {
 			this.#unlink(waiter);
 			this.blocks.cells[waiter * BLOCK_CELLS + HAS_PLACE] = 1;
@@ -156,7 +156,7 @@ export class QueueCells {
 	 * A thread has died, anywhere: gives back what its calls held, and makes anew what follows from the rest. Returns those that have got a
 	 * place: whoever gave it to them may not have said so.
 	 */
-	repair(dead: number): readonly Admission[] {
+	repair(dead: number): readonly QueueTurn[] {
 		const { blocks } = this;
 		blocks.cells[this.#running(dead)] = 0;
 		const waiters: number[] = [];

@@ -2,11 +2,11 @@
 import type { SharedBlocks } from "../memory/shared-blocks.ts";
 import type { ThreadPort } from "../memory/thread-port.ts";
 import { type ModelQueue, type QueueRefused, rankOf, refusalOf, type Ticket } from "./call-queue.ts";
-import type { Admission, QueueCells } from "./queue-cells.ts";
+import type { QueueCells, QueueTurn } from "./queue-cells.ts";
 
 /** What one thread says to another: a call that waits there may run. That it may stands in the memory: said late, or twice, it does nothing. */
-export interface AdmissionMessage {
-	/** See {@link Admission}. */
+export interface TurnMessage {
+	/** See {@link QueueTurn}. */
 	readonly waiter: number;
 }
 
@@ -25,7 +25,7 @@ export interface QueueThread {
 	readonly offset: number;
 	/** This thread's `performance.now()`. */
 	readonly time: () => number;
-	readonly port: ThreadPort<AdmissionMessage>;
+	readonly port: ThreadPort<TurnMessage>;
 	/** Its calls that wait, in any queue, by their blocks. */
 	readonly waiters: Map<number, ThreadWaiter>;
 }
@@ -98,7 +98,7 @@ export class SharedCallQueue implements ModelQueue {
 	#change(step: () => void): void {
 		const { cells, thread } = this;
 		const { blocks, waiters, port } = thread;
-		let admitted: readonly Admission[];
+		let admitted: readonly QueueTurn[];
 		blocks.acquire();
 		try {
 			step();

@@ -4,8 +4,8 @@ import type { ThreadClock } from "../memory/slot-table.ts";
 import type { ThreadPort } from "../memory/thread-port.ts";
 import { CallQueue, type ModelQueue, type QueuedModel, type QueueSettings, queueSettings } from "./call-queue.ts";
 import type { CallQueues } from "./proxy-state.ts";
-import { type Admission, QUEUE, QueueCells } from "./queue-cells.ts";
-import { type AdmissionMessage, SharedCallQueue, type ThreadWaiter } from "./shared-call-queue.ts";
+import { QUEUE, QueueCells, type QueueTurn } from "./queue-cells.ts";
+import { SharedCallQueue, type ThreadWaiter, type TurnMessage } from "./shared-call-queue.ts";
 
 /** A block for each queue, and for each call that waits. */
 const QUEUE_BLOCKS = 65_536;
@@ -17,7 +17,7 @@ export const makeQueues = (): SharedArrayBuffer => makeBlocks(QUEUE_BLOCKS);
 export function sharedQueues(
 	memory: SharedArrayBuffer,
 	{ thread, offset }: ThreadClock,
-	port: ThreadPort<AdmissionMessage>,
+	port: ThreadPort<TurnMessage>,
 ): SharedQueues {
 	return new SharedQueues(new SharedBlocks(memory, QUEUE_BLOCKS, thread), offset, port);
 }
@@ -30,7 +30,7 @@ export class SharedQueues implements CallQueues {
 	constructor(
 		readonly blocks: SharedBlocks,
 		readonly offset: number,
-		readonly port: ThreadPort<AdmissionMessage>,
+		readonly port: ThreadPort<TurnMessage>,
 		readonly time: () => number = () => performance.now(),
 	) {
 		blocks.threads.onEnded = (thread) => this.freed(thread);
@@ -54,7 +54,7 @@ export class SharedQueues implements CallQueues {
 	/** The main thread's: the queues of these models, of all that are configured, are held to this from now on. Calls that may run then do. */
 	configure(models: readonly QueuedModel[]): void {
 		const { blocks } = this;
-		const admitted: Admission[] = [];
+		const admitted: QueueTurn[] = [];
 		blocks.acquire();
 		try {
 			for (const model of models) {
@@ -73,7 +73,7 @@ export class SharedQueues implements CallQueues {
 	/** The main thread's: gives back what calls of a thread that has died held. Those that may run then are told so, also where it was to tell them. */
 	freed(thread: number): void {
 		const { blocks } = this;
-		const admitted: Admission[] = [];
+		const admitted: QueueTurn[] = [];
 		blocks.freed(thread, (block, kind) => {
 			if (kind === QUEUE) admitted.push(...new QueueCells(blocks, block).repair(thread));
 		});
@@ -88,7 +88,7 @@ export class SharedQueues implements CallQueues {
 		return block === 0 ? undefined : new QueueCells(blocks, block);
 	}
 
-	#tell(admitted: readonly Admission[]): void {
+	#tell(admitted: readonly QueueTurn[]): void {
 		for (const { thread, waiter } of admitted) this.port.post(thread, { waiter });
 	}
 }

@@ -1,7 +1,7 @@
 /** Queues that threads keep together, without the threads: each has its view, and messages go from one to the other when the test says so. */
 import { makeBlocks, SharedBlocks } from "../../src/memory/shared-blocks.ts";
 import { threadPort } from "../../src/memory/thread-port.ts";
-import type { AdmissionMessage } from "../../src/proxy/shared-call-queue.ts";
+import type { TurnMessage } from "../../src/proxy/shared-call-queue.ts";
 import { SharedQueues } from "../../src/proxy/shared-queues.ts";
 import { Death } from "./dying-blocks.ts";
 
@@ -18,7 +18,7 @@ export class QueueThreads {
 	/** The clock of all threads, ms. */
 	now = 0;
 	/** Messages that are under way, in their order. */
-	readonly posted: { readonly to: number; readonly message: AdmissionMessage }[] = [];
+	readonly posted: { readonly to: number; readonly message: TurnMessage }[] = [];
 	readonly #memory: SharedArrayBuffer;
 	readonly #threads = new Map<number, QueueThread>();
 
@@ -66,7 +66,7 @@ export class QueueThreads {
 	#make(thread: number): QueueThread {
 		const blocks = new SharedBlocks(this.#memory, this.blocks, thread);
 		const offset = thread * 1_000;
-		const port = threadPort<AdmissionMessage>((to, message) => {
+		const port = threadPort<TurnMessage>((to, message) => {
 			if (made.diesSpeaking) throw new Death();
 			this.posted.push({ to, message });
 		});

@@ -8,7 +8,7 @@ import type { WaitingResponse } from "../../api/response-writer.ts";
 import type { ClaimMessage } from "../../cache/thread-store.ts";
 import type { Environment } from "../../config/interpolate.ts";
 import type { Config } from "../../config/schema.ts";
-import type { AdmissionMessage } from "../../proxy/shared-call-queue.ts";
+import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import type { WriteResult } from "../../store/connection.ts";
 import type { ResponseName } from "../../store/response-table.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
@@ -90,7 +90,7 @@ export type ToWorker =
 	| { readonly type: "answered"; readonly id: number; readonly answer: ForwardedAnswer }
 	/** From another worker, or the main thread. */
 	| { readonly type: "claim"; readonly message: ClaimMessage }
-	| { readonly type: "admission"; readonly message: AdmissionMessage }
+	| { readonly type: "turn"; readonly message: TurnMessage }
 	/** The process no longer wants calls; it takes none from now on; those that run are cut. */
 	| { readonly type: "drain" }
 	| { readonly type: "stop" }
@@ -128,7 +128,7 @@ export type ToMain =
 	/** For another worker, which waits for the end of a call. */
 	| { readonly type: "claim"; readonly to: number; readonly message: ClaimMessage }
 	/** For another worker, in which a call waits in a queue that may run. */
-	| { readonly type: "admission"; readonly to: number; readonly message: AdmissionMessage }
+	| { readonly type: "turn"; readonly to: number; readonly message: TurnMessage }
 	/** What was asked with this `id` is done; or why it can't be. */
 	| { readonly type: "done"; readonly id: number; readonly problem?: string | undefined }
 	/** Its last call is over, and all that it had to send is sent. */

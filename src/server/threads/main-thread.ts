@@ -10,8 +10,8 @@ import type { Listening } from "../../http/listen.ts";
 import { threadPort } from "../../memory/thread-port.ts";
 import { SharedThinking } from "../../proxy/net/shared-thinking.ts";
 import { SharedBudgets } from "../../proxy/shared-budgets.ts";
-import type { AdmissionMessage } from "../../proxy/shared-call-queue.ts";
-import { type SharedQueues, sharedQueues } from "../../proxy/shared-queues.ts";
+import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
+import { sharedQueues } from "../../proxy/shared-queues.ts";
 import { SharedRoutingState } from "../../routing/shared-routing-state.ts";
 import type { DirectoryLock } from "../../store/directory-lock.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
@@ -98,12 +98,7 @@ export function workerThreads(
 	metrics.watchWorkers(() => threads.running);
 	keys.onChange((key) => threads.changeKeys([JSON.stringify(key)]));
 	agents.onReady((target, isAgain) => changes.add({ target, isAgain }));
-	const queues = mainQueues(memory, threads);
-	queues.configure(config.models);
-	router.onReload = (changed) => {
-		queues.configure(changed.models);
-		void threads.changeConfig(changed);
-	};
+	router.onReload = reconfigure(config, memory, threads);
 	return {
 		get isLedgerStuck() {
 			return threads.isLedgerStuck;
@@ -146,12 +141,20 @@ function countTogether(threads: WorkerThreads, state: RouterState, memory: Share
 	});
 }
 
-/** The main thread's view of queues: it says what they are held to, and gives back the places of a dead worker's calls. */
-function mainQueues({ queues: memory }: SharedMemory, workers: Pick<WorkerThreads, "admit" | "onEnded">): SharedQueues {
-	const port = threadPort<AdmissionMessage>((thread, message) => workers.admit(thread, message));
+/**
+ * What a reload does to workers: queues are held to another configuration before a call comes that knows it. They are whole again when a
+ * worker has ended.
+ * @param config that of the start
+ */
+function reconfigure(config: Config, { queues: memory }: SharedMemory, threads: WorkerThreads) {
+	const port = threadPort<TurnMessage>((thread, message) => threads.giveTurn(thread, message));
 	const queues = sharedQueues(memory, { thread: 0, offset: 0 }, port);
-	workers.onEnded((thread) => queues.freed(thread));
-	return queues;
+	threads.onEnded((thread) => queues.freed(thread));
+	queues.configure(config.models);
+	return (changed: Config) => {
+		queues.configure(changed.models);
+		void threads.changeConfig(changed);
+	};
 }
 
 /**

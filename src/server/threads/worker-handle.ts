@@ -2,7 +2,7 @@
 import type { ResponseStore } from "../../api/response-writer.ts";
 import type { ClaimMessage } from "../../cache/thread-store.ts";
 import { CLOCK_BYTES, ClockSource } from "../../memory/shared-clock.ts";
-import type { AdmissionMessage } from "../../proxy/shared-call-queue.ts";
+import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import type { WriteResult } from "../../store/connection.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { Asking, ForwardedAnswer, ForwardedRequest, RowsBatch, ToMain, ToWorker, WorkerStart } from "./link.ts";
@@ -29,7 +29,7 @@ export interface WorkerReports {
 	/** A call is over that another worker waits for. */
 	claim(to: number, message: ClaimMessage): void;
 	/** A call may run that waits in another worker. */
-	admission(to: number, message: AdmissionMessage): void;
+	turn(to: number, message: TurnMessage): void;
 }
 
 /** Where it listens; or why it does not. `isStart`: the sentence is for people. */
@@ -162,8 +162,8 @@ export class WorkerThread {
 			case "claim":
 				this.reports.claim(message.to, message.message);
 				return;
-			case "admission":
-				this.reports.admission(message.to, message.message);
+			case "turn":
+				this.reports.turn(message.to, message.message);
 				return;
 			case "done":
 				this.#questions.answered(message.id, message.problem ?? "");

@@ -19,7 +19,7 @@ import { SharedThinking } from "../../proxy/net/shared-thinking.ts";
 import { readCa } from "../../proxy/net/transport.ts";
 import { ProxyState } from "../../proxy/proxy-state.ts";
 import { SharedBudgets } from "../../proxy/shared-budgets.ts";
-import type { AdmissionMessage } from "../../proxy/shared-call-queue.ts";
+import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import { sharedQueues } from "../../proxy/shared-queues.ts";
 import { SharedRoutingState } from "../../routing/shared-routing-state.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
@@ -97,7 +97,7 @@ class ThreadRouter implements WorkerRouter {
 	/** Hears of calls that other workers make. */
 	readonly #claims: ClaimPort = threadPort((to, message) => this.send({ type: "claim", to, message }));
 	/** Hears of calls of this worker that may run. */
-	readonly #admissions = threadPort<AdmissionMessage>((to, message) => this.send({ type: "admission", to, message }));
+	readonly #turns = threadPort<TurnMessage>((to, message) => this.send({ type: "turn", to, message }));
 	/** Says what the process was told by a signal. */
 	readonly #signals = new EventEmitter();
 	readonly #server: Stoppable;
@@ -180,8 +180,8 @@ class ThreadRouter implements WorkerRouter {
 			case "claim":
 				this.#claims.onMessage?.(message.message);
 				return;
-			case "admission":
-				this.#admissions.onMessage?.(message.message);
+			case "turn":
+				this.#turns.onMessage?.(message.message);
 				return;
 			case "drain":
 				this.#signals.emit("SIGTERM", "SIGTERM");
@@ -224,7 +224,7 @@ class ThreadRouter implements WorkerRouter {
 		const targets = new SharedRoutingState(memory.targets, this.memory);
 		const budgets = new SharedBudgets(memory.budgets, thread, offset);
 		const thinking = new SharedThinking(memory.thinking, thread);
-		const queues = sharedQueues(memory.queues, this.memory, this.#admissions);
+		const queues = sharedQueues(memory.queues, this.memory, this.#turns);
 		const upstreams = new ProxyState(targets, undefined, budgets, thinking, queues);
 		const open = () => linesTo((lines) => this.send({ type: "lines", lines }));
 		const log = createLog({ ...settings, role: "router", stdout: false, file: { open } });

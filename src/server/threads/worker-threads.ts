@@ -9,7 +9,7 @@ import type { Config } from "../../config/schema.ts";
 import { StartError } from "../../errors.ts";
 import type { Stoppable } from "../../http/lifecycle.ts";
 import type { Listening } from "../../http/listen.ts";
-import type { AdmissionMessage } from "../../proxy/shared-call-queue.ts";
+import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import type { WriteResult } from "../../store/connection.ts";
 import type { LedgerStore } from "../../store/ledger-table.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
@@ -129,8 +129,8 @@ export class WorkerThreads implements Stoppable {
 	}
 
 	/** Tells a worker, if it runs, that a call may run which waits there. */
-	admit(thread: number, message: AdmissionMessage): void {
-		this.#workers.get(thread)?.send({ type: "admission", message });
+	giveTurn(thread: number, message: TurnMessage): void {
+		this.#workers.get(thread)?.send({ type: "turn", message });
 	}
 
 	/** Another configuration is in force. A worker that can't take it is replaced by one that starts with it. */
@@ -210,7 +210,7 @@ export class WorkerThreads implements Stoppable {
 				return this.#askAll({ type: "objects", rows });
 			},
 			claim: (to, message) => this.post(to, message),
-			admission: (to, message) => this.admit(to, message),
+			turn: (to, message) => this.giveTurn(to, message),
 			forward: async (request) => {
 				const { pathname } = new URL(request.url);
 				if (READS_ROWS.test(pathname)) await this.#askAll({ type: "flush", rows: true });
