@@ -7,6 +7,7 @@ import {
 	type DyingSteps,
 	keyOf,
 	PROMPT,
+	queueOf,
 	routingOf,
 	type SharedThings,
 	sharedThings,
@@ -124,6 +125,18 @@ describe("a worker that is ended in the midst of", () => {
 			({ claims }) => void new ClaimTable(claims, 3).take(keyOf(3)),
 		);
 		expect(steps).toBeGreaterThan(8);
+	}, 60_000);
+
+	test("a turn in front of a model leaves all places to others", async () => {
+		const steps = await endedBeforeEach("a turn", (things) => {
+			const main = queueOf(things, 0);
+			// Where it has not ended in the midst of something, what it held is free when the event has come.
+			main.queues.freed(1);
+			const { queue } = queueOf(things, 2);
+			expect([queue.enterNow(), queue.enterNow()]).not.toContain(undefined);
+			expect(queue.hasRoom).toBe(false);
+		});
+		expect(steps).toBeGreaterThan(10);
 	}, 60_000);
 
 	test("a put leaves values that are whole", async () => {

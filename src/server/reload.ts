@@ -22,15 +22,12 @@ import { plannedEntries, type RolePlan } from "./role-plan.ts";
 import { routerPlan } from "./router-plan.ts";
 import type { RouterState } from "./router-state.ts";
 import { type RouterSnapshot, routerSnapshot } from "./snapshot.ts";
-import { refuseUnshared } from "./threads/unshared.ts";
 
 /** What a reload changes, and what it works with. */
 export interface ReloadedRouter {
 	/** The one reference that a reload replaces. */
 	snapshot: RouterSnapshot;
 	readonly env: Environment;
-	/** Threads that answer calls. */
-	readonly workers: number;
 	/** There where the start made a key. */
 	readonly generatedAuth: KeyAuth | undefined;
 	readonly state: RouterState;
@@ -80,7 +77,6 @@ function reload(router: ReloadedRouter, loaded: Loaded): Loaded {
 		const plan = routerPlan(config, router.env);
 		next = read;
 		locate = read.locate;
-		refuseUnshared(config, router.workers);
 		const auth = nextAuth(router, plan, saysOpen(config, read.sources));
 		const entries = plannedEntries(plan, router.state.keys, router.thinking);
 		const { fleet, state } = router;

@@ -86,7 +86,7 @@ async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock)
 	suspects.refuseMs = config.poisonous_requests;
 	suspects.report = (event) => reportSuspect(event, log, metrics);
 	agents.onReady((target, isAgain) => suspects.reportedReady(target, isAgain));
-	const served = { workers, agents, fleet, agentTransport, suspects, thinking };
+	const served = { agents, fleet, agentTransport, suspects, thinking };
 	const router: ReloadedRouter = { snapshot, env, state, ...served, log, metrics, generatedAuth: generated && auth };
 	const responses = responseWriter(router, redis, lifecycle);
 	const threads = workerThreads(plan, router, services, { memory, generatedKey: generated?.hash, responses });

@@ -5,6 +5,8 @@ import type { RingKey } from "../../src/memory/ring.ts";
 import { type RingMemory, ringMemory, SharedRing } from "../../src/memory/shared-ring.ts";
 import { slotBytes } from "../../src/memory/slot-memory.ts";
 import { SlotTable } from "../../src/memory/slot-table.ts";
+import { threadPort } from "../../src/memory/thread-port.ts";
+import { makeQueues, sharedQueues } from "../../src/proxy/shared-queues.ts";
 import { ROUTING_STATE_BYTES, SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
 
 declare const self: Worker;
@@ -15,6 +17,7 @@ export interface SharedThings {
 	readonly slots: SharedArrayBuffer;
 	readonly claims: SharedArrayBuffer;
 	readonly ring: RingMemory;
+	readonly queues: SharedArrayBuffer;
 }
 
 /** What the worker is to do, and before which of its atomic operations it stays, from 0. */
@@ -36,6 +39,7 @@ export function sharedThings(): SharedThings {
 		slots: new SharedArrayBuffer(SLOTS_AT + slotBytes(SLOTS)),
 		claims: new SharedArrayBuffer(CLAIM_BYTES),
 		ring: ringMemory(64 * 1024),
+		queues: makeQueues(),
 	};
 }
 
@@ -60,6 +64,16 @@ export function slotsOf({ slots: memory }: SharedThings, thread: number): SlotTa
 export const routingOf = ({ routing }: SharedThings, thread: number) =>
 	new SharedRoutingState(routing, { thread, offset: 0 });
 
+/** A thread's view of queues, and of one of two places. */
+export function queueOf({ queues: memory }: SharedThings, thread: number) {
+	const queues = sharedQueues(
+		memory,
+		{ thread, offset: 0 },
+		threadPort(() => {}),
+	);
+	return { queues, queue: queues.queue("fast", { concurrency: 2, size: 9 }) };
+}
+
 /** A prompt, of which blocks are remembered. */
 export const PROMPT = { characters: 1_000, blocks: new Int32Array([11, 12, 13]) };
 /** The key of a value, or a call. */
@@ -79,6 +93,12 @@ const WORKS = {
 	"the change of a slot's id"(things: SharedThings): void {
 		const table = slotsOf(things, 1);
 		for (const id of ["one", "two", "three"]) table.letGo(table.hold(id));
+	},
+	/** Three calls of which two may run, and each has its turn. */
+	"a turn"(things: SharedThings): void {
+		const { queue } = queueOf(things, 1);
+		const tickets = [1, 2, 3].map(() => queue.enter(0, Number.POSITIVE_INFINITY));
+		for (const ticket of tickets) if ("leave" in ticket) ticket.leave();
 	},
 	"a claim"({ claims }: SharedThings): void {
 		const table = new ClaimTable(claims, 1);
