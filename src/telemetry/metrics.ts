@@ -56,6 +56,8 @@ export interface Metrics extends RoutingMetrics {
 	logFailure(): void;
 	/** A worker has ended that was to run. */
 	workerEnded(): void;
+	/** A worker hangs, and is being ended. */
+	workerHung(): void;
 	/** @param running how many threads answer calls */
 	watchWorkers(running: () => number): void;
 	/** Rows are in no ledger, and never will be. */
@@ -156,14 +158,12 @@ function addFaultMetrics(registry: Registry): Pick<Metrics, "crash" | "logFailur
 	return { crash: () => crashes.inc(), logFailure: () => logFailures.inc() };
 }
 
-function addWorkerMetrics(registry: Registry): Pick<Metrics, "workerEnded" | "watchWorkers"> {
+function addWorkerMetrics(registry: Registry): Pick<Metrics, "workerEnded" | "workerHung" | "watchWorkers"> {
 	let running = () => 1;
 	const registers = [registry];
-	const ends = new Counter({
-		name: "router_workers_ended_total",
-		help: "Workers that ended and were replaced.",
-		registers,
-	});
+	const counter = (name: string, help: string) => new Counter({ name: `router_workers_${name}`, help, registers });
+	const ends = counter("ended_total", "Workers that ended and were replaced.");
+	const hangs = counter("hung_total", "Workers that hung and were ended.");
 	new Gauge({
 		name: "router_workers",
 		help: "Threads that answer calls.",
@@ -175,6 +175,7 @@ function addWorkerMetrics(registry: Registry): Pick<Metrics, "workerEnded" | "wa
 	});
 	return {
 		workerEnded: () => ends.inc(),
+		workerHung: () => hangs.inc(),
 		watchWorkers(watched) {
 			running = watched;
 		},

@@ -22,15 +22,22 @@ export interface StartedWorker {
 	calls(): number;
 }
 
-/** Workers that routers of this process start from now on, in their order. */
-export function recordWorkers(): { readonly workers: readonly StartedWorker[]; [Symbol.dispose](): void } {
+/**
+ * Workers that routers of this process start from now on, in their order.
+ * @param program what they run, in place of the router's own
+ */
+export function recordWorkers(program?: string): {
+	readonly workers: readonly StartedWorker[];
+	[Symbol.dispose](): void;
+} {
 	const Real = globalThis.Worker;
 	const workers: StartedWorker[] = [];
 	globalThis.Worker = class extends Real {
 		constructor(...args: ConstructorParameters<typeof Worker>) {
-			super(...args);
 			// The ledger has threads of its own.
-			if (!String(args[0]).includes("worker-thread")) return;
+			const isRouters = String(args[0]).includes("worker-thread");
+			super(isRouters && program !== undefined ? program : args[0], args[1]);
+			if (!isRouters) return;
 			let calls = 0;
 			this.addEventListener("message", ({ data }: MessageEvent<ToMain>) => {
 				if (data.type === "metrics") calls = callsIn(data.values);

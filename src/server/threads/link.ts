@@ -36,6 +36,8 @@ export interface WorkerStart {
 	readonly writer: string;
 	/** Where the clock's offset is asked for: `shared-clock.ts`. */
 	readonly clock: SharedArrayBuffer;
+	/** Where it shows that it does not hang: `heartbeat.ts`. */
+	readonly heartbeat: SharedArrayBuffer;
 	readonly memory: SharedMemory;
 }
 

@@ -5,6 +5,7 @@ import { CLOCK_BYTES, ClockSource } from "../../memory/shared-clock.ts";
 import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import type { WriteResult } from "../../store/connection.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
+import { HANG_MS, HEARTBEAT_BYTES, watchHeartbeat } from "./heartbeat.ts";
 import type { Asking, ForwardedAnswer, ForwardedRequest, RowsBatch, ToMain, ToWorker, WorkerStart } from "./link.ts";
 import { Questions } from "./link.ts";
 import { answerResponse, changeResponse } from "./remote-responses.ts";
@@ -12,9 +13,16 @@ import { answerResponse, changeResponse } from "./remote-responses.ts";
 /** A compiled executable's workers begin where it does, see `main.ts`. */
 const THREAD = Bun.isStandaloneExecutable ? Bun.main : new URL("./worker-thread.ts", import.meta.url);
 
+/** At which look, one each second, a worker that hangs is said to be kept by the system. */
+const KEPT_LOOKS = 5;
+
 /** Where what it sends goes. */
 export interface WorkerReports {
 	lines(lines: string): void;
+	/** It hangs, and is being ended. */
+	hung(): void;
+	/** It hangs, and is not over soon after it was ended. */
+	kept(): void;
 	metrics(values: string): void;
 	agentFailed(agent: string, failure: "auth" | "transport"): void;
 	served(names: readonly string[]): void;
@@ -46,6 +54,10 @@ export class WorkerThread {
 	readonly ended: Promise<string>;
 	readonly #worker: Worker;
 	readonly #clock: ClockSource;
+	readonly #heartbeat = new SharedArrayBuffer(HEARTBEAT_BYTES);
+	#unwatch = () => {};
+	/** At how many looks it hung. */
+	#hangs = 0;
 	readonly #questions: Questions<ToWorker, string>;
 	readonly #resolve: {
 		readonly listening: (start: Start) => void;
@@ -58,7 +70,7 @@ export class WorkerThread {
 
 	/** Starts it. */
 	constructor(
-		start: Omit<WorkerStart, "type" | "clock">,
+		start: Omit<WorkerStart, "type" | "clock" | "heartbeat">,
 		private readonly reports: WorkerReports,
 	) {
 		this.thread = start.thread;
@@ -80,7 +92,7 @@ export class WorkerThread {
 			this.#why ??= "an error";
 		};
 		this.#worker.addEventListener("close", (event) => this.#end((event as CloseEvent).code));
-		this.send({ type: "start", ...start, clock });
+		this.send({ type: "start", ...start, clock, heartbeat: this.#heartbeat });
 	}
 
 	/** It takes calls. */
@@ -107,10 +119,21 @@ export class WorkerThread {
 		this.#hasStarted = true;
 		this.#resolve.listening(start);
 		if (this.#isUnwanted || "problem" in start) this.#worker.terminate();
+		else this.#unwatch = watchHeartbeat(this.#heartbeat, () => this.#hang());
+	}
+
+	/** Called again and again while it lives on: what the system keeps, such as a disk that gives nothing, can't be ended yet. */
+	#hang(): void {
+		this.#hangs++;
+		if (this.#hangs === 1) this.reports.hung();
+		if (this.#hangs === KEPT_LOOKS) this.reports.kept();
+		this.#why ??= `no sign of life for ${HANG_MS / 1000} s`;
+		this.terminate();
 	}
 
 	#end(code: number): void {
 		const why = this.#why ?? `code ${code}`;
+		this.#unwatch();
 		this.#hasStarted = false;
 		this.#questions.end();
 		this.#resolve.listening({ problem: `its thread has ended (${why})`, isStart: false });

@@ -1,6 +1,7 @@
 /** A worker thread: `worker-handle.ts` starts it. It answers calls as the router does, over what the main thread sends it first. */
 import { surviveCrashes } from "../../crash.ts";
 import { StartError } from "../../errors.ts";
+import { beat } from "./heartbeat.ts";
 import type { ToMain, ToWorker } from "./link.ts";
 import { startWorker, type WorkerRouter } from "./worker-router.ts";
 
@@ -15,6 +16,7 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
 		router?.take(data);
 		return;
 	}
+	beat(data.heartbeat);
 	try {
 		router = startWorker(data, send);
 	} catch (error) {

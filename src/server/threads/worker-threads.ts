@@ -45,7 +45,7 @@ export interface WorkerThreadsOptions {
 	/** 0 picks one. */
 	readonly port: number;
 	readonly log: Pick<Log, "logger" | "take">;
-	readonly metrics: Pick<Metrics, "values" | "workerEnded">;
+	readonly metrics: Pick<Metrics, "values" | "workerEnded" | "workerHung">;
 	readonly ledger: Pick<LedgerStore, "writeEncoded" | "sync" | "fault">;
 	readonly responses: ResponseStore;
 	/** A worker has changed whose files and batches there are. */
@@ -193,6 +193,12 @@ export class WorkerThreads implements Stoppable {
 		const { log } = this.options;
 		return {
 			lines: (lines) => log.take(lines),
+			hung: () => this.options.metrics.workerHung(),
+			kept: () =>
+				log.logger.error(
+					{ worker: thread },
+					"A worker hangs and can't be ended: the system keeps its thread, perhaps for a disk. Its connections hang until then, and further ones; another one then takes its place.",
+				),
 			metrics: (values) => this.#metrics.take(thread, values),
 			agentFailed: (agent, failure) => {
 				this.options.agentFailed(agent, failure);
