@@ -92,6 +92,19 @@ export function isOk({ status }: Pick<UpstreamAnswer, "status">): boolean {
 export interface ByteSource {
 	/** The next bytes, never none; undefined at a clean end. Rejects where the connection broke or the signal was aborted. */
 	read(): Promise<Uint8Array | undefined>;
+	/**
+	 * Hands on what has come, and what comes from now on, at once and without a promise for each piece, until a `take` says false or `read` is
+	 * called. Absent where each piece must be asked for.
+	 */
+	flow?(taker: ByteTaker): void;
+}
+
+/** Gets bytes as they come. None of its methods may throw. */
+export interface ByteTaker {
+	/** Returns whether more is wanted now. */
+	take(bytes: Uint8Array): boolean;
+	/** Once, unless a `take` has said false: there will be no more. `null`: a clean end; else for this reason. */
+	ended(end: { readonly reason: unknown } | null): void;
 }
 
 /** One deployment of a model: where a call can run. The id is stable across reloads: state is keyed by it. */

@@ -18,6 +18,7 @@ import type { CallRecord } from "./call-record.ts";
 import { CLIENT_GONE } from "./deadline.ts";
 import type { EventReader } from "./event-reader.ts";
 import type { AttemptListener, StartedAnswer } from "./started-answer.ts";
+import { forwardStream } from "./stream-flow.ts";
 
 /** One call's stream. */
 export class ClientStream implements AttemptListener {
@@ -133,23 +134,15 @@ export class ClientStream implements AttemptListener {
 			const taken = this.#write(sink, writer.push(piece));
 			if (typeof taken !== "number") await reader.waitFor(taken);
 		}
-		while (!reader.isOver) {
-			let piece: AnswerPiece;
-			try {
-				const chunk = await reader.read();
-				piece = chunk ? reader.take(chunk) : reader.finish();
-			} catch (cause) {
-				piece = reader.broken(cause);
-			}
+		await forwardStream(reader, (piece) => {
 			if (piece === "") {
 				this.#silentSince ??= performance.now();
-				continue;
+				return 0;
 			}
 			this.#silentSince = undefined;
 			sent?.add(chunksOf(piece));
-			const taken = this.#write(sink, writer.push(piece));
-			if (typeof taken !== "number") await reader.waitFor(taken);
-		}
+			return this.#write(sink, writer.push(piece));
+		});
 		return this.#end(sink, reader, opened);
 	}
 

@@ -50,8 +50,8 @@ const lengthOf = ({ raw, name, isNamed }: SseEvent): number =>
 const CLOSING_MS = 1000;
 
 /**
- * Reads one stream. Whoever sends it on does so in a loop: `read`, then `take`, `finish` or `broken` give what to send; until
- * `isOver`. One await a chunk: each further one costs CPU.
+ * Reads one stream. Whoever sends it on reads `body` and `take`, `finish` or `broken` give what to send for them;
+ * until `isOver`.
  */
 export class EventReader {
 	readonly #splitter = new SseSplitter();
@@ -92,7 +92,7 @@ export class EventReader {
 	private readonly decoder: StreamDecoder;
 
 	constructor(
-		private readonly body: ByteSource,
+		readonly body: ByteSource,
 		decoder: StreamDecoder,
 		private readonly deadline: Deadline,
 		private readonly events: ReaderEvents,

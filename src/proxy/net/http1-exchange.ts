@@ -1,5 +1,5 @@
 /** One request's answer, as it comes over its connection. */
-import type { ByteSource, CancelSignal, UpstreamAnswer } from "../../providers/provider.ts";
+import type { ByteSource, ByteTaker, CancelSignal, UpstreamAnswer } from "../../providers/provider.ts";
 import { decodedAnswer } from "./content-coding.ts";
 import type { HeadReader } from "./http1-head.ts";
 import { AnswerParser } from "./http1-parser.ts";
@@ -36,6 +36,8 @@ export class Exchange implements ByteSource {
 	/** Why there will be no more bytes; `null` where the answer is complete. */
 	#end: { readonly reason: unknown } | null | undefined;
 	#waiting: { resolve(bytes: Uint8Array | undefined): void; reject(reason: unknown): void } | undefined;
+	/** Gets each piece at once. */
+	#taker: ByteTaker | undefined;
 
 	constructor(
 		private readonly connection: Carrier,
@@ -55,17 +57,34 @@ export class Exchange implements ByteSource {
 	}
 
 	read(): Promise<Uint8Array | undefined> {
-		const piece = this.#pieces?.shift();
-		if (piece) {
-			this.#size -= piece.length;
-			if (this.#isHeld && this.#size < LOW_WATER) this.#hold(false);
-			return Promise.resolve(piece);
-		}
+		this.#taker = undefined;
+		const piece = this.#next();
+		if (piece) return Promise.resolve(piece);
 		if (this.#end === null) return Promise.resolve(undefined);
 		if (this.#end) return Promise.reject(this.#end.reason);
 		return new Promise((resolve, reject) => {
 			this.#waiting = { resolve, reject };
 		});
+	}
+
+	flow(taker: ByteTaker): void {
+		this.#taker = taker;
+		for (let piece = this.#next(); piece; piece = this.#next()) {
+			if (!taker.take(piece)) this.#taker = undefined;
+			if (this.#taker !== taker) return;
+		}
+		if (this.#end === undefined) return;
+		this.#taker = undefined;
+		taker.ended(this.#end);
+	}
+
+	/** The first of the pieces that were not read yet. */
+	#next(): Buffer | undefined {
+		const piece = this.#pieces?.shift();
+		if (!piece) return undefined;
+		this.#size -= piece.length;
+		if (this.#isHeld && this.#size < LOW_WATER) this.#hold(false);
+		return piece;
 	}
 
 	received(bytes: Buffer): void {
@@ -115,6 +134,11 @@ export class Exchange implements ByteSource {
 	}
 
 	#take(piece: Buffer): void {
+		const taker = this.#taker;
+		if (taker) {
+			if (!taker.take(piece) && this.#taker === taker) this.#taker = undefined;
+			return;
+		}
 		const waiting = this.#waiting;
 		if (waiting) {
 			this.#waiting = undefined;
@@ -138,10 +162,13 @@ export class Exchange implements ByteSource {
 		this.signal.removeEventListener("abort", this);
 		const waiting = this.#waiting;
 		this.#waiting = undefined;
+		const taker = this.#taker;
+		this.#taker = undefined;
 		if (end) {
 			this.#reject(end.reason);
 			waiting?.reject(end.reason);
 		} else waiting?.resolve(undefined);
+		taker?.ended(end);
 		if (this.#isHeld) this.#hold(false);
 		this.connection.release(end === null && this.#parser.isReusable);
 	}
