@@ -130,53 +130,80 @@ const USAGE = `INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 /** What neighbours mostly have in common is sent once. */
 type SharedColumns = Omit<UsageKey, "day"> & Pick<LedgerCall, "status">;
 
-/** A batch as it is sent, but for the calls' details: those are JSON already, a line each, and follow it. */
-interface EncodedBatch extends Omit<LedgerBatch, "calls"> {
+/** What is sent of a batch as JSON. Its calls follow: numbers as such, of each an id and its details, which is JSON already, as lines. */
+interface BatchHead extends Omit<LedgerBatch, "calls"> {
 	readonly shared: readonly SharedColumns[];
-	/** Of each call: which of those it has, and its own columns. */
-	readonly calls: readonly (readonly [
-		shared: number,
-		id: string,
-		at: number,
-		tokensIn: number | undefined,
-		tokensOut: number | undefined,
-		cost: number | undefined,
-		attempts?: string,
-	])[];
+	/** Attempts that are written with a call: its place in the batch, and they. */
+	readonly attemptsOf: readonly (readonly [at: number, attempts: string])[];
 }
 
-/** A batch as bytes, for another thread. Throws a `TypeError` where a number is none, since JSON would have it be unknown. */
+/** Numbers of a call: which of the shared columns it has, and its own. NaN where one is not known. */
+const NUMBERS = 5;
+
+/** A batch as bytes, for another thread. Throws a `TypeError` where a number is none, since it would be taken for one that is not known. */
 export function encode({ calls, ...rest }: LedgerBatch): ArrayBuffer {
 	const shared: SharedColumns[] = [];
+	const attemptsOf: [number, string][] = [];
+	// Before them, how many calls there are.
+	const numbers = new Float64Array(1 + calls.length * NUMBERS);
+	numbers[0] = calls.length;
 	let text = "";
-	const own = calls.map((call): EncodedBatch["calls"][number] => {
-		const { id, at, keyId, key, team, user, model, provider, status, tokensIn, tokensOut, cost, attempts } = call;
-		if (![tokensIn, tokensOut, cost].every(isNumber)) throw new TypeError("a number of a call is none");
-		const last = shared.at(-1);
-		if (!last || !isAlike(last, call)) shared.push({ keyId, key, team, user, model, provider, status });
-		text += `\n${call.details}`;
-		const columns = [shared.length - 1, id, at, tokensIn, tokensOut, cost] as const;
-		return attempts === undefined ? columns : [...columns, attempts];
-	});
-	const encoded: EncodedBatch = { ...rest, shared, calls: own };
-	return new TextEncoder().encode(JSON.stringify(encoded) + text).buffer as ArrayBuffer;
+	let last: SharedColumns | undefined;
+	for (let row = 0; row < calls.length; row++) {
+		const call = calls[row]!;
+		if (!last || !isAlike(last, call)) {
+			const { keyId, key, team, user, model, provider, status } = call;
+			last = { keyId, key, team, user, model, provider, status };
+			shared.push(last);
+		}
+		const from = 1 + row * NUMBERS;
+		numbers[from] = shared.length - 1;
+		numbers[from + 1] = call.at;
+		numbers[from + 2] = numberOf(call.tokensIn);
+		numbers[from + 3] = numberOf(call.tokensOut);
+		numbers[from + 4] = numberOf(call.cost);
+		text += `\n${call.id}\n${call.details}`;
+		if (call.attempts !== undefined) attemptsOf.push([row, call.attempts]);
+	}
+	const head: BatchHead = { ...rest, shared, attemptsOf };
+	const lines = new TextEncoder().encode(JSON.stringify(head) + text);
+	const bytes = new Uint8Array(numbers.byteLength + lines.length);
+	bytes.set(new Uint8Array(numbers.buffer));
+	bytes.set(lines, numbers.byteLength);
+	return bytes.buffer;
 }
 
-const isNumber = (value: number | undefined): boolean => value === undefined || Number.isFinite(value);
+function numberOf(value: number | undefined): number {
+	if (value === undefined) return Number.NaN;
+	if (!Number.isFinite(value)) throw new TypeError("a number of a call is none");
+	return value;
+}
+
+const known = (value: number): number | undefined => (Number.isNaN(value) ? undefined : value);
 
 /** The batch in these bytes. Throws a `TypeError` where details were no line. */
 export function decode(bytes: ArrayBuffer): LedgerBatch {
-	const [head, ...details] = new TextDecoder().decode(bytes).split("\n");
-	const { shared, calls, ...rest } = JSON.parse(head!) as EncodedBatch;
-	if (details.length !== calls.length) throw new TypeError("details of a call are no line");
-	return {
-		...rest,
-		calls: calls.map(([of, id, at, tokensIn, tokensOut, cost, attempts], row) => {
-			const own = { id, at, tokensIn, tokensOut, cost, details: details[row]!, attempts };
-			const { keyId, key, team, user, model, provider, status } = shared[of]!;
-			return { ...own, keyId, key, team, user, model, provider, status };
-		}),
-	};
+	const [count = 0] = new Float64Array(bytes, 0, 1);
+	const numbers = new Float64Array(bytes, 0, 1 + count * NUMBERS);
+	const lines = new TextDecoder().decode(new Uint8Array(bytes, numbers.byteLength)).split("\n");
+	if (lines.length !== 1 + 2 * count) throw new TypeError("details of a call are no line");
+	const { shared, attemptsOf, ...rest } = JSON.parse(lines[0]!) as BatchHead;
+	const attempts = new Map(attemptsOf);
+	const calls: LedgerCall[] = [];
+	for (let row = 0; row < count; row++) {
+		const from = 1 + row * NUMBERS;
+		calls.push({
+			...shared[numbers[from]!]!,
+			id: lines[1 + 2 * row]!,
+			at: numbers[from + 1]!,
+			tokensIn: known(numbers[from + 2]!),
+			tokensOut: known(numbers[from + 3]!),
+			cost: known(numbers[from + 4]!),
+			details: lines[2 + 2 * row]!,
+			attempts: attempts.get(row),
+		});
+	}
+	return { ...rest, calls };
 }
 
 /** Writes a batch. Throws what SQLite throws. */

@@ -1,5 +1,4 @@
 /** What settled calls and closed attempts become in the ledger. Pure. */
-import type { Tokens } from "../../openai/usage.ts";
 import type {
 	LateAttempt,
 	LedgerAttempt,
@@ -8,7 +7,8 @@ import type {
 	UsageRow,
 	UsageSums,
 } from "../../store/ledger-batch.ts";
-import type { AttemptClosed, Bill, CallSettled } from "../../telemetry/events.ts";
+import type { AttemptClosed, CallSettled } from "../../telemetry/events.ts";
+import { CallDetailsWriter, clipped, tenth } from "./call-details.ts";
 
 /**
  * A batch of what happened.
@@ -22,26 +22,56 @@ export function batchOf(
 	attempts: readonly AttemptClosed[],
 	users: EndUsers,
 ): LedgerBatch {
-	const ours = new Map<string, LedgerAttempt[]>();
-	// Calls that the cache answers have none, and are not even looked up.
-	if (attempts.length > 0) for (const { id, attempts: count } of calls) if (count > 0) ours.set(id, []);
+	const { soles, rest } = soleAttempts(calls, attempts);
+	const ours = new Map<string, AttemptClosed[]>();
+	if (rest.length > 0) {
+		for (const [at, { id, attempts: count }] of calls.entries()) if (!soles[at] && count > 0) ours.set(id, []);
+	}
 	const others: LateAttempt[] = [];
-	for (const each of attempts) {
-		const attempt = attemptOf(each);
-		const own = ours.get(each.callId);
+	for (const attempt of rest) {
+		const own = ours.get(attempt.callId);
 		if (own) own.push(attempt);
-		else others.push({ call: each.callId, attempt });
+		else others.push({ call: attempt.callId, attempt: attemptOf(attempt) });
 	}
 	const usage = new UsageCount(users);
+	const details = new CallDetailsWriter();
 	const rows = calls.map((call, at) => {
-		const row = callRow(call, times[at]!, (call.attempts > 0 && ours.get(call.id)) || NO_ATTEMPTS);
+		const own = soles[at] || ours.size === 0 ? NO_ATTEMPTS : (ours.get(call.id) ?? NO_ATTEMPTS);
+		const sole = soles[at] ?? (own.length === 1 && isSole(own[0]!, call) ? own[0] : undefined);
+		const row = callRow(call, times[at]!, sole, sole ? NO_ATTEMPTS : own, details);
 		usage.add(call, row);
 		return row;
 	});
 	return { calls: rows, attempts: others, usage: usage.rows };
 }
 
-const NO_ATTEMPTS: readonly LedgerAttempt[] = [];
+const NO_ATTEMPTS: readonly AttemptClosed[] = [];
+
+/** Whether the attempt was its call's only one, and good: the call says all else that there is to say of it. */
+const isSole = ({ failure, status }: AttemptClosed, call: CallSettled): boolean =>
+	call.attempts === 1 && failure === undefined && status === call.status;
+
+/** How far an attempt of a call may be behind those of calls before it: they close in nearly the same order as their calls settle. */
+const NEAR = 4;
+
+/** Of each call its sole attempt, where that is found near the place at which it should be; and the other attempts. */
+function soleAttempts(
+	calls: readonly CallSettled[],
+	attempts: readonly AttemptClosed[],
+): { readonly soles: readonly (AttemptClosed | undefined)[]; readonly rest: readonly AttemptClosed[] } {
+	const rest: AttemptClosed[] = [];
+	let next = 0;
+	const soles = calls.map((call) => {
+		const most = call.attempts === 1 ? Math.min(next + NEAR, attempts.length) : next;
+		let at = next;
+		while (at < most && attempts[at]!.callId !== call.id) at++;
+		if (at >= most || !isSole(attempts[at]!, call)) return undefined;
+		for (; next < at; next++) rest.push(attempts[next]!);
+		return attempts[next++];
+	});
+	for (; next < attempts.length; next++) rest.push(attempts[next]!);
+	return { soles, rest };
+}
 
 /** Adds calls up by day, and by whatever they can be shown by. */
 class UsageCount {
@@ -167,87 +197,31 @@ export const NO_USAGE: Readonly<UsageSums> = {
 	cost: 0,
 };
 
-/** Longest text of a client's that is stored, UTF-16 units. */
-const LONGEST = 200;
-
-/** What is stored of a call besides the columns. What most calls have in common is left out: fewer bytes cost less a call. */
-export interface CallDetails {
-	/** Absent: chat. */
-	readonly operation?: string | undefined;
-	/** Absent: it was no stream. */
-	readonly stream?: true | undefined;
-	/** Absent: the model's name. Null: nobody knows. */
-	readonly requested?: string | null | undefined;
-	readonly target?: string | undefined;
-	readonly agent?: string | undefined;
-	readonly ms: number;
-	/** Of the only attempt, which was good: the call says all else that there is to say of it. */
-	readonly attempt_ms?: number | undefined;
-	readonly first_token_ms?: number | undefined;
-	/** Absent: the columns say all. */
-	readonly tokens?: Tokens | undefined;
-	/** Of the bill. */
-	readonly source?: Bill["source"] | undefined;
-	readonly price?: Bill["price"];
-	readonly estimated?: true | undefined;
-	readonly cache?: string | undefined;
-	readonly route?: string | undefined;
-	readonly error?: string | undefined;
-	readonly decision?: object | undefined;
-	/** Fields of the call that its upstream has no form for, and that were left out. */
-	readonly dropped_fields?: readonly string[] | undefined;
-	/** Targets that it was not sent to, and why. */
-	readonly skipped?: CallSettled["skipped"];
-}
-
-function callRow(call: CallSettled, at: number, attempts: readonly LedgerAttempt[]): LedgerCall {
-	const { tokens, requested, firstTokenMs, bill } = call;
-	const [first] = attempts;
-	const isSole =
-		attempts.length === 1 && call.attempts === 1 && first!.failure === undefined && first!.status === call.status;
-	const details: CallDetails = {
-		operation: call.operation === "chat" ? undefined : call.operation,
-		stream: call.stream || undefined,
-		requested: requested === call.model ? undefined : (requested?.slice(0, LONGEST) ?? null),
-		target: call.target,
-		agent: call.agent,
-		ms: tenth(call.ms),
-		attempt_ms: isSole ? first!.ms : undefined,
-		first_token_ms: firstTokenMs === undefined ? undefined : tenth(firstTokenMs),
-		tokens: tokens && hasKinds(tokens) ? tokens : undefined,
-		source: bill?.source,
-		price: bill?.price,
-		estimated: bill?.isEstimated || undefined,
-		cache: call.cache,
-		route: call.reason,
-		error: call.error,
-		decision: call.decision,
-		dropped_fields: call.droppedFields,
-		skipped: call.skipped,
-	};
+/** @param attempts its own, where they are more than its sole one */
+function callRow(
+	call: CallSettled,
+	at: number,
+	sole: AttemptClosed | undefined,
+	attempts: readonly AttemptClosed[],
+	details: CallDetailsWriter,
+): LedgerCall {
+	const { tokens } = call;
 	return {
 		id: call.id,
 		at,
 		keyId: call.keyId ?? "",
 		key: call.key ?? "",
 		team: call.team ?? "",
-		user: call.user?.slice(0, LONGEST) ?? "",
-		model: call.model.slice(0, LONGEST),
+		user: clipped(call.user ?? ""),
+		model: clipped(call.model),
 		provider: call.provider,
 		status: call.status,
 		tokensIn: tokens?.input,
 		tokensOut: tokens?.output,
 		cost: call.cost,
-		details: JSON.stringify(details),
-		attempts: isSole || attempts.length === 0 ? undefined : JSON.stringify(attempts),
+		details: details.textOf(call, sole?.ms),
+		attempts: attempts.length === 0 ? undefined : JSON.stringify(attempts.map(attemptOf)),
 	};
-}
-
-/** Some tokens are of a kind that has a price of its own. */
-function hasKinds(tokens: Tokens): boolean {
-	for (const kind in tokens)
-		if (kind !== "input" && kind !== "output" && tokens[kind as keyof Tokens] !== undefined) return true;
-	return false;
 }
 
 function attemptOf(attempt: AttemptClosed): LedgerAttempt {
@@ -258,6 +232,3 @@ function attemptOf(attempt: AttemptClosed): LedgerAttempt {
 	if (!isSecond && !isOwn && !attempt.isCharged) return row;
 	return { ...row, hedge: isSecond || undefined, paid_by: isOwn ? "router" : attempt.isCharged ? "key" : undefined };
 }
-
-/** ms, to a tenth. */
-const tenth = (ms: number): number => Math.round(ms * 10) / 10;

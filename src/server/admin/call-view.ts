@@ -1,5 +1,5 @@
 /** A past call as `GET /admin/calls/{id}` shows it. */
-import type { CallDetails } from "../../accounts/usage/ledger-rows.ts";
+import type { CallDetails } from "../../accounts/usage/call-details.ts";
 import { type Explanation, withSkipped } from "../../routing/explain.ts";
 import type { LedgerAttempt, LedgerCall } from "../../store/ledger-batch.ts";
 import type { Bill } from "../../telemetry/events.ts";
