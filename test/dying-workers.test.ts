@@ -2,9 +2,11 @@
 import { describe, expect, test } from "bun:test";
 import { ClaimTable } from "../src/cache/claim-table.ts";
 import { SharedRing } from "../src/memory/shared-ring.ts";
+import { SharedSuspects } from "../src/proxy/shared-suspects.ts";
 import { SharedRoutingState } from "../src/routing/shared-routing-state.ts";
 import {
 	type DyingSteps,
+	dies,
 	keyOf,
 	PROMPT,
 	queueOf,
@@ -137,6 +139,20 @@ describe("a worker that is ended in the midst of", () => {
 			expect(queue.hasRoom).toBe(false);
 		});
 		expect(steps).toBeGreaterThan(10);
+	}, 60_000);
+
+	test("a suspicion leaves what is known of calls whole, and the line to others", async () => {
+		const steps = await endedBeforeEach("a suspicion", ({ suspects: memory }) => {
+			const main = new SharedSuspects(memory, 0, 0);
+			const turn = main.enter("m", -1);
+			// The event has come: what the worker tried there explains no death any more.
+			main.freed(1);
+			expect(dies(main, "z")).toBe("suspect");
+			expect([main.hasTurn(turn), main.isReserved("a", turn)]).toEqual([true, false]);
+			expect([main.stateOf("z"), main.lastDead("a") !== undefined]).toEqual(["suspect", true]);
+			expect(main.begin(turn, "a", true)).toBe(true);
+		});
+		expect(steps).toBeGreaterThan(15);
 	}, 60_000);
 
 	test("a put leaves values that are whole", async () => {

@@ -43,6 +43,32 @@ describe("a suspected call whose engine is busy once it is back", () => {
 	});
 });
 
+test("a suspected call is not made again where another thread has spent what was left of retries", async () => {
+	const { router, engines } = fleet(1);
+	const [engine] = engines;
+	const { retries } = router.context.state;
+	const call = say(router, "x");
+	await until(() => engine!.held.length === 1);
+	engine!.die();
+	await until(() => engine!.asked > 0, "a question how it is");
+	let isLeft = false;
+	let refused = 0;
+	retries.has = () => true;
+	retries.spend = () => {
+		if (!isLeft) refused++;
+		return isLeft;
+	};
+	engine!.busy(true);
+	engine!.restart();
+	await until(() => engine!.refused === 1, "the trial");
+	engine!.busy(false);
+	await until(() => refused >= 2, "two refusals");
+	expect([engine!.refused, engine!.held.length]).toEqual([1, 0]);
+	isLeft = true;
+	(await engine!.next("x")).answer();
+	expect((await call).status).toBe(200);
+});
+
 describe("a suspected call that waits", () => {
 	test("leaves its place among the calls that its model has at once to others, and takes one again", async () => {
 		const models = [{ name: "n", targets: ["box0/model"] }];

@@ -8,281 +8,297 @@ import {
 	type SuspectTurn,
 	suspectStep,
 } from "../src/proxy/suspect-step.ts";
-import { Suspects } from "../src/proxy/suspects.ts";
+import { SUSPECT_KINDS } from "./kit/suspect-kinds.ts";
 
-/** A holder at a time of the test's own, with what it reports. */
-function holder() {
-	const clock = { now: 1_000 };
-	const suspects = new Suspects(() => clock.now);
-	const events: SuspectEvent[] = [];
-	suspects.report = (event) => events.push(event);
-	const dies = (fingerprint: string, more: Partial<DeathReport> = {}) =>
-		suspects.died({
-			...{ engine: "a", startedAt: clock.now - 500, fingerprint, model: "m", call: `req_${fingerprint}` },
-			...{ hasTokens: false, turn: undefined, wasWell: true },
-			...more,
-		});
-	/** It is tried at an engine, which dies of it. */
-	const diesOnTrial = (fingerprint: string, engine = "a", isAlone = true) => {
-		const turn = suspects.enter("m", clock.now);
-		suspects.begin(turn, engine, isAlone);
-		clock.now += 100;
-		const verdict = dies(fingerprint, { engine, turn, startedAt: clock.now - 1, wasWell: false });
-		suspects.leave(turn);
-		return verdict;
-	};
-	return { clock, suspects, events, dies, diesOnTrial };
-}
-
-describe("when an engine dies", () => {
-	test("nobody need ask before; from then on everybody has to", () => {
-		const { suspects, dies } = holder();
-		expect(suspects.hasAny).toBe(false);
-		dies("x");
-		expect(suspects.hasAny).toBe(true);
-	});
-
-	test("calls without a token are suspected, those with one are bystanders; it is one death however many report it", () => {
-		const { suspects, events, dies } = holder();
-		expect(["x", "y"].map((each) => dies(each))).toEqual(["suspect", "suspect"]);
-		expect(dies("z", { hasTokens: true })).toBe("bystander");
-		expect(dies("x")).toBe("suspect");
-		expect(["x", "y", "z"].map((each) => suspects.stateOf(each))).toEqual(["suspect", "suspect", "clear"]);
-		expect(events.map(({ what }) => what)).toEqual(["died"]);
-	});
-
-	test("a call that came to the dead one only then has done nothing, as long as its server still answers", () => {
-		const { clock, suspects, dies } = holder();
-		dies("x");
-		for (let late = 0; late < 10; late++) {
-			clock.now += 10_000;
-			expect(dies("y", { startedAt: clock.now - 1, wasWell: false })).toBe("bystander");
-		}
-		expect(suspects.stateOf("y")).toBe("clear");
-		clock.now += 15_000;
-		expect(dies("y", { startedAt: clock.now - 1, wasWell: false })).toBe("suspect");
-	});
-
-	test("a call that waited for its restart, and then met its death, may be the cause of that one", () => {
-		const { clock, suspects, dies, events } = holder();
-		dies("x");
-		clock.now += 5_000;
-		expect(dies("y", { startedAt: clock.now - 1_000, wasWell: false })).toBe("suspect");
-		expect(dies("z", { startedAt: clock.now - 900, wasWell: false })).toBe("suspect");
-		expect(suspects.stateOf("y")).toBe("suspect");
-		expect(events.length).toBe(2);
-	});
-
-	test("a call that came when it was found to be back may be the cause, however soon that one dies", () => {
-		const { clock, suspects, dies } = holder();
-		dies("x");
-		clock.now += 2_000;
-		suspects.cameBack("a");
-		clock.now += 100;
-		expect(dies("y", { startedAt: clock.now - 50, wasWell: false })).toBe("suspect");
-	});
-
-	test("one that had answered since dies anew", () => {
-		const { clock, dies, events } = holder();
-		dies("x");
-		clock.now += 1_000;
-		expect(dies("y", { startedAt: clock.now - 1, wasWell: true })).toBe("suspect");
-		expect(events.length).toBe(2);
-	});
-
-	test("an attempt that broke without a word was there if it began before the death", () => {
-		const { clock, suspects, dies } = holder();
-		dies("x");
-		expect(suspects.diedSince("a", clock.now - 1)).toBe(true);
-		expect(suspects.diedSince("a", clock.now)).toBe(false);
-		expect(suspects.diedSince("b", 0)).toBe(false);
-	});
-});
-
-describe("an engine that has died", () => {
-	test("is back when its agent says so again, or says so long after its death", () => {
-		const { clock, suspects, dies } = holder();
-		dies("x");
-		suspects.reportedReady("a", false);
-		clock.now += 1_999;
-		suspects.reportedReady("a", false);
-		expect(suspects.isDead("a")).toBe(true);
-		clock.now += 1;
-		suspects.reportedReady("a", false);
-		expect(suspects.isDead("a")).toBe(false);
-		dies("y");
-		suspects.reportedReady("a", true);
-		expect(suspects.isDead("a")).toBe(false);
-		suspects.reportedReady("b", true);
-	});
-
-	test("is back when it has answered a call that came after its death, and no other", () => {
-		const { clock, suspects, dies } = holder();
-		dies("x");
-		suspects.hasAnswered("a", clock.now - 1);
-		suspects.hasAnswered("b", clock.now);
-		expect(suspects.isDead("a")).toBe(true);
-		suspects.hasAnswered("a", clock.now);
-		expect(suspects.isDead("a")).toBe(false);
-	});
-});
-
-describe("a call that is there at a second death", () => {
-	test("is refused from then on; all others that were there are free", () => {
-		const { suspects, dies, diesOnTrial, events } = holder();
-		for (const each of ["x", "y", "z"]) dies(each);
-		expect(diesOnTrial("x")).toBe("refused");
-		expect(["x", "y", "z"].map((each) => suspects.stateOf(each))).toEqual(["refused", "clear", "clear"]);
-		expect(events.at(-1)).toMatchObject({ what: "convicted", target: "a", calls: ["req_x", "req_x"] });
-		expect(dies("late one", { startedAt: 0 })).toBe("bystander");
-	});
-
-	test("explains that death, too: who was beside it is a bystander", () => {
-		const { clock, suspects, dies } = holder();
-		for (const each of ["x", "y"]) dies(each);
-		const turn = suspects.enter("m", clock.now);
-		suspects.begin(turn, "b", false);
-		clock.now += 100;
-		const there = { engine: "b", startedAt: clock.now - 1 };
-		expect(dies("fresh", there)).toBe("bystander");
-		expect(dies("x", { ...there, turn })).toBe("refused");
-		expect(dies("fresh", there)).toBe("bystander");
-	});
-
-	test("is refused though it was never tried alone: the same call at two engines", () => {
-		const { dies } = holder();
-		expect([dies("x", { engine: "a" }), dies("x", { engine: "b" })]).toEqual(["suspect", "refused"]);
-	});
-
-	test("is refused for as long as the setting says, then forgotten", () => {
-		const { clock, suspects, dies, diesOnTrial } = holder();
-		suspects.refuseMs = 60_000;
-		dies("x");
-		diesOnTrial("x");
-		clock.now += 59_999;
-		suspects.prune();
-		expect([suspects.stateOf("x"), suspects.refusalOf("x").leftMs]).toEqual(["refused", 1]);
-		clock.now += 1;
-		suspects.prune();
-		expect(suspects.stateOf("x")).toBe("clear");
-	});
-
-	test("is not remembered where the setting is off", () => {
-		const { suspects, dies, diesOnTrial } = holder();
-		suspects.refuseMs = 0;
-		dies("x");
-		expect(diesOnTrial("x")).toBe("refused");
-		suspects.prune();
-		expect(suspects.stateOf("x")).toBe("clear");
-	});
-});
-
-test("a first token clears a call, and another death begins anew", () => {
-	const { clock, suspects, dies } = holder();
-	dies("x");
-	suspects.clear("x");
-	expect([suspects.stateOf("x"), suspects.concerns("m")]).toEqual(["clear", false]);
-	clock.now += 60_000;
-	expect(dies("x")).toBe("suspect");
-});
-
-test("what nobody waits for is forgotten, and then nobody need ask", () => {
-	const { clock, suspects, dies } = holder();
-	dies("x");
-	clock.now += 600_000;
-	suspects.prune();
-	expect([suspects.hasAny, suspects.isDead("a")]).toEqual([false, false]);
-});
-
-test("no more than a thousand calls are remembered", () => {
-	const { suspects, dies } = holder();
-	for (let at = 0; at < 1_100; at++) dies(`call ${at}`);
-	expect([suspects.stateOf("call 0"), suspects.stateOf("call 1099")]).toEqual(["clear", "suspect"]);
-});
-
-describe("the line of suspected calls", () => {
-	const three = () => {
-		const { suspects } = holder();
-		return { suspects, turns: ["m", "m", "other"].map((model, at) => suspects.enter(model, at)) as SuspectTurn[] };
-	};
-
-	test("lets one of a model run at a time, the last to come first", () => {
-		const { suspects, turns } = three();
-		const having = () => turns.map((turn) => suspects.hasTurn(turn));
-		expect(having()).toEqual([false, true, true]);
-		suspects.begin(turns[1]!, "a", true);
-		expect(having()).toEqual([false, true, true]);
-		suspects.leave(turns[1]!);
-		expect([suspects.hasTurn(turns[0]!), suspects.hasTurn(turns[2]!)]).toEqual([true, true]);
-	});
-
-	test("is passed on by one that runs for long, which stays suspected", () => {
-		const { suspects, dies, clock } = holder();
-		for (const each of ["x", "y"]) dies(each);
-		const turns = [1, 2].map((at) => suspects.enter("m", at)) as [SuspectTurn, SuspectTurn];
-		suspects.begin(turns[1], "a", true);
-		expect(suspects.hasTurn(turns[0])).toBe(false);
-		suspects.pass(turns[1]);
-		expect([suspects.hasTurn(turns[0]), suspects.passedAt("a")]).toEqual([true, 1]);
-		clock.now += 100;
-		expect(dies("y", { turn: turns[1], startedAt: clock.now - 1, wasWell: false })).toBe("refused");
-		suspects.leave(turns[1]);
-		expect([suspects.stateOf("x"), suspects.passedAt("a")]).toEqual(["clear", 0]);
-	});
-
-	test("keeps other calls from an engine that one waits for or runs at alone, for half a minute at most", () => {
-		const { clock, suspects, dies } = holder();
-		dies("x");
-		const turn = suspects.enter("m", clock.now);
-		expect(suspects.isReserved("a", undefined)).toBe(false);
-		suspects.waitFor(turn, ["a"]);
-		expect([suspects.isReserved("a", undefined), suspects.isReserved("a", turn)]).toEqual([true, false]);
-		suspects.cameBack("a");
-		suspects.begin(turn, "a", true);
-		expect([suspects.isReserved("a", undefined), suspects.isReserved("a", turn)]).toEqual([true, false]);
-		clock.now += 30_000;
-		expect(suspects.isReserved("a", undefined)).toBe(false);
-		suspects.leave(turn);
-		expect(suspects.isReserved("a", undefined)).toBe(false);
-	});
-
-	test("keeps them away for that long only once for each suspected call, however often that is tried there", () => {
-		const { clock, suspects, dies } = holder();
-		dies("x");
-		suspects.cameBack("a");
-		const [turn, next] = [1, 0].map((at) => suspects.enter("m", at)) as [SuspectTurn, SuspectTurn];
-		/** For so many seconds it is tried there again and again, and does not get to know whether the engine takes it. */
-		const tries = (each: SuspectTurn, seconds: number) => {
-			for (let second = 0; second < seconds; second++) {
-				suspects.waitFor(each, ["a"]);
-				suspects.begin(each, "a", true);
-				clock.now += 1_000;
-				suspects.end(each);
-			}
-			return suspects.isReserved("a", undefined);
+describe.each(SUSPECT_KINDS)("known to %s:", (_, make) => {
+	/** A holder at a time of the test's own, with what it reports. */
+	function holder() {
+		const clock = { now: 1_000 };
+		const suspects = make(() => clock.now);
+		const events: SuspectEvent[] = [];
+		suspects.report = (event) => events.push(event);
+		const dies = (fingerprint: string, more: Partial<DeathReport> = {}) =>
+			suspects.died({
+				...{ engine: "a", startedAt: clock.now - 500, fingerprint, model: "m", call: `req_${fingerprint}` },
+				...{ hasTokens: false, turn: undefined, wasWell: true },
+				...more,
+			});
+		/** It is tried at an engine, which dies of it. */
+		const diesOnTrial = (fingerprint: string, engine = "a", isAlone = true) => {
+			const turn = suspects.enter("m", clock.now);
+			suspects.begin(turn, engine, isAlone);
+			clock.now += 100;
+			const verdict = dies(fingerprint, { engine, turn, startedAt: clock.now - 1, wasWell: false });
+			suspects.leave(turn);
+			return verdict;
 		};
-		expect([tries(turn, 29), tries(turn, 1)]).toEqual([true, false]);
-		suspects.waitFor(next, ["a"]);
-		expect([tries(next, 29), tries(next, 1), tries(turn, 1)]).toEqual([true, false, false]);
+		return { clock, suspects, events, dies, diesOnTrial };
+	}
+
+	describe("when an engine dies", () => {
+		test("nobody need ask before; from then on everybody has to", () => {
+			const { suspects, dies } = holder();
+			expect(suspects.hasAny).toBe(false);
+			dies("x");
+			expect(suspects.hasAny).toBe(true);
+		});
+
+		test("calls without a token are suspected, those with one are bystanders; it is one death however many report it", () => {
+			const { suspects, events, dies } = holder();
+			expect(["x", "y"].map((each) => dies(each))).toEqual(["suspect", "suspect"]);
+			expect(dies("z", { hasTokens: true })).toBe("bystander");
+			expect(dies("x")).toBe("suspect");
+			expect(["x", "y", "z"].map((each) => suspects.stateOf(each))).toEqual(["suspect", "suspect", "clear"]);
+			expect(events.map(({ what }) => what)).toEqual(["died"]);
+		});
+
+		test("a call that came to the dead one only then has done nothing, as long as its server still answers", () => {
+			const { clock, suspects, dies } = holder();
+			dies("x");
+			for (let late = 0; late < 10; late++) {
+				clock.now += 10_000;
+				expect(dies("y", { startedAt: clock.now - 1, wasWell: false })).toBe("bystander");
+			}
+			expect(suspects.stateOf("y")).toBe("clear");
+			clock.now += 15_000;
+			expect(dies("y", { startedAt: clock.now - 1, wasWell: false })).toBe("suspect");
+		});
+
+		test("a call that waited for its restart, and then met its death, may be the cause of that one", () => {
+			const { clock, suspects, dies, events } = holder();
+			dies("x");
+			clock.now += 5_000;
+			expect(dies("y", { startedAt: clock.now - 1_000, wasWell: false })).toBe("suspect");
+			expect(dies("z", { startedAt: clock.now - 900, wasWell: false })).toBe("suspect");
+			expect(suspects.stateOf("y")).toBe("suspect");
+			expect(events.length).toBe(2);
+		});
+
+		test("a call that came when it was found to be back may be the cause, however soon that one dies", () => {
+			const { clock, suspects, dies } = holder();
+			dies("x");
+			clock.now += 2_000;
+			suspects.cameBack("a");
+			clock.now += 100;
+			expect(dies("y", { startedAt: clock.now - 50, wasWell: false })).toBe("suspect");
+		});
+
+		test("one that had answered since dies anew", () => {
+			const { clock, dies, events } = holder();
+			dies("x");
+			clock.now += 1_000;
+			expect(dies("y", { startedAt: clock.now - 1, wasWell: true })).toBe("suspect");
+			expect(events.length).toBe(2);
+		});
+
+		test("an attempt that broke without a word was there if it began before the death", () => {
+			const { clock, suspects, dies } = holder();
+			dies("x");
+			expect(suspects.diedSince("a", clock.now - 1)).toBe(true);
+			expect(suspects.diedSince("a", clock.now)).toBe(false);
+			expect(suspects.diedSince("b", 0)).toBe(false);
+		});
 	});
 
-	test("where it is not alone nobody is kept away", () => {
-		const { clock, suspects } = holder();
-		const turn = suspects.enter("m", clock.now);
-		suspects.begin(turn, "b", false);
-		expect(suspects.isReserved("b", undefined)).toBe(false);
+	describe("an engine that has died", () => {
+		test("is back when its agent says so again, or says so long after its death", () => {
+			const { clock, suspects, dies } = holder();
+			dies("x");
+			suspects.reportedReady("a", false);
+			clock.now += 1_999;
+			suspects.reportedReady("a", false);
+			expect(suspects.isDead("a")).toBe(true);
+			clock.now += 1;
+			suspects.reportedReady("a", false);
+			expect(suspects.isDead("a")).toBe(false);
+			dies("y");
+			suspects.reportedReady("a", true);
+			expect(suspects.isDead("a")).toBe(false);
+			suspects.reportedReady("b", true);
+		});
+
+		test("is back when it has answered a call that came after its death, and no other", () => {
+			const { clock, suspects, dies } = holder();
+			dies("x");
+			suspects.hasAnswered("a", clock.now - 1);
+			suspects.hasAnswered("b", clock.now);
+			expect(suspects.isDead("a")).toBe(true);
+			suspects.hasAnswered("a", clock.now);
+			expect(suspects.isDead("a")).toBe(false);
+		});
 	});
 
-	test("whoever waits hears of each change; how long an engine was away is known the next time", async () => {
+	describe("a call that is there at a second death", () => {
+		test("is refused from then on; all others that were there are free", () => {
+			const { suspects, dies, diesOnTrial, events } = holder();
+			for (const each of ["x", "y", "z"]) dies(each);
+			expect(diesOnTrial("x")).toBe("refused");
+			expect(["x", "y", "z"].map((each) => suspects.stateOf(each))).toEqual(["refused", "clear", "clear"]);
+			expect(events.at(-1)).toMatchObject({ what: "convicted", target: "a", calls: ["req_x", "req_x"] });
+			expect(dies("late one", { startedAt: 0 })).toBe("bystander");
+		});
+
+		test("explains that death, too: who was beside it is a bystander", () => {
+			const { clock, suspects, dies } = holder();
+			for (const each of ["x", "y"]) dies(each);
+			const turn = suspects.enter("m", clock.now);
+			suspects.begin(turn, "b", false);
+			clock.now += 100;
+			const there = { engine: "b", startedAt: clock.now - 1 };
+			expect(dies("fresh", there)).toBe("bystander");
+			expect(dies("x", { ...there, turn })).toBe("refused");
+			expect(dies("fresh", there)).toBe("bystander");
+		});
+
+		test("is refused though it was never tried alone: the same call at two engines", () => {
+			const { dies } = holder();
+			expect([dies("x", { engine: "a" }), dies("x", { engine: "b" })]).toEqual(["suspect", "refused"]);
+		});
+
+		test("is refused for as long as the setting says, then forgotten", () => {
+			const { clock, suspects, dies, diesOnTrial } = holder();
+			suspects.refuseMs = 60_000;
+			dies("x");
+			diesOnTrial("x");
+			clock.now += 59_999;
+			suspects.prune();
+			expect([suspects.stateOf("x"), suspects.refusalOf("x").leftMs]).toEqual(["refused", 1]);
+			clock.now += 1;
+			suspects.prune();
+			expect(suspects.stateOf("x")).toBe("clear");
+		});
+
+		test("is not remembered where the setting is off", () => {
+			const { suspects, dies, diesOnTrial } = holder();
+			suspects.refuseMs = 0;
+			dies("x");
+			expect(diesOnTrial("x")).toBe("refused");
+			suspects.prune();
+			expect(suspects.stateOf("x")).toBe("clear");
+		});
+	});
+
+	test("a first token clears a call, and another death begins anew", () => {
 		const { clock, suspects, dies } = holder();
 		dies("x");
-		const { change } = suspects;
-		clock.now += 7_000;
-		suspects.cameBack("a");
-		await change;
-		dies("y");
-		clock.now += 2_000;
-		expect(suspects.backInMs("a")).toBe(5_000);
+		suspects.clear("x");
+		expect([suspects.stateOf("x"), suspects.concerns("m")]).toEqual(["clear", false]);
+		clock.now += 60_000;
+		expect(dies("x")).toBe("suspect");
+	});
+
+	test("what nobody waits for is forgotten, and then nobody need ask", () => {
+		const { clock, suspects, dies } = holder();
+		dies("x");
+		clock.now += 600_000;
+		suspects.prune();
+		expect([suspects.hasAny, suspects.isDead("a")]).toEqual([false, false]);
+	});
+
+	test("no more than a thousand calls are remembered", () => {
+		const { suspects, dies } = holder();
+		for (let at = 0; at < 1_100; at++) dies(`call ${at}`);
+		expect([suspects.stateOf("call 0"), suspects.stateOf("call 1099")]).toEqual(["clear", "suspect"]);
+	});
+
+	describe("the line of suspected calls", () => {
+		const three = () => {
+			const { suspects } = holder();
+			return { suspects, turns: ["m", "m", "other"].map((model, at) => suspects.enter(model, at)) as SuspectTurn[] };
+		};
+
+		test("lets one of a model run at a time, the last to come first", () => {
+			const { suspects, turns } = three();
+			const having = () => turns.map((turn) => suspects.hasTurn(turn));
+			expect(having()).toEqual([false, true, true]);
+			suspects.begin(turns[1]!, "a", true);
+			expect(having()).toEqual([false, true, true]);
+			suspects.leave(turns[1]!);
+			expect([suspects.hasTurn(turns[0]!), suspects.hasTurn(turns[2]!)]).toEqual([true, true]);
+		});
+
+		test("keeps one from beginning whose turn another has, also where it had been its own", () => {
+			const { suspects, turns } = three();
+			const [first, second] = turns as [SuspectTurn, SuspectTurn];
+			expect(suspects.begin(first, "a", false)).toBe(false);
+			expect([first.engine, suspects.begin(second, "a", false)]).toEqual([undefined, true]);
+			const late = suspects.enter("m", 9);
+			expect([suspects.hasTurn(late), suspects.begin(late, "b", false)]).toEqual([false, false]);
+			suspects.leave(second);
+			expect([suspects.begin(late, "b", false), late.engine]).toEqual([true, "b"]);
+		});
+
+		test("is passed on by one that runs for long, which stays suspected", () => {
+			const { suspects, dies, clock } = holder();
+			for (const each of ["x", "y"]) dies(each);
+			const turns = [1, 2].map((at) => suspects.enter("m", at)) as [SuspectTurn, SuspectTurn];
+			suspects.begin(turns[1], "a", true);
+			expect(suspects.hasTurn(turns[0])).toBe(false);
+			suspects.pass(turns[1]);
+			expect([suspects.hasTurn(turns[0]), suspects.passedAt("a")]).toEqual([true, 1]);
+			clock.now += 100;
+			expect(dies("y", { turn: turns[1], startedAt: clock.now - 1, wasWell: false })).toBe("refused");
+			suspects.leave(turns[1]);
+			expect([suspects.stateOf("x"), suspects.passedAt("a")]).toEqual(["clear", 0]);
+		});
+
+		test("keeps other calls from an engine that one waits for or runs at alone, for half a minute at most", () => {
+			const { clock, suspects, dies } = holder();
+			dies("x");
+			const turn = suspects.enter("m", clock.now);
+			expect(suspects.isReserved("a", undefined)).toBe(false);
+			suspects.waitFor(turn, ["a"]);
+			expect([suspects.isReserved("a", undefined), suspects.isReserved("a", turn)]).toEqual([true, false]);
+			suspects.cameBack("a");
+			suspects.begin(turn, "a", true);
+			expect([suspects.isReserved("a", undefined), suspects.isReserved("a", turn)]).toEqual([true, false]);
+			clock.now += 30_000;
+			expect(suspects.isReserved("a", undefined)).toBe(false);
+			suspects.leave(turn);
+			expect(suspects.isReserved("a", undefined)).toBe(false);
+		});
+
+		test("keeps them away for that long only once for each suspected call, however often that is tried there", () => {
+			const { clock, suspects, dies } = holder();
+			dies("x");
+			suspects.cameBack("a");
+			const [turn, next] = [1, 0].map((at) => suspects.enter("m", at)) as [SuspectTurn, SuspectTurn];
+			/** For so many seconds it is tried there again and again, and does not get to know whether the engine takes it. */
+			const tries = (each: SuspectTurn, seconds: number) => {
+				for (let second = 0; second < seconds; second++) {
+					suspects.waitFor(each, ["a"]);
+					suspects.begin(each, "a", true);
+					clock.now += 1_000;
+					suspects.end(each);
+				}
+				return suspects.isReserved("a", undefined);
+			};
+			expect([tries(turn, 29), tries(turn, 1)]).toEqual([true, false]);
+			suspects.waitFor(next, ["a"]);
+			suspects.yield(turn);
+			expect([tries(next, 29), tries(next, 1)]).toEqual([true, false]);
+			suspects.yield(next);
+			expect(tries(turn, 1)).toBe(false);
+		});
+
+		test("where it is not alone nobody is kept away", () => {
+			const { clock, suspects } = holder();
+			const turn = suspects.enter("m", clock.now);
+			suspects.begin(turn, "b", false);
+			expect(suspects.isReserved("b", undefined)).toBe(false);
+		});
+
+		test("whoever waits hears of each change; how long an engine was away is known the next time", async () => {
+			const { clock, suspects, dies } = holder();
+			dies("x");
+			const { change } = suspects;
+			clock.now += 7_000;
+			suspects.cameBack("a");
+			await change;
+			dies("y");
+			clock.now += 2_000;
+			expect(suspects.backInMs("a")).toBe(5_000);
+		});
 	});
 });
 

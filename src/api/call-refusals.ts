@@ -4,7 +4,7 @@ import type { Call } from "../openai/call.ts";
 import { fingerprintOf } from "../openai/call-facts.ts";
 import { NO_INPUTS } from "../providers/provider.ts";
 import { engineModel } from "../proxy/suspect-engines.ts";
-import type { Suspects } from "../proxy/suspects.ts";
+import type { SuspectsView } from "../proxy/suspects.ts";
 import type { Route, RouteTarget } from "../routing/route.ts";
 
 /** A target's id → why. In the words of the errors and of the ledger. */
@@ -31,7 +31,7 @@ export function refusalsOf(
 }
 
 /** What is known of calls that engines may have died of. */
-type KnownSuspects = Pick<Suspects, "stateOf" | "refusalOf" | "hasAny" | "prune">;
+type KnownSuspects = Pick<SuspectsView, "stateOf" | "refusalOf" | "hasAny" | "prune">;
 
 /** What a call's targets have to do with it where an engine may have died of it: it is not sent to them as others are. Undefined of any other. */
 export function suspicionOf(

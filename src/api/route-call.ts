@@ -3,7 +3,7 @@
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
-import type { Suspects } from "../proxy/suspects.ts";
+import type { SuspectsView } from "../proxy/suspects.ts";
 import { type Explained, type Explanation, explain } from "../routing/explain.ts";
 import { plan } from "../routing/plan.ts";
 import { needsOf } from "../routing/requirements.ts";
@@ -14,7 +14,7 @@ import { refusalsOf, suspicionOf } from "./call-refusals.ts";
 
 /** What the choice is made by, besides the call. */
 export interface PlanContext {
-	readonly state: { readonly targets: RoutingState; readonly suspects?: Suspects };
+	readonly state: { readonly targets: RoutingState; readonly suspects?: SuspectsView };
 	/** Told how long a plan took, ms. */
 	readonly onPlanned?: ((ms: number) => void) | undefined;
 	/** 0 to 1. */

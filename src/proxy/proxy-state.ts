@@ -8,7 +8,7 @@ import { KeyRotation } from "./key-rotation.ts";
 import { type StoredThoughts, ThinkingMemory } from "./net/request-inputs.ts";
 import { RefusedAdditions } from "./refused-additions.ts";
 import { RetryBudget } from "./retry.ts";
-import { Suspects } from "./suspects.ts";
+import { Suspects, type SuspectsView } from "./suspects.ts";
 
 /** What a budget is to those who spend it, wherever it is counted. */
 export type RetryCount = Pick<RetryBudget, "call" | "has" | "spend">;
@@ -27,28 +27,42 @@ export interface CallQueues {
 	queue(name: string, settings: QueueSettings): ModelQueue;
 }
 
+/** What is known and counted by all threads of the process together, where it has several. Of what is absent the thread has its own. */
+export interface ProxyParts {
+	/** What is known of each target. */
+	readonly targets?: RoutingState;
+	readonly budgets?: CallBudgets;
+	/** What upstreams have signed of their models' thoughts. */
+	readonly thinking?: StoredThoughts;
+	readonly queues?: CallQueues;
+	/** Calls that may have killed an engine. */
+	readonly suspects?: SuspectsView;
+}
+
 /** The holder. */
 export class ProxyState {
+	readonly targets: RoutingState;
+	readonly thinking: StoredThoughts;
 	readonly retries: RetryCount;
 	readonly refused = new RefusedAdditions();
 	readonly keys = new KeyRotation();
-	readonly suspects = new Suspects();
+	readonly suspects: SuspectsView;
+	readonly #parts: Pick<ProxyParts, "budgets" | "queues">;
 	readonly #freeHedges = new WeakMap<Provider, HedgeCount>();
 	/** By name in `models:`. */
 	readonly #hedges = new Map<string, HedgeCount>();
 	readonly #queues = new Map<string, ModelQueue>();
 
+	/** @param random 0 to 1 */
 	constructor(
-		/** What is known of each target. */
-		readonly targets: RoutingState = new LocalRoutingState(),
-		/** 0 to 1. */
+		{ targets, thinking, suspects, ...parts }: ProxyParts = {},
 		readonly random: () => number = Math.random,
-		private readonly budgets?: CallBudgets,
-		/** What upstreams have signed of their models' thoughts. */
-		readonly thinking: StoredThoughts = new ThinkingMemory(),
-		private readonly queues?: CallQueues,
 	) {
-		this.retries = budgets?.retries ?? new RetryBudget();
+		this.targets = targets ?? new LocalRoutingState();
+		this.thinking = thinking ?? new ThinkingMemory();
+		this.suspects = suspects ?? new Suspects();
+		this.#parts = parts;
+		this.retries = parts.budgets?.retries ?? new RetryBudget();
 	}
 
 	/** Keys out of use of each provider that has some. */
@@ -60,7 +74,7 @@ export class ProxyState {
 	freeHedges(provider: Provider): HedgeCount {
 		let budget = this.#freeHedges.get(provider);
 		if (!budget) {
-			budget = this.budgets?.hedges(`provider ${provider.name}`, true) ?? new HedgeBudget(true);
+			budget = this.#parts.budgets?.hedges(`provider ${provider.name}`, true) ?? new HedgeBudget(true);
 			this.#freeHedges.set(provider, budget);
 		}
 		return budget;
@@ -68,12 +82,16 @@ export class ProxyState {
 
 	/** How often calls for this name may be sent twice where that costs something. */
 	hedges(alias: string): HedgeCount {
-		return getOrMake(this.#hedges, alias, () => this.budgets?.hedges(`model ${alias}`, false) ?? new HedgeBudget());
+		return getOrMake(
+			this.#hedges,
+			alias,
+			() => this.#parts.budgets?.hedges(`model ${alias}`, false) ?? new HedgeBudget(),
+		);
 	}
 
 	/** The queue of a name, with these settings from now on; one of all threads has those of the configuration that the main thread has last used. */
 	queue(alias: string, settings: QueueSettings): ModelQueue {
-		const make = () => this.queues?.queue(alias, settings) ?? new CallQueue(settings);
+		const make = () => this.#parts.queues?.queue(alias, settings) ?? new CallQueue(settings);
 		const queue = getOrMake(this.#queues, alias, make);
 		if (queue instanceof CallQueue) queue.settings = settings;
 		return queue;

@@ -5,14 +5,14 @@ import { fingerprintOf } from "../openai/call-facts.ts";
 import { errorOf, FAILURES, type Failure, type FailureKind } from "../providers/failure.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { Slot } from "./call-queue.ts";
-import type { AttemptRecord, CallRecord } from "./call-record.ts";
+import type { CallRecord } from "./call-record.ts";
 import { engineIdOf, findBack } from "./engine-health.ts";
 import { clientGone, type Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import { isUntried, LONGEST_WAIT_MS, type TriedTarget } from "./retry.ts";
 import type { Failed } from "./round.ts";
-import { engineModel, SuspectEngines } from "./suspect-engines.ts";
-import { lateError, poisonousError, type SuspectTurn, suspectStep } from "./suspect-step.ts";
+import { awaitedOf, engineModel, SuspectEngines } from "./suspect-engines.ts";
+import { type EndedAttempt, lateError, poisonousError, type SuspectTurn, suspectStep } from "./suspect-step.ts";
 
 /** How often it is looked whether an engine is back, ms. */
 const LOOK_MS = 1_000;
@@ -38,13 +38,6 @@ export interface SuspectContext {
 	readonly slot: Slot | undefined;
 	/** No attempt may begin from then on, on `performance.now()`'s clock, ms. */
 	until(): number;
-}
-
-/** What an attempt that ended is to a suspicion. */
-export interface EndedAttempt {
-	readonly target: RouteTarget;
-	readonly record: AttemptRecord;
-	readonly hasTokens: boolean;
 }
 
 /** Whether the rest of an answer may be asked for; `later`: once another engine is well, too. */
@@ -251,51 +244,55 @@ export class SuspectCall {
 			this.#turn ??= this.#enter();
 			const turn = this.#turn;
 			const targets = this.#engines.views(this.#fingerprint!, turn);
-			const waitsFor = reached.flatMap(({ target }, at) =>
-				targets[at]!.kind === "engine" && targets[at]!.isWhereItDied ? [engineIdOf(target)] : [],
-			);
+			const waitsFor = awaitedOf(reached, targets);
 			const now = performance.now();
 			const hasBudget = !this.#repeated || state.retries.has(now);
 			const hasTurn = suspects.hasTurn(turn) && now >= this.#notBefore && hasBudget;
 			const awaited = new Set([...waitsFor, ...suspects.enginesOf(this.#fingerprint!)]);
-			const needed = waitsFor.length > 0 ? waitsFor : [...awaited];
-			const isLost = needed.length > 0 && needed.every((id) => suspects.isLost(id));
-			const known = [...awaited].map((id) => suspects.backInMs(id)).find((ms) => ms !== undefined);
-			const backInMs = isLost ? Number.POSITIVE_INFINITY : known;
+			const backInMs = this.#engines.backInMs(waitsFor, awaited);
 			const step = suspectStep({ targets, hasTurn, isFree: this.#isFree, leftMs: this.#leftMs(), backInMs });
 			if (step.do === "refuse") throw this.#tooLate(backInMs);
 			if (step.do === "try") {
-				// Nothing is waited for between the decision and what it does: others would decide the same meanwhile.
+				// Nothing is waited for between the decision and what it does, in which other threads may be faster.
 				if (this.#lacksSlot) {
 					await this.#takeSlot();
 					continue;
 				}
-				this.#repeat(step.index, now);
-				if (this.#isFree) this.#freed();
-				else if (targets[step.index]!.kind !== "vendor") this.#begin(turn, tried[step.index]!.target, step.isAlone);
-				return step.index;
+				const isTrial = !this.#isFree && targets[step.index]!.kind !== "vendor";
+				if (
+					this.#repeats(step.index, now) &&
+					(!isTrial || this.#begins(turn, tried[step.index]!.target, step.isAlone))
+				) {
+					if (this.#isFree) this.#freed();
+					return step.index;
+				}
 			}
-			if (!this.#isFree && this.#notBefore - now >= this.#leftMs()) throw this.#tooLate(this.#notBefore - now);
-			suspects.waitFor(turn, step.reserves ? waitsFor : []);
+			const laterMs =
+				step.do === "wait" && this.#isFree ? Number.NEGATIVE_INFINITY : Math.max(0, this.#notBefore - now);
+			if (laterMs >= this.#leftMs()) throw this.#tooLate(laterMs);
+			if (step.do === "wait") suspects.waitFor(turn, step.reserves ? waitsFor : []);
 			if (this.#isFree || suspects.hasTurn(turn)) await findBack([...awaited], reached, state);
 			await this.#wait(Math.min(LOOK_MS, this.#leftMs()));
 		}
 	}
 
-	#begin(turn: SuspectTurn, target: RouteTarget, isAlone: boolean): void {
+	#begins(turn: SuspectTurn, target: RouteTarget, isAlone: boolean): boolean {
 		const { call, state } = this.context;
-		state.suspects.begin(turn, engineIdOf(target), isAlone);
+		if (!state.suspects.begin(turn, engineIdOf(target), isAlone)) return false;
 		this.#timer = setTimeout(() => state.suspects.pass(turn), call.stream ? STREAM_TURN_MS : WHOLE_TURN_MS);
+		return true;
 	}
 
-	/** It is sent there, which counts as a retry where it was refused just so. */
-	#repeat(index: number, now: number): void {
+	/** It is sent there, which is a retry where it was refused just so. False where another thread has spent what was left for those. */
+	#repeats(index: number, now: number): boolean {
 		const { state, record, tried } = this.context;
-		const repeated = this.#repeated;
+		if (this.#repeated?.index === index) {
+			if (!state.retries.spend(now)) return false;
+			const { failure } = this.#repeated;
+			record.step({ how: "retry", provider: tried[index]!.target.provider.name, failure });
+		}
 		this.#repeated = undefined;
-		if (repeated?.index !== index) return;
-		state.retries.spend(now);
-		record.step({ how: "retry", provider: tried[index]!.target.provider.name, failure: repeated.failure });
+		return true;
 	}
 
 	#freed(): void {

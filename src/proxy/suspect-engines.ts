@@ -78,6 +78,19 @@ export class SuspectEngines {
 		);
 	}
 
+	/**
+	 * How long it takes until one of the engines is back that the call waits for, ms; Infinity where all of them are lost, undefined where nobody
+	 * knows.
+	 * @param waitsFor of its targets
+	 * @param awaited these, and others that died of it
+	 */
+	backInMs(waitsFor: readonly string[], awaited: ReadonlySet<string>): number | undefined {
+		const { suspects } = this.state;
+		const needed = waitsFor.length > 0 ? waitsFor : [...awaited];
+		if (needed.length > 0 && needed.every((id) => suspects.isLost(id))) return Number.POSITIVE_INFINITY;
+		return [...awaited].map((id) => suspects.backInMs(id)).find((ms) => ms !== undefined);
+	}
+
 	/** See SuspectTarget. */
 	kindOf({ kind = "cloud", provider, isQueue }: RouteTarget): "engine" | "gateway" | "vendor" {
 		if (kind === "llm-d" || isQueue) return "gateway";
@@ -122,6 +135,17 @@ export class SuspectEngines {
 			reportedWaiting: undefined,
 		};
 	}
+}
+
+/** The engines that have died among those that a call reaches, whose views these are. */
+export function awaitedOf(
+	reached: readonly { readonly target: RouteTarget }[],
+	views: readonly SuspectTarget[],
+): readonly string[] {
+	return reached.flatMap(({ target }, at) => {
+		const { kind, isWhereItDied } = views[at]!;
+		return kind === "engine" && isWhereItDied ? [engineIdOf(target)] : [];
+	});
 }
 
 /** By what the replicas of an agent's model are known together. */

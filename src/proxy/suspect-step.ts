@@ -1,12 +1,15 @@
 /** Where a call goes that may have killed an engine, and what it is told that may go nowhere. Pure. */
 import { RouterError } from "../errors.ts";
 import type { RouteTarget } from "../routing/route.ts";
+import type { AttemptRecord } from "./call-record.ts";
 
 /** `Retry-After` where nobody knows how long an engine takes to start, s. */
 const UNKNOWN_RESTART_S = 30;
 
 /** A suspected call's place in the line. Of one model one runs at a time. */
 export interface SuspectTurn {
+	/** No other place has it: the number of the thread whose call it is, `/`, and another number. */
+	readonly id: string;
 	/** The upstream's name of the model. */
 	readonly model: string;
 	cameAt: number;
@@ -19,6 +22,13 @@ export interface SuspectTurn {
 	wasAlone: boolean;
 	/** It has run for so long that the next may have its turn. */
 	hasPassed: boolean;
+}
+
+/** What an attempt that ended is to a suspicion. */
+export interface EndedAttempt {
+	readonly target: RouteTarget;
+	readonly record: Pick<AttemptRecord, "startedAt">;
+	readonly hasTokens: boolean;
 }
 
 /** An attempt at an engine that died meanwhile. Times on the holder's clock, ms. */
@@ -64,6 +74,29 @@ export interface SuspectedEngine {
 	trial: SuspectTurn | undefined;
 	/** Until then no other call is sent there while one is suspected, ms. */
 	reservedUntil: number;
+}
+
+/** What is known of one call. Times on the holder's clock, ms. */
+export interface Suspicion {
+	readonly at: number;
+	/** What its engines call the model. */
+	readonly model: string;
+	readonly deaths: Set<Death>;
+	/** Where it was at those. */
+	readonly engines: Set<string>;
+	/** Ids of the requests that were there. */
+	readonly calls: string[];
+	refusedUntil: number | undefined;
+}
+
+/** All that is known. */
+export interface SuspectState {
+	/** By id. */
+	readonly engines: Map<string, SuspectedEngine>;
+	/** By fingerprint, the oldest first. */
+	readonly calls: Map<string, Suspicion>;
+	/** The line of suspected calls, as they came. */
+	readonly turns: SuspectTurn[];
 }
 
 /** What an engine's death, or a refusal, is reported as: no prompt is in it. */

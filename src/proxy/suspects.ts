@@ -1,10 +1,17 @@
 /**
  * Calls that may have killed an engine. Nobody can tell which of an engine's calls without a token it died of, so each of them is
  * suspected; they are tried again one at a time, and the one that runs at a second death is refused from then on. That explains the
- * first death, too: the others are free. Kept in this process, bounded in number and time.
+ * first death, too: the others are free. Bounded in number and time.
  */
 import type { RouteTarget } from "../routing/route.ts";
-import type { Death, DeathReport, SuspectEvent, SuspectedEngine, SuspectTurn } from "./suspect-step.ts";
+import type {
+	DeathReport,
+	SuspectEvent,
+	SuspectedEngine,
+	SuspectState,
+	SuspectTurn,
+	Suspicion,
+} from "./suspect-step.ts";
 
 /** Suspected and refused calls remembered; the oldest are forgotten first. */
 const MOST_CALLS = 1_000;
@@ -23,18 +30,8 @@ const REPORT_MS = 2_000;
 /** How long the death of an engine that nobody waits for is remembered, ms. */
 const FORGOTTEN_MS = 600_000;
 
-/** What is known of one call. */
-interface Suspicion {
-	readonly at: number;
-	/** What its engines call the model. */
-	readonly model: string;
-	readonly deaths: Set<Death>;
-	/** Where it was at those. */
-	readonly engines: Set<string>;
-	/** Ids of the requests that were there. */
-	readonly calls: string[];
-	refusedUntil: number | undefined;
-}
+/** What others see of a holder, wherever it has what is known. */
+export type SuspectsView = Omit<Suspects, "hasAny"> & { readonly hasAny: boolean };
 
 /** The holder. */
 export class Suspects {
@@ -44,13 +41,26 @@ export class Suspects {
 	refuseMs = 600_000;
 	/** Hears of deaths and refusals. */
 	report: (event: SuspectEvent) => void = () => undefined;
-	readonly #engines = new Map<string, SuspectedEngine>();
-	readonly #calls = new Map<string, Suspicion>();
-	readonly #turns: SuspectTurn[] = [];
+	readonly #engines: SuspectState["engines"];
+	readonly #calls: SuspectState["calls"];
+	readonly #turns: SuspectState["turns"];
+	#entered = 0;
 	#change = Promise.withResolvers<void>();
 
-	/** @param time a clock that never goes back, ms: the one of attempts */
-	constructor(readonly time: () => number = () => performance.now()) {}
+	/**
+	 * @param time a clock that never goes back, ms: the one of attempts
+	 * @param state where it has what is known
+	 * @param thread the number of the thread that it is for
+	 */
+	constructor(
+		readonly time: () => number = () => performance.now(),
+		{ engines, calls, turns }: SuspectState = { engines: new Map(), calls: new Map(), turns: [] },
+		private readonly thread = 0,
+	) {
+		this.#engines = engines;
+		this.#calls = calls;
+		this.#turns = turns;
+	}
 
 	/** Resolves when anything has changed that suspected calls wait for. */
 	get change(): Promise<void> {
@@ -139,7 +149,7 @@ export class Suspects {
 	 */
 	enter(model: string, cameAt: number): SuspectTurn {
 		const nowhere = { waitsFor: [], engine: undefined, isAlone: false, wasAlone: false, hasPassed: false };
-		const turn: SuspectTurn = { model, cameAt, ...nowhere };
+		const turn: SuspectTurn = { id: `${this.thread}/${this.#entered++}`, model, cameAt, ...nowhere };
 		this.#turns.push(turn);
 		return turn;
 	}
@@ -166,13 +176,15 @@ export class Suspects {
 		this.hasAny = true;
 	}
 
-	/** It runs there from now on. */
-	begin(turn: SuspectTurn, id: string, isAlone: boolean): void {
+	/** It runs there from now on; false where another one has its turn: one of another thread may have begun since it was asked for. */
+	begin(turn: SuspectTurn, id: string, isAlone: boolean): boolean {
+		if (!this.hasTurn(turn)) return false;
 		const engine = this.#engine(id);
 		Object.assign(turn, { engine: id, isAlone, hasPassed: false });
 		engine.trial = turn;
 		if (isAlone && !turn.wasAlone) engine.reservedUntil = this.time() + ALONE_MS;
 		turn.wasAlone ||= isAlone;
+		return true;
 	}
 
 	/** It runs on, and the next may be tried beside it. */

@@ -12,7 +12,7 @@ import { watchFile } from "../config/watch.ts";
 import { StartError } from "../errors.ts";
 import type { StoredThoughts } from "../proxy/net/request-inputs.ts";
 import { readCa } from "../proxy/net/transport.ts";
-import type { Suspects } from "../proxy/suspects.ts";
+import type { SuspectsView } from "../proxy/suspects.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { AgentRegistry } from "./agents/agent-registry.ts";
@@ -34,7 +34,7 @@ export interface ReloadedRouter {
 	readonly agents: AgentRegistry;
 	readonly fleet: AgentFleet;
 	readonly agentTransport: AgentTransport;
-	readonly suspects: Pick<Suspects, "refuseMs">;
+	readonly suspects: Pick<SuspectsView, "refuseMs">;
 	readonly thinking: StoredThoughts;
 	readonly log: Pick<Log, "logger">;
 	readonly metrics: Pick<Metrics, "reloaded" | "refused">;

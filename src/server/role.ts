@@ -14,8 +14,7 @@ import { createLifecycle, type Lifecycle, type Stoppable } from "../http/lifecyc
 import { type Listening, listen, type PortSharing } from "../http/listen.ts";
 import type { PageAccess } from "../http/page-access.ts";
 import { requestGuard } from "../http/request-guard.ts";
-import { ProxyState } from "../proxy/proxy-state.ts";
-import type { RoutingState } from "../routing/target-state.ts";
+import { type ProxyParts, ProxyState } from "../proxy/proxy-state.ts";
 import type { Running } from "../running.ts";
 import { type DirectoryLock, lockDirectory } from "../store/directory-lock.ts";
 import { unwritable } from "../store/private-file.ts";
@@ -91,13 +90,13 @@ export async function startLocked<R extends Running>(
 
 /**
  * Opens nothing yet: a second instance that fails on the port must neither touch nor rotate the log file of the first.
- * @param targets what is known of them, where several threads know it together
+ * @param parts what several threads know together
  */
-export function createServices({ role, config }: RolePlan, targets?: RoutingState): RoleServices {
+export function createServices({ role, config }: RolePlan, parts?: ProxyParts): RoleServices {
 	const metrics = createMetrics(role);
 	const log = createLog({ ...config.log, role, onFailure: metrics.logFailure });
 	const { drain: drainMs, shutdown_timeout: shutdownMs } = config.server;
-	const upstreams = new ProxyState(targets);
+	const upstreams = new ProxyState(parts);
 	metrics.watchTargets(upstreams.targets);
 	const lifecycle = createLifecycle({ drainMs, shutdownMs, log });
 	return { log, problems: new StartProblems(log), metrics, lifecycle, upstreams };

@@ -41,8 +41,8 @@ import { routerPlan } from "./router-plan.ts";
 import { RouterState } from "./router-state.ts";
 import { agentUpstream, routerSnapshot } from "./snapshot.ts";
 import { reportSuspect } from "./suspect-report.ts";
-import { mainState, mainTargets, workerThreads } from "./threads/main-thread.ts";
-import { createSharedMemory } from "./threads/shared-memory.ts";
+import { mainState, workerThreads } from "./threads/main-thread.ts";
+import { createSharedMemory, proxyParts } from "./threads/shared-memory.ts";
 import { refuseUnshared } from "./threads/unshared.ts";
 
 /** How often agents that are known by their addresses are asked for their models, ms. Registered ones say them about as often. */
@@ -63,7 +63,7 @@ export async function startRouter(loaded: Loaded, env: Environment): Promise<Run
 async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Promise<RunningRouter> {
 	const { config, env, workers } = plan;
 	const memory = workers > 1 ? createSharedMemory(config, workers) : undefined;
-	const services = createServices(plan, memory && mainTargets(memory));
+	const services = createServices(plan, memory && proxyParts({ thread: 0, offset: 0, memory }));
 	const { log, problems, metrics, lifecycle } = services;
 	const redis = sharedRedis(config, services);
 	const problem = (sentence: string) => problems.report(sentence);

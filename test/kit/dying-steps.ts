@@ -3,10 +3,12 @@ import { CLAIM_BYTES, ClaimTable } from "../../src/cache/claim-table.ts";
 import { SharingThreads } from "../../src/memory/recoverable-lock.ts";
 import type { RingKey } from "../../src/memory/ring.ts";
 import { type RingMemory, ringMemory, SharedRing } from "../../src/memory/shared-ring.ts";
+import type { TextMemory } from "../../src/memory/shared-text.ts";
 import { slotBytes } from "../../src/memory/slot-memory.ts";
 import { SlotTable } from "../../src/memory/slot-table.ts";
 import { threadPort } from "../../src/memory/thread-port.ts";
 import { makeQueues, sharedQueues } from "../../src/proxy/shared-queues.ts";
+import { makeSuspects, SharedSuspects } from "../../src/proxy/shared-suspects.ts";
 import { ROUTING_STATE_BYTES, SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
 
 declare const self: Worker;
@@ -18,6 +20,7 @@ export interface SharedThings {
 	readonly claims: SharedArrayBuffer;
 	readonly ring: RingMemory;
 	readonly queues: SharedArrayBuffer;
+	readonly suspects: TextMemory;
 }
 
 /** What the worker is to do, and before which of its atomic operations it stays, from 0. */
@@ -40,6 +43,7 @@ export function sharedThings(): SharedThings {
 		claims: new SharedArrayBuffer(CLAIM_BYTES),
 		ring: ringMemory(64 * 1024),
 		queues: makeQueues(),
+		suspects: makeSuspects(),
 	};
 }
 
@@ -79,6 +83,13 @@ export const PROMPT = { characters: 1_000, blocks: new Int32Array([11, 12, 13]) 
 /** The key of a value, or a call. */
 export const keyOf = (name: number): RingKey => new Uint8Array(32).fill(name);
 
+/** An engine dies under this call. */
+export const dies = (suspects: SharedSuspects, fingerprint: string) =>
+	suspects.died({
+		...{ engine: "a", startedAt: -1_000_000, fingerprint, model: "m", call: "req" },
+		...{ hasTokens: false, turn: undefined, wasWell: true },
+	});
+
 const WORKS = {
 	/** Calls two targets that nobody has called, in one session, one of them in vain. */
 	"a call"(things: SharedThings): void {
@@ -106,6 +117,16 @@ const WORKS = {
 		table.take(keyOf(2));
 		table.wait(keyOf(3));
 		table.release(keyOf(1));
+	},
+	"a suspicion"({ suspects: memory }: SharedThings): void {
+		const suspects = new SharedSuspects(memory, 1, 0);
+		dies(suspects, "x");
+		dies(suspects, "y");
+		const turn = suspects.enter("m", 0);
+		suspects.waitFor(turn, ["a"]);
+		suspects.cameBack("a");
+		suspects.begin(turn, "a", true);
+		suspects.leave(turn);
 	},
 	"a put"({ ring: memory }: SharedThings): void {
 		const ring = new SharedRing(memory, 1);

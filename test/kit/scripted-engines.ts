@@ -89,26 +89,24 @@ export async function stopEngines(): Promise<void> {
 	for (const stop of stops.splice(0)) await stop();
 }
 
+/** So many engines, and the providers and the model `m` of a configuration that leads to them, in their order. */
+export function scriptedEngines(count: number, alias: Json = {}) {
+	const engines = Array.from({ length: count }, scripted);
+	stops.push(...engines.map(({ stop }) => stop));
+	const boxes = engines.map(({ origin }, at) => [`box${at}`, { type: "vllm", base_url: origin }] as const);
+	const targets = boxes.map(([name]) => `${name}/model`);
+	const model = { name: "m", policy: "order", targets, hedge: false, ...alias };
+	return { engines, providers: Object.fromEntries(boxes), model };
+}
+
 /** A router whose model `m` has so many engines as targets, in their order. */
 export function fleet(
 	count: number,
 	more: { fallback?: string[]; models?: Json[]; alias?: Json; poisonous_requests?: string } = {},
 ) {
-	const engines = Array.from({ length: count }, scripted);
-	stops.push(...engines.map(({ stop }) => stop));
 	const { fallback, models = [], alias, ...settings } = more;
-	const boxes = engines.map(({ origin }, at) => [`box${at}`, { type: "vllm", base_url: origin }] as const);
-	const targets = boxes.map(([name]) => `${name}/model`);
-	const router = pipeline({
-		config: {
-			...settings,
-			providers: Object.fromEntries(boxes),
-			models: [
-				{ name: "m", policy: "order", targets, hedge: false, ...(fallback && { fallback }), ...alias },
-				...models,
-			],
-		},
-	});
+	const { engines, providers, model } = scriptedEngines(count, { ...(fallback && { fallback }), ...alias });
+	const router = pipeline({ config: { ...settings, providers, models: [model, ...models] } });
 	return { router, engines };
 }
 

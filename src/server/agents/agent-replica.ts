@@ -23,12 +23,6 @@ export interface AgentState
 	readonly secret: string;
 }
 
-/** A target at an agent is ready; `isAgain`: it was before. */
-export interface AgentTargetEvent {
-	readonly target: string;
-	readonly isAgain: boolean;
-}
-
 /** What has changed. */
 export interface AgentNews {
 	/** The time on the clock of leases, ms. */
@@ -38,7 +32,6 @@ export interface AgentNews {
 	readonly gone: readonly string[];
 	/** Names of models that an agent has served which had not been said before. */
 	readonly served: readonly string[];
-	readonly events: readonly AgentTargetEvent[];
 }
 
 /** The part of the main thread's registry that is sent. */
@@ -49,14 +42,8 @@ export class AgentChanges {
 	/** By name, as it was last sent. */
 	readonly #sent = new Map<string, string>();
 	#served = 0;
-	#events: AgentTargetEvent[] = [];
 
 	constructor(private readonly registry: SentRegistry) {}
-
-	/** Is told with the next changes. */
-	add(event: AgentTargetEvent): void {
-		this.#events.push(event);
-	}
 
 	/** All there is, for a worker that starts. */
 	all(): AgentNews {
@@ -66,7 +53,6 @@ export class AgentChanges {
 			agents: [...agents.values()].map(stateOf),
 			gone: [],
 			served: [...servedNames.all],
-			events: [],
 		};
 	}
 
@@ -85,9 +71,7 @@ export class AgentChanges {
 		for (const name of gone) this.#sent.delete(name);
 		const served = servedNames.all.size > this.#served ? [...servedNames.all].slice(this.#served) : [];
 		this.#served += served.length;
-		const events = this.#events;
-		this.#events = [];
-		return { now: this.registry.now(), agents: changed, gone, served, events };
+		return { now: this.registry.now(), agents: changed, gone, served };
 	}
 }
 
@@ -143,7 +127,7 @@ export class AgentReplica implements FleetRegistry {
 		this.reports.failed(agent, failure);
 	}
 
-	/** Takes what has changed; events are the caller's. */
+	/** Takes what has changed. */
 	take({ now, agents, gone, served }: AgentNews): void {
 		this.#now = now;
 		this.#saidAt = performance.now();

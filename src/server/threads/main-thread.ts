@@ -8,11 +8,8 @@ import type { ClaimMessage } from "../../cache/thread-store.ts";
 import type { Config } from "../../config/schema.ts";
 import type { Listening } from "../../http/listen.ts";
 import { threadPort } from "../../memory/thread-port.ts";
-import { SharedThinking } from "../../proxy/net/shared-thinking.ts";
-import { SharedBudgets } from "../../proxy/shared-budgets.ts";
 import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import { sharedQueues } from "../../proxy/shared-queues.ts";
-import { SharedRoutingState } from "../../routing/shared-routing-state.ts";
 import type { DirectoryLock } from "../../store/directory-lock.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { Store } from "../../store/store.ts";
@@ -21,7 +18,7 @@ import type { ReloadedRouter } from "../reload.ts";
 import { beginServing, type RoleAppOptions, type RoleServices } from "../role.ts";
 import type { RolePlan } from "../role-plan.ts";
 import type { RouterState, StateParts } from "../router-state.ts";
-import type { SharedMemory } from "./shared-memory.ts";
+import { proxyParts, type SharedMemory } from "./shared-memory.ts";
 import { WorkerThreads } from "./worker-threads.ts";
 
 /** How often workers are told what has changed of agents, and that their leases age, ms. */
@@ -56,9 +53,6 @@ interface MainParts {
 export const mainState = ({ limits: memory }: SharedMemory): StateParts => ({
 	limits: (ledger) => sharedLimits({ memory, thread: 0, offset: 0, ledger }),
 });
-
-/** What is known of targets, as the main thread sees it, whose clock is that of all. */
-export const mainTargets = ({ targets }: SharedMemory) => new SharedRoutingState(targets, { thread: 0, offset: 0 });
 
 /** Undefined where one thread does it all. */
 export function workerThreads(
@@ -97,7 +91,6 @@ export function workerThreads(
 	countTogether(threads, state, memory);
 	metrics.watchWorkers(() => threads.running);
 	keys.onChange((key) => threads.changeKeys([JSON.stringify(key)]));
-	agents.onReady((target, isAgain) => changes.add({ target, isAgain }));
 	router.onReload = reconfigure(config, memory, threads);
 	return {
 		get isLedgerStuck() {
@@ -127,17 +120,15 @@ function takeObjects(store: Store, rows: readonly SharedRow[]): void {
 	for (const row of rows) store.onObject?.(row);
 }
 
-/** Has limits, spending, budgets and what is known of targets be whole again when a worker has ended. */
+/** Has limits, spending, clocks and what is known of upstreams be whole again when a worker has ended. */
 function countTogether(threads: WorkerThreads, state: RouterState, memory: SharedMemory): void {
-	const budgets = new SharedBudgets(memory.budgets, 0, 0);
 	const clocks = new SharedHardwareClocks(memory.clocks, 0, 0);
-	const targets = mainTargets(memory);
+	const parts = Object.values(proxyParts({ thread: 0, offset: 0, memory }));
 	state.rowsWritten = () => threads.rowsWritten();
 	threads.onEnded((thread) => {
 		state.workerEnded(thread);
-		budgets.freed(thread);
 		clocks.freed(thread);
-		targets.freed(thread);
+		for (const part of parts) part.freed(thread);
 	});
 }
 
@@ -163,11 +154,9 @@ function reconfigure(config: Config, { queues: memory }: SharedMemory, threads: 
  */
 function sharedCache(
 	config: Config,
-	{ answers, thinking, facts }: SharedMemory,
+	{ answers, facts }: SharedMemory,
 	workers: Pick<WorkerThreads, "post" | "onEnded">,
 ): AnswerCache | undefined {
-	const thoughts = new SharedThinking(thinking, 0);
-	workers.onEnded((thread) => thoughts.freed(thread));
 	if (!answers) return undefined;
 	const port = threadPort<ClaimMessage>((thread, message) => workers.post(thread, message));
 	const view = { memory: answers, thread: 0, threads: facts.workers, port };

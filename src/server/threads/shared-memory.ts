@@ -7,10 +7,13 @@ import { makeLimits } from "../../accounts/limits/shared-limiter.ts";
 import { makeHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
 import { type CacheMemory, cacheMemory } from "../../cache/cache-memory.ts";
 import type { Config } from "../../config/schema.ts";
-import { type SharedThinkingMemory, sharedThinkingMemory } from "../../proxy/net/shared-thinking.ts";
-import { makeBudgets } from "../../proxy/shared-budgets.ts";
+import type { TextMemory } from "../../memory/shared-text.ts";
+import { SharedThinking, type SharedThinkingMemory, sharedThinkingMemory } from "../../proxy/net/shared-thinking.ts";
+import type { ProxyParts } from "../../proxy/proxy-state.ts";
+import { makeBudgets, SharedBudgets } from "../../proxy/shared-budgets.ts";
 import { makeQueues } from "../../proxy/shared-queues.ts";
-import { ROUTING_STATE_BYTES } from "../../routing/shared-routing-state.ts";
+import { makeSuspects, SharedSuspects } from "../../proxy/shared-suspects.ts";
+import { ROUTING_STATE_BYTES, SharedRoutingState } from "../../routing/shared-routing-state.ts";
 
 /** What the main thread makes. Each part is read and written by one file alone, which says what stands in it. */
 export interface SharedMemory {
@@ -26,6 +29,8 @@ export interface SharedMemory {
 	readonly queues: SharedArrayBuffer;
 	/** What is known of targets: `routing/shared-routing-state.ts`. */
 	readonly targets: SharedArrayBuffer;
+	/** Calls that may have killed an engine: `proxy/shared-suspects.ts`. */
+	readonly suspects: TextMemory;
 	/** Answers, and who makes which call; undefined where nothing is cached. */
 	readonly answers: CacheMemory | undefined;
 	/** What upstreams have signed of thoughts. */
@@ -61,7 +66,18 @@ export function createSharedMemory(config: Config, workers: number): SharedMemor
 		budgets: makeBudgets(),
 		queues: makeQueues(),
 		targets: new SharedArrayBuffer(ROUTING_STATE_BYTES),
+		suspects: makeSuspects(),
 		answers: cacheMemory(config),
 		thinking: sharedThinkingMemory(),
 	};
+}
+
+/** A thread's views of what is known of upstreams. */
+export function proxyParts({ thread, offset, memory }: ThreadMemory) {
+	return {
+		targets: new SharedRoutingState(memory.targets, { thread, offset }),
+		budgets: new SharedBudgets(memory.budgets, thread, offset),
+		thinking: new SharedThinking(memory.thinking, thread),
+		suspects: new SharedSuspects(memory.suspects, thread, offset),
+	} satisfies ProxyParts;
 }

@@ -15,17 +15,14 @@ import { createLifecycle, type Stoppable } from "../../http/lifecycle.ts";
 import type { Listening } from "../../http/listen.ts";
 import { clockOffset } from "../../memory/shared-clock.ts";
 import { threadPort } from "../../memory/thread-port.ts";
-import { SharedThinking } from "../../proxy/net/shared-thinking.ts";
 import { readCa } from "../../proxy/net/transport.ts";
 import { ProxyState } from "../../proxy/proxy-state.ts";
-import { SharedBudgets } from "../../proxy/shared-budgets.ts";
 import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import { sharedQueues } from "../../proxy/shared-queues.ts";
-import { SharedRoutingState } from "../../routing/shared-routing-state.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import { createLog } from "../../telemetry/log.ts";
 import { createMetrics } from "../../telemetry/metrics.ts";
-import { type AgentNews, AgentReplica } from "../agents/agent-replica.ts";
+import { AgentReplica } from "../agents/agent-replica.ts";
 import { AgentTransport } from "../agents/agent-transport.ts";
 import { AgentFleet } from "../agents/fleet.ts";
 import {
@@ -53,7 +50,7 @@ import {
 } from "./link.ts";
 import { type RowsAnswer, remoteLedger } from "./remote-ledger.ts";
 import { remoteResponses } from "./remote-responses.ts";
-import type { ThreadMemory } from "./shared-memory.ts";
+import { proxyParts, type ThreadMemory } from "./shared-memory.ts";
 
 /** How often the main thread gets what was counted, ms: a worker that dies takes with it what came since. */
 const METRICS_MS = 1_000;
@@ -164,7 +161,7 @@ class ThreadRouter implements WorkerRouter {
 				this.#done(message.id);
 				return;
 			case "agents":
-				this.#takeAgents(message.news);
+				this.#agents.take(message.news);
 				this.#done(message.id);
 				return;
 			case "objects":
@@ -211,21 +208,15 @@ class ThreadRouter implements WorkerRouter {
 		store.onObject = (row) => this.#syncs.ask({ type: "objects", rows: [row] });
 	}
 
-	#takeAgents(news: AgentNews): void {
-		this.#agents.take(news);
-		const { suspects } = this.#services.upstreams;
-		for (const { target, isAgain } of news.events) suspects.reportedReady(target, isAgain);
-	}
-
 	#createServices({ log: settings }: Config): RoleServices {
 		const metrics = createMetrics("router");
-		const { thread, offset, memory } = this.memory;
-		// The main thread's metrics say of them what all threads know.
-		const targets = new SharedRoutingState(memory.targets, this.memory);
-		const budgets = new SharedBudgets(memory.budgets, thread, offset);
-		const thinking = new SharedThinking(memory.thinking, thread);
-		const queues = sharedQueues(memory.queues, this.memory, this.#turns);
-		const upstreams = new ProxyState(targets, undefined, budgets, thinking, queues);
+		// The main thread's metrics say of targets what all threads know.
+		const parts = proxyParts(this.memory);
+		parts.suspects.targetAt = (id) => this.snapshot.catalog.find(id)?.targets.find((target) => target.id === id);
+		const upstreams = new ProxyState({
+			...parts,
+			queues: sharedQueues(this.memory.memory.queues, this.memory, this.#turns),
+		});
 		const open = () => linesTo((lines) => this.send({ type: "lines", lines }));
 		const log = createLog({ ...settings, role: "router", stdout: false, file: { open } });
 		// Goes as the main thread says, which alone hears signals, watches the time and logs how a stop goes.
