@@ -218,12 +218,12 @@ describe("router → agent → vLLM", () => {
 	});
 });
 
-describe("--standalone", () => {
+describe.each(["1", "2"])("--standalone with workers: %s", (workers) => {
 	let both: RunningRouter;
 	let url: string;
 	beforeAll(async () => {
 		both = await startRouter({
-			args: ["--standalone"],
+			args: ["--standalone", "--workers", workers],
 			env: { VLLM_BASE_URL: vllm.origin, VLLM_API_KEY: VLLM_KEY, AGENT_PORT: "0" },
 		});
 		url = /router \S+ listening on (\S+)/.exec(both.output())?.[1] ?? "";
@@ -259,6 +259,11 @@ describe("--standalone", () => {
 	test("a call that passes both is no loop, though one process sees it twice", async () => {
 		const streamed = await post(url + CHAT, { model: "local/second", messages, stream: true });
 		expect(eventData(streamed.text).at(-1)).toBe("[DONE]");
+	});
+
+	test("one signal ends both", async () => {
+		process.kill(both.pid, "SIGTERM");
+		await until(() => both.output().split('"msg":"Stopped."').length === 3, "the end of both");
 	});
 });
 

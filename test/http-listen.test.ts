@@ -3,11 +3,10 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { connect as connectTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { connect as connectTls } from "node:tls";
 import { StartError } from "../src/errors.ts";
 import { type Listening, listen } from "../src/http/listen.ts";
 import { readTls } from "../src/http/tls.ts";
-import { certificate } from "./kit/certificate.ts";
+import { certificate, shownName } from "./kit/certificate.ts";
 import { base, listenOn, quietLog } from "./kit/http-base.ts";
 
 const open: Listening[] = [];
@@ -30,16 +29,6 @@ function pair(name: string) {
 	write(certificate(name));
 	return { files, write };
 }
-
-/** The common name of the certificate that a new connection is shown. */
-const shownName = (port: number) =>
-	new Promise<string>((resolve, reject) => {
-		const socket = connectTls({ port, host: "127.0.0.1", rejectUnauthorized: false }, () => {
-			resolve(String(socket.getPeerCertificate().subject.CN));
-			socket.end();
-		});
-		socket.on("error", reject);
-	});
 
 async function until(done: () => boolean | Promise<boolean>): Promise<void> {
 	for (let tries = 0; tries < 500; tries++) {

@@ -21,6 +21,8 @@ export interface ListenOptions {
 	readonly port: number;
 	/** PEM files; absent for plain HTTP. */
 	readonly tls?: TlsFiles | undefined;
+	/** The certificate, where another thread reads the files, and gives those that follow to `useCertificate`. */
+	readonly certificate?: TlsPair | undefined;
 	/** The largest body the handlers take, bytes. */
 	readonly bodyLimit: number;
 	/** For messages about certificates. */
@@ -42,6 +44,12 @@ export interface Listening extends Stoppable {
 	readonly port: number;
 }
 
+/** One server that listens. */
+export interface BoundServer extends Listening {
+	/** Shows another certificate to new connections. @throws {StartError} where that can't be; the one in use stays */
+	useCertificate(pair: TlsPair): void;
+}
+
 /**
  * Makes `app` listen. `app.server` is Bun's server from then on.
  *
@@ -50,7 +58,7 @@ export interface Listening extends Stoppable {
  * connections that are idle, in their handshake or still sending a body at that instant, once a certificate.
  * @throws {StartError} when the address is taken, not allowed or not of this machine, or a PEM file is unusable
  */
-export function listen(app: AnyElysia, options: ListenOptions): Listening {
+export function listen(app: AnyElysia, options: ListenOptions): BoundServer {
 	const { host } = options;
 	/** The one that listens, and those that finish what they are answering. */
 	const servers = new Set<Stoppable>();
@@ -68,31 +76,35 @@ export function listen(app: AnyElysia, options: ListenOptions): Listening {
 		servers.delete(server);
 	};
 
-	const first = options.tls ? readTls(options.tls) : undefined;
+	const { tls } = options;
+	const first = options.certificate ?? (tls ? readTls(tls) : undefined);
+	let inUse = first;
 	const asked = options.sharing === "first" ? unsharedPort(host, options.port) : options.port;
 	let current = serve(asked, first);
 	const port = current.port ?? asked;
-	let unwatch = () => {};
-	if (options.tls && first)
-		unwatch = watchTls(options.tls, first, options.log.logger, options.tlsPollMs, (pair, previous) => {
-			void stopServer(current);
+	const useCertificate = (pair: TlsPair) => {
+		void stopServer(current);
+		try {
+			current = serve(port, pair);
+			inUse = pair;
+		} catch (cause) {
 			try {
-				current = serve(port, pair);
-			} catch (cause) {
-				try {
-					current = serve(port, previous);
-				} catch {
-					const lost = "With the certificate before neither: nothing listens any more; it is tried again and again.";
-					throw new StartError(`${(cause as Error).message} ${lost}`, { cause });
-				}
-				throw new StartError(`${(cause as Error).message} The certificate in use stays.`, { cause });
+				current = serve(port, inUse);
+			} catch {
+				const lost = "With the certificate before neither: nothing listens any more; it is tried again and again.";
+				throw new StartError(`${(cause as Error).message} ${lost}`, { cause });
 			}
-		});
+			throw new StartError(`${(cause as Error).message} The certificate in use stays.`, { cause });
+		}
+	};
+	const isWatched = tls !== undefined && first !== undefined && options.certificate === undefined;
+	const unwatch = isWatched ? watchTls(tls, first, options.log.logger, useCertificate, options.tlsPollMs) : () => {};
 
 	const name = host.includes(":") ? `[${host}]` : host;
 	return {
 		url: `${first ? "https" : "http"}://${name}:${port}`,
 		port,
+		useCertificate,
 		async stop(closeActiveConnections = false) {
 			unwatch();
 			await Promise.all([...servers].map((server) => server.stop(closeActiveConnections)));

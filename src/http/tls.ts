@@ -34,25 +34,27 @@ export function readTls(files: TlsFiles): TlsPair {
 }
 
 /**
- * Reads the files every `pollMs` and calls `use` with a valid pair that changed, and the previous one. An invalid
- * pair is logged once and the one in use stays. An error that `use` throws is logged once, and the pair is tried
- * again at each poll.
+ * Reads the files every `pollMs` and calls `use` with a valid pair that changed. An invalid pair is logged once and the one in use stays. An
+ * error that `use` throws, or rejects with, is logged once, and the pair is tried again at each poll.
  * @returns a function that stops the watch
  */
 export function watchTls(
 	files: TlsFiles,
 	first: TlsPair,
 	logger: Pick<Logger, "info" | "error">,
-	pollMs: number | undefined,
-	use: (pair: TlsPair, previous: TlsPair) => void,
+	use: (pair: TlsPair) => void | Promise<void>,
+	pollMs = POLL_MS,
 ): () => void {
 	let inUse = first;
 	let lastError = "";
-	const poll = () => {
+	let isBusy = false;
+	const poll = async () => {
+		if (isBusy) return;
+		isBusy = true;
 		try {
 			const pair = newPair(files, inUse);
 			if (pair) {
-				use(pair, inUse);
+				await use(pair);
 				inUse = pair;
 				logger.info({ cert: files.cert }, "The TLS certificate was replaced.");
 			}
@@ -61,9 +63,11 @@ export function watchTls(
 			const message = cause instanceof Error ? cause.message : String(cause);
 			if (message !== lastError) logger.error(message);
 			lastError = message;
+		} finally {
+			isBusy = false;
 		}
 	};
-	const timer = setInterval(poll, pollMs ?? POLL_MS);
+	const timer = setInterval(() => void poll(), pollMs);
 	timer.unref();
 	return () => clearInterval(timer);
 }

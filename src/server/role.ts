@@ -11,7 +11,7 @@ import { onCrash } from "../crash.ts";
 import { type HttpBaseOptions, httpBase } from "../http/app.ts";
 import type { Peers } from "../http/client-address.ts";
 import { createLifecycle, type Lifecycle, type Stoppable } from "../http/lifecycle.ts";
-import { type Listening, listen, type PortSharing } from "../http/listen.ts";
+import { type BoundServer, type Listening, type ListenOptions, listen } from "../http/listen.ts";
 import type { PageAccess } from "../http/page-access.ts";
 import { requestGuard } from "../http/request-guard.ts";
 import { type ProxyParts, ProxyState } from "../proxy/proxy-state.ts";
@@ -204,14 +204,14 @@ export function serve(app: AnyElysia, plan: RolePlan, services: RoleServices, lo
 	return server;
 }
 
-/** Makes the app listen. @param sharing the port is shared with other threads @throws {StartError} as `listen` does */
+/** Makes the app listen. @param shared what a thread has of others that listen there, too @throws {StartError} as `listen` does */
 export function bindApp(
 	app: AnyElysia,
 	{ host, port, tls, config }: RolePlan,
 	{ log }: Pick<RoleServices, "log">,
-	sharing?: PortSharing,
-): Listening {
-	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log, sharing });
+	shared?: Pick<ListenOptions, "sharing" | "certificate">,
+): BoundServer {
+	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log, ...shared });
 	setTimeout(() => {
 		if (app.server?.pendingRequests === 0) Bun.shrink();
 	}, SHRINK_MS).unref();

@@ -1,6 +1,7 @@
 /** Self-signed certificates made on the spot, so that no key lies in the repository and no openssl is needed. */
 import { generateKeyPairSync, randomBytes, sign } from "node:crypto";
 import { isIPv4 } from "node:net";
+import { connect } from "node:tls";
 
 /** One DER element: tag, length, content. */
 function der(tag: number, ...parts: Uint8Array[]): Buffer {
@@ -46,3 +47,13 @@ export function certificate(
 		key: String(privateKey.export({ type: "pkcs8", format: "pem" })),
 	};
 }
+
+/** The common name of the certificate that a new connection to this port of loopback is shown. */
+export const shownName = (port: number) =>
+	new Promise<string>((resolve, reject) => {
+		const socket = connect({ port, host: "127.0.0.1", rejectUnauthorized: false }, () => {
+			resolve(String(socket.getPeerCertificate().subject.CN));
+			socket.end();
+		});
+		socket.on("error", reject);
+	});

@@ -8,6 +8,7 @@ import type { WaitingResponse } from "../../api/response-writer.ts";
 import type { ClaimMessage } from "../../cache/thread-store.ts";
 import type { Environment } from "../../config/interpolate.ts";
 import type { Config } from "../../config/schema.ts";
+import type { TlsPair } from "../../http/tls.ts";
 import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import type { WriteResult } from "../../store/connection.ts";
 import type { ResponseName } from "../../store/response-table.ts";
@@ -22,6 +23,8 @@ export interface WorkerStart {
 	readonly thread: number;
 	readonly config: Config;
 	readonly env: Environment;
+	/** What to show; undefined for plain HTTP. The main thread alone reads its files. */
+	readonly certificate: TlsPair | undefined;
 	/** The port to listen on. The first worker of a process finds out whether it is free, and picks one where it is 0. */
 	readonly port: number;
 	readonly isFirst: boolean;
@@ -82,6 +85,8 @@ export type ToWorker =
 	| { readonly type: "objects"; readonly id: number; readonly rows: readonly SharedRow[] }
 	/** Another configuration is in force. */
 	| { readonly type: "config"; readonly id: number; readonly config: Config }
+	/** New connections are to be shown another certificate. */
+	| { readonly type: "certificate"; readonly id: number; readonly pair: TlsPair }
 	/** All counts are wanted now, and all rows of the ledger where these are, too. */
 	| { readonly type: "flush"; readonly id: number; readonly rows: boolean }
 	/** Of rows that the worker has sent. */

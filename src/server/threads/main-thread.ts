@@ -7,12 +7,14 @@ import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
 import type { ClaimMessage } from "../../cache/thread-store.ts";
 import type { Config } from "../../config/schema.ts";
 import type { Listening } from "../../http/listen.ts";
+import { readTls, type TlsFiles, type TlsPair, watchTls } from "../../http/tls.ts";
 import { threadPort } from "../../memory/thread-port.ts";
 import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import { sharedQueues } from "../../proxy/shared-queues.ts";
 import type { DirectoryLock } from "../../store/directory-lock.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { Store } from "../../store/store.ts";
+import type { Log } from "../../telemetry/log.ts";
 import { AgentChanges } from "../agents/agent-replica.ts";
 import type { ReloadedRouter } from "../reload.ts";
 import { beginServing, type RoleAppOptions, type RoleServices } from "../role.ts";
@@ -56,7 +58,7 @@ export const mainState = ({ limits: memory }: SharedMemory): StateParts => ({
 
 /** Undefined where one thread does it all. */
 export function workerThreads(
-	{ config, env, port }: RolePlan,
+	{ config, env, port, tls }: RolePlan,
 	router: ReloadedRouter,
 	{ log, metrics }: RoleServices,
 	{ memory, generatedKey, responses }: MainParts,
@@ -65,6 +67,7 @@ export function workerThreads(
 	const { state, agents } = router;
 	const { keys, store } = state;
 	const changes = new AgentChanges(agents);
+	const certificate = new SharedCertificate(tls);
 	const threads = new WorkerThreads({
 		count: memory.facts.workers,
 		memory,
@@ -72,6 +75,7 @@ export function workerThreads(
 		start: () => ({
 			config: router.snapshot.config,
 			env: { ...env },
+			certificate: certificate.inUse,
 			generatedKey: generatedKey?.toString("hex"),
 			keys: keys.list().map((key) => JSON.stringify(key)),
 			agents: changes.all(),
@@ -102,16 +106,45 @@ export function workerThreads(
 			// Before the first call: what agents have served goes nowhere else.
 			agents.restore();
 			const server = await threads.listen(app);
-			const { lifecycle } = services;
 			beginServing(server, services, lock);
-			lifecycle.onDrain(() => threads.drain());
-			const telling = setInterval(() => threads.tellAgents(), TELL_MS);
-			lifecycle.onStop(() => clearInterval(telling));
-			// A second signal ends the process at once.
-			void lifecycle.finished.then(() => threads.terminate());
+			lookAfter(threads, services, certificate);
 			return server;
 		},
 	};
+}
+
+/** Tells workers what changes from now on, and ends them with the process. */
+function lookAfter(
+	threads: WorkerThreads,
+	{ lifecycle, log }: Pick<RoleServices, "lifecycle" | "log">,
+	certificate: SharedCertificate,
+): void {
+	lifecycle.onDrain(() => threads.drain());
+	const telling = setInterval(() => threads.tellAgents(), TELL_MS);
+	lifecycle.onStop(() => clearInterval(telling));
+	lifecycle.onStop(certificate.watch(threads, log));
+	// A second signal ends the process at once.
+	void lifecycle.finished.then(() => threads.terminate());
+}
+
+/** The certificate that all workers show. */
+class SharedCertificate {
+	/** Undefined for plain HTTP. */
+	inUse: TlsPair | undefined;
+
+	/** @throws {StartError} where the files hold none */
+	constructor(private readonly files: TlsFiles | undefined) {
+		this.inUse = files && readTls(files);
+	}
+
+	/** Has workers show another one that the files hold. Returns how to end that. */
+	watch(workers: Pick<WorkerThreads, "changeCertificate">, { logger }: Pick<Log, "logger">): () => void {
+		if (!this.files || !this.inUse) return () => {};
+		return watchTls(this.files, this.inUse, logger, async (pair) => {
+			await workers.changeCertificate(pair);
+			this.inUse = pair;
+		});
+	}
 }
 
 /** A worker has changed whose files and batches there are: other routers of a Redis are told, too. */

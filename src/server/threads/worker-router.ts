@@ -1,6 +1,5 @@
 /** The router of a worker thread: all that a call needs. What is one for the process is the main thread's, and asked for over the link. */
 import { EventEmitter } from "node:events";
-import { Writable } from "node:stream";
 import { createKeyAuth, type KeyAuth } from "../../accounts/auth/keys.ts";
 import { keyIn } from "../../accounts/auth/stored-keys.ts";
 import { sharedLimits } from "../../accounts/limits/shared-limiter.ts";
@@ -11,8 +10,8 @@ import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
 import type { ClaimPort } from "../../cache/thread-store.ts";
 import type { Config } from "../../config/schema.ts";
 import { StartError } from "../../errors.ts";
-import { createLifecycle, type Stoppable } from "../../http/lifecycle.ts";
-import type { Listening } from "../../http/listen.ts";
+import { createLifecycle } from "../../http/lifecycle.ts";
+import type { BoundServer } from "../../http/listen.ts";
 import { clockOffset } from "../../memory/shared-clock.ts";
 import { threadPort } from "../../memory/thread-port.ts";
 import { readCa } from "../../proxy/net/transport.ts";
@@ -49,6 +48,7 @@ import {
 	type WorkerStart,
 } from "./link.ts";
 import { type RowsAnswer, remoteLedger } from "./remote-ledger.ts";
+import { linesTo } from "./remote-log.ts";
 import { remoteResponses } from "./remote-responses.ts";
 import { proxyParts, type ThreadMemory } from "./shared-memory.ts";
 
@@ -97,7 +97,7 @@ class ThreadRouter implements WorkerRouter {
 	readonly #turns = threadPort<TurnMessage>((to, message) => this.send({ type: "turn", to, message }));
 	/** Says what the process was told by a signal. */
 	readonly #signals = new EventEmitter();
-	readonly #server: Stoppable;
+	readonly #server: BoundServer;
 	/** Ends when calls that were cut have settled. */
 	#settled: Promise<unknown> = Promise.resolve();
 	snapshot: RouterSnapshot;
@@ -113,7 +113,7 @@ class ThreadRouter implements WorkerRouter {
 		this.#requests = new Questions(send);
 		this.#syncs = new Questions(send);
 		this.#responses = new Questions(send);
-		const plan = { ...routerPlan(config, env), port: start.port };
+		const plan = { ...workerPlan(config, env), port: start.port };
 		this.#services = this.#createServices(config);
 		this.#state = this.#createState(config, start.writer);
 		this.#takeKeys(keys);
@@ -135,7 +135,7 @@ class ThreadRouter implements WorkerRouter {
 		upstreams.suspects.refuseMs = config.poisonous_requests;
 		upstreams.suspects.report = (event) => reportSuspect(event, log, metrics);
 		metrics.watchLedger(() => ({ state: ledger.isStuck ? "stopped" : "ok", waiting: ledger.waiting }));
-		const server = this.#listen(plan, start.isFirst);
+		const server = this.#listen(plan, start);
 		this.#server = server;
 		lifecycle.onStop(this.#open());
 		void lifecycle.finished.then(() => send({ type: "stopped" }));
@@ -169,7 +169,10 @@ class ThreadRouter implements WorkerRouter {
 				this.#done(message.id);
 				return;
 			case "config":
-				this.#done(message.id, this.#reload(message.config));
+				this.#try(message.id, () => this.#reload(message.config));
+				return;
+			case "certificate":
+				this.#try(message.id, () => this.#server.useCertificate(message.pair));
 				return;
 			case "flush":
 				void this.#flush(message.rows).then(() => this.#done(message.id));
@@ -195,6 +198,16 @@ class ThreadRouter implements WorkerRouter {
 
 	#done(id: number, problem?: string): void {
 		this.send({ type: "done", id, problem });
+	}
+
+	/** Does what was asked; or says what keeps it from that. */
+	#try(id: number, step: () => void): void {
+		try {
+			step();
+			this.#done(id);
+		} catch (error) {
+			this.#done(id, error instanceof StartError ? error.message : String(error));
+		}
 	}
 
 	#takeKeys(keys: readonly string[]): void {
@@ -248,19 +261,14 @@ class ThreadRouter implements WorkerRouter {
 		return routerSnapshot(plan.config, plannedEntries(plan, stored, upstreams.thinking), auth, services);
 	}
 
-	/** What keeps it from using another configuration, which the main thread has checked; undefined where nothing does. */
-	#reload(config: Config): string | undefined {
-		try {
-			const snapshot = this.#snapshotOf(routerPlan(config, this.#env));
-			this.#agentTransport.trust(readCa(config.ca_file));
-			this.#agents.setUpstream(snapshot.agentUpstream);
-			this.snapshot = snapshot;
-		} catch (error) {
-			return error instanceof StartError ? error.message : String(error);
-		}
+	/** Uses another configuration, which the main thread has checked. Throws where it can't; the one before stays. */
+	#reload(config: Config): void {
+		const snapshot = this.#snapshotOf(workerPlan(config, this.#env));
+		this.#agentTransport.trust(readCa(config.ca_file));
+		this.#agents.setUpstream(snapshot.agentUpstream);
+		this.snapshot = snapshot;
 		this.#state.ledger.bounds = config.usage;
 		this.#services.upstreams.suspects.refuseMs = config.poisonous_requests;
-		return undefined;
 	}
 
 	#createCache(config: Config): AnswerCache | undefined {
@@ -271,7 +279,7 @@ class ThreadRouter implements WorkerRouter {
 		return createAnswerCache(config, undefined, view);
 	}
 
-	#listen(plan: RolePlan, isFirst: boolean): Listening {
+	#listen(plan: RolePlan, { isFirst, certificate }: WorkerStart): BoundServer {
 		const forward: Forward = (request) => this.#requests.ask({ type: "forward", request });
 		const stored = remoteResponses(this.#responses, this.send, () => this.snapshot.config.responses);
 		const options: RoleAppOptions = {
@@ -286,7 +294,7 @@ class ThreadRouter implements WorkerRouter {
 			instance: this.memory.memory.facts.instance,
 		};
 		const app = createApp(plan, this.#services, callContext(plan, this.#services, options), options);
-		const server = bindApp(app, plan, this.#services, isFirst ? "first" : "further");
+		const server = bindApp(app, plan, this.#services, { sharing: isFirst ? "first" : "further", certificate });
 		const stoppable = {
 			stop: async () => {
 				await server.stop();
@@ -326,13 +334,7 @@ class ThreadRouter implements WorkerRouter {
 	}
 }
 
-/** A file whose text goes to the main thread. */
-function linesTo(send: (lines: string) => void): Writable {
-	return new Writable({
-		decodeStrings: false,
-		write(text, _encoding, done) {
-			send(String(text));
-			done();
-		},
-	});
+/** The plan, without the files that the main thread alone reads. */
+function workerPlan(config: Config, env: WorkerStart["env"]): RolePlan {
+	return { ...routerPlan(config, env), tls: undefined };
 }

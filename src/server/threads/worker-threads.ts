@@ -9,6 +9,7 @@ import type { Config } from "../../config/schema.ts";
 import { StartError } from "../../errors.ts";
 import type { Stoppable } from "../../http/lifecycle.ts";
 import type { Listening } from "../../http/listen.ts";
+import type { TlsPair } from "../../http/tls.ts";
 import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import type { WriteResult } from "../../store/connection.ts";
 import type { LedgerStore } from "../../store/ledger-table.ts";
@@ -41,7 +42,10 @@ export interface WorkerThreadsOptions {
 	readonly count: number;
 	readonly memory: SharedMemory;
 	/** All that a worker is told at its start, as it is at that moment. */
-	readonly start: () => Pick<WorkerStart, "config" | "env" | "generatedKey" | "keys" | "agents" | "objects" | "writer">;
+	readonly start: () => Pick<
+		WorkerStart,
+		"config" | "env" | "certificate" | "generatedKey" | "keys" | "agents" | "objects" | "writer"
+	>;
 	/** 0 picks one. */
 	readonly port: number;
 	readonly log: Pick<Log, "logger" | "take">;
@@ -142,6 +146,17 @@ export class WorkerThreads implements Stoppable {
 			worker.terminate();
 		});
 		await Promise.all(asked);
+	}
+
+	/**
+	 * Another certificate is to be shown. One worker after the other takes it, also those that begin meanwhile: what the first can't show the
+	 * others needn't try. @throws {StartError} as `BoundServer.useCertificate` does
+	 */
+	async changeCertificate(pair: TlsPair): Promise<void> {
+		for (const worker of this.#workers.values()) {
+			const problem = await Promise.race([worker.ask({ type: "certificate", pair }), Bun.sleep(ASK_MS)]);
+			if (problem) throw new StartError(problem);
+		}
 	}
 
 	/** They say to their clients that the process no longer wants calls. */
