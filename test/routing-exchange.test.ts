@@ -11,7 +11,7 @@ import {
 import { RoutingNotes } from "../src/routing/routing-notes.ts";
 import { random } from "./kit/random.ts";
 import { call, replica, route } from "./kit/routes.ts";
-import { ExchangeNetwork, type ExchangingRouter } from "./kit/routing-exchange.ts";
+import { EXCHANGED_KINDS, ExchangeNetwork, type ExchangingRouter } from "./kit/routing-exchange.ts";
 import { until } from "./kit/until.ts";
 
 let network: ExchangeNetwork;
@@ -44,204 +44,210 @@ async function joined(...names: string[]) {
 	return routers as [ExchangingRouter, ExchangingRouter, ExchangingRouter];
 }
 
-describe("calls under way", () => {
-	test("count at all routers, at each stage, and plans go by them", async () => {
-		const [a, b, c] = await joined("a", "b", "c");
-		const prompt = promptFrom(1);
-		const first = a.state.opened("box/m", true, { prompt });
-		const second = b.state.opened("box/m", true);
-		await until(() => loadAt(c).join() === [2, 2, 20 * BLOCK].join());
-		await until(() => loadAt(a)[0] === 2 && loadAt(b)[0] === 2);
-		const twoReplicas = route([replica("box/m"), replica("other/m")]);
-		const chosen = plan(call("x"), twoReplicas, c.state, 0, () => 0).targets[0]!.id;
-		expect(chosen).toBe("other/m");
-		first.firstToken();
-		await until(() => loadAt(c).join() === "2,1,0");
-		second.closed({ failure: "timeout" });
-		first.closed({});
-		await until(() => [a, b, c].every((each) => loadAt(each).join() === "0,0,0"));
-	});
-
-	test("of a router that ends are gone at once, of one that dies once it is not heard of, and the others' stay", async () => {
-		const [a, b, c] = await joined("a", "b", "c");
-		for (const each of [a, b, c]) each.state.opened("box/m", false);
-		await until(() => [a, b, c].every((each) => loadAt(each)[0] === 3));
-		b.leave();
-		await until(() => [a, c].every((each) => loadAt(each)[0] === 2));
-		c.isDead = true;
-		network.now += 2_900;
-		a.tick();
-		expect(loadAt(a)[0]).toBe(2);
-		network.now += 200;
-		a.tick();
-		expect(loadAt(a)[0]).toBe(1);
-		c.isDead = false;
-		c.tick();
-		await until(() => loadAt(a)[0] === 2);
-	});
-
-	test("are right again after messages were lost", async () => {
-		const [a, b] = await joined("a", "b");
-		const gone = a.state.opened("gone/m", true);
-		await until(() => loadAt(b, "gone/m")[0] === 1);
-		network.loses = () => true;
-		const lost = network.sent.length;
-		gone.closed({});
-		a.state.opened("new/m", true);
-		await until(() => network.sent.slice(lost).some((each) => each.includes("new/m")));
-		network.loses = () => false;
-		a.tick();
-		await until(() => loadAt(b, "gone/m")[0] === 0 && loadAt(b, "new/m")[0] === 1);
-	});
-
-	test("at more targets than anyone remembers are some of them, whoever names them", async () => {
-		const [a, b] = await joined("a", "b");
-		for (let at = 0; at < 5_000; at++)
-			network.publish(message({ prompts: [[`other/${at}`, encodeBlocks(Int32Array.of(1))]] }));
-		const remembered = [...b.state.prompts()].map(([target]) => target);
-		expect([remembered.length, remembered[0]]).toEqual([500, "other/4999"]);
-		const many = Array.from({ length: 3_000 }, (_, at) => a.state.opened(`box/${at}`, true));
-		await until(() => loadAt(b, "box/0")[0] === 1);
-		expect(loadAt(b, "box/2999")[0]).toBe(0);
-		for (const each of many) each.closed({});
-		a.tick();
-		await until(() => many.every((_, at) => loadAt(b, `box/${at}`)[0] === 0));
-	});
-});
-
-describe("cached prompts", () => {
-	test("of a target are known to all, until it is started anew", async () => {
-		const [a, b] = await joined("a", "b");
-		give(a, "box/m", 1);
-		await until(() => uncached(b, "box/m", 1) === 1);
-		expect(uncached(b, "other/m", 1)).toBe(20 * BLOCK);
-		b.state.restarted("box/m");
-		give(b, "box/m", 2);
-		await until(() => uncached(a, "box/m", 2) === 1);
-		expect([uncached(a, "box/m", 1), uncached(b, "box/m", 1)]).toEqual([20 * BLOCK, 20 * BLOCK]);
-	});
-
-	test("are gone everywhere where nobody listens any more, but not by the probes of a router that reaches nobody", async () => {
-		const [a, b] = await joined("a", "b");
-		give(a, "box/m", 1);
-		await until(() => uncached(b, "box/m", 1) === 1);
-		a.state.opened("box/m", true).closed({ failure: "transport" });
-		await until(() => uncached(b, "box/m", 1) === 20 * BLOCK);
-		while (a.state.of("box/m").breaker.state === "closed") {
-			a.state.opened("box/m", true).closed({ failure: "transport" });
-		}
-		a.state.opened("mark/m", true);
-		await until(() => loadAt(b, "mark/m")[0] === 1);
-		give(b, "box/m", 3);
-		await until(() => uncached(a, "box/m", 3) === 1);
-		a.state.opened("box/m", true).closed({ failure: "transport" });
-		expect(uncached(a, "box/m", 3)).toBe(20 * BLOCK);
-		// What is told later has come, so that what was told before it has, too.
-		a.state.opened("last/m", true);
-		await until(() => loadAt(b, "last/m")[0] === 1);
-		expect(uncached(b, "box/m", 3)).toBe(1);
-	});
-});
-
-describe("sessions", () => {
-	const use = ({ state }: ExchangingRouter, session: string, target: string) =>
-		state.opened(target, true, { prompt: promptOf("", []), session }).closed({});
-
-	test("are where their last call went, whichever router sent it", async () => {
-		const [a, b] = await joined("a", "b");
-		use(a, "s", "box/m");
-		await until(() => b.state.session("s") === "box/m");
-		use(b, "s", "other/m");
-		await until(() => a.state.session("s") === "other/m");
-	});
-
-	test("that two routers move at once are at one place afterwards", async () => {
-		const routers = await joined("a", "b", "c");
-		for (let at = 0; at < 10; at++) {
-			use(routers[at % 3]!, `s${at}`, "first/m");
-			use(routers[(at + 1) % 3]!, `s${at}`, "second/m");
-		}
-		const told = (name: string) =>
-			network.sent.some((each) => each.includes(`"from":"${name}"`) && each.includes('"sessions"'));
-		await until(() => ["a", "b", "c"].every(told));
-		for (let at = 0; at < 10; at++) {
-			const places = new Set(routers.map(({ state }) => state.session(`s${at}`)));
-			expect([...places]).toHaveLength(1);
-		}
-	});
-});
-
-describe("a router that joins", () => {
-	test("is told what was remembered before, once, however many there are", async () => {
-		const [a] = await joined("a", "b", "c");
-		for (let seed = 1; seed <= 5; seed++) give(a, `box${seed}/m`, seed);
-		for (let at = 0; at < 1_200; at++) {
-			a.state.opened("box1/m", true, { prompt: promptOf("", []), session: `s${at}` }).closed({});
-		}
-		const late = network.join("d");
-		await until(() => late.state.session("s0") === "box1/m" && late.state.session("s1199") === "box1/m");
-		await until(() => [1, 2, 3, 4, 5].every((seed) => uncached(late, `box${seed}/m`, seed) === 1));
-		const tellers = new Set(
-			network.sent.filter((each) => each.includes('"to":["d"]')).map((each) => JSON.parse(each).from),
-		);
-		expect(tellers.size).toBe(1);
-	});
-
-	test("is told by the next one where the first is stuck", async () => {
-		const [a, b] = await joined("a", "b");
-		give(b, "box/m", 1);
-		await until(() => uncached(a, "box/m", 1) === 1);
-		network.loses = (each) => each.includes('"from":"a"') && each.includes('"to"');
-		const late = network.join("d");
-		late.tick();
-		await until(() => uncached(late, "box/m", 1) === 1);
-	});
-
-	test("again, after it was cut off, learns what it has missed", async () => {
-		const [a, b] = await joined("a", "b");
-		b.isDeaf = true;
-		give(a, "box/m", 1);
-		a.state.opened("box/m", true, { prompt: promptOf("", []), session: "s" }).closed({});
-		await until(() => network.sent.some((each) => each.includes('"sessions":[["s"')));
-		b.isDeaf = false;
-		expect([uncached(b, "box/m", 1), b.state.session("s")]).toEqual([20 * BLOCK, undefined]);
-		b.resume();
-		await until(() => uncached(b, "box/m", 1) === 1 && b.state.session("s") === "box/m");
-	});
-});
-
-describe("while Redis is away", () => {
-	test("nothing is sent, and what was noted meanwhile is told when it is back", async () => {
-		const [a, b] = await joined("a", "b");
-		network.isUp = false;
-		const sent = network.sent.length;
-		give(a, "box/m", 1);
-		a.state.opened("box/m", true, { prompt: promptOf("", []), session: "s" });
-		a.tick();
-		expect(network.sent.length).toBe(sent);
-		network.isUp = true;
-		await until(() => uncached(b, "box/m", 1) === 1 && b.state.session("s") === "box/m" && loadAt(b)[0] === 1);
-	});
-
-	test("what it did not take is told again, but for what is known better by then", async () => {
-		const [a, b] = await joined("a", "b");
-		let refused = 0;
-		network.refuses = (each) => {
-			const isRefused = each.includes('"sessions"') && refused < 2;
-			if (isRefused && ++refused === 1) {
-				a.state.opened("later/m", true, { prompt: promptFrom(2), session: "s" });
-			}
-			return isRefused;
-		};
-		a.state.opened("box/m", true, { prompt: promptFrom(1), session: "s" });
-		await until(() => b.state.session("s") === "later/m" && loadAt(b)[0] === 1 && loadAt(b, "later/m")[0] === 1);
-		await until(() => uncached(b, "box/m", 1) === 1 && uncached(b, "later/m", 2) === 1);
-		expect([refused, a.state.session("s")]).toEqual([2, "later/m"]);
-	});
-});
-
 /** A message of a router that is none of the test's. */
 const message = (over: object) => JSON.stringify({ v: 1, from: "stranger", ...over });
+
+describe.each(EXCHANGED_KINDS)("routers of %s:", (_, kind) => {
+	beforeEach(() => {
+		network = new ExchangeNetwork(kind);
+	});
+
+	describe("calls under way", () => {
+		test("count at all routers, at each stage, and plans go by them", async () => {
+			const [a, b, c] = await joined("a", "b", "c");
+			const prompt = promptFrom(1);
+			const first = a.state.opened("box/m", true, { prompt });
+			const second = b.state.opened("box/m", true);
+			await until(() => loadAt(c).join() === [2, 2, 20 * BLOCK].join());
+			await until(() => loadAt(a)[0] === 2 && loadAt(b)[0] === 2);
+			const twoReplicas = route([replica("box/m"), replica("other/m")]);
+			const chosen = plan(call("x"), twoReplicas, c.state, 0, () => 0).targets[0]!.id;
+			expect(chosen).toBe("other/m");
+			first.firstToken();
+			await until(() => loadAt(c).join() === "2,1,0");
+			second.closed({ failure: "timeout" });
+			first.closed({});
+			await until(() => [a, b, c].every((each) => loadAt(each).join() === "0,0,0"));
+		});
+
+		test("of a router that ends are gone at once, of one that dies once it is not heard of, and the others' stay", async () => {
+			const [a, b, c] = await joined("a", "b", "c");
+			for (const each of [a, b, c]) each.state.opened("box/m", false);
+			await until(() => [a, b, c].every((each) => loadAt(each)[0] === 3));
+			b.leave();
+			await until(() => [a, c].every((each) => loadAt(each)[0] === 2));
+			c.isDead = true;
+			network.now += 2_900;
+			a.tick();
+			expect(loadAt(a)[0]).toBe(2);
+			network.now += 200;
+			a.tick();
+			expect(loadAt(a)[0]).toBe(1);
+			c.isDead = false;
+			c.tick();
+			await until(() => loadAt(a)[0] === 2);
+		});
+
+		test("are right again after messages were lost", async () => {
+			const [a, b] = await joined("a", "b");
+			const gone = a.state.opened("gone/m", true);
+			await until(() => loadAt(b, "gone/m")[0] === 1);
+			network.loses = () => true;
+			const lost = network.sent.length;
+			gone.closed({});
+			a.state.opened("new/m", true);
+			await until(() => network.sent.slice(lost).some((each) => each.includes("new/m")));
+			network.loses = () => false;
+			a.tick();
+			await until(() => loadAt(b, "gone/m")[0] === 0 && loadAt(b, "new/m")[0] === 1);
+		});
+
+		test("at more targets than anyone remembers are some of them, whoever names them", async () => {
+			const [a, b] = await joined("a", "b");
+			for (let at = 0; at < 5_000; at++)
+				network.publish(message({ prompts: [[`other/${at}`, encodeBlocks(Int32Array.of(1))]] }));
+			const remembered = [...b.exchanged.prompts()].map(([target]) => target);
+			expect([remembered.length, remembered[0]]).toEqual([kind.caches, "other/4999"]);
+			const many = Array.from({ length: 3_000 }, (_, at) => a.state.opened(`box/${at}`, true));
+			await until(() => loadAt(b, "box/0")[0] === 1);
+			expect(loadAt(b, "box/2999")[0]).toBe(0);
+			for (const each of many) each.closed({});
+			a.tick();
+			await until(() => many.every((_, at) => loadAt(b, `box/${at}`)[0] === 0));
+		});
+	});
+
+	describe("cached prompts", () => {
+		test("of a target are known to all, until it is started anew", async () => {
+			const [a, b] = await joined("a", "b");
+			give(a, "box/m", 1);
+			await until(() => uncached(b, "box/m", 1) === 1);
+			expect(uncached(b, "other/m", 1)).toBe(20 * BLOCK);
+			b.state.restarted("box/m");
+			give(b, "box/m", 2);
+			await until(() => uncached(a, "box/m", 2) === 1);
+			expect([uncached(a, "box/m", 1), uncached(b, "box/m", 1)]).toEqual([20 * BLOCK, 20 * BLOCK]);
+		});
+
+		test("are gone everywhere where nobody listens any more, but not by the probes of a router that reaches nobody", async () => {
+			const [a, b] = await joined("a", "b");
+			give(a, "box/m", 1);
+			await until(() => uncached(b, "box/m", 1) === 1);
+			a.state.opened("box/m", true).closed({ failure: "transport" });
+			await until(() => uncached(b, "box/m", 1) === 20 * BLOCK);
+			while (a.state.of("box/m").breaker.state === "closed") {
+				a.state.opened("box/m", true).closed({ failure: "transport" });
+			}
+			a.state.opened("mark/m", true);
+			await until(() => loadAt(b, "mark/m")[0] === 1);
+			give(b, "box/m", 3);
+			await until(() => uncached(a, "box/m", 3) === 1);
+			a.state.opened("box/m", true).closed({ failure: "transport" });
+			expect(uncached(a, "box/m", 3)).toBe(20 * BLOCK);
+			// What is told later has come, so that what was told before it has, too.
+			a.state.opened("last/m", true);
+			await until(() => loadAt(b, "last/m")[0] === 1);
+			expect(uncached(b, "box/m", 3)).toBe(1);
+		});
+	});
+
+	describe("sessions", () => {
+		const use = ({ state }: ExchangingRouter, session: string, target: string) =>
+			state.opened(target, true, { prompt: promptOf("", []), session }).closed({});
+
+		test("are where their last call went, whichever router sent it", async () => {
+			const [a, b] = await joined("a", "b");
+			use(a, "s", "box/m");
+			await until(() => b.state.session("s") === "box/m");
+			use(b, "s", "other/m");
+			await until(() => a.state.session("s") === "other/m");
+		});
+
+		test("that two routers move at once are at one place afterwards", async () => {
+			const routers = await joined("a", "b", "c");
+			for (let at = 0; at < 10; at++) {
+				use(routers[at % 3]!, `s${at}`, "first/m");
+				use(routers[(at + 1) % 3]!, `s${at}`, "second/m");
+			}
+			const told = (name: string) =>
+				network.sent.some((each) => each.includes(`"from":"${name}"`) && each.includes('"sessions"'));
+			await until(() => ["a", "b", "c"].every(told));
+			for (let at = 0; at < 10; at++) {
+				const places = new Set(routers.map(({ state }) => state.session(`s${at}`)));
+				expect([...places]).toHaveLength(1);
+			}
+		});
+	});
+
+	describe("a router that joins", () => {
+		test("is told what was remembered before, once, however many there are", async () => {
+			const [a] = await joined("a", "b", "c");
+			for (let seed = 1; seed <= 5; seed++) give(a, `box${seed}/m`, seed);
+			for (let at = 0; at < 1_200; at++) {
+				a.state.opened("box1/m", true, { prompt: promptOf("", []), session: `s${at}` }).closed({});
+			}
+			const late = network.join("d");
+			await until(() => late.state.session("s0") === "box1/m" && late.state.session("s1199") === "box1/m");
+			await until(() => [1, 2, 3, 4, 5].every((seed) => uncached(late, `box${seed}/m`, seed) === 1));
+			const tellers = new Set(
+				network.sent.filter((each) => each.includes('"to":["d"]')).map((each) => JSON.parse(each).from),
+			);
+			expect(tellers.size).toBe(1);
+		});
+
+		test("is told by the next one where the first is stuck", async () => {
+			const [a, b] = await joined("a", "b");
+			give(b, "box/m", 1);
+			await until(() => uncached(a, "box/m", 1) === 1);
+			network.loses = (each) => each.includes('"from":"a"') && each.includes('"to"');
+			const late = network.join("d");
+			late.tick();
+			await until(() => uncached(late, "box/m", 1) === 1);
+		});
+
+		test("again, after it was cut off, learns what it has missed", async () => {
+			const [a, b] = await joined("a", "b");
+			b.isDeaf = true;
+			give(a, "box/m", 1);
+			a.state.opened("box/m", true, { prompt: promptOf("", []), session: "s" }).closed({});
+			await until(() => network.sent.some((each) => each.includes('"sessions":[["s"')));
+			b.isDeaf = false;
+			expect([uncached(b, "box/m", 1), b.state.session("s")]).toEqual([20 * BLOCK, undefined]);
+			b.resume();
+			await until(() => uncached(b, "box/m", 1) === 1 && b.state.session("s") === "box/m");
+		});
+	});
+
+	describe("while Redis is away", () => {
+		test("nothing is sent, and what was noted meanwhile is told when it is back", async () => {
+			const [a, b] = await joined("a", "b");
+			network.isUp = false;
+			const sent = network.sent.length;
+			give(a, "box/m", 1);
+			a.state.opened("box/m", true, { prompt: promptOf("", []), session: "s" });
+			a.tick();
+			expect(network.sent.length).toBe(sent);
+			network.isUp = true;
+			await until(() => uncached(b, "box/m", 1) === 1 && b.state.session("s") === "box/m" && loadAt(b)[0] === 1);
+		});
+
+		test("what it did not take is told again, but for what is known better by then", async () => {
+			const [a, b] = await joined("a", "b");
+			let refused = 0;
+			network.refuses = (each) => {
+				const isRefused = each.includes('"sessions"') && refused < 2;
+				if (isRefused && ++refused === 1) {
+					a.state.opened("later/m", true, { prompt: promptFrom(2), session: "s" });
+				}
+				return isRefused;
+			};
+			a.state.opened("box/m", true, { prompt: promptFrom(1), session: "s" });
+			await until(() => b.state.session("s") === "later/m" && loadAt(b)[0] === 1 && loadAt(b, "later/m")[0] === 1);
+			await until(() => uncached(b, "box/m", 1) === 1 && uncached(b, "later/m", 2) === 1);
+			expect([refused, a.state.session("s")]).toEqual([2, "later/m"]);
+		});
+	});
+});
 
 describe("messages", () => {
 	test.each([

@@ -7,6 +7,7 @@ import {
 	type ExchangedState,
 	isRefusal,
 	MOST_CACHES,
+	MOST_SESSIONS,
 	MOST_TARGETS,
 	type OpenAttempt,
 	type PauseReason,
@@ -17,9 +18,6 @@ import {
 	type TargetView,
 	type Work,
 } from "./target-state.ts";
-
-/** Most sessions remembered. */
-const MOST_SESSIONS = 10_000;
 
 const NO_LOAD: TargetLoad = { inFlight: 0, waiting: 0, queuedCharacters: 0 };
 

@@ -2,7 +2,7 @@
 import type { SlotTable, TableSlot } from "../memory/slot-table.ts";
 import { breakerEventOf } from "./breaker.ts";
 import type { QueuedAttempt, SharedTarget } from "./shared-target.ts";
-import { type AttemptEnd, isRefusal, type OpenAttempt, pauseAfter } from "./target-state.ts";
+import { type AttemptEnd, isRefusal, type OpenAttempt, pauseAfter, type RoutingListener } from "./target-state.ts";
 
 /** An attempt of this thread. Its times are on the clock of all threads. */
 export class SharedAttempt implements OpenAttempt, QueuedAttempt {
@@ -17,12 +17,16 @@ export class SharedAttempt implements OpenAttempt, QueuedAttempt {
 	#isQueued = true;
 	#isOpen = true;
 
-	/** @param slot its target's, which this thread holds for it */
+	/**
+	 * @param slot its target's, which this thread holds for it
+	 * @param listener told of what other routers want to know
+	 */
 	constructor(
 		private readonly table: SlotTable<SharedTarget>,
 		private readonly slot: TableSlot<SharedTarget>,
 		readonly isStream: boolean,
 		readonly uncached: number,
+		private readonly listener: RoutingListener | undefined,
 	) {
 		const target = slot.value;
 		this.startedAt = target.now();
@@ -74,12 +78,14 @@ export class SharedAttempt implements OpenAttempt, QueuedAttempt {
 		}
 		// Last: from then on its slot may become another target's.
 		this.table.letGo(this.slot);
+		this.listener?.loadChanged(this.slot.id);
 	}
 
 	/** Puts down what the end says of the target. Under its lock. */
 	#tell(end: AttemptEnd, now: number): void {
 		const target = this.slot.value;
 		const { failure } = end;
+		const wasClosed = target.breaker.state === "closed";
 		const health = target.health.change(breakerEventOf(failure), now, this.#isToTell);
 		if (health === "opened") target.memory.opened();
 		if (failure === undefined) {
@@ -93,8 +99,7 @@ export class SharedAttempt implements OpenAttempt, QueuedAttempt {
 		}
 		const isRefused = isRefusal(end);
 		if (failure !== "cancelled" && failure !== "internal") target.failed(isRefused);
-		// Nobody listens there any more: whoever comes back has an empty memory.
-		if (isRefused) target.prefixes?.clear();
+		if (isRefused) this.#emptied(wasClosed);
 		const pauseMs = pauseAfter(end);
 		if (pauseMs > 0) target.pause(now + pauseMs, "asked to be left alone");
 	}
@@ -103,5 +108,15 @@ export class SharedAttempt implements OpenAttempt, QueuedAttempt {
 		if (!this.#isQueued) return;
 		this.#isQueued = false;
 		this.slot.value.dequeue(this);
+		this.listener?.loadChanged(this.slot.id);
+	}
+
+	/**
+	 * Nobody listens there any more: whoever comes back has an empty memory. Other routers are told where it was well before: what is found
+	 * out of one that is out of use may be about this router's network alone.
+	 */
+	#emptied(wasClosed: boolean): void {
+		this.slot.value.prefixes?.clear();
+		if (wasClosed) this.listener?.promptsGone(this.slot.id);
 	}
 }

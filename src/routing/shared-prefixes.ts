@@ -165,6 +165,21 @@ export class PrefixSlabs {
 		}
 	}
 
+	/**
+	 * Slots of the targets that have slabs, the one that was given a prompt last first.
+	 * @param use the last use of any target
+	 */
+	owners(use: number): number[] {
+		const { ints } = this;
+		const found: { readonly number: number; readonly age: number }[] = [];
+		for (let slab = 0; slab < MOST_SLABS; slab++) {
+			const at = this.#at(slab);
+			const owner = ints[at + OWNER]!;
+			if (owner !== 0) found.push({ number: owner - 1, age: (use - ints[at + LAST_USE]!) >>> 0 });
+		}
+		return found.sort((a, b) => a.age - b.age).map(({ number }) => number);
+	}
+
 	/** A thread has died: what it was about to change is whole again. */
 	freed(thread: number): void {
 		const { ints } = this;

@@ -10,8 +10,10 @@ import { SESSIONS_BYTES, SharedSessions } from "./shared-sessions.ts";
 import {
 	breakerAt,
 	freeTarget,
+	ownLoadOf,
 	resetTarget,
 	SharedTarget,
+	setOthersOf,
 	slabCellOf,
 	TARGET_BYTES,
 	type TargetMemory,
@@ -20,7 +22,9 @@ import {
 	MOST_TARGETS,
 	type OpenAttempt,
 	type PauseReason,
+	type RoutingListener,
 	type RoutingState,
+	type TargetLoad,
 	type TargetView,
 	type Work,
 } from "./target-state.ts";
@@ -40,8 +44,12 @@ export const ROUTING_STATE_BYTES = SESSIONS_AT + SESSIONS_BYTES;
 const SLOT_BITS = 11;
 const GENERATION_MASK = 0xfffff;
 
-/** One thread's view. */
+const NO_LOAD: TargetLoad = { inFlight: 0, waiting: 0, queuedCharacters: 0 };
+
+/** One thread's view. What is exchanged with other routers is the main thread's: ./exchanged-threads.ts. */
 export class SharedRoutingState implements RoutingState {
+	/** Told of what changes by this thread. */
+	listener: RoutingListener | undefined;
 	readonly #ints: Int32Array<SharedArrayBuffer>;
 	readonly #memory: TargetMemory;
 	readonly #table: SlotTable<SharedTarget>;
@@ -118,7 +126,10 @@ export class SharedRoutingState implements RoutingState {
 
 	opened(target: string, isStream: boolean, work?: Work): OpenAttempt {
 		const slot = this.#table.hold(target);
-		return new SharedAttempt(this.#table, slot, isStream, work ? this.#bring(slot, work) : 0);
+		const { listener } = this;
+		const uncached = work ? this.#bring(slot, work) : 0;
+		listener?.loadChanged(target);
+		return new SharedAttempt(this.#table, slot, isStream, uncached, listener);
 	}
 
 	pause(target: string, ms: number, why: PauseReason): void {
@@ -134,7 +145,61 @@ export class SharedRoutingState implements RoutingState {
 	}
 
 	restarted(target: string): void {
+		this.forgetPrompts(target);
+		this.listener?.promptsGone(target);
+	}
+
+	/** The part of a target's load that is this router's own. */
+	ownLoad(target: string): TargetLoad {
+		const slot = this.#table.find(target);
+		return slot ? ownLoadOf(this.#memory, slot) : NO_LOAD;
+	}
+
+	/** The same of all targets where it has calls under way. */
+	*ownLoads(): Iterable<readonly [string, TargetLoad]> {
+		for (const [id, address] of this.#table.all()) {
+			const load = ownLoadOf(this.#memory, address);
+			if (load.inFlight > 0) yield [id, load];
+		}
+	}
+
+	/** The main thread's: the part that is other routers', from now on. */
+	setOthers(target: string, load: TargetLoad): void {
+		const slot = load.inFlight > 0 ? this.#table.hold(target) : this.#table.find(target);
+		if (!slot) return;
+		if (hasRoom(slot)) setOthersOf(this.#memory, slot, load);
+		else this.#table.letGo(slot);
+	}
+
+	/** Another router gave a target a prompt of these blocks. */
+	learnPrompt(target: string, blocks: Int32Array): void {
+		const slot = this.#table.hold(target);
+		if (hasRoom(slot)) {
+			this.#prefixes.use(slot.number, this.#table.uses);
+			slot.value.prefixes?.add({ blocks });
+		}
+		this.#table.letGo(slot);
+	}
+
+	/** A target's prefix cache is empty. */
+	forgetPrompts(target: string): void {
 		this.#table.find(target)?.value.prefixes?.clear();
+	}
+
+	/** Where the last call of a session went. */
+	learnSession(session: string, target: string): void {
+		const slot = this.#table.hold(target);
+		if (hasRoom(slot)) this.#sessions.set(session, sessionTarget(slot));
+		this.#table.letGo(slot);
+	}
+
+	/** Blocks that targets were given, of the target that was given some last first, the most recent block first. */
+	*prompts(): Iterable<readonly [string, () => Int32Array]> {
+		for (const number of this.#prefixes.owners(this.#table.uses)) {
+			const slot = this.#table.at(number);
+			const prefixes = slot?.value.prefixes;
+			if (slot && prefixes) yield [slot.id, () => prefixes.recent()];
+		}
 	}
 
 	/** A thread has died: gives back what its attempts were counted as, and what it was about to change is whole again. By the main thread. */
@@ -149,16 +214,22 @@ export class SharedRoutingState implements RoutingState {
 	#bring(slot: TableSlot<SharedTarget>, { prompt, session }: Work): number {
 		const { value: target, number } = slot;
 		const uncached = target.prefixes?.uncached(prompt) ?? prompt.characters;
-		// One that found no room has nothing of its own to remember.
-		if (number === MOST_TARGETS) return uncached;
+		if (!hasRoom(slot)) return uncached;
 		if (prompt.blocks.length > 0) {
 			this.#prefixes.use(number, this.#table.uses);
 			target.prefixes?.add(prompt);
+			this.listener?.promptGiven(slot.id, prompt.blocks);
 		}
-		if (session !== undefined) this.#sessions.set(session, sessionTarget(slot));
+		if (session !== undefined) {
+			this.#sessions.set(session, sessionTarget(slot));
+			this.listener?.sessionMoved(session, slot.id);
+		}
 		return uncached;
 	}
 }
+
+/** One that found no room has nothing of its own to remember. */
+const hasRoom = ({ number }: TableSlot<SharedTarget>): boolean => number !== MOST_TARGETS;
 
 function sessionTarget({ number, generation }: TableSlot<SharedTarget>): number {
 	return (((generation >>> 1) & GENERATION_MASK) << SLOT_BITS) | (number + 1);

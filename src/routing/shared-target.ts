@@ -13,7 +13,7 @@ import {
 	SharedBreaker,
 	writeBreaker,
 } from "./shared-breaker.ts";
-import { PAUSE_REASONS, type PauseReason, type TargetView } from "./target-state.ts";
+import { PAUSE_REASONS, type PauseReason, type TargetLoad, type TargetView } from "./target-state.ts";
 
 /** 32-bit cells of a slot. */
 const LOCK = 0;
@@ -22,7 +22,7 @@ const PROBER = 2;
 const SLAB = 3;
 const IS_UNREACHABLE = 4;
 const PAUSED_FOR = 5;
-/** Attempts that wait for their first token, by thread. */
+/** Attempts that wait for their first token, by thread: see `OTHERS`. */
 const WAITING = 6;
 const INTS = 16;
 /** 64-bit cells behind them. */
@@ -38,6 +38,9 @@ const ANSWER = FIRST_TOKEN + LATENCY_CELLS;
 const ANSWER_TOKENS = ANSWER + LATENCY_CELLS;
 const WAIT_PER_CALL = ANSWER_TOKENS + LATENCY_CELLS;
 const FLOATS = WAIT_PER_CALL + LATENCY_CELLS;
+
+/** The main thread makes no calls: in its column stands what other routers have under way. */
+const OTHERS = 0;
 
 /** Bytes of a target's cells. */
 export const TARGET_BYTES = Math.ceil((INTS * 4 + FLOATS * 8) / 64) * 64;
@@ -271,6 +274,34 @@ export function freeTarget(memory: TargetMemory, address: SlotAddress, dead: num
 	} finally {
 		lock.release();
 	}
+}
+
+/** What the threads of this router have under way at a target. */
+export function ownLoadOf({ ints, floats }: Pick<TargetMemory, "ints" | "floats">, address: SlotAddress): TargetLoad {
+	const waiting = address.cells / 4 + WAITING;
+	const queued = floatsOf(address) + QUEUED;
+	const load = { inFlight: 0, waiting: 0, queuedCharacters: 0 };
+	for (let thread = 0; thread < MOST_THREADS; thread++) {
+		if (thread === OTHERS) continue;
+		load.inFlight += ints[address.holders + thread]!;
+		load.waiting += ints[waiting + thread]!;
+		load.queuedCharacters += floats[queued + thread]!;
+	}
+	return load;
+}
+
+/**
+ * What other routers have under way there, from now on. By the main thread, which holds the slot by it: with calls of theirs it stays the
+ * target's.
+ */
+export function setOthersOf(
+	{ ints, floats }: Pick<TargetMemory, "ints" | "floats">,
+	address: SlotAddress,
+	{ inFlight, waiting, queuedCharacters }: TargetLoad,
+): void {
+	ints[address.cells / 4 + WAITING + OTHERS] = waiting;
+	floats[floatsOf(address) + QUEUED + OTHERS] = queuedCharacters;
+	Atomics.store(ints, address.holders + OTHERS, inFlight);
 }
 
 /** Where its breaker is. */

@@ -145,6 +145,9 @@ export const MOST_TARGETS = 2_000;
 /** Targets whose prompts are remembered, which takes by far the most memory. */
 export const MOST_CACHES = 500;
 
+/** Sessions remembered by name. */
+export const MOST_SESSIONS = 10_000;
+
 /** Longest that a target's own `Retry-After` keeps calls away, ms: some vendors send hours. */
 const LONGEST_PAUSE_MS = 60_000;
 

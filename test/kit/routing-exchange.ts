@@ -1,11 +1,72 @@
 /** Routers that exchange what they know over a Redis of the test's own, which loses, delays and refuses what the test says. */
+import { ExchangedThreads, NotedRouting } from "../../src/routing/exchanged-threads.ts";
 import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
-import { type ExchangeClock, RoutingExchange } from "../../src/routing/routing-exchange.ts";
+import { type ExchangeClock, type ExchangedTargets, RoutingExchange } from "../../src/routing/routing-exchange.ts";
+import { MOST_SLABS } from "../../src/routing/shared-prefixes.ts";
+import { ROUTING_STATE_BYTES, SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
+import { MOST_CACHES, type RoutingState } from "../../src/routing/target-state.ts";
+
+/** What a router knows, as its calls see it, and as it exchanges it with others. */
+export interface ExchangedKind {
+	/** Of how many targets it remembers cached prompts. */
+	readonly caches: number;
+	make(time: () => number): { readonly state: RoutingState; readonly exchanged: ExchangedTargets };
+}
+
+const oneWorker: ExchangedKind = {
+	caches: MOST_CACHES,
+	make(time) {
+		const state = new LocalRoutingState(time);
+		return { state, exchanged: state };
+	},
+};
+
+/** A worker's clock began so long after the main thread's, by its number, ms. */
+const OFFSET = 1_000;
+
+/** Calls come to both workers in turn, and are asked about at the second. */
+const twoWorkers: ExchangedKind = {
+	caches: MOST_SLABS,
+	make(time) {
+		const memory = new SharedArrayBuffer(ROUTING_STATE_BYTES);
+		const main = new SharedRoutingState(memory, { thread: 0, offset: 0 }, time);
+		const exchanged = new ExchangedThreads(main);
+		const workers = [1, 2].map((thread) => {
+			const offset = OFFSET * thread;
+			const worker = new SharedRoutingState(memory, { thread, offset }, () => time() - offset);
+			worker.listener = new NotedRouting((batch) => exchanged.take(structuredClone(batch))).listener;
+			return worker;
+		});
+		let calls = 0;
+		const last = workers[1]!;
+		const state: RoutingState = {
+			now: () => last.now(),
+			of: (target) => last.of(target),
+			session: (name) => last.session(name),
+			breakers: () => last.breakers(),
+			get openings() {
+				return last.openings;
+			},
+			opened: (...call) => workers[calls++ % 2]!.opened(...call),
+			pause: (...pause) => last.pause(...pause),
+			// Agents are the main thread's.
+			restarted: (target) => main.restarted(target),
+		};
+		return { state, exchanged };
+	},
+};
+
+/** Rows of tests that hold for each. */
+export const EXCHANGED_KINDS: [name: string, kind: ExchangedKind][] = [
+	["one worker", oneWorker],
+	["two workers", twoWorkers],
+];
 
 /** One router: what it knows, and what Redis does to it. */
 export interface ExchangingRouter {
 	readonly name: string;
-	readonly state: LocalRoutingState;
+	readonly state: RoutingState;
+	readonly exchanged: ExchangedTargets;
 	/** It gets no messages. */
 	isDeaf: boolean;
 	/** It is stopped where it stands: it sends nothing more, and says no goodbye. */
@@ -35,6 +96,9 @@ export class ExchangeNetwork {
 	readonly #routers: (ExchangingRouter & { receive(text: string): void; up(): void; close(): void })[] = [];
 	#isUp = true;
 
+	/** @param kind of all that join */
+	constructor(private readonly kind: ExchangedKind = oneWorker) {}
+
 	/** Whether commands are sent. */
 	get isUp(): boolean {
 		return this.#isUp;
@@ -47,7 +111,7 @@ export class ExchangeNetwork {
 
 	/** A router joins. It listens at once. */
 	join(name: string): ExchangingRouter {
-		const state = new LocalRoutingState(() => this.now);
+		const { state, exchanged } = this.kind.make(() => this.now);
 		const listeners = { message: (_: string) => {}, resumed: () => {}, up: () => {} };
 		const network = this;
 		const redis = {
@@ -64,6 +128,7 @@ export class ExchangeNetwork {
 		const router = {
 			name,
 			state,
+			exchanged,
 			isDeaf: false,
 			isDead: false,
 			resume: () => listeners.resumed(),
@@ -73,7 +138,7 @@ export class ExchangeNetwork {
 			up: () => listeners.up(),
 			close: () => close(),
 		};
-		const exchange = new RoutingExchange(redis, bus, name, state, { now: () => this.now, after: this.after });
+		const exchange = new RoutingExchange(redis, bus, name, exchanged, { now: () => this.now, after: this.after });
 		this.#routers.push(router);
 		const close = exchange.open();
 		router.resume();
