@@ -160,7 +160,7 @@ test("what was reserved by a router that died is free when it lapses", async () 
 test("what a call that runs for long has reserved is renewed, its place too", async () => {
 	const { connected } = routers[0]!;
 	const spender = { replica: "replica-2", spent: () => 0 };
-	const limiter = new RedisLimiter(connected.redis, new SlidingWindowLimiter(), "router-2", spender, 20);
+	const limiter = new RedisLimiter(connected.redis, new SlidingWindowLimiter(), "router-2", spender, { renewMs: 20 });
 	const close = limiter.open();
 	const budget: Limit = { ...places, unit: "usd", amount: 0.5, spending: { key: KEY, period: PERIOD, usd: 0 } };
 	await limiter.take([budget, places], 0);

@@ -5,7 +5,6 @@ import { parseCommand } from "../src/cli/flags.ts";
 import type { Config } from "../src/config/schema.ts";
 import { RouterState } from "../src/server/router-state.ts";
 import { allowedCpus } from "../src/server/threads/cpus.ts";
-import { refuseUnshared } from "../src/server/threads/unshared.ts";
 import { workerCount } from "../src/server/threads/worker-count.ts";
 import { cli, directory } from "./kit/cli.ts";
 import { configure, refusal } from "./kit/configure.ts";
@@ -50,9 +49,8 @@ describe("auto", () => {
 	const count = (cpus: number, platform = "linux", yaml: Json = {}) =>
 		workerCount(configure({ yaml: JSON.stringify(yaml) }).config, { cpus, platform });
 
-	test("is 1 where several workers can't be, and nothing is refused", () => {
+	test("is 1 where connections are not spread, and nothing is refused", () => {
 		expect([count(32, "darwin"), count(32, "win32")]).toEqual([1, 1]);
-		expect(count(32, "linux", { redis: { url: "redis://127.0.0.1:1" } })).toBe(1);
 	});
 
 	test("a number is what it says where connections are spread, and refused elsewhere", () => {
@@ -70,38 +68,6 @@ describe("auto", () => {
 		using home = directory();
 		const { stdout } = await cli(["check"], { cwd: home.path });
 		expect(stdout).toMatch(new RegExp(`server\\.workers +auto, here ${count(allowedCpus())} +default`));
-	});
-});
-
-const problem = (yaml: Json): string | undefined => {
-	const { config } = configure({ yaml: JSON.stringify(yaml) });
-	try {
-		refuseUnshared(config, workerCount(config));
-		return undefined;
-	} catch (error) {
-		return (error as Error).message;
-	}
-};
-
-describe("what workers don't share yet keeps a router of two from starting, by the setting's name:", () => {
-	test.each([["redis.url", { redis: { url: "redis://127.0.0.1:1" } }]] as [string, Json][])("%s", (setting, more) => {
-		expect(problem({ ...twoWorkers(), ...more })).toContain(`workers don't share ${setting}`);
-		expect(problem(more)).toBeUndefined();
-	});
-
-	test("limits, budgets and queues do not", () => {
-		const budget = { usd: 1, per: "day" };
-		const keys = [{ name: "a", key: "key-of-the-team", rpm: 1, tpm: 9, concurrency: 1, input: 9, budget }];
-		const limits = { models: { "*": { concurrency: 2 } }, address: { tpm: 2 } };
-		expect(problem(twoWorkers({ keys }))).toBeUndefined();
-		expect(problem(twoWorkers({ limits }))).toBeUndefined();
-		expect(problem(twoWorkers({ models: [{ name: "m", targets: ["dummy"], concurrency: 1 }] }))).toBeUndefined();
-	});
-
-	test("a start is refused", async () => {
-		await expect(startHere(twoWorkers({ redis: { url: "redis://127.0.0.1:1" } }))).rejects.toThrow(
-			"leave it out, or set server.workers to 1",
-		);
 	});
 });
 

@@ -4,29 +4,27 @@ import { mirrorKeys } from "../accounts/auth/key-mirror.ts";
 import type { KeyStore } from "../accounts/auth/key-store.ts";
 import type { Limiter } from "../accounts/limits/limiter.ts";
 import { RedisLimiter, type Spender } from "../accounts/limits/redis-limiter.ts";
-import { type PublishedSpend, SharedSpend } from "../accounts/usage/shared-spend.ts";
+import { SharedSpend } from "../accounts/usage/shared-spend.ts";
 import { SharedUsage, type UsageExchange } from "../accounts/usage/shared-usage.ts";
-import type { SpendStore } from "../accounts/usage/spend.ts";
+import type { PublishedSpend } from "../accounts/usage/spend.ts";
 import { redisStore } from "../cache/redis-store.ts";
 import type { SharedStore } from "../cache/shared-store.ts";
 import { parseRedisUrl } from "../config/redis-url.ts";
 import type { Config } from "../config/schema.ts";
 import { StartError } from "../errors.ts";
 import { readCa } from "../proxy/net/transport.ts";
+import { ExchangedThreads } from "../routing/exchanged-threads.ts";
 import { type ExchangedTargets, RoutingExchange } from "../routing/routing-exchange.ts";
+import type { SharedRoutingState } from "../routing/shared-routing-state.ts";
 import type { UsageRow } from "../store/ledger-batch.ts";
-import { type RedisListener, type RedisOptions, SharedRedis } from "../store/redis.ts";
+import { type RedisOptions, SharedRedis } from "../store/redis.ts";
 import { RedisBus } from "../store/redis-bus.ts";
 import { redisResponses, type SharedResponses } from "../store/redis-responses.ts";
 import { type SharedRow, SharedTable, type TableHolder } from "../store/shared-table.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-
-/** One line of the log an outage: what each feature does while Redis can't be used. */
-const WITHOUT =
-	"Redis can't be used: answers are kept in this process only, each process counts limits for itself and chooses targets by what it knows, keys, agents and what others spent stay as last known.";
-const WITH =
-	"Redis is used: answers, limits, keys, spend, agents and what targets are chosen by are shared with the other routers.";
+import { RedisOutages } from "./redis-outages.ts";
+import { RedisWorkers } from "./redis-workers.ts";
 
 /** What routers share through one Redis. Each feature is asked for before `open`. */
 export interface RedisFeatures {
@@ -41,11 +39,13 @@ export interface RedisFeatures {
 	limiter(own: Limiter, spender: Spender): Limiter;
 	keys(store: KeyStore): void;
 	/** @param replica names this replica's ledger; the same after a restart */
-	spend(replica: string, own: PublishedSpend): SpendStore;
+	spend(replica: string, own: PublishedSpend): SharedSpend;
 	/** @param days the ledger's rows, a day each, the latest first */
 	usage(replica: string, days: () => Iterable<readonly UsageRow[]>): UsageExchange;
 	/** What targets are chosen by. */
 	routing(state: ExchangedTargets): void;
+	/** The same where several threads answer calls, and all else that is done for those. */
+	workers(state: SharedRoutingState): RedisWorkers;
 	/** A table of the caller's own. Returns how to publish its rows. */
 	table(name: string, ttlMs: number, holder: TableHolder): (rows: readonly SharedRow[]) => void;
 	/** Begins to connect. Returns how to end it. */
@@ -58,10 +58,10 @@ export interface RedisReports {
 	readonly metrics: Pick<Metrics, "redis">;
 }
 
-/** How the Redis of a configuration is reached; undefined where none is configured. */
-type RedisServer = Omit<RedisOptions, "listener">;
+/** How the Redis of a configuration is reached. */
+export type RedisServer = Omit<RedisOptions, "listener">;
 
-/** Reads the CA file, connects to nothing. Throws StartError for an address that is none, and where the file can't be read. */
+/** Undefined where none is configured. Reads the CA file, connects to nothing. Throws StartError for an address that is none, and where the file can't be read. */
 export function redisServer({ redis: { url, ca_file, prefix, timeout } }: Config): RedisServer | undefined {
 	if (url === undefined) return undefined;
 	const address = parseRedisUrl(url);
@@ -70,14 +70,19 @@ export function redisServer({ redis: { url, ca_file, prefix, timeout } }: Config
 }
 
 /** The features of the Redis of a configuration; undefined where none is configured. Connects to nothing. Throws what `redisServer` does. */
-export function redisFeatures(config: Config, { log, metrics }: RedisReports): RedisFeatures | undefined {
+export function redisFeatures(config: Config, reports: RedisReports): RedisFeatures | undefined {
 	const server = redisServer(config);
 	if (server === undefined) return undefined;
 	const router = randomBytes(6).toString("hex");
-	const redis = new SharedRedis({ ...server, listener: outageReports(log, metrics) });
+	const outages = new RedisOutages(reports);
+	const redis = new SharedRedis({ ...server, listener: outages.listener });
 	const bus = new RedisBus(redis);
 	/** What `open` opens, in this order. */
 	const parts: (() => () => void)[] = [() => bus.open(), () => redis.open()];
+	const routing = (state: ExchangedTargets) => {
+		const exchange = new RoutingExchange(redis, bus, router, state);
+		parts.push(() => exchange.open());
+	};
 	return {
 		router,
 		get isUp() {
@@ -101,9 +106,11 @@ export function redisFeatures(config: Config, { log, metrics }: RedisReports): R
 			parts.push(() => usage.open());
 			return usage;
 		},
-		routing(state) {
-			const exchange = new RoutingExchange(redis, bus, router, state);
-			parts.push(() => exchange.open());
+		routing,
+		workers(state) {
+			const targets = new ExchangedThreads(state);
+			routing(targets);
+			return new RedisWorkers({ redis, router, outages, targets });
 		},
 		table(name, ttlMs, holder) {
 			const table = new SharedTable(redis, bus, name, ttlMs, holder);
@@ -117,33 +124,5 @@ export function redisFeatures(config: Config, { log, metrics }: RedisReports): R
 				for (const close of closing.reverse()) close();
 			};
 		},
-	};
-}
-
-/** Logs once that an outage began, with its reason, and once that it is over; counts what failed. */
-function outageReports({ logger }: RedisReports["log"], metrics: RedisReports["metrics"]): RedisListener {
-	let reported: string | undefined;
-	const refused = new Set<string>();
-	return {
-		changed(state, reason) {
-			metrics.redis.up(state === "up");
-			if (state === "up") {
-				logger.info(WITH);
-				reported = undefined;
-				refused.clear();
-				return;
-			}
-			// Between connecting and the first answer nothing is wrong yet.
-			if (state === "unsure" && reported === undefined && reason === "it has not answered yet") return;
-			const isNew = reported === undefined || (state === "unfit" && reported !== reason);
-			reported = reason ?? "";
-			if (isNew) logger.warn({ reason }, WITHOUT);
-		},
-		refused(word) {
-			if (refused.has(word)) return;
-			refused.add(word);
-			logger.warn({ answer: word }, "Redis refuses commands: what they were for is done without it.");
-		},
-		failed: (why) => metrics.redis.failed(why),
 	};
 }

@@ -8,7 +8,6 @@ import { createCatalog } from "../routing/catalog.ts";
 import { redisServer } from "./redis-features.ts";
 import { catalogEntries, plannedEntries, type RolePlan } from "./role-plan.ts";
 import { RouterState } from "./router-state.ts";
-import { refuseUnshared } from "./threads/unshared.ts";
 import { workerCount } from "./threads/worker-count.ts";
 
 /** The plan. Opens nothing. @throws {StartError} where an upstream's address is none, or the system has not what the setting wants */
@@ -42,7 +41,6 @@ export function checkRouter(config: Config, env: Environment): void {
 	const plan = routerPlan(config, env);
 	redisServer(config);
 	const { keys } = new RouterState(config);
-	refuseUnshared(config, plan.workers);
 	createCatalog(config, plannedEntries(plan, keys));
 }
 

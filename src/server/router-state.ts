@@ -8,9 +8,10 @@ import { HardwareClocks } from "../accounts/usage/hardware-clocks.ts";
 import { LearnedUsage } from "../accounts/usage/learned-usage.ts";
 import { Ledger, type LedgerOptions, type LostRows } from "../accounts/usage/ledger.ts";
 import { LocalSpend } from "../accounts/usage/local-spend.ts";
+import type { SharedSpend } from "../accounts/usage/shared-spend.ts";
 import { UsagePublisher } from "../accounts/usage/shared-usage.ts";
-import type { SpendStore } from "../accounts/usage/spend.ts";
-import type { SpendCells, WrittenSpend } from "../accounts/usage/spend-cells.ts";
+import type { SpendStore, WrittenSpend } from "../accounts/usage/spend.ts";
+import type { SpendCells } from "../accounts/usage/spend-cells.ts";
 import type { Config } from "../config/schema.ts";
 import type { UsageKey, UsageRow } from "../store/ledger-batch.ts";
 import type { LedgerStore } from "../store/ledger-table.ts";
@@ -51,6 +52,8 @@ export interface StateParts {
 	/** Counted by all threads. @param ledger as this thread reads it */
 	readonly limits: (ledger: LedgerStore) => SharedLimits;
 	readonly clocks?: Pick<HardwareClocks, "start">;
+	/** A worker's, where routers count limits together. @param own counts for this router @param spent what this one has spent, USD */
+	readonly limiter?: (own: Limiter, spent: SpendStore["spent"]) => Limiter;
 }
 
 /** What it reads of a configuration. */
@@ -97,6 +100,7 @@ export class RouterState {
 	rowsWritten: () => Promise<void> = async () => {};
 	readonly #replica: Replica | undefined;
 	readonly #publisher: UsagePublisher | undefined;
+	readonly #sharedSpend: SharedSpend | undefined;
 	/** The store's version when spending was last read from it. */
 	#version = 0;
 
@@ -120,29 +124,34 @@ export class RouterState {
 		this.clocks = parts?.clocks ?? new HardwareClocks();
 		this.#shared = parts?.limits(this.store.ledger);
 		this.#localSpend = this.#shared?.spend ?? new LocalSpend(this.store.ledger);
-		const windows = this.#shared?.limiter ?? new SlidingWindowLimiter();
+		let windows = this.#ownLimiter(parts);
 		if (redis) {
 			this.#replica = replicaOf(config.data_dir);
 			const { name } = this.#replica;
-			const own = this.#localSpend;
-			this.limiter = redis.limiter(windows, { replica: name, spent: (key, period) => own.spent(key, period) });
-			this.spend = redis.spend(name, own);
+			const own = this.#shared?.spend.published ?? this.#localSpend;
+			// Where several threads answer calls, each of those has a limiter of its own at Redis.
+			if (!this.#shared) windows = redis.limiter(windows, { replica: name, spent: own.spent.bind(own) });
+			this.#sharedSpend = redis.spend(name, own);
 			redis.keys(this.keys);
 			shareObjects(redis, this.store);
 			this.#publisher = new UsagePublisher(
 				this.store.ledger,
 				redis.usage(name, () => this.#days()),
 			);
-		} else {
-			this.limiter = windows;
-			this.spend = this.#localSpend;
 		}
+		this.limiter = windows;
+		this.spend = this.#sharedSpend ?? this.#localSpend;
 		this.ledger = new Ledger({
 			store: parts?.ledger ?? this.store.ledger,
 			bounds: config.usage,
 			onLost: (lost) => this.#reportLost(lost),
 			...(this.#publisher ? { onWritten: (rows: readonly UsageKey[]) => this.#publisher!.grew(rows) } : {}),
 		});
+	}
+
+	/** Names this process's ledger among those that share a Redis; "" where there is none. */
+	get replica(): string {
+		return this.#replica?.name ?? "";
 	}
 
 	/** How the ledger stands. */
@@ -160,9 +169,11 @@ export class RouterState {
 		return { rows: [...rows, ...(others ?? [])], isPartial: others === undefined };
 	}
 
-	/** The main thread's: rows of worker threads are in the ledger. */
-	workersWrote(spent: readonly WrittenSpend[]): void {
-		this.#shared?.spend.wrote(spent);
+	/** The main thread's: rows of worker threads are in the ledger, by which these sums have grown. */
+	workersWrote(rows: readonly (UsageKey & WrittenSpend)[]): void {
+		this.#shared?.spend.wrote(rows);
+		this.#sharedSpend?.grew(rows);
+		this.#publisher?.grew(rows);
 	}
 
 	/** The main thread's: gives back what calls of a worker thread held that has ended. */
@@ -208,6 +219,13 @@ export class RouterState {
 		if (!unwritten || this.ledger.isStuck) return;
 		this.#localSpend.refresh(unwritten);
 		this.#version = found;
+	}
+
+	/** What counts limits: for this thread, or for all of the process, or for all routers. */
+	#ownLimiter(parts: StateParts | undefined): Limiter {
+		if (!this.#shared) return new SlidingWindowLimiter();
+		const { limiter, spend } = this.#shared;
+		return parts?.limiter?.(limiter, (key, period) => spend.own(key, period)) ?? limiter;
 	}
 
 	/** The ledger's rows, a day each, the latest first. */

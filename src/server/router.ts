@@ -43,7 +43,6 @@ import { agentUpstream, routerSnapshot } from "./snapshot.ts";
 import { reportSuspect } from "./suspect-report.ts";
 import { mainState, workerThreads } from "./threads/main-thread.ts";
 import { createSharedMemory, proxyParts } from "./threads/shared-memory.ts";
-import { refuseUnshared } from "./threads/unshared.ts";
 
 /** How often agents that are known by their addresses are asked for their models, ms. Registered ones say them about as often. */
 const ASK_AGENTS_MS = 5_000;
@@ -69,7 +68,6 @@ async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock)
 	const problem = (sentence: string) => problems.report(sentence);
 	const state = new RouterState(config, { problem, log, metrics }, redis, memory && mainState(memory));
 	const { store, ledger, keys: storedKeys } = state;
-	refuseUnshared(config, workers);
 
 	const entries = plannedEntries(plan, storedKeys, services.upstreams.thinking);
 	const secrets = agentSecrets(config.data_dir, problem);
@@ -89,7 +87,7 @@ async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock)
 	const served = { agents, fleet, agentTransport, suspects, thinking };
 	const router: ReloadedRouter = { snapshot, env, state, ...served, log, metrics, generatedAuth: generated && auth };
 	const responses = responseWriter(router, redis, lifecycle);
-	const threads = workerThreads(plan, router, services, { memory, generatedKey: generated?.hash, responses });
+	const threads = workerThreads(plan, router, services, { memory, generatedKey: generated?.hash, responses, redis });
 	const ledgerState = () => (threads?.isLedgerStuck ? "stopped" : state.ledgerState);
 	const cache = threads?.cache ?? createAnswerCache(config, redis?.answers());
 	metrics.watchAgents(fleet.counts);
@@ -133,7 +131,10 @@ function openRouter(router: ReloadedRouter, lifecycle: Pick<Lifecycle, "onStop">
 	});
 }
 
-/** The Redis of a configuration, over which targets are chosen by what all routers know. Throws what `redisFeatures` does. */
+/**
+ * The Redis of a configuration, over which targets are chosen by what all routers know; with worker threads these do the rest of that. Throws
+ * what `redisFeatures` does.
+ */
 function sharedRedis(config: Config, services: RoleServices): RedisFeatures | undefined {
 	const redis = redisFeatures(config, services);
 	const { targets } = services.upstreams;

@@ -36,6 +36,7 @@ export class StoredKeys implements KeyStore {
 	/** When the hashes of secrets that were replaced end at the latest, on the clock that never goes back. */
 	readonly #endsAt = new Map<string, number>();
 	readonly #listeners = new Set<(key: StoredKey) => void>();
+	readonly #mergeListeners = new Set<(keys: readonly StoredKey[]) => void>();
 	/** The store's, when it was last read. */
 	#version: number | undefined;
 	#lookedAt = Number.NEGATIVE_INFINITY;
@@ -105,7 +106,9 @@ export class StoredKeys implements KeyStore {
 			const known = this.#byId.get(key.id);
 			return isNewer(key, known) && !isSame(key, known);
 		});
-		if (newer.length > 0) this.#save(newer);
+		if (newer.length === 0) return newer;
+		this.#save(newer);
+		for (const listener of this.#mergeListeners) listener(newer);
 		return newer;
 	}
 
@@ -117,6 +120,11 @@ export class StoredKeys implements KeyStore {
 	onChange(listener: (key: StoredKey) => void): () => void {
 		this.#listeners.add(listener);
 		return () => void this.#listeners.delete(listener);
+	}
+
+	/** Tells of keys that other replicas have changed, which `onChange` does not: those know. */
+	onMerge(listener: (keys: readonly StoredKey[]) => void): void {
+		this.#mergeListeners.add(listener);
 	}
 
 	/** Notices what other processes have changed, also while no calls come. Returns how to end that. */

@@ -39,11 +39,30 @@ interface RedisReservation {
 	readonly at?: number;
 }
 
+/** Where Redis keeps what it counts of limits. */
+const SPACE = "{limits}:";
+
+/** The list of where a worker has leases: its router gives them back where it dies. @param worker names it among all that share the Redis */
+export const leasesKey = (redis: Pick<SharedRedis, "key">, worker: string): string => redis.key(`${SPACE}of:${worker}`);
+/** What is reserved of a key's budget, and the sum of that. @param key the key's id */
+export const reservedKeys = (redis: Pick<SharedRedis, "key">, key: string): [held: string, sum: string] => [
+	redis.key(`${SPACE}held:${key}`),
+	redis.key(`${SPACE}sum:${key}`),
+];
+
 /** Whose spending Redis adds up. */
 export interface Spender {
 	readonly replica: string;
 	/** USD. */
 	readonly spent: SpendStore["spent"];
+}
+
+/** What differs. */
+export interface RedisLimiterOptions {
+	/** It is a worker's, and its router gives back what it held where it dies. */
+	readonly isOneOfSeveral?: boolean;
+	/** How often leases of running calls are renewed, ms. */
+	readonly renewMs?: number;
 }
 
 /** What is to be changed in Redis, of a call that is over. */
@@ -62,6 +81,7 @@ interface ReservationChange {
  * once more, and no more than that.
  */
 export class RedisLimiter implements Limiter {
+	readonly #renewMs: number;
 	readonly #taken = new WeakMap<Reservation, RedisReservation>();
 	/** Those that hold leases: of calls at once, or of a part of a budget. */
 	readonly #running = new Set<RedisReservation>();
@@ -70,24 +90,28 @@ export class RedisLimiter implements Limiter {
 	#retryTimer: ReturnType<typeof setTimeout> | undefined;
 	#count = 0;
 
+	/** The worker's list of where it has leases, as the last key of a script; none where the router has one worker. */
+	readonly #list: readonly string[];
+
 	/**
-	 * @param router names this router among those that share the Redis
+	 * @param router names this router, or its worker, among all that share the Redis; another one after a restart
 	 * @param spender what this replica alone has spent, and its name, which is the same after a restart
-	 * @param renewMs how often leases of running calls are renewed
 	 */
 	constructor(
 		private readonly redis: SharedRedis,
 		private readonly local: Limiter,
 		private readonly router: string,
 		private readonly spender: Spender,
-		private readonly renewMs = RENEW_MS,
+		{ isOneOfSeveral = false, renewMs = RENEW_MS }: RedisLimiterOptions = {},
 	) {
+		this.#renewMs = renewMs;
+		this.#list = isOneOfSeveral ? [leasesKey(redis, router)] : [];
 		redis.onUp(() => this.#sendPending());
 	}
 
 	/** Renews leases until it is ended. */
 	open(): () => void {
-		const timer = setInterval(() => this.#renew(), this.renewMs);
+		const timer = setInterval(() => this.#renew(), this.#renewMs);
 		timer.unref();
 		return () => clearInterval(timer);
 	}
@@ -101,7 +125,8 @@ export class RedisLimiter implements Limiter {
 		const id = `${this.router}:${this.#count++}`;
 		const args = asked.flatMap((limit) => this.#takeArguments(limit));
 		const isAsked = this.redis.isUp;
-		const answer = await this.redis.script(TAKE, this.#keys(asked), [id, ...this.#spender(asked), ...args]);
+		const keys = [...this.#keys(asked), ...this.#list];
+		const answer = await this.redis.script(TAKE, keys, [id, ...this.#spender(asked), ...args]);
 		if (!isNumbers(answer, 4 + asked.length * 3)) {
 			if (isAsked) this.#begin(reservation, { local: reservation, id, limits: asked });
 			return local;
@@ -194,11 +219,11 @@ export class RedisLimiter implements Limiter {
 					keys.push(this.#keyOf(limit));
 					members.push(id);
 				} else if (limit.spending) {
-					keys.push(...this.#reservedKeys(limit.spending));
+					keys.push(...reservedKeys(this.redis, limit.spending.key));
 					members.push(`${id} ${unitsOf(limit.amount)}`, "");
 				}
 			}
-			void this.redis.script(RENEW, keys, members);
+			void this.redis.script(RENEW, [...keys, ...this.#list], members);
 		}
 	}
 
@@ -221,20 +246,15 @@ export class RedisLimiter implements Limiter {
 	/** All in one slot: a script may touch no other. */
 	#keys(limits: readonly RedisLimit[]): string[] {
 		const keys = limits.map((limit) => this.#keyOf(limit));
-		for (const { spending } of limits) if (spending) keys.push(...this.#reservedKeys(spending));
+		for (const { spending } of limits) if (spending) keys.push(...reservedKeys(this.redis, spending.key));
 		return keys;
 	}
 
 	/** The window, or the period, is part of the name, since what is counted there is of it alone. */
 	#keyOf({ id, unit, windowMs, spending }: RedisLimit): string {
 		return this.redis.key(
-			`{limits}:${LETTERS[unit]}:${spending ? `${spending.period}:${spending.key}` : `${windowMs}:${id}`}`,
+			`${SPACE}${LETTERS[unit]}:${spending ? `${spending.period}:${spending.key}` : `${windowMs}:${id}`}`,
 		);
-	}
-
-	/** What is reserved of a key's budget does not end with its period: the reservations, and their sum. */
-	#reservedKeys({ key }: Spending): [string, string] {
-		return [this.redis.key(`{limits}:held:${key}`), this.redis.key(`{limits}:sum:${key}`)];
 	}
 }
 

@@ -64,6 +64,15 @@ local function waitOf(key, sum, oldest, newest, window, limit, amount)
 end
 `;
 
+/** The list of where a worker has leases, as long as they last. */
+const LEASES = `
+local function noteLease(list, key)
+	if not list then return end
+	redis.call('ZADD', list, now + ${LEASE_MS}, key)
+	redis.call('PEXPIRE', list, ${LEASE_MS})
+end
+`;
+
 /** What is spent and reserved of budgets, in whole billionths of a USD. */
 const BUDGET = `
 local function whole(number) return string.format('%.0f', number) end
@@ -92,8 +101,9 @@ end
 `;
 
 /**
- * KEYS: one a limit, then of each budget its reservations and their sum. ARGV: the reservation, the replica and how long its spending is
- * kept in ms, then of each limit its unit, its most, and three more:
+ * KEYS: one a limit, then of each budget its reservations and their sum, then, where the router has several workers, the worker's list of
+ * where it has leases. ARGV: the reservation, the replica and how long its spending is kept in ms, then of each limit its unit, its most,
+ * and three more:
  *
  * - `r`, `t` (requests, tokens): its window in ms, the amount, and what of that is certain; -1 where all of it is. A guess that does not
  *   fit is left out, unless another call with a guess is under way: the limit behind it, a `g`, holds their leases
@@ -105,7 +115,7 @@ end
  */
 export const TAKE = {
 	name: "routerTake",
-	lua: `${WINDOW}${ROOM}${BUDGET}
+	lua: `${WINDOW}${ROOM}${BUDGET}${LEASES}
 local count = (#ARGV - 3) / 5
 local further = count
 local answer = { 1, now, -1, 0 }
@@ -155,6 +165,8 @@ for index = 1, count do
 	state.amount = amount
 	states[index] = state
 end
+local list = KEYS[further + 1]
+if list then redis.call('ZREMRANGEBYSCORE', list, '-inf', now) end
 for index = 1, count do
 	local key, at = KEYS[index], 4 + (index - 1) * 5
 	local counts, limit, state = ARGV[at], tonumber(ARGV[at + 1]), states[index]
@@ -164,9 +176,11 @@ for index = 1, count do
 			redis.call('ZADD', state.heldKey, now + ${LEASE_MS}, ARGV[1] .. ' ' .. whole(amount))
 			redis.call('SET', state.sumKey, whole(state.held + amount), 'PX', ${LEASE_MS})
 			redis.call('PEXPIRE', state.heldKey, ${LEASE_MS})
+			noteLease(list, state.heldKey)
 		elseif counts == 'c' or counts == 'g' then
 			redis.call('ZADD', key, now + ${LEASE_MS}, ARGV[1])
 			redis.call('PEXPIRE', key, ${LEASE_MS})
+			noteLease(list, key)
 		else
 			local window = tonumber(ARGV[at + 2])
 			state.newest = stepOf(now, window)
@@ -230,17 +244,42 @@ return 1`,
 };
 
 /**
- * KEYS: sorted sets of reservations, and sums of those of budgets. ARGV: of each the reservation as it stands there, or nothing. Makes
- * them last, there where they still are.
+ * KEYS: sorted sets of reservations, and sums of those of budgets; the worker's list, as for `TAKE`. ARGV: of each but that the reservation
+ * as it stands there, or nothing. Makes them last, there where they still are.
  */
 export const RENEW = {
 	name: "routerRenewLeases",
-	lua: `${WINDOW}
-for index, key in ipairs(KEYS) do
-	if ARGV[index] == '' then
+	lua: `${WINDOW}${LEASES}
+local list = KEYS[#ARGV + 1]
+for index, member in ipairs(ARGV) do
+	local key = KEYS[index]
+	if member == '' then
 		redis.call('PEXPIRE', key, ${LEASE_MS})
-	elseif redis.call('ZADD', key, 'XX', 'CH', now + ${LEASE_MS}, ARGV[index]) == 1 then
+	elseif redis.call('ZADD', key, 'XX', 'CH', now + ${LEASE_MS}, member) == 1 then
 		redis.call('PEXPIRE', key, ${LEASE_MS})
+		noteLease(list, key)
+	end
+end
+return 1`,
+};
+
+/**
+ * KEYS: of each limit the sorted set of its reservations, and their sum, or the set once more where they have none. ARGV: how the
+ * reservations of a worker begin that has died. Gives them back.
+ */
+export const FREE = {
+	name: "routerFreeLeases",
+	lua: `${WINDOW}${BUDGET}
+for index = 1, #KEYS, 2 do
+	local set, sumKey = KEYS[index], KEYS[index + 1]
+	local freed = 0
+	for _, member in ipairs(redis.call('ZRANGE', set, 0, -1)) do
+		if string.sub(member, 1, #ARGV[1]) == ARGV[1] and redis.call('ZREM', set, member) == 1 and sumKey ~= set then
+			freed = freed + tonumber(string.match(member, '%d+$'))
+		end
+	end
+	if freed > 0 then
+		redis.call('SET', sumKey, whole(tonumber(redis.call('GET', sumKey) or '0') - freed), 'KEEPTTL')
 	end
 end
 return 1`,

@@ -2,15 +2,19 @@
 import type { SharedRedis } from "../../store/redis.ts";
 import type { RedisBus } from "../../store/redis-bus.ts";
 import { type SharedRow, SharedTable } from "../../store/shared-table.ts";
-import type { LocalSpend } from "./local-spend.ts";
-import { type Spending, type SpendStore, TOTAL_TTL_MS, unitsOf, usdOf } from "./spend.ts";
+import {
+	type PublishedSpend,
+	type Spending,
+	type SpendStore,
+	TOTAL_TTL_MS,
+	unitsOf,
+	usdOf,
+	type WrittenSpend,
+} from "./spend.ts";
 
 /** How often what was spent is published, ms. */
 const PUBLISH_MS = 1_000;
 const DAY_MS = 86_400_000;
-
-/** What this replica has spent, as far as it is published. */
-export type PublishedSpend = Pick<LocalSpend, "add" | "spent" | "all">;
 
 /** Adds what other replicas publish to what this one has spent. What they published last stands while Redis is away. */
 export class SharedSpend implements SpendStore {
@@ -54,8 +58,21 @@ export class SharedSpend implements SpendStore {
 	}
 
 	spent(key: string, period: string): number {
-		const name = nameOf(period, key);
-		let sum = this.local.spent(key, period);
+		return this.local.spent(key, period) + this.#ofOthers(nameOf(period, key));
+	}
+
+	/** Other threads have added what these rows cost: it is published. */
+	grew(rows: readonly WrittenSpend[]): void {
+		for (const { keyId: key, day, cost } of rows) {
+			if (key === "" || !(cost > 0)) continue;
+			for (const period of [day, day.slice(0, 7), "total"]) {
+				this.#changed.set(nameOf(period, key), { key, period, usd: 0 });
+			}
+		}
+	}
+
+	#ofOthers(name: string): number {
+		let sum = 0;
 		for (const spent of this.#others.values()) sum += spent.get(name) ?? 0;
 		return sum;
 	}
@@ -90,6 +107,8 @@ export class SharedSpend implements SpendStore {
 		this.#others.set(replica, spent);
 		const name = field.slice(space + 1);
 		spent.set(name, Math.max(spent.get(name) ?? 0, usdOf(version)));
+		const end = name.indexOf(" ");
+		if (end > 0) this.local.others?.(name.slice(end + 1), name.slice(0, end), this.#ofOthers(name));
 	}
 }
 

@@ -6,10 +6,17 @@ import {
 	OWNERS_FLAG,
 	type SharedBlocks,
 } from "../../memory/shared-blocks.ts";
-import type { UsageRow } from "../../store/ledger-batch.ts";
 import type { LedgerStore } from "../../store/ledger-table.ts";
 import { LocalSpend } from "./local-spend.ts";
-import { periodsOf, type Spending, type SpendStore, unitsOf, usdOf } from "./spend.ts";
+import {
+	type PublishedSpend,
+	periodsOf,
+	type Spending,
+	type SpendStore,
+	unitsOf,
+	usdOf,
+	type WrittenSpend,
+} from "./spend.ts";
 
 /** Of a key's block: in total, two months, two days. Of each a cell that names the period, and one that says how far it is. */
 const PERIODS = 5;
@@ -18,11 +25,15 @@ const STATE = 17;
 /** The first is being read from the ledger by the thread of that number, less 1. */
 const UNREAD = 0;
 const READ = -1;
-/** Of each period three numbers, billionths of a USD: what others have spent, and this process before; this process since; of that, in the ledger. */
+/**
+ * Of each period four numbers, billionths of a USD: what other processes of the same ledger have spent, and this one before; this process
+ * since; of that, in the ledger; and what other replicas have.
+ */
 const BEFORE = 14;
 const OWN = 15;
 const WRITTEN = 16;
-const STEP = 3;
+const OTHERS = 17;
+const STEP = 4;
 
 /** Names of keys and periods that a thread remembers. */
 const MOST_NAMES = 10_000;
@@ -32,12 +43,9 @@ const SLEEP_MS = 10;
 /** Of a key's spending, where it stands in the block. */
 interface PeriodCells {
 	readonly state: number;
-	/** The first of its three numbers. */
+	/** The first of its four numbers. */
 	readonly sums: number;
 }
-
-/** A row of usage that has been written to the ledger. */
-export type WrittenSpend = Pick<UsageRow, "day" | "keyId" | "cost">;
 
 /**
  * The sums. One thread asks the ledger for a key and period, before the first call that counts there has been written to it; others wait for
@@ -69,11 +77,12 @@ export class SpendCells implements SpendStore {
 	}
 
 	spent(key: string, period: string): number {
-		const cells = this.#open(key, period);
-		if (!cells) return this.#alone.spent(key, period);
-		const usd = this.#sum(cells);
-		this.blocks.release();
-		return usd;
+		return this.#read(key, period, (cells) => this.#sum(cells));
+	}
+
+	/** The part of it that is this replica's. */
+	own(key: string, period: string): number {
+		return this.#read(key, period, (cells) => this.#ownSum(cells));
 	}
 
 	add(key: string, period: string, usd: number): void {
@@ -95,11 +104,37 @@ export class SpendCells implements SpendStore {
 		return cells && this.blocks.cells[cells.state] === READ ? this.#sum(cells) : undefined;
 	}
 
-	/** All that may still matter: of each key the current day, the current month, and in total. */
+	/** What other replicas have spent. Of a period before those that are kept it is of no meaning. */
+	setOthers(key: string, period: string, usd: number): void {
+		const { blocks, kind } = this;
+		const name = this.#name(key);
+		const tag = this.#tag(period);
+		blocks.acquire();
+		try {
+			const block = blocks.find(kind, name) || blocks.make(kind, name);
+			if (block === 0) return;
+			const cells = this.#known(block, tag) ?? (this.#isLater(block, tag) ? this.#begin(block, tag) : undefined);
+			if (cells) blocks.numbers[cells.sums + OTHERS - BEFORE] = unitsOf(usd);
+		} finally {
+			blocks.release();
+		}
+	}
+
+	/** For the exchange with other replicas, which is the main thread's. */
+	get published(): PublishedSpend {
+		return {
+			add: (key, period, usd) => this.add(key, period, usd),
+			spent: (key, period) => this.own(key, period),
+			all: () => this.all(),
+			others: (key, period, usd) => this.setOthers(key, period, usd),
+		};
+	}
+
+	/** All that may still matter of this replica's: of each key the current day, the current month, and in total. */
 	*all(): Iterable<Spending> {
 		const { day, month, total } = periodsOf(this.wall());
 		for (const key of new Set([...this.ledger.spenders(), ...this.#names.keys()])) {
-			for (const period of [total, month, day]) yield { key, period, usd: this.spent(key, period) };
+			for (const period of [total, month, day]) yield { key, period, usd: this.own(key, period) };
 		}
 	}
 
@@ -154,6 +189,14 @@ export class SpendCells implements SpendStore {
 		}
 	}
 
+	#read(key: string, period: string, sum: (cells: PeriodCells) => number): number {
+		const cells = this.#open(key, period);
+		if (!cells) return this.#alone.spent(key, period);
+		const usd = sum(cells);
+		this.blocks.release();
+		return usd;
+	}
+
 	/** The cells of a key and period, once they are read. The lock is held then. Undefined, without the lock, where there is no room. */
 	#open(key: string, period: string): PeriodCells | undefined {
 		const { blocks, kind } = this;
@@ -172,13 +215,13 @@ export class SpendCells implements SpendStore {
 			if (state === READ) return found;
 			if (state === UNREAD) cells[found.state] = thread + 1;
 			blocks.release();
-			if (state === UNREAD) this.#read(key, period, found.state);
+			if (state === UNREAD) this.#ask(key, period, found.state);
 			else if (Atomics.wait(cells, found.state, state, SLEEP_MS) === "timed-out") blocks.threads.recover(state - 1);
 		}
 	}
 
 	/** Asks the ledger for what nobody has asked for yet. */
-	#read(key: string, period: string, state: number): void {
+	#ask(key: string, period: string, state: number): void {
 		const { blocks } = this;
 		let usd: number | undefined;
 		try {
@@ -190,7 +233,7 @@ export class SpendCells implements SpendStore {
 			const found = this.#known(Math.floor(state / BLOCK_CELLS), this.#tag(period));
 			if (found && cells[found.state] === thread + 1) {
 				if (usd === undefined) numbers[OWNERS_FLAG] = 1;
-				numbers.fill(0, found.sums, found.sums + STEP);
+				numbers.fill(0, found.sums, found.sums + OTHERS - BEFORE);
 				numbers[found.sums] = unitsOf(usd ?? 0);
 				cells[found.state] = READ;
 				Atomics.notify(cells, found.state);
@@ -216,11 +259,24 @@ export class SpendCells implements SpendStore {
 		const at = cells[tags + 2 * first]! <= cells[tags + 2 * last]! ? first : last;
 		const begun = cellsAt(block, at);
 		cells[begun.state] = UNREAD;
+		this.blocks.numbers[begun.sums + OTHERS - BEFORE] = 0;
 		cells[tags + 2 * at] = tag;
 		return begun;
 	}
 
-	#sum({ sums }: PeriodCells): number {
+	/** Whether a period is later than one of its like that has cells. */
+	#isLater(block: number, tag: number): boolean {
+		const { cells } = this.blocks;
+		const [first, last] = rangeOf(tag);
+		const tags = block * BLOCK_CELLS + TAG;
+		return tag > Math.min(cells[tags + 2 * first]!, cells[tags + 2 * last]!);
+	}
+
+	#sum(cells: PeriodCells): number {
+		return this.#ownSum(cells) + usdOf(this.blocks.numbers[cells.sums + OTHERS - BEFORE]!);
+	}
+
+	#ownSum({ sums }: PeriodCells): number {
 		const { numbers } = this.blocks;
 		return usdOf(numbers[sums]! + numbers[sums + OWN - BEFORE]!);
 	}

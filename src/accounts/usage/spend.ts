@@ -1,4 +1,5 @@
 /** What keys have spent, on this replica and on the others: by period, USD. */
+import type { UsageRow } from "../../store/ledger-batch.ts";
 
 /**
  * Sums of spending. A period is named by what it is: `2026-01-31`, `2026-01`, `total` (UTC). Never blocks: what others spent is
@@ -19,6 +20,17 @@ export interface Spending {
 	readonly period: string;
 	readonly usd: number;
 }
+
+/** What this replica alone has spent, for the exchange with others. */
+export interface PublishedSpend extends SpendStore {
+	/** All that may still matter. */
+	all(): Iterable<Spending>;
+	/** Told what all other replicas have spent together, in USD, where the threads of this one read that elsewhere. */
+	others?(key: string, period: string, usd: number): void;
+}
+
+/** Of a row of usage that has been written to the ledger. */
+export type WrittenSpend = Pick<UsageRow, "day" | "keyId" | "cost">;
 
 /** Sums are published in whole billionths of a USD, so that they are compared exactly. */
 const UNITS_PER_USD = 1e9;

@@ -3,7 +3,6 @@
  * come in batches.
  */
 
-import type { WrittenSpend } from "../../accounts/usage/spend-cells.ts";
 import type { WaitingResponse } from "../../api/response-writer.ts";
 import type { ClaimMessage } from "../../cache/thread-store.ts";
 import type { Environment } from "../../config/interpolate.ts";
@@ -11,9 +10,11 @@ import type { Config } from "../../config/schema.ts";
 import type { TlsPair } from "../../http/tls.ts";
 import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import type { WriteResult } from "../../store/connection.ts";
+import type { UsageKey, UsageRow } from "../../store/ledger-batch.ts";
 import type { ResponseName } from "../../store/response-table.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { AgentNews } from "../agents/agent-replica.ts";
+import type { WorkerMessage } from "../redis-workers.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
 /** What a worker is made from. */
@@ -35,6 +36,8 @@ export interface WorkerStart {
 	readonly agents: AgentNews;
 	/** Whose files and batches there are, where the database can't be read there. */
 	readonly objects: readonly SharedRow[];
+	/** Where the configuration has a Redis: what this worker is called there, and the ledger of the process. */
+	readonly redis: { readonly name: string; readonly replica: string } | undefined;
 	/** The main thread's `Store.writerId`. */
 	readonly writer: string;
 	/** Where the clock's offset is asked for: `shared-clock.ts`. */
@@ -117,18 +120,20 @@ export type ToMain =
 	/** A call could not reach an agent; names that an agent serves which has not registered. */
 	| { readonly type: "agent-failed"; readonly agent: string; readonly failure: "auth" | "transport" }
 	| { readonly type: "served"; readonly names: readonly string[] }
-	/** A batch of the ledger, as `ledger-batch.ts` encodes it, the number of its rows, and what keys have spent by them. */
+	/** A batch of the ledger, as `ledger-batch.ts` encodes it, the number of its rows, and which sums grow by them. */
 	| {
 			readonly type: "rows";
 			readonly id: number;
 			readonly bytes: ArrayBuffer;
 			readonly rows: number;
-			readonly spent: readonly WrittenSpend[];
+			readonly spent: readonly WrittenUsage[];
 	  }
 	| { readonly type: "response"; readonly id: number; readonly question: ResponseQuestion }
 	| { readonly type: "response-change"; readonly change: ResponseChange }
 	/** Whose file or batch there is; answered by `synced` when all threads know. */
 	| { readonly type: "objects"; readonly id: number; readonly rows: readonly SharedRow[] }
+	/** About what routers share. */
+	| WorkerMessage
 	/** What was written is to survive a loss of power. */
 	| { readonly type: "sync"; readonly id: number }
 	| { readonly type: "forward"; readonly id: number; readonly request: ForwardedRequest }
@@ -140,6 +145,9 @@ export type ToMain =
 	| { readonly type: "done"; readonly id: number; readonly problem?: string | undefined }
 	/** Its last call is over, and all that it had to send is sent. */
 	| { readonly type: "stopped" };
+
+/** Which sum of usage grows, and by what cost, USD. */
+export type WrittenUsage = UsageKey & Pick<UsageRow, "cost">;
 
 /** Rows of the ledger that a worker has sent. */
 export type RowsBatch = Omit<Extract<ToMain, { type: "rows" }>, "id" | "type">;

@@ -1,5 +1,7 @@
 /** What the main thread of a router with several workers does besides: it answers no calls, and has what is one for the process. */
 import type { AnyElysia } from "elysia";
+import type { StoredKey } from "../../accounts/auth/key-store.ts";
+import type { StoredKeys } from "../../accounts/auth/stored-keys.ts";
 import { sharedLimits } from "../../accounts/limits/shared-limiter.ts";
 import { SharedHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
 import type { ResponseStore } from "../../api/response-writer.ts";
@@ -11,11 +13,13 @@ import { readTls, type TlsFiles, type TlsPair, watchTls } from "../../http/tls.t
 import { threadPort } from "../../memory/thread-port.ts";
 import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import { sharedQueues } from "../../proxy/shared-queues.ts";
+import type { SharedRoutingState } from "../../routing/shared-routing-state.ts";
 import type { DirectoryLock } from "../../store/directory-lock.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { Store } from "../../store/store.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { AgentChanges } from "../agents/agent-replica.ts";
+import type { RedisFeatures } from "../redis-features.ts";
 import type { ReloadedRouter } from "../reload.ts";
 import { beginServing, type RoleAppOptions, type RoleServices } from "../role.ts";
 import type { RolePlan } from "../role-plan.ts";
@@ -49,6 +53,8 @@ interface MainParts {
 	/** SHA-256 of the key that the start made. */
 	readonly generatedKey: Buffer | undefined;
 	readonly responses: ResponseStore;
+	/** Where the configuration has a Redis. */
+	readonly redis: RedisFeatures | undefined;
 }
 
 /** What the main thread's state shares with those of workers. */
@@ -60,10 +66,11 @@ export const mainState = ({ limits: memory }: SharedMemory): StateParts => ({
 export function workerThreads(
 	{ config, env, port, tls }: RolePlan,
 	router: ReloadedRouter,
-	{ log, metrics }: RoleServices,
-	{ memory, generatedKey, responses }: MainParts,
+	{ log, metrics, upstreams }: RoleServices,
+	{ memory, generatedKey, responses, redis: features }: MainParts,
 ): MainThread | undefined {
 	if (!memory) return undefined;
+	const redis = features?.workers(upstreams.targets as SharedRoutingState);
 	const { state, agents } = router;
 	const { keys, store } = state;
 	const changes = new AgentChanges(agents);
@@ -72,15 +79,12 @@ export function workerThreads(
 		count: memory.facts.workers,
 		memory,
 		port,
-		start: () => ({
-			config: router.snapshot.config,
+		start: (thread) => ({
+			...startOf(router, changes),
 			env: { ...env },
 			certificate: certificate.inUse,
 			generatedKey: generatedKey?.toString("hex"),
-			keys: keys.list().map((key) => JSON.stringify(key)),
-			agents: changes.all(),
-			objects: store.problem === undefined ? [] : store.objectRows(),
-			writer: store.writerId,
+			redis: redis && { name: redis.begin(thread), replica: state.replica },
 		}),
 		log,
 		metrics,
@@ -90,11 +94,13 @@ export function workerThreads(
 		agentNews: () => changes.next(),
 		agentFailed: (agent, failure) => agents.callFailed(agent, failure),
 		served: (names) => agents.servedNames.add(names),
+		redis: (thread, message) => redis?.take(thread, message),
 		onWritten: (spent) => state.workersWrote(spent),
 	});
 	countTogether(threads, state, memory);
 	metrics.watchWorkers(() => threads.running);
-	keys.onChange((key) => threads.changeKeys([JSON.stringify(key)]));
+	if (redis) threads.onEnded((thread) => redis.ended(thread));
+	tellKeys(threads, keys);
 	router.onReload = reconfigure(config, memory, threads);
 	return {
 		get isLedgerStuck() {
@@ -145,6 +151,24 @@ class SharedCertificate {
 			this.inUse = pair;
 		});
 	}
+}
+
+/** What a worker that starts is to know, as it is at this moment. */
+function startOf({ snapshot, state: { keys, store } }: ReloadedRouter, agents: AgentChanges) {
+	return {
+		config: snapshot.config,
+		keys: keys.list().map((key) => JSON.stringify(key)),
+		agents: agents.all(),
+		objects: store.problem === undefined ? [] : store.objectRows(),
+		writer: store.writerId,
+	};
+}
+
+/** Keys that this process has changed, and those that other routers have. */
+function tellKeys(threads: WorkerThreads, keys: StoredKeys): void {
+	const tell = (changed: readonly StoredKey[]) => threads.changeKeys(changed.map((key) => JSON.stringify(key)));
+	keys.onChange((key) => tell([key]));
+	keys.onMerge(tell);
 }
 
 /** A worker has changed whose files and batches there are: other routers of a Redis are told, too. */

@@ -1,7 +1,7 @@
 /** The ledger's tables, as a worker has them: its rows are written by the main thread. */
-import { encode } from "../../store/ledger-batch.ts";
+import { encode, type UsageRow } from "../../store/ledger-batch.ts";
 import { type LedgerStore, rowsIn } from "../../store/ledger-table.ts";
-import type { Questions, ToMain, ToWorker } from "./link.ts";
+import type { Questions, ToMain, ToWorker, WrittenUsage } from "./link.ts";
 
 /** What became of rows. */
 export type RowsAnswer = Pick<Extract<ToWorker, { type: "written" }>, "result" | "fault">;
@@ -24,7 +24,7 @@ export function remoteLedger(
 				fault = (error as Error).message;
 				return "refused";
 			}
-			const spent = batch.usage.map(({ day, keyId, cost }) => ({ day, keyId, cost }));
+			const spent = batch.usage.map(writtenUsage);
 			const answer = await rows.ask({ type: "rows", bytes, rows: rowsIn(batch), spent }, [bytes]);
 			if (!answer) return "waits";
 			fault = answer.fault;
@@ -38,4 +38,8 @@ export function remoteLedger(
 		call: () => undefined,
 		trim: async () => 0,
 	};
+}
+
+function writtenUsage({ day, keyId, key, team, user, model, provider, cost }: UsageRow): WrittenUsage {
+	return { day, keyId, key, team, user, model, provider, cost };
 }

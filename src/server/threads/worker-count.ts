@@ -2,7 +2,6 @@
 import { type Config, MOST_WORKERS } from "../../config/schema.ts";
 import { StartError } from "../../errors.ts";
 import { allowedCpus } from "./cpus.ts";
-import { isUnshared } from "./unshared.ts";
 
 /** Where the router runs. */
 export interface Machine {
@@ -12,14 +11,14 @@ export interface Machine {
 }
 
 /**
- * What is set; `auto` leaves a CPU to the main thread and to whatever else runs, and is 1 where several workers can't be.
+ * What is set; `auto` leaves a CPU to the main thread and to whatever else runs, and is 1 where connections are not spread.
  * @throws {StartError} where more than one is wanted and the system does not spread connections over them
  */
 export function workerCount(config: Config, machine?: Machine): number {
 	const { workers } = config.server;
 	const { platform, cpus } = machine ?? { platform: process.platform, cpus: allowedCpus() };
 	if (workers === "auto") {
-		if (platform !== "linux" || isUnshared(config)) return 1;
+		if (platform !== "linux") return 1;
 		return Math.min(MOST_WORKERS, Math.max(1, Math.floor(cpus) - 1));
 	}
 	if (workers > 1 && platform !== "linux") {

@@ -5,6 +5,7 @@ import { CLOCK_BYTES, ClockSource } from "../../memory/shared-clock.ts";
 import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import type { WriteResult } from "../../store/connection.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
+import type { WorkerMessage } from "../redis-workers.ts";
 import { HANG_MS, HEARTBEAT_BYTES, watchHeartbeat } from "./heartbeat.ts";
 import type { Asking, ForwardedAnswer, ForwardedRequest, RowsBatch, ToMain, ToWorker, WorkerStart } from "./link.ts";
 import { Questions } from "./link.ts";
@@ -34,6 +35,8 @@ export interface WorkerReports {
 	/** Stored responses. */
 	readonly responses: ResponseStore;
 	forward(request: ForwardedRequest): Promise<ForwardedAnswer>;
+	/** What its connection to Redis tells, and what other routers are to know. */
+	redis(message: WorkerMessage): void;
 	/** A call is over that another worker waits for. */
 	claim(to: number, message: ClaimMessage): void;
 	/** A call may run that waits in another worker. */
@@ -181,6 +184,10 @@ export class WorkerThread {
 				return;
 			case "forward":
 				void this.#forward(message);
+				return;
+			case "redis":
+			case "routing":
+				this.reports.redis(message);
 				return;
 			case "claim":
 				this.reports.claim(message.to, message.message);

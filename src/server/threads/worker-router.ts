@@ -51,6 +51,7 @@ import { type RowsAnswer, remoteLedger } from "./remote-ledger.ts";
 import { linesTo } from "./remote-log.ts";
 import { remoteResponses } from "./remote-responses.ts";
 import { proxyParts, type ThreadMemory } from "./shared-memory.ts";
+import { type WorkerRedis, workerRedis } from "./worker-redis.ts";
 
 /** How often the main thread gets what was counted, ms: a worker that dies takes with it what came since. */
 const METRICS_MS = 1_000;
@@ -91,6 +92,7 @@ class ThreadRouter implements WorkerRouter {
 	readonly #fleet: AgentFleet;
 	readonly #state: RouterState;
 	readonly #services: RoleServices;
+	readonly #redis: WorkerRedis | undefined;
 	/** Hears of calls that other workers make. */
 	readonly #claims: ClaimPort = threadPort((to, message) => this.send({ type: "claim", to, message }));
 	/** Hears of calls of this worker that may run. */
@@ -115,6 +117,7 @@ class ThreadRouter implements WorkerRouter {
 		this.#responses = new Questions(send);
 		const plan = { ...workerPlan(config, env), port: start.port };
 		this.#services = this.#createServices(config);
+		this.#redis = workerRedis(start, send, this.#services);
 		this.#state = this.#createState(config, start.writer);
 		this.#takeKeys(keys);
 		this.#shareObjects(start.objects);
@@ -243,11 +246,13 @@ class ThreadRouter implements WorkerRouter {
 	#createState(config: Config, writer: string): RouterState {
 		const { log, metrics } = this.#services;
 		const { thread, offset, memory } = this.memory;
+		const redis = this.#redis;
 		const parts: StateParts = {
 			writer,
 			ledger: remoteLedger(this.#rows, this.#syncs),
 			limits: (ledger) => sharedLimits({ memory: memory.limits, thread, offset, ledger }),
 			clocks: new SharedHardwareClocks(memory.clocks, thread, offset),
+			...(redis && { limiter: (own, spent) => redis.limiter(own, spent) }),
 		};
 		return new RouterState(config, { problem: () => {}, log, metrics }, undefined, parts);
 	}
@@ -276,7 +281,7 @@ class ThreadRouter implements WorkerRouter {
 		const { answers, facts } = memory;
 		if (!answers) return undefined;
 		const view = { memory: answers, thread, threads: facts.workers, port: this.#claims };
-		return createAnswerCache(config, undefined, view);
+		return createAnswerCache(config, this.#redis?.answers(), view);
 	}
 
 	#listen(plan: RolePlan, { isFirst, certificate }: WorkerStart): BoundServer {
@@ -309,6 +314,7 @@ class ThreadRouter implements WorkerRouter {
 	#open(): () => Promise<void> {
 		const { ledger, keys, store } = this.#state;
 		const closeLedger = ledger.open();
+		const closeRedis = this.#redis?.open();
 		const unwatch = keys.watch();
 		const counting = setInterval(() => void this.#sendMetrics(), METRICS_MS);
 		const asking = setInterval(() => askAddressedAgents(this.snapshot.catalog), ASK_AGENTS_MS);
@@ -319,6 +325,7 @@ class ThreadRouter implements WorkerRouter {
 			clearInterval(recovery);
 			unwatch();
 			await closeLedger();
+			closeRedis?.();
 			await this.#sendMetrics();
 			store.close();
 		};

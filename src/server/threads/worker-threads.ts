@@ -18,6 +18,7 @@ import type { Log } from "../../telemetry/log.ts";
 import { MergedMetrics } from "../../telemetry/merged-metrics.ts";
 import type { Metrics } from "../../telemetry/metrics.ts";
 import type { AgentNews } from "../agents/agent-replica.ts";
+import type { WorkerMessage } from "../redis-workers.ts";
 import { ForwardedRequests } from "./forwarding.ts";
 import type { Asking, RowsBatch, ToWorker, WorkerStart } from "./link.ts";
 import type { FreeThread, SharedMemory } from "./shared-memory.ts";
@@ -42,9 +43,11 @@ export interface WorkerThreadsOptions {
 	readonly count: number;
 	readonly memory: SharedMemory;
 	/** All that a worker is told at its start, as it is at that moment. */
-	readonly start: () => Pick<
+	readonly start: (
+		thread: number,
+	) => Pick<
 		WorkerStart,
-		"config" | "env" | "certificate" | "generatedKey" | "keys" | "agents" | "objects" | "writer"
+		"config" | "env" | "certificate" | "generatedKey" | "keys" | "agents" | "objects" | "redis" | "writer"
 	>;
 	/** 0 picks one. */
 	readonly port: number;
@@ -58,7 +61,9 @@ export interface WorkerThreadsOptions {
 	readonly agentNews: () => AgentNews;
 	readonly agentFailed: WorkerReports["agentFailed"];
 	readonly served: WorkerReports["served"];
-	/** Rows of workers are in the ledger, by which keys have spent so much. */
+	/** Of a worker's: what its connection to Redis tells, and what other routers are to know. */
+	readonly redis: (thread: number, message: WorkerMessage) => void;
+	/** Rows of workers are in the ledger, by which sums have grown. */
 	readonly onWritten: (spent: RowsBatch["spent"]) => void;
 }
 
@@ -188,7 +193,7 @@ export class WorkerThreads implements Stoppable {
 	async #start(thread: number): Promise<void> {
 		const isFirst = this.#listening === undefined;
 		const port = this.#listening?.port ?? this.options.port;
-		const start = { ...this.options.start(), thread, port, isFirst, memory: this.options.memory };
+		const start = { ...this.options.start(thread), thread, port, isFirst, memory: this.options.memory };
 		const worker = new WorkerThread(start, this.#reports(thread));
 		this.#workers.set(thread, worker);
 		if (this.#isDraining) worker.send({ type: "drain" });
@@ -230,6 +235,7 @@ export class WorkerThreads implements Stoppable {
 				this.options.tookObjects(rows);
 				return this.#askAll({ type: "objects", rows });
 			},
+			redis: (message) => this.options.redis(thread, message),
 			claim: (to, message) => this.post(to, message),
 			turn: (to, message) => this.giveTurn(to, message),
 			forward: async (request) => {
