@@ -114,9 +114,12 @@ describe("a key", () => {
 			usage: { keep: 1e9, size: 1e9 },
 		} as Config);
 		const { secret, key } = beside.keys.create({ name: "team", models: ["*"], limits: {} });
+		await Bun.sleep(5);
 		const headers = { authorization: `Bearer ${secret}` };
 		expect(await statuses(headers)).toEqual([200]);
 		beside.keys.revoke(key.id);
+		// Another process takes as long to end, so that whoever waits for it finds it done.
+		await Bun.sleep(5);
 		expect(await statuses(headers)).toEqual([401]);
 		beside.store.close();
 	});
