@@ -186,6 +186,22 @@ describe("no second target is asked", () => {
 		expect(second.received).toBeEmpty();
 	});
 
+	test("where another thread has taken the last place of the model meanwhile", async () => {
+		slow();
+		const { send, context } = hedging({ alias: { concurrency: 5 } });
+		const queue = context.state.queue("fast", { concurrency: 5, size: 5 });
+		let asked = 0;
+		const arrived = first.next();
+		const answer = send(call);
+		await arrived;
+		queue.enterNow = () => {
+			asked++;
+			return undefined;
+		};
+		await (await answer).text();
+		expect([asked > 0, second.received.length]).toEqual([true, 0]);
+	});
+
 	test("twice: the next twenty calls have to come first", async () => {
 		slow();
 		const twice = hedging();

@@ -106,6 +106,53 @@ describe("a thread that dies", () => {
 		await expectWhole(all);
 	});
 
+	test("while it makes the queue, at whatever write, leaves it to others to make", () => {
+		let deaths = 0;
+		for (let write = 0; ; write++) {
+			const threads = new QueueThreads(BLOCKS);
+			const { blocks, queues } = threads.of(1);
+			dyingBlocks(blocks, write);
+			try {
+				queues.queue("fast", SETTINGS);
+				break;
+			} catch (error) {
+				if (!(error instanceof Death)) throw error;
+				deaths++;
+			}
+			threads.die(1);
+			const queue = threads.of(2).queues.queue("fast", SETTINGS);
+			const entered = Array.from({ length: 54 }, () => queue.enter(0, FOREVER));
+			expect(entered.findIndex((each) => "reason" in each)).toBe(53);
+			expect(queue.waiting).toBe(50);
+		}
+		expect(deaths).toBeGreaterThan(5);
+	});
+
+	test("leaves the others in their order", async () => {
+		const all = await busy();
+		const { threads, living, running, behind } = all;
+		const served: number[] = [];
+		const priorities = [0, 2, 1, 3, 2];
+		for (const priority of priorities) {
+			threads.now++;
+			const { turn, leave } = enter(living, priority);
+			void turn.then(() => {
+				served.push(priority);
+				leave();
+			});
+		}
+		threads.die(1);
+		threads.deliverAll();
+		// Three have a place at once, those with the highest priorities of all that wait.
+		await settle();
+		running.living.leave();
+		await settle();
+		threads.deliverAll();
+		await settle();
+		expect(served).toEqual([3, 2, 2, 1, 0]);
+		expect(await Promise.race([behind.turn.then(() => true), settle().then(() => false)])).toBe(true);
+	});
+
 	test("twice, or without anything, changes nothing", async () => {
 		const all = await busy();
 		all.threads.die(1);

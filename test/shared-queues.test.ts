@@ -33,6 +33,7 @@ describe("over several threads", () => {
 		expect([one.waiting, two.waiting]).toEqual([1, 1]);
 		expect(await turns([first, second, third, fourth])).toEqual([true, true, false, false]);
 		first.leave();
+		first.leave();
 		expect(await turns([third, fourth])).toEqual([false, false]);
 		// Its place is taken, before it has heard of it.
 		expect(one.enterNow()).toBeUndefined();
@@ -128,6 +129,15 @@ describe("over several threads", () => {
 		waiting[0]!.leave();
 		threads.deliverAll();
 		expect(await hasTurn(waiting[3]!)).toBe(true);
+	});
+
+	test("a thread tells others only, and hears at once of its own", async () => {
+		const { threads, one } = lines(2, { concurrency: 1, size: 9 });
+		const running = enter(one);
+		const [next, last] = [enter(one), enter(one)];
+		running.leave();
+		running.leave();
+		expect([await turns([next, last]), threads.posted]).toEqual([[true, false], []]);
 	});
 
 	test("queues of other models are others", () => {

@@ -78,9 +78,14 @@ export class QueueCells {
 		return this.#get(WAITING);
 	}
 
-	/** A call that came now would run at once. Also for who has not acquired the blocks: it was so, and may no longer be. */
+	/**
+	 * There is a place: nobody waits then, since whoever frees one gives it away. Also for who has not acquired the blocks: it was so, and may
+	 * no longer be.
+	 */
 	get hasRoom(): boolean {
-		return this.#get(WAITING) === 0 && this.#isFree;
+		let held = this.#get(ADMITTED);
+		for (let thread = 0; thread < MOST_THREADS; thread++) held += this.blocks.cells[this.#running(thread)]!;
+		return held < this.#get(CONCURRENCY);
 	}
 
 	/** How long calls run, ms; undefined where none has ended yet. */
@@ -130,7 +135,7 @@ export class QueueCells {
 	/** Those that wait get places, as far as there is room. Returns them. */
 	admit(): readonly QueueTurn[] {
 		let admitted: QueueTurn[] | undefined;
-		for (let waiter = this.#get(FIRST); waiter !== 0 && this.#isFree; waiter = this.#get(FIRST)) {
+		for (let waiter = this.#get(FIRST); waiter !== 0 && this.hasRoom; waiter = this.#get(FIRST)) {
 			this.#unlink(waiter);
 			this.blocks.cells[waiter * BLOCK_CELLS + HAS_PLACE] = 1;
 			this.#set(ADMITTED, this.#get(ADMITTED) + 1);
@@ -173,12 +178,6 @@ export class QueueCells {
 		waiting.sort((one, other) => this.#rank(one) - this.#rank(other));
 		for (const waiter of waiting) this.#link(waiter, this.#get(LAST));
 		return [...admitted.map((waiter) => ({ thread: this.#threadOf(waiter), waiter })), ...this.admit()];
-	}
-
-	get #isFree(): boolean {
-		let held = this.#get(ADMITTED);
-		for (let thread = 0; thread < MOST_THREADS; thread++) held += this.blocks.cells[this.#running(thread)]!;
-		return held < this.#get(CONCURRENCY);
 	}
 
 	#threadOf(waiter: number): number {
