@@ -109,6 +109,40 @@ describe("a whole answer", () => {
 	});
 });
 
+describe("a chunk that arrives alone", () => {
+	test.each([
+		["shorter than its size", "6\r\nhello\r\n", "hello\r"],
+		["followed by the beginning of another", "5\r\nhello\r\n5", "hello"],
+		["followed by another", "5\r\nhello\r\n6\r\n world\r\n", "hello world"],
+		["with zeros before its size", "0005\r\nhello\r\n", "hello"],
+		["with more digits than any needs", "000000000005\r\nhello\r\n", "hello"],
+		["with a size in capitals", "A\r\n0123456789\r\n", "0123456789"],
+		["with an extension", "5;a=b\r\nhello\r\n", "hello"],
+		["with bare line feeds", "5\nhello\n", "hello"],
+		["that holds line ends", "6\r\na\r\n\r\nb\r\n", "a\r\n\r\nb"],
+	])("%s is read as it is among others", (_, wire, body) => {
+		expect(parse([CHUNKED, wire]).body).toBe(body);
+		expect(parse([CHUNKED, "2\r\nhi\r\n", wire]).body).toBe(`hi${body}`);
+	});
+
+	test.each([
+		["longer than its size", "2\r\nhello\r\n"],
+		["with a size that is none", "xyz\r\nhello\r\n"],
+		["without a size", "\r\nhello\r\n"],
+		["whose end is no line's", "5\r\nhelloxx\n"],
+	])("%s is refused", (_, wire) => {
+		expect(() => parse([CHUNKED, wire])).toThrow(MalformedAnswer);
+	});
+
+	test("of no bytes is the last", () => {
+		expect(parse([CHUNKED, "5\r\nhello\r\n", "0\r\n\r\n"])).toMatchObject({
+			body: "hello",
+			isComplete: true,
+			isReusable: true,
+		});
+	});
+});
+
 test.each([
 	["in its head", "HTTP/1.1 200 OK\r\ncontent-le"],
 	["in its body", `${OK}content-length: 5\r\n\r\nhel`],

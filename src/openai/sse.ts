@@ -41,8 +41,8 @@ export class SseSplitter {
 	#size = 0;
 	/** The last three bytes held: the longest beginning of a boundary, which may come a byte at a time. */
 	#tail: Buffer = NOTHING;
-	/** There are CRs in it: two in a row end an event, too. */
-	#hasCr = false;
+	/** There are CRs in what is being read: two in a row end an event, too. Undefined until that is asked, since most is never looked into. */
+	#hasCr: boolean | undefined;
 
 	/** The events that `chunk` completes. Throws `EventTooLarge`. */
 	push(chunk: Uint8Array): SseEvent[] {
@@ -106,7 +106,7 @@ export class SseSplitter {
 	#read(bytes: Buffer): void {
 		this.bytes = bytes;
 		this.at = 0;
-		this.#hasCr = bytes.includes(CR);
+		this.#hasCr = undefined;
 	}
 
 	/** Whether these bytes bring the end of the event that is held. */
@@ -128,6 +128,7 @@ export class SseSplitter {
 	#boundary(): number {
 		const { bytes, at } = this;
 		const end = boundary(bytes, at);
+		this.#hasCr ??= bytes.includes(CR);
 		if (!this.#hasCr) return end;
 		const crs = bytes.subarray(at, end === -1 ? undefined : end).indexOf("\r\r");
 		return crs === -1 ? end : at + crs + 2;

@@ -238,7 +238,8 @@ export class EventReader {
 
 	/** All that is sent on of a chunk. */
 	#taken(): AnswerPiece {
-		return answerPiece(this.#splitter.before(this.#untouched), this.#rest ?? [], this.#isNative);
+		const before = this.#splitter.before(this.#untouched);
+		return this.#rest ? answerPiece(before, this.#rest, this.#isNative) : before;
 	}
 
 	/** The end of what has come, behind these events. */

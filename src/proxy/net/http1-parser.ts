@@ -1,6 +1,7 @@
 /**
  * Reads one HTTP/1.1 answer (RFC 9112) from the bytes of its connection, however they were cut. Pure: no socket, no clock.
  */
+import { bytePart } from "../../openai/byte-part.ts";
 import { type Head, HeadReader, MalformedAnswer, type ParsedHead } from "./http1-head.ts";
 
 /** Longest head read, bytes; servers and proxies in the field allow 8 to 64 KB. */
@@ -63,7 +64,7 @@ export class AnswerParser {
 
 	/** What `push` found of the body; undefined where that is nothing. */
 	get piece(): Buffer | undefined {
-		return this.start < this.end ? this.bytes.subarray(this.start, this.end) : undefined;
+		return this.start < this.end ? bytePart(this.bytes, this.start, this.end) : undefined;
 	}
 
 	/** The connection was closed in good order: true where that completes the answer. */
@@ -119,7 +120,22 @@ export class AnswerParser {
 			this.#left -= this.end - start;
 			if (this.#left === 0) this.#finish(input, this.end);
 		} else if (this.#state === "done") this.#finish(input, start);
-		else this.#readChunks(input, start);
+		else if (this.#state !== "chunk-size" || !this.#readOneChunk(input, start)) this.#readChunks(input, start);
+	}
+
+	/** Reads one chunk where that is all there is, as an upstream sends its events; false where it is not. */
+	#readOneChunk(input: Buffer, start: number): boolean {
+		const last = input.length - 1;
+		let at = start;
+		let size = 0;
+		for (let digit = hexDigit(input[at]!); digit !== -1 && at - start < SHORT_LINE; digit = hexDigit(input[++at]!))
+			size = size * 16 + digit;
+		if (size === 0 || at + size + 3 !== last || input[at] !== CR || input[at + 1] !== LF) return false;
+		if (input[last - 1] !== CR || input[last] !== LF) return false;
+		this.#hasChunk = true;
+		this.start = at + 2;
+		this.end = last - 1;
+		return true;
 	}
 
 	/** Moves the chunks' bytes together at the front of what they came in: one piece to hand on, and no copy elsewhere. */

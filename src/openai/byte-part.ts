@@ -1,0 +1,18 @@
+/** A part of some bytes, for who hands it on. */
+
+/** Bytes up to which JavaScriptCore keeps a typed array's memory in its own heap (`fastSizeLimit`). */
+const SMALL = 1000;
+
+/**
+ * The bytes from `start` to before `end`: all of them as they are, a small part as a copy, a large one as a view of the same memory. The first
+ * view of an array has an ArrayBuffer made, into which a small one's bytes are moved, and which has to be collected: that takes four times as
+ * long as to copy a small part.
+ */
+export function bytePart(bytes: Buffer, start: number, end: number): Buffer {
+	const length = end - start;
+	if (length === bytes.length) return bytes;
+	if (length > SMALL) return bytes.subarray(start, end);
+	const part = Buffer.allocUnsafe(length);
+	bytes.copy(part, 0, start, end);
+	return part;
+}
