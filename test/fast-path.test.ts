@@ -4,9 +4,9 @@ import { DeltaTemplate } from "../src/providers/openai/fast-path.ts";
 
 const chunk = (delta: object, rest: object = {}) =>
 	`data: ${JSON.stringify({ id: "a", model: "m", choices: [{ index: 0, delta, finish_reason: null }], ...rest })}\n\n`;
-const bytes = (text: string) => new TextEncoder().encode(text);
+const bytes = (text: string) => Buffer.from(text);
 /** Whether a chunk is sent on as it came. */
-const isPlain = (template: DeltaTemplate, chunk: Uint8Array) => template.passThrough(chunk) === chunk;
+const isPlain = (template: DeltaTemplate, chunk: Buffer) => template.passThrough(chunk) === chunk;
 
 function learnt(raw: string): DeltaTemplate {
 	const template = new DeltaTemplate();

@@ -4,14 +4,13 @@
 const SMALL = 1000;
 
 /**
- * The bytes from `start` to before `end`: all of them as they are, a small part as a copy, a large one as a view of the same memory. The first
- * view of an array has an ArrayBuffer made, into which a small one's bytes are moved, and which has to be collected: that takes four times as
- * long as to copy a small part.
+ * The bytes from `start` to before `end`: all of them as they are; of few bytes a copy, of many a view of the same memory. The first view of a
+ * small array moves its bytes out of the heap, into an ArrayBuffer that has to be collected: that takes four times as long as to copy them.
  */
 export function bytePart(bytes: Buffer, start: number, end: number): Buffer {
 	const length = end - start;
 	if (length === bytes.length) return bytes;
-	if (length > SMALL) return bytes.subarray(start, end);
+	if (bytes.length > SMALL) return bytes.subarray(start, end);
 	const part = Buffer.allocUnsafe(length);
 	bytes.copy(part, 0, start, end);
 	return part;

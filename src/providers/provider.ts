@@ -241,7 +241,7 @@ export interface StreamDecoder {
 	 * Takes the whole events of a chunk, from the one that begins at `from` on, that carry text and nothing else of weight; undefined where
 	 * the first must be read.
 	 */
-	passThrough?(chunk: Uint8Array, from: number): PassedEvents | undefined;
+	passThrough?(chunk: Buffer, from: number): PassedEvents | undefined;
 	/** Tokens as the last events that `passThrough` took have counted them; undefined where they count none, or were asked for them before. */
 	passedTokens?(): Tokens | undefined;
 	/** Tokens of the answer so far; undefined where its upstream does not count them with each chunk. */

@@ -1,4 +1,5 @@
 /** One upstream's stream as it is read: its bytes are understood, and become what the client is sent. */
+import { bytePart } from "../openai/byte-part.ts";
 import {
 	type AnswerPiece,
 	answerPiece,
@@ -206,7 +207,7 @@ export class EventReader {
 	/** Sends on what has just been read, from there on, as it came. */
 	#goOn(from: number): void {
 		const { bytes, at } = this.#splitter;
-		if (this.#rest) this.#add(bytes.subarray(from, at));
+		if (this.#rest) this.#add(bytePart(bytes, from, at));
 		else this.#untouched = at;
 	}
 
@@ -217,7 +218,7 @@ export class EventReader {
 		if (out.failure && !this.isFinished) this.#over(out.failure);
 		else if (out.failure || out.done) this.#end();
 		else if (out.own && from !== undefined && isAsItCame(event) && this.#splitter.isFaithful)
-			this.#addNative(out, this.#splitter.bytes.subarray(from, this.#splitter.at));
+			this.#addNative(out, bytePart(this.#splitter.bytes, from, this.#splitter.at));
 		else if (out.isAsItCame && from !== undefined && this.#splitter.isFaithful) this.#goOn(from);
 		else if (out.bytes !== undefined) this.#add(out.bytes);
 		else if (!this.#rest && !event.isMended && this.#splitter.isFaithful) this.#untouched = this.#splitter.at;

@@ -87,7 +87,7 @@ class NativeDecoder implements StreamDecoder {
 		return { ...out, bytes: bytes + (out.bytes ?? "") };
 	}
 
-	passThrough(chunk: Uint8Array, from: number): PassedEvents | undefined {
+	passThrough(chunk: Buffer, from: number): PassedEvents | undefined {
 		// A text there is none of the answer's.
 		return this.#isOwn ? undefined : this.inner.passThrough(chunk, from);
 	}

@@ -1,6 +1,7 @@
 /** Anthropic's streams (platform.claude.com, streaming), as OpenAI's: each event becomes its chunks at once. */
 import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { bytePart } from "../../openai/byte-part.ts";
 import { type Call, formFor } from "../../openai/call.ts";
 import { parseBounded } from "../../openai/json.ts";
 import { open, optional, type RequestBody } from "../../openai/request-fields.ts";
@@ -151,7 +152,7 @@ export class MessageDecoder implements StreamDecoder {
 		}
 	}
 
-	passThrough(chunk: Uint8Array, from: number): PassedEvents | undefined {
+	passThrough(chunk: Buffer, from: number): PassedEvents | undefined {
 		// The first piece begins the answer, and a name may stand before it; none comes behind the end.
 		if (this.#textLength === 0 || this.#unnamed || this.#ending) return undefined;
 		this.#deltas ??= new TextDeltas();
@@ -160,7 +161,7 @@ export class MessageDecoder implements StreamDecoder {
 		if (length === 0) return undefined;
 		this.#textLength += deltas.units;
 		this.#textPoints += deltas.points;
-		const own = this.isNative ? chunk.subarray(from, from + length) : undefined;
+		const own = this.isNative ? bytePart(chunk, from, from + length) : undefined;
 		return { bytes: deltas.written(chunk, this.#frameOf, own), length, events: deltas.events };
 	}
 

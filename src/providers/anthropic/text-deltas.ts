@@ -3,6 +3,7 @@
  * short escapes is the same in OpenAI's chunk. Whatever is written otherwise is left to the parser.
  */
 import { isUtf8 } from "node:buffer";
+import { bytePart } from "../../openai/byte-part.ts";
 import { type EventFrame, TextChunks } from "../../openai/text-chunks.ts";
 
 const HEAD = Buffer.from('event: content_block_delta\ndata: {"type":"content_block_delta","index":');
@@ -46,14 +47,14 @@ export class TextDeltas {
 	}
 
 	/** Past the text deltas that a chunk has from `from` on, up to the first other event; `from` where there are none. */
-	read(chunk: Uint8Array, from: number): number {
+	read(chunk: Buffer, from: number): number {
 		if (from === 0) this.#isRefused = false;
 		this.#spans = [];
 		this.#size = this.#bits = this.units = this.points = 0;
 		if (this.#isRefused) return from;
 		let at = from;
 		for (let end = at; end !== -1; end = this.#eventEnd(chunk, at)) at = end;
-		this.#isRefused = this.#bits >= ASCII_END && !isUtf8(chunk.subarray(from, at));
+		this.#isRefused = this.#bits >= ASCII_END && !isUtf8(bytePart(chunk, from, at));
 		return this.#isRefused ? from : at;
 	}
 
@@ -61,12 +62,12 @@ export class TextDeltas {
 	 * The chunks that say what was read.
 	 * @param own the same as it came, for a client that speaks Anthropic's wire
 	 */
-	written(chunk: Uint8Array, frame: () => EventFrame, own?: Uint8Array): TextChunks {
+	written(chunk: Buffer, frame: () => EventFrame, own?: Uint8Array): TextChunks {
 		return new TextChunks(chunk, this.#spans, this.#size, frame, own);
 	}
 
 	/** Past the event that begins at `from`; -1 where that is no text delta, or has no text. */
-	#eventEnd(chunk: Uint8Array, from: number): number {
+	#eventEnd(chunk: Buffer, from: number): number {
 		const known = from + this.#lead.length;
 		if (known <= chunk.length && this.#lead.compare(chunk, from, known) === 0) return this.#textEnd(chunk, known);
 		// What is read at once is of one block.
@@ -77,7 +78,7 @@ export class TextDeltas {
 	}
 
 	/** Past the event whose text begins at `start`. It is counted. */
-	#textEnd(chunk: Uint8Array, start: number): number {
+	#textEnd(chunk: Buffer, start: number): number {
 		let bits = 0;
 		let escapes = 0;
 		let end = start;
@@ -105,7 +106,7 @@ export class TextDeltas {
 	}
 
 	/** Counts characters of several bytes, which were counted as so many, as one. */
-	#correct(chunk: Uint8Array, start: number, end: number): void {
+	#correct(chunk: Buffer, start: number, end: number): void {
 		for (let at = start; at < end; at++) {
 			const byte = chunk[at]!;
 			if (byte >= LONGEST) this.units++;
@@ -117,7 +118,7 @@ export class TextDeltas {
 }
 
 /** Where the text begins of the text delta that begins at `from`; -1 where that is none. */
-function textStart(chunk: Uint8Array, from: number): number {
+function textStart(chunk: Buffer, from: number): number {
 	let at = from + HEAD.length;
 	if (at > chunk.length || HEAD.compare(chunk, from, at) !== 0) return -1;
 	const digits = at;

@@ -21,7 +21,7 @@ const NOTHING = {};
 class NativeGenerateDecoder implements StreamDecoder {
 	constructor(private readonly inner: GenerateDecoder) {}
 
-	passThrough(chunk: Uint8Array, from: number): PassedEvents | undefined {
+	passThrough(chunk: Buffer, from: number): PassedEvents | undefined {
 		return this.inner.passThrough(chunk, from);
 	}
 

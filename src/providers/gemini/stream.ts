@@ -1,4 +1,5 @@
 /** Gemini's streams (`streamGenerateContent?alt=sse`), as OpenAI's: each event becomes its chunks at once, but for the last. */
+import { bytePart } from "../../openai/byte-part.ts";
 import { type Call, formFor } from "../../openai/call.ts";
 import { parseBounded } from "../../openai/json.ts";
 import type { SseEvent } from "../../openai/sse.ts";
@@ -70,13 +71,12 @@ export class GenerateDecoder implements StreamDecoder {
 	#tier: string | undefined;
 	#usage: unknown;
 	readonly #texts = new TextEvents();
-	/** Around texts that pass unread, and the counts that came with the last of them, as JSON. */
+	/** Around texts that pass unread. */
 	#frame: EventFrame | undefined;
 	readonly #frameOf = (): EventFrame => {
 		this.#frame ??= eventFrame(this.#chunks.textFrame());
 		return this.#frame;
 	};
-	#passedCounts: string | undefined;
 	/** Each piece has the finish reason `STOP`, as models before 2.0 do it: only the end of the stream says which piece was the last. */
 	#finishesAlways = false;
 
@@ -93,7 +93,7 @@ export class GenerateDecoder implements StreamDecoder {
 		return this.#chunks;
 	}
 
-	passThrough(chunk: Uint8Array, from: number): PassedEvents | undefined {
+	passThrough(chunk: Buffer, from: number): PassedEvents | undefined {
 		const choice = this.#choices.size === 1 ? this.#choices.get(0) : undefined;
 		// A name may stand before its text, and a form is held until the end.
 		if (!choice || choice.unnamed || choice.finishReason !== undefined || this.#rules.json) return undefined;
@@ -101,10 +101,9 @@ export class GenerateDecoder implements StreamDecoder {
 		const length = texts.read(chunk, from) - from;
 		if (length === 0) return undefined;
 		const { spans, size } = texts;
-		this.#passedCounts = texts.countsIn(chunk) ?? this.#passedCounts;
 		// Whose sources are said as they came needs no text to say them in.
 		if (!this.#isAsItCame) choice.unread.push(texts.textsIn(chunk));
-		const own = this.#isAsItCame ? chunk.subarray(from, from + length) : undefined;
+		const own = this.#isAsItCame ? bytePart(chunk, from, from + length) : undefined;
 		return { bytes: new TextChunks(chunk, spans, size, this.#frameOf, own), length, events: spans.length / 2 };
 	}
 
@@ -114,8 +113,7 @@ export class GenerateDecoder implements StreamDecoder {
 
 	/** Whether what passed unread has counts that were not read yet. */
 	#countPassed(): boolean {
-		const counts = this.#passedCounts;
-		this.#passedCounts = undefined;
+		const counts = this.#texts.takeCounts();
 		const usage = counts === undefined ? undefined : parse(counts)?.usageMetadata;
 		if (usage) this.#usage = usage;
 		return usage !== undefined;
@@ -139,7 +137,7 @@ export class GenerateDecoder implements StreamDecoder {
 		// Counts are those of the whole answer so far.
 		if (response.usageMetadata) {
 			this.#usage = response.usageMetadata;
-			this.#passedCounts = undefined;
+			this.#texts.takeCounts();
 		} else this.#countPassed();
 		const tokens = this.#usage === undefined ? undefined : generatedTokens(this.#usage);
 		const refused = blocked(response);

@@ -3,6 +3,7 @@
  * others are neither decoded nor parsed, since a JSON string is the same in OpenAI's chunk. Whatever is written otherwise is left to the parser.
  */
 import { isUtf8 } from "node:buffer";
+import { bytePart } from "../../openai/byte-part.ts";
 import type { GenerateResponse } from "./response.ts";
 
 const TEXT = /"text":\s*("(?:[^"\\]|\\.)*")/;
@@ -25,22 +26,41 @@ const MOST_LEARNED = 16;
 const viewOf = ({ buffer, byteOffset, byteLength }: Uint8Array): DataView =>
 	new DataView(buffer, byteOffset, byteLength);
 
+/** Chunks up to so many bytes are viewed in a copy: to have a view of a small array made takes longer (see `bytePart`). */
+const SMALL = 1000;
+const copy = new Uint8Array(SMALL);
+const copyView = viewOf(copy);
+
+/** Bytes that are searched, and a view of them, which may be longer. */
+class Chunk {
+	readonly view: DataView;
+	readonly length: number;
+
+	constructor(readonly bytes: Buffer) {
+		this.length = bytes.length;
+		if (bytes.length <= SMALL) {
+			copy.set(bytes);
+			this.view = copyView;
+		} else this.view = viewOf(bytes);
+	}
+}
+
 /**
  * How many of the known bytes from `nth` on stand in the chunk from `at` on, as far as eight at a time say it: mostly at most seven more do. As
  * numbers eight bytes are compared in the time of one; of text, which holds no zeros, no two that differ are equal.
  */
-function sameEights(known: DataView, nth: number, chunk: DataView, at: number): number {
-	const most = Math.min(known.byteLength - nth, chunk.byteLength - at) - 8;
+function sameEights(known: DataView, nth: number, { view, length }: Chunk, at: number): number {
+	const most = Math.min(known.byteLength - nth, length - at) - 8;
 	let same = 0;
-	while (same <= most && known.getFloat64(nth + same, true) === chunk.getFloat64(at + same, true)) same += 8;
+	while (same <= most && known.getFloat64(nth + same, true) === view.getFloat64(at + same, true)) same += 8;
 	return same;
 }
 
 /** Whether the known bytes stand there. */
-function hasBytes(chunk: Uint8Array, view: DataView, at: number, known: Known): boolean {
+function hasBytes(chunk: Chunk, at: number, known: Known): boolean {
 	const { bytes } = known;
-	for (let nth = sameEights(known.view, 0, view, at); nth < bytes.length; nth++) {
-		if (chunk[at + nth] !== bytes[nth]) return false;
+	for (let nth = sameEights(known.view, 0, chunk, at); nth < bytes.length; nth++) {
+		if (chunk.bytes[at + nth] !== bytes[nth]) return false;
 	}
 	return true;
 }
@@ -70,9 +90,10 @@ export class TextEvents {
 	/** Where each text of the last `read` begins and ends in its chunk, and how long all are. */
 	spans: number[] = [];
 	size = 0;
-	/** Where the counts of the last event begin, and where it ends. */
+	/** Where the counts of the last event begin, and where it ends; and its counts, once it was read. */
 	#countsAt = 0;
 	#end = 0;
+	#counted: Buffer | undefined;
 
 	/** Learns from an event that was read, where it is such a one. */
 	learn(event: string, response: GenerateResponse): void {
@@ -92,25 +113,27 @@ export class TextEvents {
 	}
 
 	/** Past the text events that a chunk has from `from` on, up to the first other one; `from` where there are none. */
-	read(chunk: Uint8Array, from: number): number {
+	read(bytes: Buffer, from: number): number {
 		if (from === 0) this.#isRefused = false;
 		this.spans = [];
 		this.size = 0;
 		const head = this.#head;
 		if (!head || this.#isRefused) return from;
-		const view = viewOf(chunk);
+		const chunk = new Chunk(bytes);
 		let at = from;
 		this.#bits = 0;
-		while (hasBytes(chunk, view, at, head)) {
+		while (hasBytes(chunk, at, head)) {
 			const start = at + head.bytes.length;
-			const end = this.#textEnd(chunk, start);
-			if (end <= start || !this.#hasTail(chunk, view, end)) break;
+			const end = this.#textEnd(bytes, start);
+			if (end <= start || !this.#hasTail(chunk, end)) break;
 			this.spans.push(start, end);
 			this.size += end - start;
 			at = this.#end;
 		}
-		this.#isRefused = this.#bits >= ASCII_END && !isUtf8(chunk.subarray(from, at));
-		return this.#isRefused ? from : at;
+		this.#isRefused = this.#bits >= ASCII_END && !isUtf8(bytePart(bytes, from, at));
+		if (this.#isRefused || at === from) return from;
+		if (this.#counts !== NOTHING) this.#counted = bytePart(bytes, this.#countsAt, this.#end);
+		return at;
 	}
 
 	/** Where the JSON string is closed whose text begins there; -1 where it is not. */
@@ -132,22 +155,23 @@ export class TextEvents {
 	}
 
 	/** Whether the known ends of an event stand there. */
-	#hasTail(chunk: Uint8Array, view: DataView, from: number): boolean {
-		if (!hasBytes(chunk, view, from, this.#close)) return false;
+	#hasTail(chunk: Chunk, from: number): boolean {
+		if (!hasBytes(chunk, from, this.#close)) return false;
+		const { bytes } = chunk;
 		const { bytes: counts, view: known } = this.#counts;
 		let at = from + this.#close.bytes.length;
 		const countsAt = at;
-		let same = sameEights(known, 0, view, at);
+		let same = sameEights(known, 0, chunk, at);
 		at += same;
 		for (let nth = same; nth < counts.length; nth++, at++) {
-			if (counts[nth] === chunk[at]) continue;
+			if (counts[nth] === bytes[at]) continue;
 			// In a number, whose digits may be others, and more of them or fewer.
-			const isNumber = isDigit(counts[nth - 1]) || (isDigit(counts[nth]) && isDigit(chunk[at]));
-			if (!isNumber || at >= chunk.length) return false;
+			const isNumber = isDigit(counts[nth - 1]) || (isDigit(counts[nth]) && isDigit(bytes[at]));
+			if (!isNumber || at >= bytes.length) return false;
 			while (isDigit(counts[nth])) nth++;
-			while (isDigit(chunk[at])) at++;
-			if (counts[nth] !== chunk[at]) return false;
-			same = sameEights(known, nth + 1, view, at + 1);
+			while (isDigit(bytes[at])) at++;
+			if (counts[nth] !== bytes[at]) return false;
+			same = sameEights(known, nth + 1, chunk, at + 1);
 			nth += same;
 			at += same;
 		}
@@ -156,14 +180,15 @@ export class TextEvents {
 		return true;
 	}
 
-	/** The counts of the last event that was read, as JSON of an answer; undefined where it has none. */
-	countsIn(chunk: Uint8Array): string | undefined {
-		if (this.#counts === NOTHING) return undefined;
-		return `{${Buffer.from(chunk.buffer, chunk.byteOffset + this.#countsAt, this.#end - this.#countsAt).toString()}`;
+	/** The counts of the last event that was read since this was asked, as JSON of an answer; undefined where there are none. */
+	takeCounts(): string | undefined {
+		const counted = this.#counted;
+		this.#counted = undefined;
+		return counted && `{${counted.toString()}`;
 	}
 
 	/** The texts that were read, joined, as JSON without its quotes. */
-	textsIn(chunk: Uint8Array): Buffer {
+	textsIn(chunk: Buffer): Buffer {
 		const texts = Buffer.allocUnsafe(this.size);
 		let at = 0;
 		for (let i = 0; i < this.spans.length; i += 2) {

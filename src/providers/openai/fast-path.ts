@@ -3,6 +3,7 @@
  * chunk byte for byte outside of these needs no decoding and no parse: it is whole, valid, and means what that one meant.
  */
 import { isUtf8 } from "node:buffer";
+import { bytePart } from "../../openai/byte-part.ts";
 import { type Separators, separatorsOf } from "./text-separators.ts";
 
 /** What differs from chunk to chunk, and how it is read. */
@@ -136,7 +137,7 @@ export class DeltaTemplate {
 	 * are none. With counts in them, these must be all that the chunk has left. The bytes are the chunk's own: what is cut out of it is
 	 * overwritten there. `length` and `events` say how much that was.
 	 */
-	passThrough(chunk: Uint8Array, from = 0): Uint8Array | undefined {
+	passThrough(chunk: Buffer, from = 0): Buffer | undefined {
 		if (from === 0) this.#isRefused = false;
 		if (this.#bytes.length === 0 || this.#isRefused) return undefined;
 		this.#bits = 0;
@@ -144,10 +145,10 @@ export class DeltaTemplate {
 		return this.hasCounts ? this.#plainCounting(chunk, from) : this.#plain(chunk, from);
 	}
 
-	#plain(chunk: Uint8Array, from: number): Uint8Array | undefined {
+	#plain(chunk: Buffer, from: number): Buffer | undefined {
 		const at = this.#eventsEnd(chunk, from);
 		if (at === from) return undefined;
-		const passed = from === 0 && at === chunk.length ? chunk : chunk.subarray(from, at);
+		const passed = bytePart(chunk, from, at);
 		this.#isRefused = !this.#isUtf8(passed);
 		if (this.#isRefused) return undefined;
 		this.#tries = 0;
@@ -155,7 +156,7 @@ export class DeltaTemplate {
 		return passed;
 	}
 
-	#plainCounting(chunk: Uint8Array, from: number): Uint8Array | undefined {
+	#plainCounting(chunk: Buffer, from: number): Buffer | undefined {
 		let { output, trimmed } = this;
 		let at = from;
 		this.#cuts.length = 0;
@@ -171,15 +172,14 @@ export class DeltaTemplate {
 		this.length = at - from;
 		this.output = output;
 		this.trimmed = trimmed;
-		if (this.#cut) return this.#withoutCuts(chunk, from);
-		return from === 0 ? chunk : chunk.subarray(from);
+		return this.#cut ? this.#withoutCuts(chunk, from) : bytePart(chunk, from, at);
 	}
 
-	#isUtf8(chunk: Uint8Array): boolean {
+	#isUtf8(chunk: Buffer): boolean {
 		return this.#bits < ASCII_END || isUtf8(chunk);
 	}
 
-	#eventsEnd(chunk: Uint8Array, from: number): number {
+	#eventsEnd(chunk: Buffer, from: number): number {
 		for (let past = from; ; ) {
 			const end = this.#eventEnd(chunk, past);
 			if (end === -1) return past;
@@ -190,7 +190,7 @@ export class DeltaTemplate {
 	}
 
 	/** The same for events like the last one that was read alone: what stands between two texts is compared at once. */
-	#alikeEnd(chunk: Uint8Array, from: number): number {
+	#alikeEnd(chunk: Buffer, from: number): number {
 		this.#separators ??= separatorsOf(this.#bytes, this.#widths);
 		const { first, inner, last, between } = this.#separators;
 		let past = from;
@@ -213,7 +213,7 @@ export class DeltaTemplate {
 	}
 
 	/** Past the event that begins at `at`; -1 where that is no event of this shape. */
-	#eventEnd(chunk: Uint8Array, at: number): number {
+	#eventEnd(chunk: Buffer, at: number): number {
 		for (let i = 0; i < this.#bytes.length; i++) {
 			const fixed = this.#bytes[i]!;
 			if (i > 0) at = this.#kinds[i - 1] === "number" ? this.#numberEnd(chunk, at, i - 1) : this.#textEnd(chunk, at);
@@ -225,7 +225,7 @@ export class DeltaTemplate {
 		return at;
 	}
 
-	#numberEnd(chunk: Uint8Array, at: number, nth: number): number {
+	#numberEnd(chunk: Buffer, at: number, nth: number): number {
 		const end = digitsEndInBytes(chunk, at);
 		if (end !== -1 && end - at !== this.#widths[nth]) {
 			this.#widths[nth] = end - at;
@@ -235,7 +235,7 @@ export class DeltaTemplate {
 	}
 
 	/** The same for a shape with counts in it: where they are, and what is cut out, is noted. */
-	#countingEventEnd(chunk: Uint8Array, at: number): number {
+	#countingEventEnd(chunk: Buffer, at: number): number {
 		const cut = this.#cut;
 		this.#contentFrom = 0;
 		this.#contentTo = 0;
@@ -252,7 +252,7 @@ export class DeltaTemplate {
 		return at;
 	}
 
-	#variableEnd(chunk: Uint8Array, from: number, kind: Kind): number {
+	#variableEnd(chunk: Buffer, from: number, kind: Kind): number {
 		if (kind === "output") this.#countAt = from;
 		if (kind === "output" || kind === "number") return digitsEndInBytes(chunk, from);
 		const end = this.#textEnd(chunk, from);
@@ -264,7 +264,7 @@ export class DeltaTemplate {
 	}
 
 	/** Where the JSON string that goes on at `at` is closed, in UTF-8: all that is looked for is ASCII. */
-	#textEnd(bytes: Uint8Array, at: number): number {
+	#textEnd(bytes: Buffer, at: number): number {
 		let bits = 0;
 		for (let i = at; i < bytes.length; i++) {
 			const byte = bytes[i]!;
@@ -279,7 +279,7 @@ export class DeltaTemplate {
 		return -1;
 	}
 
-	#withoutCuts(chunk: Uint8Array, from: number): Uint8Array {
+	#withoutCuts(chunk: Buffer, from: number): Buffer {
 		const cuts = this.#cuts;
 		let to = cuts[0]!;
 		for (let i = 0; i < cuts.length; i += 2) {
@@ -288,7 +288,7 @@ export class DeltaTemplate {
 			chunk.copyWithin(to, from, end);
 			to += end - from;
 		}
-		return chunk.subarray(from, to);
+		return bytePart(chunk, from, to);
 	}
 }
 
@@ -306,11 +306,11 @@ export function trimmedTokens(output: number, trimmed: number, text: string): nu
 const SPACE_LAST = /\s$/;
 
 /** The text that ends with white space; any other, which needs no reading, is empty. */
-function textAt(bytes: Uint8Array, from: number, to: number): string {
+function textAt(bytes: Buffer, from: number, to: number): string {
 	const last = bytes[to - 1];
 	const isEscape = bytes[to - 2] === BACKSLASH && (last === 0x6e || last === 0x72 || last === 0x74);
 	if (to <= from || (last !== SPACE && !isEscape)) return "";
-	return JSON.parse(`"${Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString()}"`) as string;
+	return JSON.parse(`"${bytes.toString("utf8", from, to)}"`) as string;
 }
 
 /** Where the JSON string that goes on at `at` is closed; -1 where it is not, or needs the parser. */
@@ -330,7 +330,7 @@ function digitsEnd(raw: string, at: number): number {
 	return isCount(end - at, raw.charCodeAt(at)) ? end : -1;
 }
 
-function digitsEndInBytes(bytes: Uint8Array, at: number): number {
+function digitsEndInBytes(bytes: Buffer, at: number): number {
 	let end = at;
 	while (bytes[end]! >= ZERO && bytes[end]! <= NINE) end++;
 	return isCount(end - at, bytes[at]!) ? end : -1;
@@ -343,7 +343,7 @@ const isCount = (digits: number, first: number): boolean =>
 /** Of a count: more are none. */
 const MAX_DIGITS = 9;
 
-function numberAt(bytes: Uint8Array, at: number): number {
+function numberAt(bytes: Buffer, at: number): number {
 	let number = 0;
 	for (let i = at; bytes[i]! >= ZERO && bytes[i]! <= NINE; i++) number = number * 10 + bytes[i]! - ZERO;
 	return number;

@@ -132,7 +132,7 @@ export class PassedResponse extends ResponseDecoder {
 		return { ...out, delta };
 	}
 
-	passThrough(chunk: Uint8Array, from: number): PassedEvents | undefined {
+	passThrough(chunk: Buffer, from: number): PassedEvents | undefined {
 		const bytes = this.#template.passThrough(chunk, from);
 		return bytes && { length: this.#template.length, events: this.#template.events };
 	}

@@ -214,7 +214,7 @@ export class ChunkDecoder implements StreamDecoder {
 		return { usage: usageChunk(this.#lastChunk, this.#lastUsage?.usage, this.#lastUsage?.tokens), thinking };
 	}
 
-	passThrough(chunk: Uint8Array, from: number): PassedEvents | undefined {
+	passThrough(chunk: Buffer, from: number): PassedEvents | undefined {
 		if (this.#response) return this.#response.passThrough?.(chunk, from);
 		const template = this.#template;
 		const bytes = template.passThrough(chunk, from);
