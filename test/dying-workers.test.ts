@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { ClaimTable } from "../src/cache/claim-table.ts";
 import { SharedRing } from "../src/memory/shared-ring.ts";
+import { SharedKeyRotation } from "../src/proxy/shared-key-rotation.ts";
 import { SharedSuspects } from "../src/proxy/shared-suspects.ts";
 import { SharedRoutingState } from "../src/routing/shared-routing-state.ts";
 import {
@@ -9,6 +10,7 @@ import {
 	dies,
 	keyOf,
 	PROMPT,
+	PROVIDER,
 	queueOf,
 	routingOf,
 	type SharedThings,
@@ -153,6 +155,19 @@ describe("a worker that is ended in the midst of", () => {
 			expect(main.begin(turn, "a", true)).toBe(true);
 		});
 		expect(steps).toBeGreaterThan(15);
+	}, 60_000);
+
+	test("a refused key leaves what is known of keys whole, and none out of use for ever", async () => {
+		const steps = await endedBeforeEach("a refused key", ({ keys: memory }) => {
+			const main = new SharedKeyRotation(memory, 0, 0);
+			const accounts = main.accountsOf(PROVIDER, 2);
+			accounts.ended({ index: 1, isProbe: false }, "other", { kind: "auth", status: 401, message: "no" }, 10);
+			expect([accounts.has("m", 60_009, [0]), main.hasRefusals]).toEqual([false, true]);
+			main.freed(1);
+			const later = [0, 1].map(() => accounts.take("m", 200_000)?.index);
+			expect(later.sort()).toEqual([0, 1]);
+		});
+		expect(steps).toBeGreaterThan(8);
 	}, 60_000);
 
 	test("a put leaves values that are whole", async () => {

@@ -17,7 +17,7 @@ const MOST_COOLDOWN_MS = 60_000;
 const MOST_MODELS = 500;
 
 /** A key, or a key and a model, that was refused. */
-interface Refusal {
+export interface Refusal {
 	/** From when it may be tried again, by one call. */
 	until: number;
 	/** `auth` or `quota`. */
@@ -35,11 +35,37 @@ export interface Account {
 /** The only key of a provider, as long as no key was refused. */
 export const FIRST_ACCOUNT: Account = { index: 0, isProbe: false };
 
+/** What is known of the accounts of one provider. */
+export interface KnownAccounts {
+	/** By account. */
+	readonly keys: Map<number, Refusal>;
+	/** By account and model. */
+	readonly models: Map<string, Refusal>;
+	/** By account: until when its limit is used up. */
+	readonly coolsDownUntil: Map<number, number>;
+}
+
+/** Nothing is known. */
+export const newAccounts = (): KnownAccounts => ({ keys: new Map(), models: new Map(), coolsDownUntil: new Map() });
+
+/** What the keys of one provider are asked and told, wherever it is kept. */
+export type Accounts = Pick<AccountRing, "take" | "takeAnyway" | "has" | "refusal" | "outOfUse" | "ended">;
+
 /** The keys of all providers, by provider as it was configured: a key that was put right is not held against its forerunner's refusal. */
 export class KeyRotation {
-	readonly #rings = new WeakMap<Provider, AccountRing>();
+	readonly #rings = new WeakMap<Provider, Accounts>();
+
+	#hasRefusals = false;
+
 	/** A key has been refused. Until then a provider's only key is {@link FIRST_ACCOUNT}, and nobody need ask. */
-	hasRefusals = false;
+	get hasRefusals(): boolean {
+		return this.#hasRefusals;
+	}
+
+	/** What is to be known of a provider's so many accounts. */
+	accountsOf(_provider: Provider, size: number): Accounts {
+		return new AccountRing(size);
+	}
 
 	/**
 	 * The account for the next attempt. Throws `upstream_auth` or `upstream_quota` where all are out of use, unless this target is all
@@ -71,7 +97,7 @@ export class KeyRotation {
 	/** How an attempt with this account ended: undefined where the upstream took the key. */
 	ended({ provider, model }: Target, account: Account, failure: Failure | undefined): void {
 		this.#ring(provider).ended(account, model, failure, performance.now());
-		if (failure?.kind === "auth" || failure?.kind === "quota") this.hasRefusals = true;
+		if (failure?.kind === "auth" || failure?.kind === "quota") this.#hasRefusals = true;
 	}
 
 	/** Keys out of use of each provider that has some. */
@@ -82,10 +108,10 @@ export class KeyRotation {
 		}
 	}
 
-	#ring(provider: Provider): AccountRing {
+	#ring(provider: Provider): Accounts {
 		let ring = this.#rings.get(provider);
 		if (!ring) {
-			ring = new AccountRing(1 + (provider.otherAccounts?.length ?? 0));
+			ring = this.accountsOf(provider, 1 + (provider.otherAccounts?.length ?? 0));
 			this.#rings.set(provider, ring);
 		}
 		return ring;
@@ -97,7 +123,7 @@ export function targetWith(target: Target, { index }: Account): Target {
 	return index === 0 ? target : { ...target, provider: target.provider.otherAccounts![index - 1]! };
 }
 
-function outOfUse({ provider, model }: Target, ring: AccountRing, now: number): RouterError {
+function outOfUse({ provider, model }: Target, ring: Accounts, now: number): RouterError {
 	const { kind, backInMs } = ring.refusal(model, now) ?? { kind: "auth", backInMs: 0 };
 	const settings = [provider, ...(provider.otherAccounts ?? [])].map(({ keySetting }) => keySetting);
 	const again = `It is tried again in ${Math.ceil(backInMs / 1000)} s.`;
@@ -110,15 +136,22 @@ function outOfUse({ provider, model }: Target, ring: AccountRing, now: number): 
 
 /** The keys of one provider. A provider without a key has one account, too. */
 export class AccountRing {
-	#next = 0;
-	/** By account. */
-	readonly #keys = new Map<number, Refusal>();
-	/** By account and model. */
-	readonly #models = new Map<string, Refusal>();
-	readonly #coolsDownUntil: number[];
+	readonly #keys: KnownAccounts["keys"];
+	readonly #models: KnownAccounts["models"];
+	readonly #coolsDownUntil: KnownAccounts["coolsDownUntil"];
 
-	constructor(private readonly size: number) {
-		this.#coolsDownUntil = new Array<number>(size).fill(0);
+	/**
+	 * @param known where what is known is kept
+	 * @param turn the account whose turn is next
+	 */
+	constructor(
+		private readonly size: number,
+		{ keys, models, coolsDownUntil }: KnownAccounts = newAccounts(),
+		private readonly turn: { next: number } = { next: 0 },
+	) {
+		this.#keys = keys;
+		this.#models = models;
+		this.#coolsDownUntil = coolsDownUntil;
 	}
 
 	/**
@@ -126,9 +159,9 @@ export class AccountRing {
 	 * where none is left. Whoever takes it reports how it ended.
 	 */
 	take(model: string, now: number, tried: readonly number[] = []): Account | undefined {
-		const index = this.#find(model, now, tried);
+		const index = this.find(model, now, tried);
 		if (index === undefined) return undefined;
-		this.#next = (index + 1) % this.size;
+		this.turn.next = (index + 1) % this.size;
 		const refusals = this.#refusals(index, model);
 		// One call finds out; should its end never be reported, the next does.
 		for (const refusal of refusals) refusal.until = now + PROBE_MS;
@@ -137,14 +170,14 @@ export class AccountRing {
 
 	/** One that is out of use, for a call that has nowhere else to go: it finds out whether the key is good again. */
 	takeAnyway(): Account {
-		const index = this.#next;
-		this.#next = (index + 1) % this.size;
+		const index = this.turn.next;
+		this.turn.next = (index + 1) % this.size;
 		return { index, isProbe: true };
 	}
 
 	/** Whether `take` would find one. */
 	has(model: string, now: number, tried: readonly number[] = []): boolean {
-		return this.#find(model, now, tried) !== undefined;
+		return this.find(model, now, tried) !== undefined;
 	}
 
 	/** Why none is in use, and when the first may be tried again, ms from now; undefined where one is in use. */
@@ -173,7 +206,7 @@ export class AccountRing {
 	ended({ index, isProbe }: Account, model: string, failure: Failure | undefined, now: number): void {
 		if (failure?.kind === "rate") {
 			const cooldownMs = Math.min(Math.max(failure.retryAfterMs ?? 0, LEAST_COOLDOWN_MS), MOST_COOLDOWN_MS);
-			this.#coolsDownUntil[index] = now + cooldownMs;
+			this.#coolsDownUntil.set(index, now + cooldownMs);
 		}
 		if (failure?.kind === "quota" || (failure?.kind === "auth" && failure.status !== 403)) {
 			this.#keys.set(index, { until: now + OUT_MS, kind: failure.kind });
@@ -190,15 +223,21 @@ export class AccountRing {
 		} else for (const refusal of this.#refusals(index, model)) refusal.until = now;
 	}
 
-	#find(model: string, now: number, tried: readonly number[]): number | undefined {
+	/** Which `take` would find, where it is this one's turn. */
+	find(model: string, now: number, tried: readonly number[], next = this.turn.next): number | undefined {
 		let coolingDown: number | undefined;
 		for (let step = 0; step < this.size; step++) {
-			const index = (this.#next + step) % this.size;
+			const index = (next + step) % this.size;
 			if (tried.includes(index) || this.#refusals(index, model).some(({ until }) => until > now)) continue;
-			if (this.#coolsDownUntil[index]! <= now) return index;
+			if ((this.#coolsDownUntil.get(index) ?? now) <= now) return index;
 			coolingDown ??= index;
 		}
 		return coolingDown;
+	}
+
+	/** Whether it was refused and has not been found to be good since. */
+	isRefused(index: number, model: string): boolean {
+		return this.#refusals(index, model).length > 0;
 	}
 
 	#refusals(index: number, model: string): Refusal[] {

@@ -35,6 +35,8 @@ export interface ProxyParts {
 	/** What upstreams have signed of their models' thoughts. */
 	readonly thinking?: StoredThoughts;
 	readonly queues?: CallQueues;
+	/** Keys of providers. */
+	readonly keys?: KeyRotation;
 	/** Calls that may have killed an engine. */
 	readonly suspects?: SuspectsView;
 }
@@ -45,7 +47,7 @@ export class ProxyState {
 	readonly thinking: StoredThoughts;
 	readonly retries: RetryCount;
 	readonly refused = new RefusedAdditions();
-	readonly keys = new KeyRotation();
+	readonly keys: KeyRotation;
 	readonly suspects: SuspectsView;
 	readonly #parts: Pick<ProxyParts, "budgets" | "queues">;
 	readonly #freeHedges = new WeakMap<Provider, HedgeCount>();
@@ -55,11 +57,12 @@ export class ProxyState {
 
 	/** @param random 0 to 1 */
 	constructor(
-		{ targets, thinking, suspects, ...parts }: ProxyParts = {},
+		{ targets, thinking, keys, suspects, ...parts }: ProxyParts = {},
 		readonly random: () => number = Math.random,
 	) {
 		this.targets = targets ?? new LocalRoutingState();
 		this.thinking = thinking ?? new ThinkingMemory();
+		this.keys = keys ?? new KeyRotation();
 		this.suspects = suspects ?? new Suspects();
 		this.#parts = parts;
 		this.retries = parts.budgets?.retries ?? new RetryBudget();

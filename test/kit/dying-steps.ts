@@ -7,9 +7,12 @@ import type { TextMemory } from "../../src/memory/shared-text.ts";
 import { slotBytes } from "../../src/memory/slot-memory.ts";
 import { SlotTable } from "../../src/memory/slot-table.ts";
 import { threadPort } from "../../src/memory/thread-port.ts";
+import { type KeyMemory, makeKeys, SharedKeyRotation } from "../../src/proxy/shared-key-rotation.ts";
 import { makeQueues, sharedQueues } from "../../src/proxy/shared-queues.ts";
 import { makeSuspects, SharedSuspects } from "../../src/proxy/shared-suspects.ts";
 import { ROUTING_STATE_BYTES, SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
+
+import { providerWith } from "./key-kinds.ts";
 
 declare const self: Worker;
 
@@ -21,6 +24,7 @@ export interface SharedThings {
 	readonly ring: RingMemory;
 	readonly queues: SharedArrayBuffer;
 	readonly suspects: TextMemory;
+	readonly keys: KeyMemory;
 }
 
 /** What the worker is to do, and before which of its atomic operations it stays, from 0. */
@@ -44,6 +48,7 @@ export function sharedThings(): SharedThings {
 		ring: ringMemory(64 * 1024),
 		queues: makeQueues(),
 		suspects: makeSuspects(),
+		keys: makeKeys(),
 	};
 }
 
@@ -90,6 +95,9 @@ export const dies = (suspects: SharedSuspects, fingerprint: string) =>
 		...{ hasTokens: false, turn: undefined, wasWell: true },
 	});
 
+/** Has two keys. */
+export const PROVIDER = providerWith("p", ["one", "two"]);
+
 const WORKS = {
 	/** Calls two targets that nobody has called, in one session, one of them in vain. */
 	"a call"(things: SharedThings): void {
@@ -127,6 +135,13 @@ const WORKS = {
 		suspects.cameBack("a");
 		suspects.begin(turn, "a", true);
 		suspects.leave(turn);
+	},
+	"a refused key"({ keys: memory }: SharedThings): void {
+		const accounts = new SharedKeyRotation(memory, 1, 0).accountsOf(PROVIDER, 2);
+		for (let turn = 0; turn < 2; turn++) {
+			accounts.ended(accounts.take("m", 0)!, "m", { kind: "auth", status: 401, message: "no" }, 0);
+		}
+		accounts.ended(accounts.take("m", 60_000)!, "m", undefined, 60_000);
 	},
 	"a put"({ ring: memory }: SharedThings): void {
 		const ring = new SharedRing(memory, 1);

@@ -11,6 +11,7 @@ import type { TextMemory } from "../../memory/shared-text.ts";
 import { SharedThinking, type SharedThinkingMemory, sharedThinkingMemory } from "../../proxy/net/shared-thinking.ts";
 import type { ProxyParts } from "../../proxy/proxy-state.ts";
 import { makeBudgets, SharedBudgets } from "../../proxy/shared-budgets.ts";
+import { type KeyMemory, makeKeys, SharedKeyRotation } from "../../proxy/shared-key-rotation.ts";
 import { makeQueues } from "../../proxy/shared-queues.ts";
 import { makeSuspects, SharedSuspects } from "../../proxy/shared-suspects.ts";
 import { ROUTING_STATE_BYTES, SharedRoutingState } from "../../routing/shared-routing-state.ts";
@@ -29,6 +30,8 @@ export interface SharedMemory {
 	readonly queues: SharedArrayBuffer;
 	/** What is known of targets: `routing/shared-routing-state.ts`. */
 	readonly targets: SharedArrayBuffer;
+	/** Keys of providers, which of them are out of use, and whose turn is next: `proxy/shared-key-rotation.ts`. */
+	readonly keys: KeyMemory;
 	/** Calls that may have killed an engine: `proxy/shared-suspects.ts`. */
 	readonly suspects: TextMemory;
 	/** Answers, and who makes which call; undefined where nothing is cached. */
@@ -66,6 +69,7 @@ export function createSharedMemory(config: Config, workers: number): SharedMemor
 		budgets: makeBudgets(),
 		queues: makeQueues(),
 		targets: new SharedArrayBuffer(ROUTING_STATE_BYTES),
+		keys: makeKeys(),
 		suspects: makeSuspects(),
 		answers: cacheMemory(config),
 		thinking: sharedThinkingMemory(),
@@ -78,6 +82,7 @@ export function proxyParts({ thread, offset, memory }: ThreadMemory) {
 		targets: new SharedRoutingState(memory.targets, { thread, offset }),
 		budgets: new SharedBudgets(memory.budgets, thread, offset),
 		thinking: new SharedThinking(memory.thinking, thread),
+		keys: new SharedKeyRotation(memory.keys, thread, offset),
 		suspects: new SharedSuspects(memory.suspects, thread, offset),
 	} satisfies ProxyParts;
 }
