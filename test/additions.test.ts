@@ -1,6 +1,7 @@
 /** What the router adds to a call of its own accord is never its caller's fault. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { RefusedAdditions } from "../src/proxy/refused-additions.ts";
+import { makeRefused, SharedRefusedAdditions } from "../src/proxy/shared-refused-additions.ts";
 import { choiceEvent, DONE, finishEvent, textEvent, usageEvent } from "./kit/events.ts";
 import { chunksOf, type Json } from "./kit/exchange.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
@@ -217,4 +218,25 @@ test("what was refused is forgotten after an hour, and of each target by itself"
 	expect(refused.of("b")).toBeUndefined();
 	now = 3_600_000;
 	expect(refused.of("a")).toBeUndefined();
+});
+
+test("what a target has refused in one thread all know, for an hour on each one's clock, and of a thousand targets", () => {
+	let now = 10_000;
+	const memory = makeRefused();
+	const [main, one, two] = [0, 5_000, 7].map(
+		(offset, thread) => new SharedRefusedAdditions(memory, thread, offset, () => now - offset),
+	) as [SharedRefusedAdditions, SharedRefusedAdditions, SharedRefusedAdditions];
+	expect([main, one, two].map(({ hasAny }) => hasAny)).toEqual([false, false, false]);
+	one.add("a", "stream_options");
+	two.add("a", "continuous_usage_stats");
+	for (const each of [main, one, two]) {
+		expect([each.hasAny, each.of("b")]).toEqual([true, undefined]);
+		expect(each.of("a")).toEqual(new Set(["stream_options", "continuous_usage_stats"]));
+	}
+	now += 3_599_999;
+	expect([one.of("a")?.size, two.of("a")?.size]).toEqual([2, 2]);
+	now += 1;
+	expect([one.of("a"), two.of("a")]).toEqual([undefined, undefined]);
+	for (let at = 0; at <= 1_000; at++) [one, two][at % 2]!.add(`target ${at}`, "stream_options");
+	expect(["target 0", "target 1", "target 1000"].map((target) => main.of(target)?.size)).toEqual([undefined, 1, 1]);
 });

@@ -1,15 +1,16 @@
 /** Keys take turns; a refused one is left out, tried again by one call, and never lost. */
 import { describe, expect, test } from "bun:test";
 import type { Failure } from "../src/providers/failure.ts";
-import { type Accounts, OUT_MS } from "../src/proxy/key-rotation.ts";
+import { OUT_MS, type ProviderAccounts } from "../src/proxy/key-rotation.ts";
 import { KEY_KINDS } from "./kit/key-kinds.ts";
 import { random as seeded } from "./kit/random.ts";
 
 const MODEL = "m";
 const refused = (status = 401): Failure => ({ kind: "auth", status, message: "no" });
-const take = (ring: Accounts, now = 0, tried: number[] = [], model = MODEL) => ring.take(model, now, tried)?.index;
+const take = (ring: ProviderAccounts, now = 0, tried: number[] = [], model = MODEL) =>
+	ring.take(model, now, tried)?.index;
 /** An attempt that ends so. */
-const attempt = (ring: Accounts, failure: Failure | undefined, now = 0, model = MODEL) => {
+const attempt = (ring: ProviderAccounts, failure: Failure | undefined, now = 0, model = MODEL) => {
 	const account = ring.take(model, now);
 	if (account) ring.ended(account, model, failure, now);
 	return account?.index;

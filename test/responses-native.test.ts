@@ -43,6 +43,20 @@ const client = () => new OpenAI({ baseURL: `${router.url}/v1`, apiKey: "sk-any-o
 const send = (body: Json) => post(`${router.url}/v1/responses`, { input: "hi", store: false, ...body });
 const paths = ({ asked }: StrictResponses) => asked.map(({ path }) => path);
 
+test("a call that comes again in the same bytes goes up as it came, whether its answer was cached or not", async () => {
+	const body = JSON.stringify({ model: "asked/m", input: "hi", temperature: 0, store: false });
+	const cached = async (headers: Record<string, string> = {}) => {
+		const sent = { "content-type": "application/json", authorization: "Bearer sk-any-of-clients", ...headers };
+		const answer = await fetch(`${router.url}/v1/responses`, { method: "POST", headers: sent, body });
+		await answer.text();
+		return answer.headers.get("x-router-cache");
+	};
+	for (const expected of ["miss", "hit", "hit"]) expect(await cached()).toBe(expected);
+	expect(await cached({ "cache-control": "no-cache" })).not.toBe("hit");
+	expect(paths(box)).toEqual(["/v1/responses", "/v1/responses"]);
+	expect(box.asked[1]!.text).toBe(box.asked[0]!.text);
+});
+
 test("a conversation is summed up by the router, for every model to go on from, though OpenAI would do so itself", async () => {
 	const input = [{ role: "user", content: "long ago" }, { type: "compaction_trigger" }];
 	const { status, text } = await send({ model: "gpt-5.4", input });

@@ -187,7 +187,7 @@ export class RecentCalls {
 
 	/** Remembers a call whose answer was found in the ring. */
 	remember(call: ClientCall, scope: CacheScope, found: Pick<RecentCall, "key" | "position" | "entry">): void {
-		const { sent, facts, body, stream, leftOut, prefills, isThoughtless, native, operation, dialect } = call;
+		const { sent, facts, operation, dialect } = call;
 		const { facts: served, body: answer } = found.entry;
 		if (answer.length > LONGEST_ANSWER) return;
 		const keyHeaders = KEY_HEADERS.map((name) => scope.headers.get(name));
@@ -200,7 +200,7 @@ export class RecentCalls {
 			dialect,
 			operation,
 			sent,
-			parsed: { facts, body, stream, leftOut, prefills, isThoughtless, native },
+			parsed: parsedOf(call),
 			size: Math.max(size, SIZE),
 			tenant: scope.tenant,
 			targets: scope.targets,
@@ -220,6 +220,13 @@ export class RecentCalls {
 		this.#byHash.delete(hash);
 		this.#used -= call.size;
 	}
+}
+
+/** What a call's text was read as: all of it but what calls have that no answer is kept of. */
+function parsedOf(call: ClientCall): ParsedRequest {
+	const { facts, body, stream, leftOut, prefills, isThoughtless, native, responses } = call;
+	const parsed = { facts, body, stream, leftOut, prefills, isThoughtless, native, responses };
+	return parsed satisfies { [Name in keyof Required<Omit<ParsedRequest, "operation" | "unasked">>]: unknown };
 }
 
 const hashOf = (sent: Buffer): bigint => Bun.hash.xxHash3(sent);

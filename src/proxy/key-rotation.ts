@@ -49,11 +49,11 @@ export interface KnownAccounts {
 export const newAccounts = (): KnownAccounts => ({ keys: new Map(), models: new Map(), coolsDownUntil: new Map() });
 
 /** What the keys of one provider are asked and told, wherever it is kept. */
-export type Accounts = Pick<AccountRing, "take" | "takeAnyway" | "has" | "refusal" | "outOfUse" | "ended">;
+export type ProviderAccounts = Pick<AccountRing, "take" | "takeAnyway" | "has" | "refusal" | "outOfUse" | "ended">;
 
 /** The keys of all providers, by provider as it was configured: a key that was put right is not held against its forerunner's refusal. */
 export class KeyRotation {
-	readonly #rings = new WeakMap<Provider, Accounts>();
+	readonly #rings = new WeakMap<Provider, ProviderAccounts>();
 
 	#hasRefusals = false;
 
@@ -63,7 +63,7 @@ export class KeyRotation {
 	}
 
 	/** What is to be known of a provider's so many accounts. */
-	accountsOf(_provider: Provider, size: number): Accounts {
+	accountsOf(_provider: Provider, size: number): ProviderAccounts {
 		return new AccountRing(size);
 	}
 
@@ -108,7 +108,7 @@ export class KeyRotation {
 		}
 	}
 
-	#ring(provider: Provider): Accounts {
+	#ring(provider: Provider): ProviderAccounts {
 		let ring = this.#rings.get(provider);
 		if (!ring) {
 			ring = this.accountsOf(provider, 1 + (provider.otherAccounts?.length ?? 0));
@@ -123,7 +123,7 @@ export function targetWith(target: Target, { index }: Account): Target {
 	return index === 0 ? target : { ...target, provider: target.provider.otherAccounts![index - 1]! };
 }
 
-function outOfUse({ provider, model }: Target, ring: Accounts, now: number): RouterError {
+function outOfUse({ provider, model }: Target, ring: ProviderAccounts, now: number): RouterError {
 	const { kind, backInMs } = ring.refusal(model, now) ?? { kind: "auth", backInMs: 0 };
 	const settings = [provider, ...(provider.otherAccounts ?? [])].map(({ keySetting }) => keySetting);
 	const again = `It is tried again in ${Math.ceil(backInMs / 1000)} s.`;

@@ -6,7 +6,7 @@ import { CallQueue, type ModelQueue, type QueueSettings } from "./call-queue.ts"
 import { HedgeBudget } from "./hedge-budget.ts";
 import { KeyRotation } from "./key-rotation.ts";
 import { type StoredThoughts, ThinkingMemory } from "./net/request-inputs.ts";
-import { RefusedAdditions } from "./refused-additions.ts";
+import { RefusedAdditions, type RefusedView } from "./refused-additions.ts";
 import { RetryBudget } from "./retry.ts";
 import { Suspects, type SuspectsView } from "./suspects.ts";
 
@@ -35,6 +35,8 @@ export interface ProxyParts {
 	/** What upstreams have signed of their models' thoughts. */
 	readonly thinking?: StoredThoughts;
 	readonly queues?: CallQueues;
+	/** What targets have refused of what the router adds to calls. */
+	readonly refused?: RefusedView;
 	/** Keys of providers. */
 	readonly keys?: KeyRotation;
 	/** Calls that may have killed an engine. */
@@ -46,7 +48,7 @@ export class ProxyState {
 	readonly targets: RoutingState;
 	readonly thinking: StoredThoughts;
 	readonly retries: RetryCount;
-	readonly refused = new RefusedAdditions();
+	readonly refused: RefusedView;
 	readonly keys: KeyRotation;
 	readonly suspects: SuspectsView;
 	readonly #parts: Pick<ProxyParts, "budgets" | "queues">;
@@ -57,11 +59,12 @@ export class ProxyState {
 
 	/** @param random 0 to 1 */
 	constructor(
-		{ targets, thinking, keys, suspects, ...parts }: ProxyParts = {},
+		{ targets, thinking, refused, keys, suspects, ...parts }: ProxyParts = {},
 		readonly random: () => number = Math.random,
 	) {
 		this.targets = targets ?? new LocalRoutingState();
 		this.thinking = thinking ?? new ThinkingMemory();
+		this.refused = refused ?? new RefusedAdditions();
 		this.keys = keys ?? new KeyRotation();
 		this.suspects = suspects ?? new Suspects();
 		this.#parts = parts;

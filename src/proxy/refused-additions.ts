@@ -105,36 +105,47 @@ function unquoted(message: string): string {
 	return at === -1 ? message : message.slice(0, at);
 }
 
+/** What others see of it, wherever it is kept. */
+export type RefusedView = Pick<RefusedAdditions, "hasAny" | "of" | "add">;
+
 /** What each target has refused. */
 export class RefusedAdditions {
-	/** By target: what, and until when that is remembered. */
-	readonly #targets = new Map<string, Map<Addition, number>>();
-	/** Some target has refused something: until then nobody need ask. */
-	hasAny = false;
+	#hasAny = false;
 
-	/** @param now ms, of any clock that only goes forward */
-	constructor(private readonly now: () => number = () => performance.now()) {}
+	/**
+	 * @param now ms, of any clock that only goes forward
+	 * @param targets by target: what, and until when that is remembered
+	 */
+	constructor(
+		private readonly now: () => number = () => performance.now(),
+		private readonly targets = new Map<string, Map<Addition, number>>(),
+	) {}
+
+	/** Some target has refused something: until then nobody need ask. */
+	get hasAny(): boolean {
+		return this.#hasAny;
+	}
 
 	/** What is to be left out of calls to a target; undefined where that is nothing. */
 	of(target: string): ReadonlySet<Addition> | undefined {
-		const refused = this.#targets.get(target);
+		const refused = this.targets.get(target);
 		if (!refused) return undefined;
 		const now = this.now();
 		for (const [name, until] of refused) if (until <= now) refused.delete(name);
 		if (refused.size > 0) return new Set(refused.keys());
-		this.#targets.delete(target);
+		this.targets.delete(target);
 		return undefined;
 	}
 
 	/** It took the call without that. */
 	add(target: string, name: Addition): void {
-		const refused = this.#targets.get(target) ?? new Map<Addition, number>();
+		const refused = this.targets.get(target) ?? new Map<Addition, number>();
 		refused.set(name, this.now() + REMEMBERED_MS);
-		this.#targets.set(target, refused);
-		this.hasAny = true;
-		if (this.#targets.size <= MOST_TARGETS) return;
-		for (const first of this.#targets.keys()) {
-			this.#targets.delete(first);
+		this.targets.set(target, refused);
+		this.#hasAny = true;
+		if (this.targets.size <= MOST_TARGETS) return;
+		for (const first of this.targets.keys()) {
+			this.targets.delete(first);
 			return;
 		}
 	}

@@ -7,7 +7,7 @@ import type { RouteTarget } from "../routing/route.ts";
 import type { AttemptOptions } from "./attempt.ts";
 import type { Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
-import { type RefusedAdditions, refusedAddition } from "./refused-additions.ts";
+import { type RefusedView, refusedAddition } from "./refused-additions.ts";
 import { resumedDecoder } from "./resume-decoder.ts";
 import { type FollowUp, followUps, obstacleOf, type ResumeSpend, resumeSpend } from "./resume-request.ts";
 import type { TriedTarget } from "./retry.ts";
@@ -33,7 +33,7 @@ export interface ResumeContext extends ResumeTerms {
 	/** Calls are kept from it at present. */
 	isUnhealthy(target: RouteTarget): boolean;
 	/** Whether it takes an answer's beginning, and that it has refused one. */
-	readonly refused: Pick<RefusedAdditions, "of" | "add">;
+	readonly refused: Pick<RefusedView, "of" | "add">;
 	/** False where the client has left meanwhile. */
 	wait(ms: number): Promise<boolean>;
 	/** Whether it may be asked, where an engine has died of it. */

@@ -2,16 +2,17 @@
  * The keys of providers, as all threads of the process use them: they take turns over all threads, and one that was refused in one of them is
  * out of use in each. Refusals are a text that the threads share; whose turn is next stands in a cell for each provider.
  */
-import { SharedText, type TextMemory, textMemory } from "../memory/shared-text.ts";
+import { type Copied, SharedCopy } from "../memory/shared-copy.ts";
+import { type TextMemory, textMemory } from "../memory/shared-text.ts";
 import type { Failure, FailureKind } from "../providers/failure.ts";
 import type { Provider } from "../providers/provider.ts";
 import {
 	type Account,
 	AccountRing,
-	type Accounts,
 	KeyRotation,
 	type KnownAccounts,
 	newAccounts,
+	type ProviderAccounts,
 } from "./key-rotation.ts";
 
 /** The most that is kept of refusals, bytes. */
@@ -62,7 +63,7 @@ export class SharedKeyRotation extends KeyRotation {
 		return this.#refusals.isAny;
 	}
 
-	override accountsOf(provider: Provider, size: number): Accounts {
+	override accountsOf(provider: Provider, size: number): ProviderAccounts {
 		return new SharedAccounts(this.#refusals, idOf(provider), size, this.#turns);
 	}
 
@@ -79,24 +80,22 @@ function idOf({ name, secret, otherAccounts = [] }: Provider): string {
 }
 
 /** What is known of all providers' accounts. */
-class SharedRefusals {
-	readonly #text: SharedText;
-	/** What the text said when it had this version, by provider. */
+class SharedRefusals implements Copied {
+	readonly #copy: SharedCopy;
+	/** What the text said when this thread looked last, by provider. */
 	readonly #known = new Map<string, KnownAccounts>();
-	#version = 0;
 
 	constructor(
 		memory: TextMemory,
 		thread: number,
 		private readonly offset: number,
 	) {
-		this.#text = new SharedText(memory, thread);
-		this.#text.onEnded = (ended) => this.freed(ended);
+		this.#copy = new SharedCopy(memory, thread, this, (ended) => this.freed(ended));
 	}
 
 	/** A key is out of use, or to be tried again. */
 	get isAny(): boolean {
-		return this.#text.isMarked;
+		return this.#copy.isMarked;
 	}
 
 	/** The same object each time: what it says changes with `look`. */
@@ -105,38 +104,45 @@ class SharedRefusals {
 		if (!known) {
 			known = newAccounts();
 			this.#known.set(provider, known);
-			this.#version = -1;
 		}
 		return known;
 	}
 
 	look(): void {
-		if (this.#text.version === this.#version) return;
-		const { text, version } = this.#text.read();
-		this.#version = version;
-		const record = text === "" ? {} : (JSON.parse(text) as Record<string, AccountsRecord>);
-		for (const id of Object.keys(record)) this.of(id);
-		for (const [id, known] of this.#known) this.#take(known, record[id]);
-		this.#version = version;
+		this.#copy.look();
 	}
 
 	/** Changes what is known: one thread at a time. */
 	change<T>(step: () => T): T {
-		return this.#text.locked(() => {
-			this.look();
-			const result = step();
-			// Where there is no room it is known to this thread alone.
-			this.#version = this.#text.write(JSON.stringify(this.#record()), this.#isAnyRefused) ?? this.#text.version;
-			return result;
-		});
+		return this.#copy.change(step);
 	}
 
 	freed(thread: number): void {
-		this.#text.freed(thread);
+		this.#copy.freed(thread);
 	}
 
-	get #isAnyRefused(): boolean {
+	isMarked(): boolean {
 		for (const { keys, models } of this.#known.values()) if (keys.size + models.size > 0) return true;
+		return false;
+	}
+
+	take(text: string): void {
+		const record = JSON.parse(text) as Record<string, AccountsRecord>;
+		for (const id of Object.keys(record)) this.of(id);
+		for (const [id, known] of this.#known) this.#take(known, record[id]);
+	}
+
+	write(): string {
+		return JSON.stringify(this.#record());
+	}
+
+	/** Of the provider that is known for longest. */
+	shorten(): boolean {
+		for (const known of this.#known.values()) {
+			if (known.keys.size + known.models.size + known.coolsDownUntil.size === 0) continue;
+			for (const each of [known.keys, known.models, known.coolsDownUntil]) each.clear();
+			return true;
+		}
 		return false;
 	}
 
@@ -170,7 +176,7 @@ class SharedRefusals {
 }
 
 /** The keys of one provider. */
-class SharedAccounts implements Accounts {
+class SharedAccounts implements ProviderAccounts {
 	readonly #own: AccountRing;
 	readonly #turn: Turn;
 
@@ -206,7 +212,7 @@ class SharedAccounts implements Accounts {
 		return this.#own.has(model, now, tried);
 	}
 
-	refusal(model: string, now: number): ReturnType<Accounts["refusal"]> {
+	refusal(model: string, now: number): ReturnType<ProviderAccounts["refusal"]> {
 		this.refusals.look();
 		return this.#own.refusal(model, now);
 	}

@@ -2,7 +2,8 @@
  * Calls that may have killed an engine, as all threads of the process know them: see `suspects.ts`. What is known is a text in memory that they
  * share, which whoever changes it writes anew under one lock: engines die seldom, and until one has nobody looks there.
  */
-import { SharedText, type TextMemory, textMemory } from "../memory/shared-text.ts";
+import { SharedCopy } from "../memory/shared-copy.ts";
+import { type TextMemory, textMemory } from "../memory/shared-text.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import { readSuspects, writeSuspects } from "./suspect-record.ts";
 import type { DeathReport, SuspectEvent, SuspectState, SuspectTurn } from "./suspect-step.ts";
@@ -23,13 +24,10 @@ export class SharedSuspects implements SuspectsView {
 	/** Hears of deaths and refusals that this thread finds. */
 	report: (event: SuspectEvent) => void = () => undefined;
 	readonly time: () => number;
-	readonly #text: SharedText;
-	/** What the text said when it had this version. */
+	readonly #copy: SharedCopy;
+	/** What the text said when this thread looked last. */
 	readonly #state: SuspectState = { engines: new Map(), calls: new Map(), turns: [] };
 	readonly #own: Suspects;
-	#version = 0;
-	/** Signals that there had been before that. */
-	#signals = 0;
 	#events: SuspectEvent[] = [];
 	#waiting: { readonly signals: number; readonly change: Promise<void> } | undefined;
 
@@ -39,21 +37,25 @@ export class SharedSuspects implements SuspectsView {
 	 * @param offset how far the clock of all threads, the main thread's, is ahead of this thread's, ms
 	 * @param time this thread's clock, which never goes back, ms
 	 */
-	constructor(
-		memory: TextMemory,
-		thread: number,
-		private readonly offset: number,
-		time: () => number = () => performance.now(),
-	) {
+	constructor(memory: TextMemory, thread: number, offset: number, time: () => number = () => performance.now()) {
 		this.time = time;
-		this.#text = new SharedText(memory, thread);
-		this.#text.onEnded = (ended) => this.freed(ended);
 		this.#own = new Suspects(time, this.#state, thread);
+		const copied = {
+			take: (text: string) => {
+				readSuspects(text, this.#state, offset);
+				const { calls, engines } = this.#state;
+				this.#own.hasAny = calls.size + engines.size > 0;
+			},
+			write: () => writeSuspects(this.#state, offset),
+			isMarked: () => this.#own.hasAny,
+			shorten: () => this.#forgetOldest(),
+		};
+		this.#copy = new SharedCopy(memory, thread, copied, (ended) => this.freed(ended));
 		this.#own.report = (event) => this.#events.push(event);
 	}
 
 	get hasAny(): boolean {
-		return this.#text.isMarked;
+		return this.#copy.isMarked;
 	}
 
 	get refuseMs(): number {
@@ -65,9 +67,9 @@ export class SharedSuspects implements SuspectsView {
 
 	/** Resolves when anything has changed since this thread looked that suspected calls wait for; after a second in any case. */
 	get change(): Promise<void> {
-		const signals = this.#signals;
+		const { signals } = this.#copy;
 		if (this.#waiting?.signals !== signals) {
-			const waiting = { signals, change: this.#text.signalled(signals, LOOK_MS) };
+			const waiting = { signals, change: this.#copy.signalled(signals, LOOK_MS) };
 			this.#waiting = waiting;
 			void waiting.change.then(() => {
 				if (this.#waiting === waiting) this.#waiting = undefined;
@@ -194,7 +196,7 @@ export class SharedSuspects implements SuspectsView {
 
 	/** A thread has died, and its calls with it: the line goes on without them. By the main thread. */
 	freed(thread: number): void {
-		this.#text.freed(thread);
+		this.#copy.freed(thread);
 		const isIts = ({ id }: SuspectTurn) => id.startsWith(`${thread}/`);
 		this.#look();
 		if (!this.#state.turns.some(isIts)) return;
@@ -205,41 +207,27 @@ export class SharedSuspects implements SuspectsView {
 
 	/** What is known now. */
 	#look(): Suspects {
-		// Before the version: what changes from now on is not missed.
-		this.#signals = this.#text.signals;
-		if (this.#text.version === this.#version) return this.#own;
-		const { text, version } = this.#text.read();
-		readSuspects(text, this.#state, this.offset);
-		this.#own.hasAny = (version & 1) === 1;
-		this.#version = version;
+		this.#copy.look();
 		return this.#own;
 	}
 
 	/** Changes what is known: one thread at a time. */
 	#change<T>(step: () => T): T {
 		const { change } = this.#own;
-		const done = this.#text.locked(() => {
-			this.#look();
-			const result = step();
-			this.#version = this.#write();
-			return result;
-		});
-		if (this.#own.change !== change) this.#text.signal();
+		const done = this.#copy.change(step);
+		if (this.#own.change !== change) this.#copy.signal();
 		const events = this.#events;
 		this.#events = [];
 		for (const event of events) this.report(event);
 		return done;
 	}
 
-	/** The version of what was written; the one before where there is no room, also without the oldest calls. */
-	#write(): number {
+	/** The older half of all calls. */
+	#forgetOldest(): boolean {
 		const { calls } = this.#state;
-		for (;;) {
-			const version = this.#text.write(writeSuspects(this.#state, this.offset), this.#own.hasAny);
-			if (version !== undefined) return version;
-			if (calls.size === 0) return this.#text.version;
-			let left = Math.floor(calls.size / 2);
-			for (const fingerprint of calls.keys()) if (left-- >= 0) calls.delete(fingerprint);
-		}
+		let left = Math.ceil(calls.size / 2);
+		if (left === 0) return false;
+		for (const fingerprint of calls.keys()) if (left-- > 0) calls.delete(fingerprint);
+		return true;
 	}
 }

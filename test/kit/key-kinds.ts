@@ -1,6 +1,6 @@
 /** What is known of a provider's keys: by one thread, and by several that share it. */
 import type { Provider } from "../../src/providers/provider.ts";
-import { AccountRing, type Accounts } from "../../src/proxy/key-rotation.ts";
+import { AccountRing, type ProviderAccounts } from "../../src/proxy/key-rotation.ts";
 import { type KeyMemory, makeKeys, SharedKeyRotation } from "../../src/proxy/shared-key-rotation.ts";
 
 /** The second thread's clock is so far behind the first one's, ms. */
@@ -11,7 +11,7 @@ export const providerWith = (name: string, [secret, ...others]: readonly string[
 	({ name, secret, otherAccounts: others.map((other) => ({ name, secret: other })) }) as unknown as Provider;
 
 /** Two threads' views as if they were one: each step is the other one's. */
-function alternating(size: number): Accounts {
+function alternating(size: number): ProviderAccounts {
 	const memory: KeyMemory = makeKeys();
 	const provider = providerWith(
 		"p",
@@ -23,7 +23,7 @@ function alternating(size: number): Accounts {
 	}));
 	let steps = 0;
 	const next = () => views[steps++ % 2]!;
-	const on = <T>(now: number, step: (accounts: Accounts, now: number) => T): T => {
+	const on = <T>(now: number, step: (accounts: ProviderAccounts, now: number) => T): T => {
 		const { accounts, offset } = next();
 		return step(accounts, now - offset);
 	};
@@ -38,7 +38,7 @@ function alternating(size: number): Accounts {
 }
 
 /** Rows of tests that hold for each. */
-export const KEY_KINDS: readonly (readonly [name: string, make: (size: number) => Accounts])[] = [
+export const KEY_KINDS: readonly (readonly [name: string, make: (size: number) => ProviderAccounts])[] = [
 	["one thread", (size) => new AccountRing(size)],
 	["two threads, by turns", alternating],
 ];

@@ -13,6 +13,7 @@ import type { ProxyParts } from "../../proxy/proxy-state.ts";
 import { makeBudgets, SharedBudgets } from "../../proxy/shared-budgets.ts";
 import { type KeyMemory, makeKeys, SharedKeyRotation } from "../../proxy/shared-key-rotation.ts";
 import { makeQueues } from "../../proxy/shared-queues.ts";
+import { makeRefused, SharedRefusedAdditions } from "../../proxy/shared-refused-additions.ts";
 import { makeSuspects, SharedSuspects } from "../../proxy/shared-suspects.ts";
 import { ROUTING_STATE_BYTES, SharedRoutingState } from "../../routing/shared-routing-state.ts";
 
@@ -30,6 +31,8 @@ export interface SharedMemory {
 	readonly queues: SharedArrayBuffer;
 	/** What is known of targets: `routing/shared-routing-state.ts`. */
 	readonly targets: SharedArrayBuffer;
+	/** What targets have refused of what the router adds: `proxy/shared-refused-additions.ts`. */
+	readonly refused: TextMemory;
 	/** Keys of providers, which of them are out of use, and whose turn is next: `proxy/shared-key-rotation.ts`. */
 	readonly keys: KeyMemory;
 	/** Calls that may have killed an engine: `proxy/shared-suspects.ts`. */
@@ -69,6 +72,7 @@ export function createSharedMemory(config: Config, workers: number): SharedMemor
 		budgets: makeBudgets(),
 		queues: makeQueues(),
 		targets: new SharedArrayBuffer(ROUTING_STATE_BYTES),
+		refused: makeRefused(),
 		keys: makeKeys(),
 		suspects: makeSuspects(),
 		answers: cacheMemory(config),
@@ -82,6 +86,7 @@ export function proxyParts({ thread, offset, memory }: ThreadMemory) {
 		targets: new SharedRoutingState(memory.targets, { thread, offset }),
 		budgets: new SharedBudgets(memory.budgets, thread, offset),
 		thinking: new SharedThinking(memory.thinking, thread),
+		refused: new SharedRefusedAdditions(memory.refused, thread, offset),
 		keys: new SharedKeyRotation(memory.keys, thread, offset),
 		suspects: new SharedSuspects(memory.suspects, thread, offset),
 	} satisfies ProxyParts;
