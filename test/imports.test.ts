@@ -71,6 +71,8 @@ test.each([
 			"server/admin/admin-service.ts",
 			"steady-time.ts",
 			"store/sqlite.ts",
+			"server/threads/worker-events.ts",
+			"telemetry/event-queue.ts",
 			"telemetry/log.ts",
 			"telemetry/process-metrics.ts",
 		],

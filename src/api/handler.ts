@@ -101,8 +101,8 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		record.stream = parsed.stream;
 		record.user = call.user ?? user?.slice(0, MAX_USER);
 		const found = catalog.find(model) ?? (await resolveModel(catalog, model, caller, context.isBehindRouter));
-		({ reason: record.reason, label: record.label } = found);
-		record.isKnown = found.alias?.name === found.label || catalog.names.includes(model) || answered.has(found.label);
+		const isAlias = found.alias?.name === found.label;
+		record.named(found, isAlias || catalog.names.includes(model) || answered.has(found.label));
 		const isOpen = !caller?.isRestricted && !caller?.budget;
 		const route = isOpen ? found : usableRoute(caller!, parsed.facts, found, accounts?.usage.prices);
 		if (parsed.unasked) return unaskedAnswer(parsed.unasked(readCall), dialect, record);

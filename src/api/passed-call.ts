@@ -62,9 +62,7 @@ export async function passCall(
 		// Nobody has checked it.
 		record.user = call.user ?? (typeof user === "string" ? user.slice(0, MAX_USER) : undefined);
 		const found = await resolveModel(catalog, model, caller, context.isBehindRouter);
-		record.reason = found.reason;
-		record.label = found.label;
-		record.isKnown = found.alias?.name === found.label || catalog.names.includes(model);
+		record.named(found, found.alias?.name === found.label || catalog.names.includes(model));
 		const served = servedRoute(found, operation, model);
 		const usable = isHeld ? usableRoute(caller, call.facts, served, accounts?.usage.prices) : served;
 		const route = accounts ? payable(usable, call, caller, accounts.usage) : usable;

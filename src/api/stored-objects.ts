@@ -78,8 +78,7 @@ export async function objectCall(
 		Object.assign(call, storedRequest(operation));
 		record.user = call.user;
 		record.requested = operation;
-		record.label = operation;
-		record.isKnown = true;
+		record.named({ label: operation, reason: undefined }, true);
 		const route = { targets: [], reason: operation, label: operation };
 		if (accounts) await limitCall(accounts, { call, caller, route, record, request, server });
 		else record.cost = new CallCost(call, caller, route, undefined);

@@ -13,8 +13,9 @@ import {
 	type UpstreamRequest,
 } from "../providers/provider.ts";
 import type { RoutingState } from "../routing/target-state.ts";
+import type { TargetFailure } from "./attempt-result.ts";
 import type { CallPlan } from "./call-plan.ts";
-import type { AttemptRecord, CallRecord, TargetFailure } from "./call-record.ts";
+import type { AttemptRecord, CallRecord } from "./call-record.ts";
 import { Deadline } from "./deadline.ts";
 import { EventReader, ownTokens, type ReaderEvents } from "./event-reader.ts";
 import type { Account } from "./key-rotation.ts";

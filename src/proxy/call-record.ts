@@ -8,44 +8,14 @@ import type { AnswerToBill, CallCost } from "../accounts/usage/call-cost.ts";
 import type { Meter } from "../accounts/usage/hardware-clocks.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { Tokens } from "../openai/usage.ts";
-import type { FailureKind } from "../providers/failure.ts";
 import type { Target } from "../providers/provider.ts";
 import type { OpenAttempt, RoutingState, Work } from "../routing/target-state.ts";
 import type { AttemptClosed, AttemptStep, Bill, CallSettled, Queued, Sink } from "../telemetry/events.ts";
+import type { AttemptResult } from "./attempt-result.ts";
 import type { AnswerListener, ClientConnection } from "./call-client.ts";
 
 /** Labels kept as known: the metrics hold 500 in all, and configured names must find room. */
 const MOST_ANSWERED = 100;
-
-/** How an attempt ended. */
-export interface AttemptResult {
-	/** The upstream's; absent where it gave none. */
-	readonly status?: number | undefined;
-	readonly failure?: FailureKind | undefined;
-	/** What its answer used and cost (USD), whether or not that was sent to the client. */
-	readonly tokens?: Tokens | undefined;
-	readonly cost?: number | undefined;
-	/** Another target's answer was sent. */
-	readonly isUnused?: boolean | undefined;
-	/**
-	 * Of a failed attempt whose upstream had answered: the tokens of that, as far as its text shows them. Undefined where nothing came, or
-	 * where what came is on the call's bill.
-	 */
-	readonly unbilled?: number | undefined;
-	/** See Failure: its key pays for it, which could else ask for such answers without end. */
-	readonly isOtherForm?: boolean | undefined;
-	/** What the failure says of its target, where that is not its own kind. */
-	readonly target?: TargetFailure | undefined;
-}
-
-/** What a failed attempt says of its target's health. */
-export interface TargetFailure {
-	readonly failure: FailureKind;
-	/** How long the target asked to be left alone, ms. */
-	readonly retryAfterMs?: number | undefined;
-	/** How long none of its keys is in use, ms. */
-	readonly outOfUseMs?: number | undefined;
-}
 
 /** An attempt under way. */
 export interface AttemptRecord {
@@ -138,6 +108,14 @@ export class CallRecord {
 		private readonly sinks: readonly Partial<Sink>[],
 	) {
 		for (const sink of sinks) sink.callStarted?.();
+	}
+
+	/** It is known whose it is, and what its model's name leads to. @param isKnown see the field */
+	named(found: { readonly reason: string | undefined; readonly label: string }, isKnown: boolean): void {
+		this.reason = found.reason;
+		this.label = found.label;
+		this.isKnown = isKnown;
+		for (const sink of this.sinks) sink.callNamed?.(this);
 	}
 
 	/** Since the call came in, ms. */

@@ -3,7 +3,7 @@
 import { AnswerEnds } from "../openai/answer-ends.ts";
 import type { Failure } from "../providers/failure.ts";
 import type { ByteSource, UpstreamAnswer } from "../providers/provider.ts";
-import type { AttemptResult } from "./call-record.ts";
+import type { AttemptResult } from "./attempt-result.ts";
 import type { Deadline } from "./deadline.ts";
 import { transportFailure } from "./net/transport-failure.ts";
 import type { CallTimeouts } from "./timeouts.ts";

@@ -10,10 +10,10 @@ import { Ledger, type LedgerOptions, type LostRows } from "../accounts/usage/led
 import { LocalSpend } from "../accounts/usage/local-spend.ts";
 import type { SharedSpend } from "../accounts/usage/shared-spend.ts";
 import { UsagePublisher } from "../accounts/usage/shared-usage.ts";
-import type { SpendStore, WrittenSpend } from "../accounts/usage/spend.ts";
+import type { SpendStore } from "../accounts/usage/spend.ts";
 import type { SpendCells } from "../accounts/usage/spend-cells.ts";
 import type { Config } from "../config/schema.ts";
-import type { UsageKey, UsageRow } from "../store/ledger-batch.ts";
+import type { UsageRow } from "../store/ledger-batch.ts";
 import type { LedgerStore } from "../store/ledger-table.ts";
 import { type Replica, replicaOf } from "../store/replica.ts";
 import type { SharedRow } from "../store/shared-table.ts";
@@ -45,10 +45,10 @@ export interface StateReports {
 
 /** What a thread has of the whole process, where several answer calls. */
 export interface StateParts {
-	/** The main thread's store, where that is another: changes of keys come from there. */
+	/** The main thread's store, where that is another: changes of keys come from there, and calls go into its ledger. */
 	readonly writer?: string;
-	/** What its rows are written to; the main thread's own store where there is none. */
-	readonly ledger?: LedgerOptions["store"];
+	/** The main thread's: how many threads tell its ledger of calls. */
+	readonly threads?: number;
 	/** Counted by all threads. @param ledger as this thread reads it */
 	readonly limits: (ledger: LedgerStore) => SharedLimits;
 	readonly clocks?: Pick<HardwareClocks, "start">;
@@ -96,8 +96,6 @@ export class RouterState {
 	readonly learned = new LearnedUsage();
 	readonly #localSpend: LocalSpend | SpendCells;
 	readonly #shared: SharedLimits | undefined;
-	/** Resolves when no rows of worker threads are being written. */
-	rowsWritten: () => Promise<void> = async () => {};
 	readonly #replica: Replica | undefined;
 	readonly #publisher: UsagePublisher | undefined;
 	readonly #sharedSpend: SharedSpend | undefined;
@@ -142,10 +140,11 @@ export class RouterState {
 		this.limiter = windows;
 		this.spend = this.#sharedSpend ?? this.#localSpend;
 		this.ledger = new Ledger({
-			store: parts?.ledger ?? this.store.ledger,
+			store: this.store.ledger,
 			bounds: config.usage,
+			threads: parts?.threads,
 			onLost: (lost) => this.#reportLost(lost),
-			...(this.#publisher ? { onWritten: (rows: readonly UsageKey[]) => this.#publisher!.grew(rows) } : {}),
+			...this.#onWritten(),
 		});
 	}
 
@@ -167,13 +166,6 @@ export class RouterState {
 		if (!this.#publisher) return { rows, isPartial: false };
 		const others = await this.#publisher.others(from, to);
 		return { rows: [...rows, ...(others ?? [])], isPartial: others === undefined };
-	}
-
-	/** The main thread's: rows of worker threads are in the ledger, by which these sums have grown. */
-	workersWrote(rows: readonly (UsageKey & WrittenSpend)[]): void {
-		this.#shared?.spend.wrote(rows);
-		this.#sharedSpend?.grew(rows);
-		this.#publisher?.grew(rows);
 	}
 
 	/** The main thread's: gives back what calls of a worker thread held that has ended. */
@@ -208,13 +200,29 @@ export class RouterState {
 		};
 	}
 
+	/** Who hears what is in the ledger now: other routers, and the other threads. */
+	#onWritten(): Pick<LedgerOptions, "onWritten"> {
+		const publisher = this.#publisher;
+		const sharedSpend = this.#sharedSpend;
+		const spend = this.#shared?.spend;
+		if (!publisher && !spend) return {};
+		return {
+			onWritten(rows) {
+				publisher?.grew(rows);
+				if (!spend) return;
+				spend.wrote(rows);
+				// What workers spend their own stores don't tell others.
+				sharedSpend?.grew(rows);
+			},
+		};
+	}
+
 	/** Has spending read anew where other processes have written to the database, or it could not be read. */
 	async #lookForOthers(): Promise<void> {
 		const found = this.store.version();
 		// To try in vain is no use, and the ledger does so by itself.
 		if ((found === this.#version && !this.#localSpend.isUnsure) || this.ledger.isStuck) return;
 		await this.ledger.flush();
-		await this.rowsWritten();
 		const { unwritten } = this.ledger;
 		if (!unwritten || this.ledger.isStuck) return;
 		this.#localSpend.refresh(unwritten);

@@ -66,7 +66,8 @@ async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock)
 	const { log, problems, metrics, lifecycle } = services;
 	const redis = sharedRedis(config, services);
 	const problem = (sentence: string) => problems.report(sentence);
-	const state = new RouterState(config, { problem, log, metrics }, redis, memory && mainState(memory));
+	const parts = memory && mainState(memory, workers);
+	const state = new RouterState(config, { problem, log, metrics }, redis, parts);
 	const { store, ledger, keys: storedKeys } = state;
 
 	const entries = plannedEntries(plan, storedKeys, services.upstreams.thinking);
@@ -88,10 +89,9 @@ async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock)
 	const router: ReloadedRouter = { snapshot, env, state, ...served, log, metrics, generatedAuth: generated && auth };
 	const responses = responseWriter(router, redis, lifecycle);
 	const threads = workerThreads(plan, router, services, { memory, generatedKey: generated?.hash, responses, redis });
-	const ledgerState = () => (threads?.isLedgerStuck ? "stopped" : state.ledgerState);
 	const cache = threads?.cache ?? createAnswerCache(config, redis?.answers());
 	metrics.watchAgents(fleet.counts);
-	metrics.watchLedger(() => ({ state: ledgerState(), waiting: ledger.waiting }));
+	metrics.watchLedger(() => ({ state: state.ledgerState, waiting: ledger.waiting }));
 	if (cache) metrics.watchCache(() => cache.stats);
 
 	const options: RoleAppOptions = {
@@ -101,7 +101,7 @@ async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock)
 		cache,
 		objects: store,
 		pages: (request, server) => router.snapshot.pages(request, server),
-		healthNotes: (): HealthNotes => (ledgerState() === "ok" ? {} : { ledger: ledgerState() }),
+		healthNotes: (): HealthNotes => (state.ledgerState === "ok" ? {} : { ledger: state.ledgerState }),
 		...threads?.options,
 	};
 	const context = callContext(plan, services, options);

@@ -1,7 +1,6 @@
 /** The tables of the ledger: a row for each call and late attempt, and sums by day that outlive them. */
-import { type Connection, type Sql, statementsWrite, type Write, type WriteResult } from "./connection.ts";
+import { type Connection, type Sql, statementsWrite, type WriteResult } from "./connection.ts";
 import {
-	decode,
 	encode,
 	insert,
 	type LedgerAttempt,
@@ -19,8 +18,6 @@ import {
 export interface LedgerStore {
 	/** Writes a batch; one that is not `written` changes nothing. */
 	write(batch: LedgerBatch): Promise<WriteResult>;
-	/** The same for a batch that another thread has encoded. @param rows how many are in it */
-	writeEncoded(bytes: ArrayBuffer, rows: number): Promise<WriteResult>;
 	/** The database's message about the row that it refused last; no value is in it. */
 	fault(): string;
 	/** Resolves when everything written would survive a loss of power. */
@@ -64,7 +61,6 @@ export function ledgerStore(connection: Connection): LedgerStore {
 				apply: (to) => insertHere(to, batch),
 				pages: rowsIn(batch) / ROWS_ON_A_PAGE,
 			}),
-		writeEncoded: (bytes, rows) => connection.writeLedger(encodedWrite(bytes, rows, insertHere)),
 		fault: () => connection.fault(),
 		sync: () => connection.sync(),
 		call: (id) => storedCall(connection, id),
@@ -114,18 +110,8 @@ function storedCall(connection: Connection, id: string): ReturnType<LedgerStore[
 	return { call: callOf(call), attempts: attempts.sort((a, b) => a.number - b.number) };
 }
 
-/** A batch that another thread has encoded. */
-function encodedWrite(bytes: ArrayBuffer, rows: number, insertHere: (to: Sql, batch: LedgerBatch) => void): Write {
-	return {
-		// A copy: what is sent to the thread is gone here, and may have to be written here.
-		message: () => bytes.slice(0),
-		apply: (to) => insertHere(to, decode(bytes)),
-		pages: rows / ROWS_ON_A_PAGE,
-	};
-}
-
 /** How many rows a batch has. */
-export function rowsIn({ calls, attempts, usage }: LedgerBatch): number {
+function rowsIn({ calls, attempts, usage }: LedgerBatch): number {
 	return calls.length + attempts.length + usage.length;
 }
 

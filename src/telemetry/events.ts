@@ -101,6 +101,17 @@ export interface CallSettled {
 	readonly skipped?: readonly SkippedTarget[] | undefined;
 }
 
+/** A call once it is known whose it is and what it asks for; it is settled later. */
+export interface NamedCall extends Pick<CallSettled, "id" | "operation" | "stream" | "requested" | "user"> {
+	/** What the model is called in metrics, where that `isKnown`. */
+	readonly label: string;
+	readonly isKnown: boolean;
+	/** Whose it is; the name is shown. */
+	readonly caller: { readonly id: string; readonly name: string; readonly team?: string | undefined } | undefined;
+	/** `performance.now()` of its thread at its arrival. */
+	readonly startedAt: number;
+}
+
 /** A target's id, and why a call was not sent there, as its error says it. */
 export interface SkippedTarget {
 	readonly target: string;
@@ -120,6 +131,7 @@ export interface Bill {
 /** A listener to calls. Every method is called synchronously and must not throw or block. */
 export interface Sink {
 	callStarted(): void;
+	callNamed?(call: NamedCall): void;
 	attemptClosed(attempt: AttemptClosed): void;
 	/** The same, only of attempts that failed. */
 	attemptFailed?(attempt: AttemptClosed): void;
@@ -127,5 +139,6 @@ export interface Sink {
 	agentAttemptClosed?(attempt: AttemptClosed): void;
 	attemptFollowed?(step: AttemptStep): void;
 	queued?(what: Queued): void;
-	callSettled(call: CallSettled): void;
+	/** @param at when, Unix time, ms, where that is told later */
+	callSettled(call: CallSettled, at?: number): void;
 }

@@ -113,8 +113,8 @@ export function createLog(options: LogOptions): Log {
 			return problem === undefined ? { file: file.path } : { problem };
 		},
 		sink: {
-			callSettled(call) {
-				if (call.status >= SERVER_ERROR ? logsServerErrors : logsCalls) calls.add(call);
+			callSettled(call, at = Date.now()) {
+				if (call.status >= SERVER_ERROR ? logsServerErrors : logsCalls) calls.add(call, at);
 			},
 			attemptFailed: (attempt) => logger.debug(attemptFields(attempt), "attempt failed"),
 		},
@@ -167,9 +167,9 @@ class CallLines {
 
 	constructor(private readonly put: (line: string) => void) {}
 
-	add(call: CallSettled): void {
+	add(call: CallSettled, at: number): void {
 		this.#calls.push(call);
-		this.#times.push(Date.now());
+		this.#times.push(at);
 		if (this.#calls.length >= MOST_CALLS) this.write();
 		else this.#timer ??= setTimeout(() => this.write(), CALLS_MS);
 	}

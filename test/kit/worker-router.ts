@@ -72,6 +72,9 @@ export async function startHere(config: Json, port = 0) {
 			write: (changed: Json) => writeFileSync(join(home.path, "router.yaml"), JSON.stringify(changed)),
 			directory: home.path,
 			finished: router.finished,
+			/** Ends it; its directory stays until it is removed. */
+			end: () => router.stop(),
+			remove: () => home[Symbol.dispose](),
 			async stop() {
 				await router.stop();
 				home[Symbol.dispose]();

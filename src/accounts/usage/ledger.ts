@@ -16,7 +16,7 @@ const FLUSH_MS = 500;
 const MOST_WAITING = 250;
 /** How long until it is tried again where nothing can be written, ms; and how long writing may take before it is said to have stopped. */
 const RETRY_MS = 5_000;
-/** Calls that wait for that: some 20 MB. Of those that come on top only the sums are kept. */
+/** Calls that wait for that, of each thread that answers some: some 20 MB. Of those that come on top only the sums are kept. */
 const MOST_PENDING = 10_000;
 /** Calls deleted at once where they are too old or take too many bytes. */
 const MOST_TRIMMED = 500;
@@ -39,6 +39,8 @@ export interface LedgerBounds {
 export interface LedgerOptions {
 	readonly store: Pick<LedgerStore, "write" | "fault" | "sync" | "call" | "trim">;
 	readonly bounds: LedgerBounds;
+	/** How many threads there are whose calls it is told; 1 unless given. */
+	readonly threads?: number | undefined;
 	/** Called with rows that are in no ledger. `refused`: the database takes them neither now nor later. */
 	readonly onLost?: (lost: LostRows) => void;
 	/** Called with the sums that have grown, and by how much. */
@@ -86,6 +88,7 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
 	#sums: { readonly usage: Map<string, UsageRow>; calls: number } | undefined;
 	/** Why a row was refused. */
 	#problem = "";
+	readonly #mostPending: number;
 	readonly #wall: () => number;
 	readonly #time: () => number;
 	/** A reload sets others. */
@@ -93,24 +96,26 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
 
 	constructor(private readonly options: LedgerOptions) {
 		this.bounds = options.bounds;
+		this.#mostPending = MOST_PENDING * (options.threads ?? 1);
 		this.#wall = options.wall ?? Date.now;
 		this.#time = options.time ?? (() => performance.now());
 	}
 
 	attemptClosed(attempt: AttemptClosed): void {
-		if (this.#attempts.length + this.#sent.attempts.length < 2 * MOST_PENDING) this.#attempts.push(attempt);
+		if (this.#attempts.length + this.#sent.attempts.length < 2 * this.#mostPending) this.#attempts.push(attempt);
 		else this.#loseForRoom();
 		this.#wake();
 	}
 
-	callSettled(call: CallSettled): void {
+	/** @param at when it settled, Unix time, ms */
+	callSettled(call: CallSettled, at = this.#wall()): void {
 		// Calls without a valid key are not stored: anyone could fill the disk with them.
 		if (UNAUTHENTICATED.has(call.error ?? "")) return;
 		// Before this call is among them: it is not counted as spent yet, and would be by whatever reads the ledger.
 		if (this.#calls.length >= MOST_WAITING && !this.#isStuck && !this.#writing) void this.#begin(call.id);
-		if (this.#calls.length + this.#sent.calls.length < MOST_PENDING) {
+		if (this.#calls.length + this.#sent.calls.length < this.#mostPending) {
 			this.#calls.push(call);
-			this.#times.push(this.#wall());
+			this.#times.push(at);
 		} else this.#sum(call);
 		this.#wake();
 	}
@@ -169,6 +174,12 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
 		this.#timer = undefined;
 		while (this.#writing) await this.#writing;
 		await this.#begin();
+	}
+
+	/** The same, and has what was written survive a loss of power. */
+	async save(): Promise<void> {
+		await this.flush();
+		await this.options.store.sync();
 	}
 
 	/** All that waits, what is being written included. */
@@ -309,10 +320,7 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
 	}
 
 	#wake(): void {
-		this.#timer ??= setTimeout(
-			() => void this.flush().then(() => this.options.store.sync()),
-			this.#isStuck ? RETRY_MS : FLUSH_MS,
-		);
+		this.#timer ??= setTimeout(() => void this.save(), this.#isStuck ? RETRY_MS : FLUSH_MS);
 	}
 
 	#trimBounds(): TrimBounds {

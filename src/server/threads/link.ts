@@ -1,6 +1,6 @@
 /**
- * What the main thread and a worker say to each other: all of it, in two types. Nothing here is sent for each call: lines, rows and counts
- * come in batches.
+ * What the main thread and a worker say to each other: all of it, in two types. Nothing here is sent for each call: lines and counts come in
+ * batches, and what calls have come to stands in memory that both see (`worker-events.ts`).
  */
 
 import type { WaitingResponse } from "../../api/response-writer.ts";
@@ -9,13 +9,12 @@ import type { Environment } from "../../config/interpolate.ts";
 import type { Config } from "../../config/schema.ts";
 import type { TlsPair } from "../../http/tls.ts";
 import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
-import type { WriteResult } from "../../store/connection.ts";
-import type { UsageKey, UsageRow } from "../../store/ledger-batch.ts";
 import type { ResponseName } from "../../store/response-table.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { AgentNews } from "../agents/agent-replica.ts";
 import type { WorkerMessage } from "../redis-workers.ts";
 import type { SharedMemory } from "./shared-memory.ts";
+import type { EventMemory } from "./worker-events.ts";
 
 /** What a worker is made from. */
 export interface WorkerStart {
@@ -45,6 +44,8 @@ export interface WorkerStart {
 	/** Where it shows that it does not hang: `heartbeat.ts`. */
 	readonly heartbeat: SharedArrayBuffer;
 	readonly memory: SharedMemory;
+	/** This worker's alone: for its calls. */
+	readonly events: EventMemory;
 }
 
 /** A request that a worker has got and the main thread answers. */
@@ -90,10 +91,8 @@ export type ToWorker =
 	| { readonly type: "config"; readonly id: number; readonly config: Config }
 	/** New connections are to be shown another certificate. */
 	| { readonly type: "certificate"; readonly id: number; readonly pair: TlsPair }
-	/** All counts are wanted now, and all rows of the ledger where these are, too. */
-	| { readonly type: "flush"; readonly id: number; readonly rows: boolean }
-	/** Of rows that the worker has sent. */
-	| { readonly type: "written"; readonly id: number; readonly result: WriteResult; readonly fault: string }
+	/** All counts are wanted now. */
+	| { readonly type: "flush"; readonly id: number }
 	/** What was asked with this `id` is done. */
 	| { readonly type: "synced"; readonly id: number }
 	| ({ readonly type: "response"; readonly id: number } & ResponseAnswer)
@@ -115,27 +114,19 @@ export type ToMain =
 	| { readonly type: "failed"; readonly message: string; readonly isStart: boolean }
 	/** Lines of the log, each with its end. */
 	| { readonly type: "lines"; readonly lines: string }
-	/** What it has counted, as prom-client's registry says it in JSON. */
-	| { readonly type: "metrics"; readonly values: string }
+	/** What it has counted, as prom-client's registry says it in JSON; of calls those whose records stand before that position. */
+	| { readonly type: "metrics"; readonly values: string; readonly position: number }
+	/** There are many records of calls to be read. */
+	| { readonly type: "events" }
 	/** A call could not reach an agent; names that an agent serves which has not registered. */
 	| { readonly type: "agent-failed"; readonly agent: string; readonly failure: "auth" | "transport" }
 	| { readonly type: "served"; readonly names: readonly string[] }
-	/** A batch of the ledger, as `ledger-batch.ts` encodes it, the number of its rows, and which sums grow by them. */
-	| {
-			readonly type: "rows";
-			readonly id: number;
-			readonly bytes: ArrayBuffer;
-			readonly rows: number;
-			readonly spent: readonly WrittenUsage[];
-	  }
 	| { readonly type: "response"; readonly id: number; readonly question: ResponseQuestion }
 	| { readonly type: "response-change"; readonly change: ResponseChange }
 	/** Whose file or batch there is; answered by `synced` when all threads know. */
 	| { readonly type: "objects"; readonly id: number; readonly rows: readonly SharedRow[] }
 	/** About what routers share. */
 	| WorkerMessage
-	/** What was written is to survive a loss of power. */
-	| { readonly type: "sync"; readonly id: number }
 	| { readonly type: "forward"; readonly id: number; readonly request: ForwardedRequest }
 	/** For another worker, which waits for the end of a call. */
 	| { readonly type: "claim"; readonly to: number; readonly message: ClaimMessage }
@@ -145,12 +136,6 @@ export type ToMain =
 	| { readonly type: "done"; readonly id: number; readonly problem?: string | undefined }
 	/** Its last call is over, and all that it had to send is sent. */
 	| { readonly type: "stopped" };
-
-/** Which sum of usage grows, and by what cost, USD. */
-export type WrittenUsage = UsageKey & Pick<UsageRow, "cost">;
-
-/** Rows of the ledger that a worker has sent. */
-export type RowsBatch = Omit<Extract<ToMain, { type: "rows" }>, "id" | "type">;
 
 /** A message of these that is answered, without its number. */
 export type Asking<M> = M extends { readonly id: number } ? Omit<M, "id"> : never;

@@ -32,8 +32,6 @@ const TELL_MS = 1_000;
 
 /** The workers of a router that is being started. */
 export interface MainThread {
-	/** Rows of calls wait in a worker, since they can't be written. */
-	readonly isLedgerStuck: boolean;
 	/** The cache of all threads, for what is said of it. */
 	readonly cache: AnswerCache | undefined;
 	/** For the main thread's app: it speaks for all threads. */
@@ -58,7 +56,8 @@ interface MainParts {
 }
 
 /** What the main thread's state shares with those of workers. */
-export const mainState = ({ limits: memory }: SharedMemory): StateParts => ({
+export const mainState = ({ limits: memory }: SharedMemory, threads: number): StateParts => ({
+	threads,
 	limits: (ledger) => sharedLimits({ memory, thread: 0, offset: 0, ledger }),
 });
 
@@ -88,14 +87,13 @@ export function workerThreads(
 		}),
 		log,
 		metrics,
-		ledger: store.ledger,
+		ledger: state.ledger,
 		responses,
 		tookObjects: (rows) => takeObjects(store, rows),
 		agentNews: () => changes.next(),
 		agentFailed: (agent, failure) => agents.callFailed(agent, failure),
 		served: (names) => agents.servedNames.add(names),
 		redis: (thread, message) => redis?.take(thread, message),
-		onWritten: (spent) => state.workersWrote(spent),
 	});
 	countTogether(threads, state, memory);
 	metrics.watchWorkers(() => threads.running);
@@ -103,9 +101,6 @@ export function workerThreads(
 	tellKeys(threads, keys);
 	router.onReload = reconfigure(config, memory, threads);
 	return {
-		get isLedgerStuck() {
-			return threads.isLedgerStuck;
-		},
 		cache: sharedCache(config, memory, threads),
 		options: { metricsText: () => threads.metricsText(), instance: memory.facts.instance },
 		async serve(app, services, lock) {
@@ -181,7 +176,6 @@ function takeObjects(store: Store, rows: readonly SharedRow[]): void {
 function countTogether(threads: WorkerThreads, state: RouterState, memory: SharedMemory): void {
 	const clocks = new SharedHardwareClocks(memory.clocks, 0, 0);
 	const parts = Object.values(proxyParts({ thread: 0, offset: 0, memory }));
-	state.rowsWritten = () => threads.rowsWritten();
 	threads.onEnded((thread) => {
 		state.workerEnded(thread);
 		clocks.freed(thread);

@@ -3,11 +3,10 @@ import type { ResponseStore } from "../../api/response-writer.ts";
 import type { ClaimMessage } from "../../cache/thread-store.ts";
 import { CLOCK_BYTES, ClockSource } from "../../memory/shared-clock.ts";
 import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
-import type { WriteResult } from "../../store/connection.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { WorkerMessage } from "../redis-workers.ts";
 import { HANG_MS, HEARTBEAT_BYTES, watchHeartbeat } from "./heartbeat.ts";
-import type { Asking, ForwardedAnswer, ForwardedRequest, RowsBatch, ToMain, ToWorker, WorkerStart } from "./link.ts";
+import type { Asking, ForwardedAnswer, ForwardedRequest, ToMain, ToWorker, WorkerStart } from "./link.ts";
 import { Questions } from "./link.ts";
 import { answerResponse, changeResponse } from "./remote-responses.ts";
 
@@ -24,12 +23,12 @@ export interface WorkerReports {
 	hung(): void;
 	/** It hangs, and is not over soon after it was ended. */
 	kept(): void;
-	metrics(values: string): void;
+	/** @param position of the records of calls that are not in it, see `worker-events.ts` */
+	metrics(values: string, position: number): void;
+	/** There are many records of calls. */
+	events(): void;
 	agentFailed(agent: string, failure: "auth" | "transport"): void;
 	served(names: readonly string[]): void;
-	rows(batch: RowsBatch): Promise<{ readonly result: WriteResult; readonly fault: string }>;
-	/** Resolves when the rows that were written would survive a loss of power. */
-	sync(): Promise<void>;
 	/** Resolves when all threads know of these files and batches. */
 	objects(rows: readonly SharedRow[]): Promise<void>;
 	/** Stored responses. */
@@ -159,19 +158,16 @@ export class WorkerThread {
 				this.reports.lines(message.lines);
 				return;
 			case "metrics":
-				this.reports.metrics(message.values);
+				this.reports.metrics(message.values, message.position);
+				return;
+			case "events":
+				this.reports.events();
 				return;
 			case "agent-failed":
 				this.reports.agentFailed(message.agent, message.failure);
 				return;
 			case "served":
 				this.reports.served(message.names);
-				return;
-			case "rows":
-				void this.#write(message);
-				return;
-			case "sync":
-				void this.reports.sync().finally(() => this.send({ type: "synced", id: message.id }));
 				return;
 			case "objects":
 				void this.reports.objects(message.rows).finally(() => this.send({ type: "synced", id: message.id }));
@@ -202,11 +198,6 @@ export class WorkerThread {
 				this.#resolve.stopped();
 				return;
 		}
-	}
-
-	async #write({ id, ...batch }: Extract<ToMain, { type: "rows" }>): Promise<void> {
-		const written = await this.reports.rows(batch).catch(() => ({ result: "waits" as const, fault: "" }));
-		this.send({ type: "written", id, ...written });
 	}
 
 	async #answer({ id, question }: Extract<ToMain, { type: "response" }>): Promise<void> {

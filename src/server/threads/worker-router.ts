@@ -19,8 +19,10 @@ import { ProxyState } from "../../proxy/proxy-state.ts";
 import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import { sharedQueues } from "../../proxy/shared-queues.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
+import { EventQueue } from "../../telemetry/event-queue.ts";
 import { createLog } from "../../telemetry/log.ts";
 import { createMetrics } from "../../telemetry/metrics.ts";
+import { UnsettledCalls } from "../../telemetry/unsettled-calls.ts";
 import { AgentReplica } from "../agents/agent-replica.ts";
 import { AgentTransport } from "../agents/agent-transport.ts";
 import { AgentFleet } from "../agents/fleet.ts";
@@ -47,7 +49,6 @@ import {
 	type ToWorker,
 	type WorkerStart,
 } from "./link.ts";
-import { type RowsAnswer, remoteLedger } from "./remote-ledger.ts";
 import { linesTo } from "./remote-log.ts";
 import { remoteResponses } from "./remote-responses.ts";
 import { proxyParts, type ThreadMemory } from "./shared-memory.ts";
@@ -55,6 +56,8 @@ import { type WorkerRedis, workerRedis } from "./worker-redis.ts";
 
 /** How often the main thread gets what was counted, ms: a worker that dies takes with it what came since. */
 const METRICS_MS = 1_000;
+/** How long the main thread is waited for, which reads what calls have come to, ms. */
+const MOST_READING_MS = 3_000;
 /** How often agents that are known by their addresses are asked for their models, ms. */
 const ASK_AGENTS_MS = 5_000;
 /** How often a change of the database that could not be made is tried again, ms. */
@@ -81,16 +84,17 @@ export function startWorker(start: WorkerStart, send: Send): WorkerRouter {
 class ThreadRouter implements WorkerRouter {
 	/** The thread, as what it shares sees it. */
 	readonly memory: ThreadMemory;
-	readonly #rows: Questions<ToMain, RowsAnswer>;
 	readonly #requests: Questions<ToMain, ForwardedAnswer>;
-	readonly #syncs: Questions<ToMain, true>;
 	readonly #responses: Questions<ToMain, ResponseAnswer>;
+	readonly #objects: Questions<ToMain, true>;
 	readonly #env: WorkerStart["env"];
 	readonly #generated: KeyAuth | undefined;
 	readonly #agents: AgentReplica;
 	readonly #agentTransport: AgentTransport;
 	readonly #fleet: AgentFleet;
 	readonly #state: RouterState;
+	/** What calls have come to, for the main thread. */
+	readonly #events: EventQueue;
 	readonly #services: RoleServices;
 	readonly #redis: WorkerRedis | undefined;
 	/** Hears of calls that other workers make. */
@@ -111,17 +115,21 @@ class ThreadRouter implements WorkerRouter {
 		const { thread, config, env, memory, generatedKey, keys } = start;
 		this.memory = { thread, offset: clockOffset(start.clock, () => send({ type: "clock" })), memory };
 		this.#env = env;
-		this.#rows = new Questions(send);
 		this.#requests = new Questions(send);
-		this.#syncs = new Questions(send);
 		this.#responses = new Questions(send);
+		this.#objects = new Questions(send);
 		const plan = { ...workerPlan(config, env), port: start.port };
 		this.#services = this.#createServices(config);
 		this.#redis = workerRedis(start, send, this.#services);
+		this.#events = new EventQueue({
+			memory: start.events.events,
+			onMany: () => send({ type: "events" }),
+			onLost: () => this.#services.metrics.ledgerLost("full", 1),
+		});
 		this.#state = this.#createState(config, start.writer);
 		this.#takeKeys(keys);
 		this.#shareObjects(start.objects);
-		const { keys: stored, ledger } = this.#state;
+		const { keys: stored } = this.#state;
 		if (generatedKey !== undefined) {
 			this.#generated = createKeyAuth([], Buffer.from(generatedKey, "hex"), undefined, stored);
 		}
@@ -137,7 +145,8 @@ class ThreadRouter implements WorkerRouter {
 		const { log, metrics, upstreams, lifecycle } = this.#services;
 		upstreams.suspects.refuseMs = config.poisonous_requests;
 		upstreams.suspects.report = (event) => reportSuspect(event, log, metrics);
-		metrics.watchLedger(() => ({ state: ledger.isStuck ? "stopped" : "ok", waiting: ledger.waiting }));
+		// The main thread says how the ledger stands.
+		metrics.watchLedger(() => ({ state: "ok", waiting: this.#events.waiting }));
 		const server = this.#listen(plan, start);
 		this.#server = server;
 		lifecycle.onStop(this.#open());
@@ -147,11 +156,8 @@ class ThreadRouter implements WorkerRouter {
 
 	take(message: Exclude<ToWorker, WorkerStart>): void {
 		switch (message.type) {
-			case "written":
-				this.#rows.answered(message.id, message);
-				return;
 			case "synced":
-				this.#syncs.answered(message.id, true);
+				this.#objects.answered(message.id, true);
 				return;
 			case "response":
 				this.#responses.answered(message.id, message);
@@ -178,7 +184,7 @@ class ThreadRouter implements WorkerRouter {
 				this.#try(message.id, () => this.#server.useCertificate(message.pair));
 				return;
 			case "flush":
-				void this.#flush(message.rows).then(() => this.#done(message.id));
+				void this.#sendMetrics().then(() => this.#done(message.id));
 				return;
 			case "claim":
 				this.#claims.onMessage?.(message.message);
@@ -221,7 +227,7 @@ class ThreadRouter implements WorkerRouter {
 	#shareObjects(known: readonly SharedRow[]): void {
 		const { store } = this.#state;
 		store.takeObjects(known);
-		store.onObject = (row) => this.#syncs.ask({ type: "objects", rows: [row] });
+		store.onObject = (row) => this.#objects.ask({ type: "objects", rows: [row] });
 	}
 
 	#createServices({ log: settings }: Config): RoleServices {
@@ -249,7 +255,6 @@ class ThreadRouter implements WorkerRouter {
 		const redis = this.#redis;
 		const parts: StateParts = {
 			writer,
-			ledger: remoteLedger(this.#rows, this.#syncs),
 			limits: (ledger) => sharedLimits({ memory: memory.limits, thread, offset, ledger }),
 			clocks: new SharedHardwareClocks(memory.clocks, thread, offset),
 			...(redis && { limiter: (own, spent) => redis.limiter(own, spent) }),
@@ -272,7 +277,6 @@ class ThreadRouter implements WorkerRouter {
 		this.#agentTransport.trust(readCa(config.ca_file));
 		this.#agents.setUpstream(snapshot.agentUpstream);
 		this.snapshot = snapshot;
-		this.#state.ledger.bounds = config.usage;
 		this.#services.upstreams.suspects.refuseMs = config.poisonous_requests;
 	}
 
@@ -284,12 +288,12 @@ class ThreadRouter implements WorkerRouter {
 		return createAnswerCache(config, this.#redis?.answers(), view);
 	}
 
-	#listen(plan: RolePlan, { isFirst, certificate }: WorkerStart): BoundServer {
+	#listen(plan: RolePlan, { isFirst, certificate, events }: WorkerStart): BoundServer {
 		const forward: Forward = (request) => this.#requests.ask({ type: "forward", request });
 		const stored = remoteResponses(this.#responses, this.send, () => this.snapshot.config.responses);
 		const options: RoleAppOptions = {
 			current: this,
-			sinks: [this.#fleet.sink, this.#state.ledger],
+			sinks: [this.#fleet.sink, this.#events, new UnsettledCalls(events.unsettled, this.memory.offset)],
 			cache: this.#createCache(plan.config),
 			objects: this.#state.store,
 			responses: new StoredResponses(() => this.snapshot.config.server.body_limit, stored),
@@ -312,8 +316,7 @@ class ThreadRouter implements WorkerRouter {
 
 	/** Begins to look after what it has. Returns how to end that. */
 	#open(): () => Promise<void> {
-		const { ledger, keys, store } = this.#state;
-		const closeLedger = ledger.open();
+		const { keys, store } = this.#state;
 		const closeRedis = this.#redis?.open();
 		const unwatch = keys.watch();
 		const counting = setInterval(() => void this.#sendMetrics(), METRICS_MS);
@@ -324,20 +327,20 @@ class ThreadRouter implements WorkerRouter {
 			clearInterval(asking);
 			clearInterval(recovery);
 			unwatch();
-			await closeLedger();
 			closeRedis?.();
 			await this.#sendMetrics();
 			store.close();
 		};
 	}
 
-	async #flush(rows: boolean): Promise<void> {
-		await Promise.all([rows && this.#state.ledger.flush(), this.#sendMetrics()]);
-	}
-
 	async #sendMetrics(): Promise<void> {
+		// What waits for room would be counted twice by a main thread that goes on from the position.
+		await this.#events.emptied(MOST_READING_MS);
+		// First the lines of all calls that are counted: of what is sent after this the main thread knows whether it had both.
+		void this.#services.log.flush();
+		const { position } = this.#events;
 		const values = JSON.stringify(await this.#services.metrics.values());
-		this.send({ type: "metrics", values });
+		this.send({ type: "metrics", values, position });
 	}
 }
 

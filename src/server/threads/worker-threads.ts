@@ -3,6 +3,7 @@
  * the server they are one server.
  */
 import type { AnyElysia } from "elysia";
+import type { Ledger } from "../../accounts/usage/ledger.ts";
 import type { ResponseStore } from "../../api/response-writer.ts";
 import type { ClaimMessage } from "../../cache/thread-store.ts";
 import type { Config } from "../../config/schema.ts";
@@ -11,8 +12,6 @@ import type { Stoppable } from "../../http/lifecycle.ts";
 import type { Listening } from "../../http/listen.ts";
 import type { TlsPair } from "../../http/tls.ts";
 import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
-import type { WriteResult } from "../../store/connection.ts";
-import type { LedgerStore } from "../../store/ledger-table.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { MergedMetrics } from "../../telemetry/merged-metrics.ts";
@@ -20,8 +19,9 @@ import type { Metrics } from "../../telemetry/metrics.ts";
 import type { AgentNews } from "../agents/agent-replica.ts";
 import type { WorkerMessage } from "../redis-workers.ts";
 import { ForwardedRequests } from "./forwarding.ts";
-import type { Asking, RowsBatch, ToWorker, WorkerStart } from "./link.ts";
+import type { Asking, ToWorker, WorkerStart } from "./link.ts";
 import type { FreeThread, SharedMemory } from "./shared-memory.ts";
+import { eventMemory, WorkerEvents } from "./worker-events.ts";
 import { type WorkerReports, WorkerThread } from "./worker-handle.ts";
 
 /**
@@ -35,8 +35,12 @@ const STEADY_MS = 10_000;
 const ASK_MS = 2_000;
 /** How long workers may take to end after their calls were cut, ms. */
 const CUT_MS = 6_000;
-/** Requests before whose answer all rows that workers have are wanted. */
-const READS_ROWS = /^\/admin\//;
+/** How long threads that are terminated may take for that, ms. */
+const END_MS = 1_000;
+/** How often it is looked what calls have come to, ms: so much a process that is killed loses. */
+const READ_MS = 500;
+/** Requests before whose answer all that is known of calls is wanted. */
+const READS_CALLS = /^\/admin\//;
 
 /** What they are made from. */
 export interface WorkerThreadsOptions {
@@ -51,9 +55,9 @@ export interface WorkerThreadsOptions {
 	>;
 	/** 0 picks one. */
 	readonly port: number;
-	readonly log: Pick<Log, "logger" | "take">;
-	readonly metrics: Pick<Metrics, "values" | "workerEnded" | "workerHung">;
-	readonly ledger: Pick<LedgerStore, "writeEncoded" | "sync" | "fault">;
+	readonly log: Pick<Log, "logger" | "take" | "sink">;
+	readonly metrics: Pick<Metrics, "values" | "workerEnded" | "workerHung" | "sink">;
+	readonly ledger: Pick<Ledger, "attemptClosed" | "callSettled" | "save">;
 	readonly responses: ResponseStore;
 	/** A worker has changed whose files and batches there are. */
 	readonly tookObjects: (rows: readonly SharedRow[]) => void;
@@ -63,13 +67,14 @@ export interface WorkerThreadsOptions {
 	readonly served: WorkerReports["served"];
 	/** Of a worker's: what its connection to Redis tells, and what other routers are to know. */
 	readonly redis: (thread: number, message: WorkerMessage) => void;
-	/** Rows of workers are in the ledger, by which sums have grown. */
-	readonly onWritten: (spent: RowsBatch["spent"]) => void;
 }
 
 /** All of them. */
 export class WorkerThreads implements Stoppable {
 	readonly #workers = new Map<number, WorkerThread>();
+	/** What their calls have come to. */
+	readonly #events = new Map<WorkerThread, WorkerEvents>();
+	#reading: ReturnType<typeof setInterval> | undefined;
 	readonly #free: FreeThread[] = [];
 	readonly #metrics = new MergedMetrics();
 	readonly #timers = new Map<number, ReturnType<typeof setTimeout>>();
@@ -79,9 +84,6 @@ export class WorkerThreads implements Stoppable {
 	readonly #pauses = new Map<number, number>();
 	#isDraining = false;
 	#isStopping = false;
-	readonly #writes = new Set<Promise<WriteResult>>();
-	/** Whether the last rows of a worker could not be written. */
-	isLedgerStuck = false;
 	/** What changes of keys are waited for. */
 	#telling: Promise<void> = Promise.resolve();
 
@@ -106,6 +108,7 @@ export class WorkerThreads implements Stoppable {
 			this.terminate();
 			throw error;
 		}
+		this.#reading = setInterval(() => this.#saveEvents(), READ_MS);
 		const { url, port } = this.#listening!;
 		return { url, port, stop: (isCut) => this.stop(isCut) };
 	}
@@ -117,7 +120,7 @@ export class WorkerThreads implements Stoppable {
 
 	/** The page of all threads. */
 	async metricsText(): Promise<string> {
-		await this.#askAll({ type: "flush", rows: false });
+		await this.#askAll({ type: "flush" });
 		return this.#metrics.text(await this.options.metrics.values());
 	}
 
@@ -176,14 +179,17 @@ export class WorkerThreads implements Stoppable {
 		for (const timer of this.#timers.values()) clearTimeout(timer);
 		const running = [...this.#workers.values()];
 		for (const worker of running) worker.send({ type: isCut ? "cut" : "stop" });
-		const ends = Promise.all(running.map(({ stopped }) => stopped));
-		await (isCut ? within(CUT_MS, ends) : ends);
+		const stops = Promise.all(running.map(({ stopped }) => stopped));
+		await (isCut ? within(CUT_MS, stops) : stops);
 		this.terminate();
+		// Of those that had not stopped by then their calls are known at their end.
+		await within(END_MS, Promise.all(running.map(({ ended }) => ended)));
 	}
 
 	/** Ends them at once, with their calls. */
 	terminate(): void {
 		this.#isStopping = true;
+		clearInterval(this.#reading);
 		for (const timer of this.#timers.values()) clearTimeout(timer);
 		for (const worker of this.#workers.values()) worker.terminate();
 		this.#workers.clear();
@@ -193,13 +199,17 @@ export class WorkerThreads implements Stoppable {
 	async #start(thread: number): Promise<void> {
 		const isFirst = this.#listening === undefined;
 		const port = this.#listening?.port ?? this.options.port;
-		const start = { ...this.options.start(thread), thread, port, isFirst, memory: this.options.memory };
-		const worker = new WorkerThread(start, this.#reports(thread));
+		const events = eventMemory();
+		const start = { ...this.options.start(thread), thread, port, isFirst, memory: this.options.memory, events };
+		const workerEvents = new WorkerEvents(events, this.options);
+		const worker = new WorkerThread(start, this.#reports(thread, workerEvents));
 		this.#workers.set(thread, worker);
+		this.#events.set(worker, workerEvents);
 		if (this.#isDraining) worker.send({ type: "drain" });
 		const listening = await worker.listening;
 		if ("problem" in listening) {
 			this.#workers.delete(thread);
+			this.#events.delete(worker);
 			this.#freeAll(thread);
 			if (listening.isStart) throw new StartError(listening.problem);
 			throw new Error(`worker ${thread} can't start: ${listening.problem}`);
@@ -209,17 +219,24 @@ export class WorkerThreads implements Stoppable {
 		void worker.ended.then((why) => this.#replace(worker, why, performance.now() - startedAt));
 	}
 
-	#reports(thread: number): WorkerReports {
+	#reports(thread: number, events: WorkerEvents): WorkerReports {
 		const { log } = this.options;
 		return {
-			lines: (lines) => log.take(lines),
+			lines(lines) {
+				log.take(lines);
+				events.tookLines(lines);
+			},
+			metrics: (values, position) => {
+				this.#metrics.take(thread, values);
+				events.tookMetrics(position);
+			},
+			events: () => void events.read(),
 			hung: () => this.options.metrics.workerHung(),
 			kept: () =>
 				log.logger.error(
 					{ worker: thread },
 					"A worker hangs and can't be ended: the system keeps its thread, perhaps for a disk. Its connections hang until then, and further ones; another one then takes its place.",
 				),
-			metrics: (values) => this.#metrics.take(thread, values),
 			agentFailed: (agent, failure) => {
 				this.options.agentFailed(agent, failure);
 				this.tellAgents();
@@ -228,9 +245,7 @@ export class WorkerThreads implements Stoppable {
 				this.options.served(names);
 				this.tellAgents();
 			},
-			rows: (batch) => this.#write(batch),
 			responses: this.options.responses,
-			sync: () => this.options.ledger.sync(),
 			objects: (rows) => {
 				this.options.tookObjects(rows);
 				return this.#askAll({ type: "objects", rows });
@@ -240,7 +255,7 @@ export class WorkerThreads implements Stoppable {
 			turn: (to, message) => this.giveTurn(to, message),
 			forward: async (request) => {
 				const { pathname } = new URL(request.url);
-				if (READS_ROWS.test(pathname)) await this.#askAll({ type: "flush", rows: true });
+				if (READS_CALLS.test(pathname)) this.#readEvents();
 				const answer = await this.#forwarded!.answer(request);
 				if (request.method === "POST") this.tellAgents();
 				await this.#telling;
@@ -249,24 +264,15 @@ export class WorkerThreads implements Stoppable {
 		};
 	}
 
-	/** Resolves when no rows of workers are being written. */
-	async rowsWritten(): Promise<void> {
-		while (this.#writes.size > 0) await Promise.allSettled(this.#writes);
+	/** Tells the ledger of all that is new of calls. Whether something was. */
+	#readEvents(): boolean {
+		let isNew = false;
+		for (const events of this.#events.values()) isNew = events.read() || isNew;
+		return isNew;
 	}
 
-	async #write({ bytes, rows, spent }: RowsBatch): Promise<{ result: WriteResult; fault: string }> {
-		const { ledger, onWritten } = this.options;
-		const write = ledger.writeEncoded(bytes, rows);
-		this.#writes.add(write);
-		let result: WriteResult = "waits";
-		try {
-			result = await write;
-			if (result === "written") onWritten(spent);
-		} finally {
-			this.#writes.delete(write);
-			this.isLedgerStuck = result === "waits";
-		}
-		return { result, fault: result === "refused" ? ledger.fault() : "" };
+	#saveEvents(): void {
+		if (this.#readEvents()) void this.options.ledger.save();
 	}
 
 	/** A worker that ran has ended. */
@@ -274,6 +280,9 @@ export class WorkerThreads implements Stoppable {
 		const { thread } = worker;
 		if (this.#workers.get(thread) === worker) this.#workers.delete(thread);
 		this.#metrics.end(thread);
+		// Before what they held is given back, so that what they have spent is never less than known.
+		this.#events.get(worker)?.end();
+		this.#events.delete(worker);
 		this.#freeAll(thread);
 		if (this.#isStopping) return;
 		if (ranMs >= STEADY_MS) this.#pauses.delete(thread);

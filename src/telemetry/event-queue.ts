@@ -1,0 +1,324 @@
+/**
+ * Calls and attempts of a worker thread, written to memory that the main thread reads: what has happened is there when the worker dies. In
+ * the place of a ledger of the worker's own.
+ */
+import { QueueWriter } from "../memory/record-queue.ts";
+import type { Tokens } from "../openai/usage.ts";
+import {
+	AS_MODEL,
+	CELL,
+	FLAG,
+	type MoreOfCall,
+	NO_TEXT,
+	NUMBER,
+	RECORD,
+	type SharedOfAttempt,
+	type SharedOfCall,
+	TEXT,
+} from "./event-records.ts";
+import type { AttemptClosed, CallSettled, Sink } from "./events.ts";
+
+/** Records after which the main thread is told that there are some: else it looks by itself. */
+const MANY = 500;
+/** What waits in this thread's own memory while the queue is full, and how often it is tried, ms. */
+const MOST_WAITING = 20_000;
+const RETRY_MS = 20;
+/** Numbers that are given before they begin anew; of one key or provider. */
+const MOST_SHARED = 2_000;
+const MOST_ALIKE = 8;
+/** Kinds of tokens that have a place of their own. */
+const PLAIN_TOKENS = new Set(["input", "output", "cached", "reasoning"]);
+
+/** What it works with. */
+export interface EventQueueOptions {
+	readonly memory: SharedArrayBuffer;
+	/** The main thread is to look soon. */
+	readonly onMany: () => void;
+	/** There was no room for one, for so long that it is lost. */
+	readonly onLost: () => void;
+	/** Unix time, ms. */
+	readonly wall?: () => number;
+}
+
+/** What there was no room for. */
+type WaitingEvent = { readonly call: CallSettled; readonly at: number } | { readonly attempt: AttemptClosed };
+
+/** What is sent once, and its number. */
+interface Shared<T> {
+	readonly number: number;
+	readonly fields: T;
+}
+
+/** The queue, as the worker has it. */
+export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled"> {
+	readonly #queue: QueueWriter;
+	readonly #ofCalls = new SharedFields<SharedOfCall>(sharedOfCall, isSameCall);
+	readonly #ofAttempts = new SharedFields<SharedOfAttempt>(sharedOfAttempt, isSameAttempt);
+	#given = 0;
+	#untold = 0;
+	/** For want of room, the oldest first. */
+	#waiting: WaitingEvent[] = [];
+	#timer: ReturnType<typeof setTimeout> | undefined;
+	readonly #wall: () => number;
+
+	constructor(private readonly options: EventQueueOptions) {
+		this.#queue = new QueueWriter(options.memory);
+		this.#wall = options.wall ?? Date.now;
+	}
+
+	/** Where the next record will begin. */
+	get position(): number {
+		return this.#queue.position;
+	}
+
+	/** What waits for room. */
+	get waiting(): number {
+		return this.#waiting.length;
+	}
+
+	attemptClosed(attempt: AttemptClosed): void {
+		if (this.#waiting.length > 0 || !this.#putAttempt(attempt)) this.#wait({ attempt });
+		this.#count();
+	}
+
+	callSettled(call: CallSettled): void {
+		const at = this.#wall();
+		if (this.#waiting.length > 0 || !this.#putCall(call, at)) this.#wait({ call, at });
+		this.#count();
+	}
+
+	/** Resolves when nothing waits for room any more, or the main thread has not looked for so many ms. */
+	async emptied(ms: number): Promise<void> {
+		for (let waited = 0; this.#waiting.length > 0 && waited < ms; waited += RETRY_MS) {
+			this.options.onMany();
+			await Bun.sleep(RETRY_MS);
+			this.retry();
+		}
+	}
+
+	#count(): void {
+		if (++this.#untold < MANY) return;
+		this.#untold = 0;
+		this.options.onMany();
+	}
+
+	#wait(what: WaitingEvent): void {
+		if (this.#waiting.length >= MOST_WAITING) {
+			this.options.onLost();
+			return;
+		}
+		this.#waiting.push(what);
+		if (this.#timer !== undefined) return;
+		this.options.onMany();
+		this.#timer = setTimeout(() => this.retry(), RETRY_MS);
+	}
+
+	/** Writes what waits, as far as there is room. */
+	retry(): void {
+		clearTimeout(this.#timer);
+		this.#timer = undefined;
+		const stuck = this.#waiting.findIndex(
+			(what) => !("call" in what ? this.#putCall(what.call, what.at) : this.#putAttempt(what.attempt)),
+		);
+		this.#waiting = stuck === -1 ? [] : this.#waiting.slice(stuck);
+		if (stuck === -1) return;
+		this.options.onMany();
+		this.#timer = setTimeout(() => this.retry(), RETRY_MS);
+	}
+
+	/** Whether there was room. */
+	#putCall(call: CallSettled, at: number): boolean {
+		const shared = this.#ofCalls.find(call.keyId ?? "", call) ?? this.#give(this.#ofCalls, call.keyId ?? "", call);
+		if (!shared) return false;
+		const { id, user, requested, tokens } = call;
+		const isAsModel = requested === call.model;
+		let text = (user ?? "") + (isAsModel ? "" : (requested ?? ""));
+		let more = moreOf(call);
+		if (text.length > 0 || more) {
+			const json = more ? JSON.stringify(more) : "";
+			// More than the queue takes: why its targets were chosen is what may be long.
+			if (json.length * 3 > this.#queue.largest / 2) more = undefined;
+			else text += json;
+		}
+		const begin = this.#begin(id, text, shared.number, call.attempts, call.status);
+		if (begin === 0) return false;
+		const { numbers, cells } = this.#queue;
+		const number = begin / 8;
+		const cell = begin / 4;
+		let flags = this.#putTokens(number, tokens) | (more ? FLAG.MORE : 0);
+		numbers[number + NUMBER.AT] = at;
+		numbers[number + NUMBER.MS] = call.ms;
+		if (call.firstTokenMs !== undefined) {
+			numbers[number + NUMBER.FIRST_TOKEN] = call.firstTokenMs;
+			flags |= FLAG.FIRST_TOKEN;
+		}
+		if (call.cost !== undefined) {
+			numbers[number + NUMBER.COST] = call.cost;
+			flags |= FLAG.COST;
+		}
+		cells[cell + CELL.FLAGS] = flags;
+		cells[cell + CELL.USER] = user === undefined ? NO_TEXT : user.length;
+		cells[cell + CELL.REQUESTED] = isAsModel ? AS_MODEL : requested === undefined ? NO_TEXT : requested.length;
+		this.#queue.commit(RECORD.CALL, TEXT + id.length + cells[cell + CELL.BYTES]!);
+		return true;
+	}
+
+	#putAttempt(attempt: AttemptClosed): boolean {
+		const { provider, callId, number: count = 0, status, tokens } = attempt;
+		const shared = this.#ofAttempts.find(provider, attempt) ?? this.#give(this.#ofAttempts, provider, attempt);
+		if (!shared) return false;
+		const text = tokens && hasOtherKinds(tokens) ? JSON.stringify({ tokens }) : "";
+		const begin = this.#begin(callId, text, shared.number, count, status ?? 0);
+		if (begin === 0) return false;
+		const { numbers, cells } = this.#queue;
+		const number = begin / 8;
+		const cell = begin / 4;
+		let flags = this.#putTokens(number, tokens) | (text === "" ? 0 : FLAG.MORE);
+		numbers[number + NUMBER.MS] = attempt.ms;
+		if (status !== undefined) flags |= FLAG.STATUS;
+		if (attempt.cost !== undefined) {
+			numbers[number + NUMBER.COST] = attempt.cost;
+			flags |= FLAG.COST;
+		}
+		cells[cell + CELL.FLAGS] = flags;
+		this.#queue.commit(RECORD.ATTEMPT, TEXT + callId.length + cells[cell + CELL.BYTES]!);
+		return true;
+	}
+
+	/** Begins a record with its id, its text and its whole numbers. Where it begins, bytes; 0 where there is no room. */
+	#begin(id: string, text: string, shared: number, count: number, status: number): number {
+		const begin = this.#queue.reserve(TEXT + id.length + 3 * text.length);
+		if (begin === 0) return 0;
+		const { bytes, cells } = this.#queue;
+		bytes.write(id, begin + TEXT, id.length, "latin1");
+		const cell = begin / 4;
+		cells[cell + CELL.SHARED] = shared;
+		cells[cell + CELL.COUNT] = count;
+		cells[cell + CELL.STATUS] = status;
+		cells[cell + CELL.ID] = id.length;
+		cells[cell + CELL.BYTES] = text === "" ? 0 : bytes.write(text, begin + TEXT + id.length, 3 * text.length);
+		return begin;
+	}
+
+	/** Which of them there are, as flags. */
+	#putTokens(number: number, tokens: Tokens | undefined): number {
+		if (!tokens) return 0;
+		const { numbers } = this.#queue;
+		let flags: number = FLAG.TOKENS;
+		numbers[number + NUMBER.INPUT] = tokens.input;
+		numbers[number + NUMBER.OUTPUT] = tokens.output;
+		if (tokens.cached !== undefined) {
+			numbers[number + NUMBER.CACHED] = tokens.cached;
+			flags |= FLAG.CACHED;
+		}
+		if (tokens.reasoning !== undefined) {
+			numbers[number + NUMBER.REASONING] = tokens.reasoning;
+			flags |= FLAG.REASONING;
+		}
+		return flags;
+	}
+
+	/** Gives what this has in common with others a number, and sends it. Undefined where there is no room. */
+	#give<T, E extends T>(of: SharedFields<T>, group: string, event: E): Shared<T> | undefined {
+		if (this.#given >= MOST_SHARED) {
+			if (this.#queue.reserve(0) === 0) return undefined;
+			this.#queue.commit(RECORD.FORGET, 0);
+			this.#given = 0;
+			this.#ofCalls.clear();
+			this.#ofAttempts.clear();
+		}
+		const fields = of.pick(event);
+		const json = JSON.stringify(fields);
+		const begin = this.#queue.reserve(8 + 3 * json.length);
+		if (begin === 0) return undefined;
+		const { bytes, cells } = this.#queue;
+		const length = bytes.write(json, begin + 8, 3 * json.length);
+		cells[begin / 4] = this.#given;
+		cells[begin / 4 + 1] = length;
+		this.#queue.commit(RECORD.SHARED, 8 + length);
+		return of.add(group, { number: this.#given++, fields });
+	}
+}
+
+/** What has a number, in groups of a few each, so that few are compared. */
+class SharedFields<T> {
+	readonly #groups = new Map<string, Shared<T>[]>();
+
+	constructor(
+		readonly pick: (event: T) => T,
+		private readonly isSame: (fields: T, event: T) => boolean,
+	) {}
+
+	find(group: string, event: T): Shared<T> | undefined {
+		const found = this.#groups.get(group);
+		if (found) for (const each of found) if (this.isSame(each.fields, event)) return each;
+		return undefined;
+	}
+
+	/** The last one is looked at first. */
+	add(group: string, shared: Shared<T>): Shared<T> {
+		const others = this.#groups.get(group)?.slice(0, MOST_ALIKE - 1) ?? [];
+		this.#groups.set(group, [shared, ...others]);
+		return shared;
+	}
+
+	clear(): void {
+		this.#groups.clear();
+	}
+}
+
+function sharedOfCall(call: SharedOfCall): SharedOfCall {
+	const { operation, stream, model, provider, agent, bill, key, keyId, team, target, cache, reason, error } = call;
+	return { operation, stream, model, provider, agent, bill, key, keyId, team, target, cache, reason, error };
+}
+
+function isSameCall(one: SharedOfCall, other: SharedOfCall): boolean {
+	return (
+		one.target === other.target &&
+		one.model === other.model &&
+		one.stream === other.stream &&
+		one.operation === other.operation &&
+		one.provider === other.provider &&
+		one.agent === other.agent &&
+		one.key === other.key &&
+		one.keyId === other.keyId &&
+		one.team === other.team &&
+		one.cache === other.cache &&
+		one.reason === other.reason &&
+		one.error === other.error &&
+		one.bill?.source === other.bill?.source &&
+		one.bill?.isEstimated === other.bill?.isEstimated &&
+		one.bill?.price === other.bill?.price
+	);
+}
+
+function sharedOfAttempt(attempt: SharedOfAttempt): SharedOfAttempt {
+	const { provider, target, agent, failure, isSecond, isUnused, isUnbilled, isCharged } = attempt;
+	return { provider, target, agent, failure, isSecond, isUnused, isUnbilled, isCharged };
+}
+
+function isSameAttempt(one: SharedOfAttempt, other: SharedOfAttempt): boolean {
+	return (
+		one.target === other.target &&
+		one.failure === other.failure &&
+		one.provider === other.provider &&
+		one.agent === other.agent &&
+		one.isSecond === other.isSecond &&
+		one.isUnused === other.isUnused &&
+		one.isUnbilled === other.isUnbilled &&
+		one.isCharged === other.isCharged
+	);
+}
+
+function moreOf({ decision, dropped, droppedFields, skipped, tokens }: CallSettled): MoreOfCall | undefined {
+	const others = tokens && hasOtherKinds(tokens) ? tokens : undefined;
+	if (!(decision || dropped || droppedFields || skipped || others)) return undefined;
+	const more = { decision, dropped, droppedFields, skipped };
+	return others ? { ...more, tokens: others } : more;
+}
+
+/** Some tokens are of a kind that has no number of its own. */
+function hasOtherKinds(tokens: Tokens): boolean {
+	for (const kind in tokens) if (!PLAIN_TOKENS.has(kind) && tokens[kind as keyof Tokens] !== undefined) return true;
+	return false;
+}
