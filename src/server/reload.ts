@@ -18,6 +18,7 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import type { AgentRegistry } from "./agents/agent-registry.ts";
 import type { AgentTransport } from "./agents/agent-transport.ts";
 import type { AgentFleet } from "./agents/fleet.ts";
+import type { TunnelHub } from "./agents/tunnels.ts";
 import { plannedEntries, type RolePlan } from "./role-plan.ts";
 import { routerPlan } from "./router-plan.ts";
 import type { RouterState } from "./router-state.ts";
@@ -34,12 +35,15 @@ export interface ReloadedRouter {
 	readonly agents: AgentRegistry;
 	readonly fleet: AgentFleet;
 	readonly agentTransport: AgentTransport;
+	readonly hub: TunnelHub;
 	readonly suspects: Pick<SuspectsView, "refuseMs">;
 	readonly thinking: StoredThoughts;
 	readonly log: Pick<Log, "logger">;
 	readonly metrics: Pick<Metrics, "reloaded" | "refused">;
 	/** Hears of a configuration that is in force now. */
 	onReload?: (config: Config) => void;
+	/** Hears that an agent can be called through its tunnel now, or not any more. */
+	onTunnel?: () => void;
 }
 
 /** Most settings that one reload logs. */

@@ -22,6 +22,7 @@ import type { Sink } from "../telemetry/events.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { VERSION } from "../version.ts";
+import type { ThreadTunnels } from "./agents/tunnels.ts";
 import type { RolePlan } from "./role-plan.ts";
 import type { CurrentSnapshot } from "./snapshot.ts";
 
@@ -30,6 +31,9 @@ import type { CurrentSnapshot } from "./snapshot.ts";
  * away, so that it is left out where calls are under way by then.
  */
 const SHRINK_MS = 3_000;
+
+/** How often it is looked whether a server that stops has had its last call, ms. */
+const REST_MS = 20;
 
 /** Of WebSockets: one whose client gives no sign of life for so long, s, is closed. Compressing each takes memory for as long as it is open. */
 const SOCKETS = { idleTimeout: 120, perMessageDeflate: false } as const;
@@ -198,10 +202,33 @@ export function createApp(
  * Makes the app listen. From then on the process hears signals and crashes, and its log may be written.
  * @throws {StartError} as `listen` does
  */
-export function serve(app: AnyElysia, plan: RolePlan, services: RoleServices, lock: DirectoryLock): Listening {
+export function serve(
+	app: AnyElysia,
+	plan: RolePlan,
+	services: RoleServices,
+	lock: DirectoryLock,
+	tunnels?: Resting,
+): Listening {
 	const server = bindApp(app, plan, services);
-	beginServing(server, services, lock);
+	beginServing(tunnels ? restingTunnels(server, app, tunnels) : server, services, lock);
 	return server;
+}
+
+/** Who wants to know that a server which stops has had its last call. */
+type Resting = Pick<ThreadTunnels, "rested">;
+
+/** A server that waits for its calls when it stops, and then for its agents' tunnels, which end only once they are told of that. */
+export function restingTunnels(server: Stoppable, app: AnyElysia, tunnels: Resting): Stoppable {
+	return {
+		async stop(isCut) {
+			const timer = setInterval(() => {
+				if (!app.server?.pendingRequests) tunnels.rested();
+			}, REST_MS);
+			await server.stop(isCut);
+			clearInterval(timer);
+			tunnels.rested();
+		},
+	};
 }
 
 /** Makes the app listen. @param shared what a thread has of others that listen there, too @throws {StartError} as `listen` does */

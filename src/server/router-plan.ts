@@ -67,3 +67,8 @@ function providerLines(upstreams: readonly Upstream[], prices: Config["prices"])
 			: []),
 	];
 }
+
+/** The plan of a worker, without the files that the main thread alone reads. */
+export function workerPlan(config: Config, env: Environment): RolePlan {
+	return { ...routerPlan(config, env), tls: undefined };
+}

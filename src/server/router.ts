@@ -12,6 +12,7 @@ import type { Config } from "../config/schema.ts";
 import type { HealthNotes } from "../http/health.ts";
 import type { Lifecycle } from "../http/lifecycle.ts";
 import type { AgentRegistrar } from "../protocol/agent.ts";
+import type { Upstream } from "../providers/registry.ts";
 import { readCa } from "../proxy/net/transport.ts";
 import { LocalRoutingState } from "../routing/local-routing-state.ts";
 import type { Running } from "../running.ts";
@@ -19,10 +20,12 @@ import type { DirectoryLock } from "../store/directory-lock.ts";
 import { adminRoutes } from "./admin/admin-routes.ts";
 import { AgentAccess } from "./agents/agent-access.ts";
 import { AgentRegistry } from "./agents/agent-registry.ts";
-import { agentRoutes, inProcessRegistrar } from "./agents/agent-routes.ts";
+import { admitTunnel, agentRoutes, inProcessRegistrar } from "./agents/agent-routes.ts";
 import { AgentTransport } from "./agents/agent-transport.ts";
 import { AgentFleet } from "./agents/fleet.ts";
 import { shareAgents } from "./agents/shared-agents.ts";
+import { tunnelRoutes } from "./agents/tunnel-route.ts";
+import { TunnelHub } from "./agents/tunnels.ts";
 import { type RedisFeatures, redisFeatures } from "./redis-features.ts";
 import { type ReloadedRouter, watchConfiguration } from "./reload.ts";
 import {
@@ -68,24 +71,18 @@ async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock)
 	const problem = (sentence: string) => problems.report(sentence);
 	const parts = memory && mainState(memory, workers);
 	const state = new RouterState(config, { problem, log, metrics }, redis, parts);
-	const { store, ledger, keys: storedKeys } = state;
+	const { ledger, keys: storedKeys } = state;
 
 	const entries = plannedEntries(plan, storedKeys, services.upstreams.thinking);
-	const secrets = agentSecrets(config.data_dir, problem);
-	const agentTransport = new AgentTransport(readCa(config.ca_file));
-	const upstream = agentUpstream(config, entries);
-	const agents = new AgentRegistry({ upstream, transport: agentTransport, store, secrets, log, link: redis });
-	if (redis) shareAgents(redis, agents, store, secrets);
-	const fleet = new AgentFleet(agents, services.upstreams.targets);
-	agents.onLost((target) => services.upstreams.targets.restarted(target));
-
+	const ofAgents = createAgents(config, services, state, { redis, upstream: agentUpstream(config, entries) });
+	const { agents, fleet, hub, tunnels } = ofAgents;
 	const { auth, generated } = startAuth(plan, { storedKeys });
 	const snapshot = routerSnapshot(config, entries, auth, { fleet, state, onRefused: metrics.refused });
 	const { suspects, thinking } = services.upstreams;
 	suspects.refuseMs = config.poisonous_requests;
 	suspects.report = (event) => reportSuspect(event, log, metrics);
 	agents.onReady((target, isAgain) => suspects.reportedReady(target, isAgain));
-	const served = { agents, fleet, agentTransport, suspects, thinking };
+	const served = { ...ofAgents, suspects, thinking };
 	const router: ReloadedRouter = { snapshot, env, state, ...served, log, metrics, generatedAuth: generated && auth };
 	const responses = responseWriter(router, redis, lifecycle);
 	const threads = workerThreads(plan, router, services, { memory, generatedKey: generated?.hash, responses, redis });
@@ -94,27 +91,47 @@ async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock)
 	metrics.watchLedger(() => ({ state: state.ledgerState, waiting: ledger.waiting }));
 	if (cache) metrics.watchCache(() => cache.stats);
 
+	hub.onChange = (agent) => void agents.tunnelChanged(agent).then(() => router.onTunnel?.());
+	const access = new AgentAccess(env, state.store, router);
 	const options: RoleAppOptions = {
 		current: router,
+		routes: tunnelRoutes(tunnels, async (request, peer) => void admitTunnel(request, peer, agents, access)),
 		responses: new StoredResponses(() => router.snapshot.config.server.body_limit, responses),
 		sinks: [fleet.sink, ledger],
 		cache,
-		objects: store,
+		objects: state.store,
 		pages: (request, server) => router.snapshot.pages(request, server),
 		healthNotes: (): HealthNotes => (state.ledgerState === "ok" ? {} : { ledger: state.ledgerState }),
 		...threads?.options,
 	};
 	const context = callContext(plan, services, options);
-	const access = new AgentAccess(env, store, router);
 	const routes = new Elysia({ name: "router" })
 		.use(agentRoutes(agents, fleet, access, router))
 		.use(adminRoutes(state, router, log));
 	const app = createApp(plan, services, context, options).use(routes);
 
-	const server = threads ? await threads.serve(app, services, lock) : serve(app, plan, services, lock);
+	const server = threads ? await threads.serve(app, services, lock) : serve(app, plan, services, lock, tunnels);
 	openRouter(router, lifecycle);
 	lifecycle.onStop(watchConfiguration(router, loaded));
 	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
+}
+
+/** What the router has of agents. */
+function createAgents(
+	config: Config,
+	{ log, problems, upstreams }: RoleServices,
+	{ store }: RouterState,
+	{ redis, upstream }: { readonly redis: RedisFeatures | undefined; readonly upstream: Upstream },
+) {
+	const hub = new TunnelHub();
+	const tunnels = hub.thread(0);
+	const secrets = agentSecrets(config.data_dir, (sentence) => problems.report(sentence));
+	const transport = new AgentTransport(readCa(config.ca_file), tunnels);
+	const agents = new AgentRegistry({ upstream, transport, store, secrets, log, link: redis, tunnels: hub });
+	if (redis) shareAgents(redis, agents, store, secrets);
+	const fleet = new AgentFleet(agents, upstreams.targets);
+	agents.onLost((target) => upstreams.targets.restarted(target));
+	return { hub, tunnels, agentTransport: transport, agents, fleet };
 }
 
 /** Begins to look after what the router has, until it stops. */

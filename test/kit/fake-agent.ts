@@ -1,5 +1,6 @@
 /** An agent of the smallest kind: a server that speaks OpenAI, joined to a router by the real link. */
 import { type RouterLink, startLink } from "../../src/agent/router-link/router-link.ts";
+import { TunnelClient } from "../../src/agent/router-link/tunnel-client.ts";
 import type { ModelReport } from "../../src/protocol/agent.ts";
 import { httpTransport } from "../../src/proxy/net/transport.ts";
 import { DONE, finishEvent, textEvent, usageEvent } from "./events.ts";
@@ -13,8 +14,14 @@ export interface FakeAgentOptions {
 	readonly instance?: string;
 	readonly models?: (string | ModelReport)[];
 	readonly port?: number;
+	/** How the router calls it; by its address unless given. */
+	readonly tunnel?: "always" | "auto";
 	/** What becomes of a chat call before it is answered; a Response takes the answer's place. */
-	readonly before?: (body: FakeCall, headers: Headers) => Response | undefined | Promise<Response | undefined>;
+	readonly before?: (
+		body: FakeCall,
+		headers: Headers,
+		request: Request,
+	) => Response | undefined | Promise<Response | undefined>;
 }
 
 /** The part of a call's body that fakes read. */
@@ -36,6 +43,7 @@ export interface FakeAgent {
 	/** May be changed. */
 	readonly report: { models: (string | ModelReport)[] };
 	readonly link: RouterLink | undefined;
+	readonly tunnel: TunnelClient | undefined;
 	/** As on SIGTERM: says goodbye, answers what runs, ends. */
 	leave(): Promise<void>;
 	/** As on SIGKILL: connections break, nobody is told. */
@@ -64,7 +72,7 @@ export function startFakeAgent(options: FakeAgentOptions = {}): FakeAgent {
 				return Response.json({ error: { message: "Unauthorized" } }, { status: 401 });
 			}
 			const body = (await request.json()) as FakeCall;
-			const other = await options.before?.(body, request.headers);
+			const other = await options.before?.(body, request.headers, request);
 			if (other) return other;
 			if (body.stream) {
 				const events = [textEvent(name), finishEvent(), usageEvent(), DONE];
@@ -81,6 +89,13 @@ export function startFakeAgent(options: FakeAgentOptions = {}): FakeAgent {
 		},
 	});
 	const port = server.port!;
+	const tunnel =
+		router === undefined || !options.tunnel
+			? undefined
+			: new TunnelClient({
+					...{ router, token: options.token, name, instance, transport, log: quiet },
+					site: { hostname: "127.0.0.1", port },
+				});
 	const link =
 		router === undefined
 			? undefined
@@ -93,6 +108,7 @@ export function startFakeAgent(options: FakeAgentOptions = {}): FakeAgent {
 					transport: {
 						send: (...call) => (isDead ? Promise.reject(new Error("dead")) : transport.send(...call)),
 					},
+					tunnel: tunnel && { mode: options.tunnel!, client: tunnel },
 					report: () => report,
 					onSecret: (secret) => secrets.push(secret),
 					log: quiet,
@@ -105,12 +121,15 @@ export function startFakeAgent(options: FakeAgentOptions = {}): FakeAgent {
 		secrets,
 		report,
 		link,
+		tunnel,
 		async leave() {
 			await link?.stop();
 			await server.stop();
+			tunnel?.stop();
 		},
 		async stop() {
 			isDead = true;
+			tunnel?.stop();
 			await server.stop(true);
 			await link?.stop();
 		},

@@ -87,11 +87,17 @@ export async function startHere(config: Json, port = 0) {
 }
 
 /** Calls a model over a connection of its own. */
-export function callOnce(url: string, body: Json = {}, headers: Record<string, string> = {}): Promise<Response> {
+export function callOnce(
+	url: string,
+	body: Json = {},
+	headers: Record<string, string> = {},
+	signal?: AbortSignal,
+): Promise<Response> {
 	return fetch(`${url}/v1/chat/completions`, {
 		method: "POST",
 		headers: { "content-type": "application/json", connection: "close", ...headers },
 		body: JSON.stringify({ model: "dummy", messages: [{ role: "user", content: "hello" }], ...body }),
+		...(signal ? { signal } : {}),
 	});
 }
 

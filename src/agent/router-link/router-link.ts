@@ -3,6 +3,7 @@
  * router, this agent or an address of either has changed. It never gives up.
  */
 import { type GpuReport, HEARTBEAT_MS, type ModelReport, modelReport, replicaStates } from "../../protocol/agent.ts";
+import { tunnelEndpoint } from "../../protocol/tunnel.ts";
 import type { Transport } from "../../providers/provider.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { VERSION } from "../../version.ts";
@@ -10,11 +11,14 @@ import { Notify } from "../notify.ts";
 import { type RouterClient, type RouterReply, routerClient } from "./link-client.ts";
 import { type LinkOutcome, type LinkPhase, NOT_JOINED, nextLinkStep } from "./link-step.ts";
 import { httpOrigin, localAddresses, localAddressTo } from "./local-address.ts";
+import type { TunnelClient } from "./tunnel-client.ts";
 
 /** How often the report is compared with the last one that was sent, ms. */
 const POLL_MS = 1_000;
 /** How long the last heartbeat may take, ms. */
 const LAST_HEARTBEAT_MS = 2_000;
+/** How long a tunnel is waited for before the agent registers, ms. */
+const OPEN_MS = 2_000;
 
 /** What the agent serves at this moment. A bare name counts as ready. */
 export interface LinkReport {
@@ -35,6 +39,8 @@ export interface LinkOptions {
 	/** The port this agent listens on. */
 	readonly port: number;
 	readonly transport: Transport;
+	/** In place of an address: from the start, or (`auto`) once the router can't call that. */
+	readonly tunnel?: { readonly mode: "always" | "auto"; readonly client: AgentTunnel } | undefined;
 	/** Takes the place of requests to `router`: that is in this process. */
 	readonly client?: RouterClient | undefined;
 	/** Called every second and with every heartbeat: has to be cheap. */
@@ -47,6 +53,9 @@ export interface LinkOptions {
 	/** For tests: this host's addresses. */
 	readonly addresses?: LocalAddresses;
 }
+
+/** The part of a tunnel that a link uses. */
+type AgentTunnel = Pick<TunnelClient, "opened" | "stop">;
 
 /** The address from which this host reaches a router, and all addresses it has. */
 interface LocalAddresses {
@@ -88,6 +97,8 @@ export class RouterLink {
 	#knownAddresses = "";
 	/** The address of this host that the router saw, where that is not the one found here (IPv4 and IPv6). */
 	#seenAs: string | undefined;
+	/** The router calls this agent through its tunnel. */
+	#isTunnelled: boolean;
 	/** The problem that was logged last. */
 	#lastProblem: string | undefined;
 	#poll: ReturnType<typeof setInterval> | undefined;
@@ -98,6 +109,7 @@ export class RouterLink {
 		this.#options = options;
 		this.#changes = options.changes ?? new Notify();
 		this.#addresses = options.addresses ?? { to: localAddressTo, now: localAddresses };
+		this.#isTunnelled = options.tunnel?.mode === "always";
 		this.#client = options.client ?? routerClient(options.router, options.token, options.transport);
 	}
 
@@ -164,7 +176,8 @@ export class RouterLink {
 	}
 
 	async #register(): Promise<LinkOutcome> {
-		const { router, log, onSecret } = this.#options;
+		const { router, log, onSecret, tunnel } = this.#options;
+		if (this.#isTunnelled) await tunnel!.client.opened(OPEN_MS);
 		this.#knownAddresses = this.#addresses.now();
 		let origin: string;
 		try {
@@ -182,6 +195,7 @@ export class RouterLink {
 				this.#seenAs = seen;
 				return "unknown";
 			}
+			if (result.seenAs !== undefined && this.#takeTunnel()) return "unknown";
 			return this.#failed(result);
 		}
 		const { secret, heartbeat_ms, reachable, problem } = result.answer;
@@ -189,8 +203,18 @@ export class RouterLink {
 		onSecret(secret);
 		if (this.#status.endpoint !== origin) log.logger.info({ router, endpoint: origin }, "The router has this agent.");
 		this.#status = { state: "joined", endpoint: origin };
+		if (!reachable && this.#takeTunnel()) return "unknown";
 		this.#joined(reachable, problem);
 		return "ok";
+	}
+
+	/** Whether it is called through a tunnel from now on: where it is to, and was not. */
+	#takeTunnel(): boolean {
+		const { tunnel, log, router } = this.#options;
+		if (!tunnel || this.#isTunnelled) return false;
+		this.#isTunnelled = true;
+		log.logger.info({ router }, "The router can't call this agent's address: it gets a tunnel.");
+		return true;
 	}
 
 	async #heartbeat(): Promise<LinkOutcome> {
@@ -210,7 +234,8 @@ export class RouterLink {
 	}
 
 	async #endpoint(): Promise<string> {
-		const { advertise, router, port } = this.#options;
+		const { advertise, router, port, name } = this.#options;
+		if (this.#isTunnelled) return tunnelEndpoint(name);
 		if (advertise) return advertise.replace(/\/+$/, "").replace(/\/v1$/, "");
 		return httpOrigin(this.#seenAs ?? (await this.#addresses.to(router)), port);
 	}

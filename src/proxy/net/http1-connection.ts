@@ -5,6 +5,7 @@ import type { CancelSignal, UpstreamAnswer, UpstreamRequest } from "../../provid
 import { messagePieces, sendStream } from "./http1-body.ts";
 import { ConnectionLost, Exchange } from "./http1-exchange.ts";
 import type { HeadReader } from "./http1-head.ts";
+import type { ConnectionSocket, Origin } from "./http1-origin.ts";
 
 /** What a connection tells its owner. */
 export interface ConnectionOwner {
@@ -18,23 +19,6 @@ export interface ConnectionOwner {
 	closed(connection: Http1Connection): void;
 }
 
-/** Where to connect to. */
-export interface Origin {
-	/** Without brackets. */
-	readonly hostname: string;
-	readonly port: number;
-	/** Over TLS, with a certificate that is checked against the name and the authorities. */
-	readonly tls?: OriginTls | undefined;
-}
-
-/** How to speak TLS with an origin. */
-export interface OriginTls {
-	/** PEM with all the authorities that are trusted, in the place of the public ones. */
-	readonly ca?: Buffer | undefined;
-	/** Whom the certificate must be for: a name, which is also the one asked for (SNI), or an address. */
-	readonly serverName: string;
-}
-
 /** What is spoken, in the form of RFC 7301: some servers choose HTTP/2 for who does not say. */
 const ALPN = "\x08http/1.1";
 
@@ -46,7 +30,7 @@ const CHECK_SECONDS = 4;
 
 /** A connected socket and the call it carries. */
 export class Http1Connection {
-	#socket: Socket<Http1Connection> | undefined;
+	#socket: ConnectionSocket | undefined;
 	#exchange: Exchange | undefined;
 	/** The request that is to be sent. */
 	#request: { readonly head: string; readonly body: Body } | undefined;
@@ -319,7 +303,8 @@ function mostBytes(body: Exclude<Body, BodyStream>): number {
 /** Where messages are put together: one for all, since the kernel takes a copy. */
 const MESSAGE = Buffer.allocUnsafeSlow(64 * 1024);
 
-function connect({ hostname, port, tls }: Origin, data: Http1Connection): Promise<Socket<Http1Connection>> {
+function connect({ hostname, port, tls, open }: Origin, data: Http1Connection): Promise<ConnectionSocket> {
+	if (open) return open(data);
 	if (!tls) return Bun.connect({ hostname, port, data, socket: HANDLERS });
 	return Bun.connect({ hostname, port, data, socket: HANDLERS, tls: { ...tls, ALPNProtocols: ALPN } });
 }

@@ -6,8 +6,9 @@
  * an answer has no length.
  */
 import type { CancelSignal, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
-import { type ConnectionOwner, Http1Connection, type Origin } from "./http1-connection.ts";
+import { type ConnectionOwner, Http1Connection } from "./http1-connection.ts";
 import { HeadReader } from "./http1-head.ts";
+import type { Origin } from "./http1-origin.ts";
 
 /** How long a connection may take to come about, ms. */
 const CONNECT_MS = 5_000;
@@ -29,20 +30,22 @@ export interface Http1Options {
 	readonly idleMs?: number;
 	/** A clock that never goes back, ms. */
 	readonly now?: () => number;
+	/** Connects to every origin. */
+	readonly open?: Origin["open"];
 }
 
 /** The clock of durations. No time of it is compared with those of other files, so that a plain call needs none of them. */
 const monotonic = (): number => performance.now();
 
 /** A transport with connections of its own. */
-export function http1Transport({ idleMs, now = monotonic, ca }: Http1Options = {}): Transport {
+export function http1Transport({ idleMs, now = monotonic, ca, open }: Http1Options = {}): Transport {
 	const pools = new Map<string, Pool>();
 	const destinations = new Map<string, Destination>();
 	function destinationOf(address: string): Destination {
 		const url = new URL(address);
 		let pool = pools.get(url.origin);
 		if (!pool) {
-			const origin = originOf(url, ca);
+			const origin = open ? { ...originOf(url, ca), open } : originOf(url, ca);
 			pool = new Pool(origin, idleMs ?? (origin.tls ? TLS_IDLE_MS : IDLE_MS), now);
 			pools.set(url.origin, pool);
 		}

@@ -65,6 +65,27 @@ export const HEARTBEAT: Detail = {
 	},
 };
 
+/** `GET /agents/tunnel`. */
+export const TUNNEL: Detail = {
+	tags: TAGS,
+	security: SECURITY,
+	operationId: "openAgentTunnel",
+	summary: "Open an agent's tunnel",
+	description:
+		"A WebSocket over which the router calls an agent that it can't reach otherwise. `x-router-agent` names the agent, `x-router-instance` its installation; " +
+		"it registers with the endpoint `tunnel://<name>`.",
+	responses: {
+		101: { description: "The tunnel is open." },
+		...errorResponses(
+			"invalid_value",
+			"invalid_agent_token",
+			"method_not_allowed",
+			"agent_name_taken",
+			"internal_error",
+		),
+	},
+};
+
 /** `GET /agents`. */
 export const AGENTS: Detail = {
 	tags: TAGS,

@@ -3,6 +3,7 @@
 import type { AgentSecrets } from "../../accounts/auth/agent-secrets.ts";
 import { RouterError } from "../../errors.ts";
 import { HEARTBEAT_MS, type Heartbeat, type Register, type RegisterAnswer } from "../../protocol/agent.ts";
+import { tunnelEndpoint } from "../../protocol/tunnel.ts";
 import type { Provider, Transport } from "../../providers/provider.ts";
 import type { Upstream } from "../../providers/registry.ts";
 import { admission } from "../../routing/agent-targets.ts";
@@ -15,7 +16,6 @@ import {
 	isSameWork,
 	lostTargets,
 	modelsByName,
-	namesakes,
 	nameTaken,
 	nextHeardAt,
 	readyTargets,
@@ -23,7 +23,9 @@ import {
 	unknownAgent,
 } from "./agent-record.ts";
 import { callBack } from "./agent-transport.ts";
+import { RegistryLog } from "./registry-log.ts";
 import { ServedNames } from "./served-names.ts";
+import type { TunnelHub } from "./tunnels.ts";
 
 /** How often leases are looked at, ms; the lease clock has to be read at least as often. */
 const TICK_MS = 1_000;
@@ -33,6 +35,7 @@ const STORE_MS = 30_000;
 const FORGET_MS = 7 * 86_400_000;
 /** Most agents. */
 const MOST = 1_000;
+const NO_TUNNEL = "Its tunnel is not open at this moment: the agent opens it by itself.";
 
 /** What it works with. */
 export interface AgentRegistryOptions {
@@ -44,6 +47,8 @@ export interface AgentRegistryOptions {
 	readonly log: Pick<Log, "logger">;
 	/** To the routers that share agents. While it is not up leases do not age: others may hear of agents, and can't pass that on. */
 	readonly link?: { readonly isUp: boolean } | undefined;
+	/** Which agents have a tunnel: those whose endpoints say so can be called while it is open. */
+	readonly tunnels?: Pick<TunnelHub, "isOpen">;
 	/** Tests: clocks, ms; the first never goes back. */
 	readonly time?: () => number;
 	readonly wall?: () => number;
@@ -51,28 +56,25 @@ export interface AgentRegistryOptions {
 
 /** Holds the agents. Nothing is opened before `open` or the first registration. */
 export class AgentRegistry {
+	readonly #agents = new Map<string, AgentRecord>();
 	/** By name, the first to come first. */
-	readonly agents: ReadonlyMap<string, AgentRecord>;
+	readonly agents: ReadonlyMap<string, AgentRecord> = this.#agents;
 	/** Names of models that agents serve, or once served. */
 	readonly servedNames: ServedNames;
-	readonly #agents = new Map<string, AgentRecord>();
 	readonly #clock: LeaseClock;
 	readonly #wall: () => number;
 	readonly #time: () => number;
-	readonly #log: Log["logger"];
+	readonly #log: RegistryLog;
 	#heard: ((agent: StoredAgent) => void) | undefined;
 	#lost: ((target: string) => void) | undefined;
 	#ready: ((target: string, isAgain: boolean) => void) | undefined;
-	/** What was logged of ambiguous names of models. Bounded: agents choose names. */
-	readonly #warned = new Set<string>();
 	#storedAt = 0;
 	#upstream: Upstream;
 
 	constructor(private readonly options: AgentRegistryOptions) {
-		this.agents = this.#agents;
 		this.servedNames = new ServedNames(options.store);
 		this.#upstream = options.upstream;
-		this.#log = options.log.logger;
+		this.#log = new RegistryLog(options.log.logger);
 		this.#time = options.time ?? (() => performance.now());
 		this.#clock = new LeaseClock(this.#time, options.link);
 		this.#wall = options.wall ?? Date.now;
@@ -117,33 +119,25 @@ export class AgentRegistry {
 	 * @param isInProcess it is the agent of this process
 	 */
 	async register(body: Register, endpoint: string, isInProcess = false): Promise<RegisterAnswer> {
-		const { name, instance, version } = body;
+		const { name, instance, version, models, gpus } = body;
 		this.#admit(name, instance, endpoint);
 		const secret = this.options.secrets.of({ name, instance, endpoint });
 		const problem = await callBack(endpoint, secret, this.options.transport);
 		// Another may have come while the call back was under way.
 		const how = this.#admit(name, instance, endpoint);
 		const before = this.#agents.get(name);
-		const heardAtTime = nextHeardAt(before, this.#wall());
 		const agent = this.#put(
 			{ name, instance, endpoint, version, isInProcess, registeredAt: before?.registeredAt ?? this.#wall() },
-			{ heardAt: this.#clock.now(), heardAtTime, models: body.models, gpus: body.gpus },
+			{ models, gpus, heardAt: this.#clock.now(), heardAtTime: nextHeardAt(before, this.#wall()) },
 		);
 		agent.isReachable = problem === undefined;
 		agent.problem = problem;
 		this.#store(agent);
 		this.#share(agent);
-		const what = { agent: name, endpoint, models: agent.models.size };
-		if (how === "takeover") this.#log.warn(what, "Another agent took over the name of one that is gone.");
-		else if (before?.endpoint !== endpoint) this.#log.info(what, "An agent registered.");
-		if (problem !== undefined) this.#log.warn(what, `The agent gets no calls: ${problem}`);
-		this.#warnOfNamesakes(agent);
-		return {
-			secret,
-			heartbeat_ms: HEARTBEAT_MS,
-			reachable: agent.isReachable,
-			...(problem === undefined ? {} : { problem }),
-		};
+		this.#log.registered(agent, before?.endpoint, how === "takeover");
+		this.#log.namesakes(agent, this.#agents.values());
+		const { isReachable: reachable } = agent;
+		return { secret, heartbeat_ms: HEARTBEAT_MS, reachable, ...(problem === undefined ? {} : { problem }) };
 	}
 
 	/**
@@ -170,16 +164,36 @@ export class AgentRegistry {
 		agent.isDirty = true;
 		this.#logLease(agent);
 		if (!isSame) this.#store(agent);
-		if (!isSame) this.#warnOfNamesakes(agent);
+		if (!isSame) this.#log.namesakes(agent, this.#agents.values());
 		this.#share(agent);
 		return agent.isReachable ? {} : this.#callBack(agent);
+	}
+
+	/** Whether an agent may open a tunnel. Throws `agent_name_taken`. */
+	admitTunnel(name: string, instance: string | undefined): void {
+		this.#admission(name, instance, tunnelEndpoint(name));
+	}
+
+	/** An agent's tunnel is open now, or not any more. Resolves once it is known whether calls can go through. */
+	async tunnelChanged(name: string): Promise<void> {
+		const agent = this.#agents.get(name);
+		if (agent?.endpoint !== tunnelEndpoint(name)) return;
+		if (!this.#hasWay(agent)) {
+			Object.assign(agent, { isReachable: false, problem: NO_TUNNEL });
+			this.#log.tunnelClosed(name);
+		} else if (!agent.isReachable) await this.#callBack(agent);
+	}
+
+	/** Whether its endpoint is an address, or that of a tunnel that is open. */
+	#hasWay({ name, instance, endpoint }: Pick<AgentRecord, "name" | "instance" | "endpoint">): boolean {
+		return endpoint !== tunnelEndpoint(name) || this.options.tunnels?.isOpen(name, instance) === true;
 	}
 
 	/** Tries again to call an agent back that could not be reached. */
 	async #callBack(agent: AgentRecord): Promise<object> {
 		agent.problem = await callBack(agent.endpoint, agent.provider.secret!, this.options.transport);
 		agent.isReachable = agent.problem === undefined;
-		if (agent.isReachable) this.#log.info({ agent: agent.name }, "The agent can be reached now.");
+		if (agent.isReachable) this.#log.reachable(agent.name);
 		return agent.isReachable ? { reachable: true } : { reachable: false, problem: agent.problem };
 	}
 
@@ -228,7 +242,7 @@ export class AgentRegistry {
 		if (known?.endpoint !== agent.endpoint) return;
 		agent.loggedLease = known.loggedLease;
 		this.#logLease(agent);
-		agent.isReachable = known.isReachable;
+		agent.isReachable &&= known.isReachable;
 		if (!agent.isReachable) void this.#callBack(agent);
 	}
 
@@ -262,11 +276,16 @@ export class AgentRegistry {
 	}
 
 	#admit(name: string, instance: string | undefined, endpoint: string) {
+		const how = this.#admission(name, instance, endpoint);
+		if (how === "new" && this.#agents.size >= MOST) this.#forgetOldest();
+		return how;
+	}
+
+	#admission(name: string, instance: string | undefined, endpoint: string) {
 		const holder = this.#agents.get(name);
 		const held = holder && { instance: holder.instance, endpoint: holder.endpoint, lease: this.leaseOf(holder) };
 		const how = admission(held, { instance, endpoint });
 		if (how === "conflict") throw nameTaken(name);
-		if (how === "new" && this.#agents.size >= MOST) this.#forgetOldest();
 		return how;
 	}
 
@@ -279,15 +298,16 @@ export class AgentRegistry {
 
 	#put(
 		who: Pick<AgentRecord, "name" | "instance" | "endpoint" | "version" | "registeredAt" | "isInProcess">,
-		heard: Pick<AgentRecord, "heardAt" | "heardAtTime" | "gpus"> & { models: Register["models"] | AgentModels },
+		heard: Pick<AgentRecord, "heardAt" | "heardAtTime" | "gpus"> & { models: readonly Register["models"][number][] },
 	): AgentRecord {
+		const hasWay = this.#hasWay(who);
 		const agent: AgentRecord = {
 			...who,
 			...heard,
 			models: modelsByName(heard.models),
 			provider: this.#providerOf(who),
-			isReachable: true,
-			problem: undefined,
+			isReachable: hasWay,
+			problem: hasWay ? undefined : NO_TUNNEL,
 			isSuspect: false,
 			mustRegister: false,
 			loggedLease: leaseAt(heard.heardAt, this.#clock.now()),
@@ -308,10 +328,7 @@ export class AgentRegistry {
 		const lease = this.leaseOf(agent);
 		if (lease === agent.loggedLease) return;
 		agent.loggedLease = lease;
-		const what = { agent: agent.name, endpoint: agent.endpoint };
-		if (lease === "fresh") this.#log.info(what, "The agent is heard of again.");
-		else if (lease === "suspect") this.#log.warn(what, "The agent is late: used only where nothing else serves.");
-		else this.#log.warn(what, "The agent is not heard of any more: it gets no calls.");
+		this.#log.lease(agent, lease);
 	}
 
 	#store(...agents: AgentRecord[]): void {
@@ -319,15 +336,6 @@ export class AgentRegistry {
 		if (agents.length === 0) this.#storedAt = this.#time();
 		for (const agent of changed) agent.isDirty = false;
 		this.options.store.saveAgents(changed.filter(({ isInProcess }) => !isInProcess).map(storedOf));
-	}
-
-	#warnOfNamesakes(agent: AgentRecord): void {
-		for (const sentence of namesakes(agent, this.#agents.values())) {
-			if (this.#warned.has(sentence)) continue;
-			if (this.#warned.size >= MOST) this.#warned.clear();
-			this.#warned.add(sentence);
-			this.#log.warn({ agent: agent.name }, sentence);
-		}
 	}
 
 	#share(agent: AgentRecord): void {
@@ -339,5 +347,3 @@ export class AgentRegistry {
 		this.options.store.removeAgent(name);
 	}
 }
-
-type AgentModels = readonly Register["models"][number][];

@@ -1,29 +1,35 @@
 /** `POST /register`, `POST /heartbeat`, `GET /agents`: the router's side of its agents. */
 import { networkInterfaces } from "node:os";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { Elysia } from "elysia";
 import { RouterError } from "../../errors.ts";
-import { type AgentRegistrar, Heartbeat, PEER_HEADER, Register } from "../../protocol/agent.ts";
+import { AgentName, type AgentRegistrar, Heartbeat, PEER_HEADER, Register } from "../../protocol/agent.ts";
+import { TUNNEL_AGENT_HEADER, TUNNEL_PATH, TUNNEL_PREFIX, tunnelEndpoint } from "../../protocol/tunnel.ts";
 import { bodyReader } from "../json-body.ts";
 import type { CurrentSnapshot } from "../snapshot.ts";
 import type { AgentAccess } from "./agent-access.ts";
-import { AGENTS, HEARTBEAT, REGISTER, TARGETS } from "./agent-docs.ts";
+import { AGENTS, HEARTBEAT, REGISTER, TARGETS, TUNNEL } from "./agent-docs.ts";
 import type { ShownAgent } from "./agent-record.ts";
 import type { AgentRegistry } from "./agent-registry.ts";
 import { checkEndpoint } from "./endpoint.ts";
 import type { AgentFleet } from "./fleet.ts";
+import { tunnelHeaders } from "./tunnel-route.ts";
 
 /** What is used of Bun's server. */
 interface Peers {
 	requestIP(request: Request): { address: string } | null;
 }
 
+const agentName = TypeCompiler.Compile(AgentName);
 const registerBody = bodyReader(Register);
 const heartbeatBody = bodyReader(Heartbeat);
 
 /** The plugin. `agents.allow` is read from the snapshot in force. */
 export function agentRoutes(registry: AgentRegistry, fleet: AgentFleet, access: AgentAccess, current: CurrentSnapshot) {
-	const check = (endpoint: string, peer: string) =>
-		checkEndpoint(endpoint, { peer, allow: current.snapshot.config.agents.allow, own: ownAddresses() });
+	const check = (endpoint: string, peer: string, name: string) =>
+		endpoint === tunnelEndpoint(name)
+			? { origin: endpoint }
+			: checkEndpoint(endpoint, { peer, allow: current.snapshot.config.agents.allow, own: ownAddresses() });
 
 	return new Elysia({ name: "agents" })
 		.post(
@@ -33,7 +39,7 @@ export function agentRoutes(registry: AgentRegistry, fleet: AgentFleet, access: 
 				const peer = peerOf(request, server);
 				access.admitAgent(request, peer);
 				const body = await registerBody(request);
-				const checked = check(body.endpoint, peer);
+				const checked = check(body.endpoint, peer, body.name);
 				if ("problem" in checked) {
 					// An agent that reaches the router by another of its addresses than it thought tries that one.
 					const headers = peer ? { [PEER_HEADER]: peer } : undefined;
@@ -50,9 +56,17 @@ export function agentRoutes(registry: AgentRegistry, fleet: AgentFleet, access: 
 				const peer = peerOf(request, server);
 				access.admitAgent(request, peer);
 				const body = await heartbeatBody(request);
-				return await registry.heartbeat(body, (endpoint) => "origin" in check(endpoint, peer));
+				return await registry.heartbeat(body, (endpoint) => "origin" in check(endpoint, peer, body.name));
 			},
 			{ parse: "none", detail: HEARTBEAT },
+		)
+		.get(
+			TUNNEL_PATH,
+			({ request, server }) => {
+				admitTunnel(request, peerOf(request, server), registry, access);
+				return new Response(null, { status: 204 });
+			},
+			{ detail: TUNNEL },
 		)
 		.get(
 			"/agents",
@@ -72,6 +86,24 @@ export function agentRoutes(registry: AgentRegistry, fleet: AgentFleet, access: 
 		);
 }
 
+/** Whose tunnel a request wants to open. Throws what `admitAgent` does, `invalid_value`, `method_not_allowed`, `agent_name_taken`. */
+export function admitTunnel(
+	request: Request,
+	peer: string,
+	registry: Pick<AgentRegistry, "admitTunnel">,
+	access: AgentAccess,
+): void {
+	access.admitAgent(request, peer);
+	const { agent, instance } = tunnelHeaders(request);
+	if (!agentName.Check(agent)) {
+		throw new RouterError("invalid_value", `The header ${TUNNEL_AGENT_HEADER} must be an agent's name.`);
+	}
+	registry.admitTunnel(agent, instance === "" ? undefined : instance);
+	if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
+		throw new RouterError("method_not_allowed", `GET ${TUNNEL_PATH} opens a WebSocket: there is nothing else here.`);
+	}
+}
+
 /** The same for the agent of this process: it shows no token, and its endpoint is its own. */
 export function inProcessRegistrar(registry: AgentRegistry): AgentRegistrar {
 	return {
@@ -84,9 +116,9 @@ function peerOf(request: Request, server: Peers | null): string {
 	return server?.requestIP(request)?.address ?? "";
 }
 
-/** An agent for Prometheus (http_sd); those that are gone are none of its targets. */
+/** An agent for Prometheus (http_sd); those that are gone, or behind a tunnel, are none of its targets. */
 function targetOf({ name, endpoint, state }: ShownAgent) {
-	if (state === "gone") return [];
+	if (state === "gone" || endpoint.startsWith(TUNNEL_PREFIX)) return [];
 	const { host, protocol } = new URL(endpoint);
 	return [{ targets: [host], labels: { agent: name, __scheme__: protocol.slice(0, -1) } }];
 }

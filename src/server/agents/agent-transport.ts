@@ -1,22 +1,31 @@
 /** How the router calls its agents. */
+import { TUNNEL_PREFIX } from "../../protocol/tunnel.ts";
 import { type CancelSignal, isOk, type Transport, type UpstreamRequest } from "../../providers/provider.ts";
 import { httpTransport } from "../../proxy/net/transport.ts";
+import type { ThreadTunnels } from "./tunnels.ts";
 
 /** How long the agent has to answer, ms. */
 const CALL_BACK_MS = 3_000;
 
-/** Calls agents, over connections that notice within 5 s that a host has lost its power, however long a model may think. */
+/**
+ * Calls agents: over their tunnels, where their endpoints say so, else over connections that notice within 5 s that a host has lost its power,
+ * however long a model may think.
+ */
 export class AgentTransport implements Transport {
 	#ca: string | undefined;
 	#transport: Transport;
 
 	/** @param ca PEM certificates that are trusted besides the system's, the content of `ca_file` */
-	constructor(ca: string | undefined) {
+	constructor(
+		ca: string | undefined,
+		private readonly tunnels: Pick<ThreadTunnels, "transportTo">,
+	) {
 		this.#ca = ca;
 		this.#transport = httpTransport({ ca });
 	}
 
 	send(request: UpstreamRequest, signal: CancelSignal): ReturnType<Transport["send"]> {
+		if (request.url.startsWith(TUNNEL_PREFIX)) return this.tunnels.transportTo(request.url).send(request, signal);
 		return this.#transport.send(request, signal);
 	}
 
@@ -38,6 +47,7 @@ export async function callBack(
 	transport: Transport,
 	ms = CALL_BACK_MS,
 ): Promise<string | undefined> {
+	const isTunnel = origin.startsWith(TUNNEL_PREFIX);
 	const { hostname, port, protocol } = new URL(origin);
 	const number = port || (protocol === "https:" ? "443" : "80");
 	const giveUp = new AbortController();
@@ -46,8 +56,11 @@ export async function callBack(
 		const headers = { accept: "*/*", authorization: `Bearer ${secret}` };
 		const answer = await transport.send({ url: `${origin}/health`, headers }, giveUp.signal);
 		if (isOk(answer)) return undefined;
+		if (isTunnel) return `The agent answers ${answer.status} through its tunnel.`;
 		return `${origin}/health answers ${answer.status}: something else than the agent listens on port ${number}.`;
 	} catch (thrown) {
+		if (isTunnel)
+			return "The agent does not answer through its tunnel, or has none open at this moment: it opens it by itself.";
 		if (giveUp.signal.aborted) {
 			return `${origin} does not answer within ${ms / 1000} s: a firewall may block port ${number} on ${hostname}, or the agent listens on another address.`;
 		}

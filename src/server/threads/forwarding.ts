@@ -48,6 +48,13 @@ export function forwardedRoutes(forward: Forward) {
 	return Object.fromEntries(PATHS.map((path) => [path, methods]));
 }
 
+/** The main thread's answer to who may open no tunnel; undefined to who may. */
+export async function refusedTunnel(forward: Forward, request: Request, peer: string): Promise<Response | undefined> {
+	const { method, url, headers } = request;
+	const answer = await forward({ method, url: wholeUrl(url), headers: [...headers], body: undefined, peer });
+	return answer?.status === 204 ? undefined : responseOf(answer);
+}
+
 /** The text of the main thread's `/metrics`. */
 export async function forwardedMetrics(forward: Forward): Promise<string> {
 	const url = "http://localhost/metrics";

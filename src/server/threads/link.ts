@@ -12,6 +12,7 @@ import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import type { ResponseName } from "../../store/response-table.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { AgentNews } from "../agents/agent-replica.ts";
+import type { TunnelName } from "../agents/tunnels.ts";
 import type { WorkerMessage } from "../redis-workers.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import type { EventMemory } from "./worker-events.ts";
@@ -87,6 +88,13 @@ export type ToWorker =
 	| { readonly type: "agents"; readonly id: number; readonly news: AgentNews }
 	/** Whose files and batches there are, of other threads and routers. */
 	| { readonly type: "objects"; readonly id: number; readonly rows: readonly SharedRow[] }
+	| TunnelMessage
+	/** An agent's tunnel is gone; another one has taken its place; a thread has ended. */
+	| { readonly type: "tunnel-lost"; readonly agent: string }
+	| { readonly type: "tunnel-replaced"; readonly tunnel: TunnelName }
+	| { readonly type: "tunnel-ended"; readonly thread: number }
+	/** No thread has calls any more. */
+	| { readonly type: "tunnel-end" }
 	/** Another configuration is in force. */
 	| { readonly type: "config"; readonly id: number; readonly config: Config }
 	/** New connections are to be shown another certificate. */
@@ -128,6 +136,9 @@ export type ToMain =
 	/** About what routers share. */
 	| WorkerMessage
 	| { readonly type: "forward"; readonly id: number; readonly request: ForwardedRequest }
+	| TunnelMessage
+	| { readonly type: "tunnel-opened" | "tunnel-closed"; readonly tunnel: TunnelName }
+	| { readonly type: "tunnel-rested" }
 	/** For another worker, which waits for the end of a call. */
 	| { readonly type: "claim"; readonly to: number; readonly message: ClaimMessage }
 	/** For another worker, in which a call waits in a queue that may run. */
@@ -136,6 +147,27 @@ export type ToMain =
 	| { readonly type: "done"; readonly id: number; readonly problem?: string | undefined }
 	/** Its last call is over, and all that it had to send is sent. */
 	| { readonly type: "stopped" };
+
+/** A frame of a tunnel: for its agent, or for the thread that has opened its stream. */
+export interface TunnelMessage {
+	readonly type: "tunnel-frame";
+	readonly agent: string;
+	/** Undefined where it is for the agent. */
+	readonly thread: number | undefined;
+	/** All of its buffer. */
+	readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** A frame that may be sent: in a buffer of its own. */
+export function tunnelMessage(agent: string, thread: number | undefined, message: Uint8Array): TunnelMessage {
+	const { buffer } = message;
+	const isOwn = buffer instanceof ArrayBuffer && buffer.byteLength === message.byteLength;
+	const bytes = isOwn ? (message as Uint8Array<ArrayBuffer>) : new Uint8Array(message);
+	return { type: "tunnel-frame", agent, thread, bytes };
+}
+
+/** The frame of a message. */
+export const frameIn = ({ bytes }: TunnelMessage): Buffer => Buffer.from(bytes.buffer);
 
 /** A message of these that is answered, without its number. */
 export type Asking<M> = M extends { readonly id: number } ? Omit<M, "id"> : never;

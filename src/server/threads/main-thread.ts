@@ -15,8 +15,6 @@ import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import { sharedQueues } from "../../proxy/shared-queues.ts";
 import type { SharedRoutingState } from "../../routing/shared-routing-state.ts";
 import type { DirectoryLock } from "../../store/directory-lock.ts";
-import type { SharedRow } from "../../store/shared-table.ts";
-import type { Store } from "../../store/store.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { AgentChanges } from "../agents/agent-replica.ts";
 import type { RedisFeatures } from "../redis-features.ts";
@@ -24,6 +22,7 @@ import type { ReloadedRouter } from "../reload.ts";
 import { beginServing, type RoleAppOptions, type RoleServices } from "../role.ts";
 import type { RolePlan } from "../role-plan.ts";
 import type { RouterState, StateParts } from "../router-state.ts";
+import { takeObjects } from "./remote-objects.ts";
 import { proxyParts, type SharedMemory } from "./shared-memory.ts";
 import { WorkerThreads } from "./worker-threads.ts";
 
@@ -89,6 +88,7 @@ export function workerThreads(
 		metrics,
 		ledger: state.ledger,
 		responses,
+		tunnels: router.hub,
 		tookObjects: (rows) => takeObjects(store, rows),
 		agentNews: () => changes.next(),
 		agentFailed: (agent, failure) => agents.callFailed(agent, failure),
@@ -99,6 +99,7 @@ export function workerThreads(
 	metrics.watchWorkers(() => threads.running);
 	if (redis) threads.onEnded((thread) => redis.ended(thread));
 	tellKeys(threads, keys);
+	router.onTunnel = () => threads.tellAgents();
 	router.onReload = reconfigure(config, memory, threads);
 	return {
 		cache: sharedCache(config, memory, threads),
@@ -164,12 +165,6 @@ function tellKeys(threads: WorkerThreads, keys: StoredKeys): void {
 	const tell = (changed: readonly StoredKey[]) => threads.changeKeys(changed.map((key) => JSON.stringify(key)));
 	keys.onChange((key) => tell([key]));
 	keys.onMerge(tell);
-}
-
-/** A worker has changed whose files and batches there are: other routers of a Redis are told, too. */
-function takeObjects(store: Store, rows: readonly SharedRow[]): void {
-	store.takeObjects(rows);
-	for (const row of rows) store.onObject?.(row);
 }
 
 /** Has limits, spending, clocks and what is known of upstreams be whole again when a worker has ended. */

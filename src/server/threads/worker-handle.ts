@@ -4,11 +4,13 @@ import type { ClaimMessage } from "../../cache/thread-store.ts";
 import { CLOCK_BYTES, ClockSource } from "../../memory/shared-clock.ts";
 import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
+import type { TunnelExchange, TunnelPort } from "../agents/tunnels.ts";
 import type { WorkerMessage } from "../redis-workers.ts";
 import { HANG_MS, HEARTBEAT_BYTES, watchHeartbeat } from "./heartbeat.ts";
 import type { Asking, ForwardedAnswer, ForwardedRequest, ToMain, ToWorker, WorkerStart } from "./link.ts";
-import { Questions } from "./link.ts";
+import { Questions, type TunnelMessage, tunnelMessage } from "./link.ts";
 import { answerResponse, changeResponse } from "./remote-responses.ts";
+import { takeTunnel } from "./remote-tunnels.ts";
 
 /** A compiled executable's workers begin where it does, see `main.ts`. */
 const THREAD = Bun.isStandaloneExecutable ? Bun.main : new URL("./worker-thread.ts", import.meta.url);
@@ -36,6 +38,8 @@ export interface WorkerReports {
 	forward(request: ForwardedRequest): Promise<ForwardedAnswer>;
 	/** What its connection to Redis tells, and what other routers are to know. */
 	redis(message: WorkerMessage): void;
+	/** What the worker says of tunnels. */
+	readonly tunnels: TunnelExchange;
 	/** A call is over that another worker waits for. */
 	claim(to: number, message: ClaimMessage): void;
 	/** A call may run that waits in another worker. */
@@ -106,6 +110,20 @@ export class WorkerThread {
 		this.#worker.postMessage(message);
 	}
 
+	/** What the worker is told of tunnels. */
+	readonly tunnels: TunnelPort = {
+		toAgent: (agent, message) => this.#sendFrame(tunnelMessage(agent, undefined, message)),
+		fromAgent: (agent, message) => this.#sendFrame(tunnelMessage(agent, this.thread, message)),
+		lost: (agent) => this.send({ type: "tunnel-lost", agent }),
+		replaced: (tunnel) => this.send({ type: "tunnel-replaced", tunnel }),
+		end: () => this.send({ type: "tunnel-end" }),
+		ended: (thread) => this.send({ type: "tunnel-ended", thread }),
+	};
+
+	#sendFrame(message: TunnelMessage): void {
+		this.#worker.postMessage(message, [message.bytes.buffer]);
+	}
+
 	/** Resolves with "" when it has done so, with a sentence where it can't; with undefined where it has ended. */
 	ask(message: Asking<ToWorker>): Promise<string | undefined> {
 		return this.#questions.ask(message);
@@ -173,10 +191,8 @@ export class WorkerThread {
 				void this.reports.objects(message.rows).finally(() => this.send({ type: "synced", id: message.id }));
 				return;
 			case "response":
-				void this.#answer(message);
-				return;
 			case "response-change":
-				changeResponse(this.reports.responses, message.change);
+				void this.#respond(message);
 				return;
 			case "forward":
 				void this.#forward(message);
@@ -197,10 +213,17 @@ export class WorkerThread {
 			case "stopped":
 				this.#resolve.stopped();
 				return;
+			default:
+				takeTunnel(this.reports.tunnels, message);
 		}
 	}
 
-	async #answer({ id, question }: Extract<ToMain, { type: "response" }>): Promise<void> {
+	async #respond(message: Extract<ToMain, { type: `response${string}` }>): Promise<void> {
+		if (message.type === "response-change") {
+			changeResponse(this.reports.responses, message.change);
+			return;
+		}
+		const { id, question } = message;
 		const value = await answerResponse(this.reports.responses, question).catch(() => undefined);
 		this.send({ type: "response", id, value });
 	}

@@ -18,7 +18,6 @@ import { readCa } from "../../proxy/net/transport.ts";
 import { ProxyState } from "../../proxy/proxy-state.ts";
 import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import { sharedQueues } from "../../proxy/shared-queues.ts";
-import type { SharedRow } from "../../store/shared-table.ts";
 import { EventQueue } from "../../telemetry/event-queue.ts";
 import { createLog } from "../../telemetry/log.ts";
 import { createMetrics } from "../../telemetry/metrics.ts";
@@ -26,6 +25,8 @@ import { UnsettledCalls } from "../../telemetry/unsettled-calls.ts";
 import { AgentReplica } from "../agents/agent-replica.ts";
 import { AgentTransport } from "../agents/agent-transport.ts";
 import { AgentFleet } from "../agents/fleet.ts";
+import { tunnelRoutes } from "../agents/tunnel-route.ts";
+import { ThreadTunnels } from "../agents/tunnels.ts";
 import {
 	beginServing,
 	bindApp,
@@ -33,14 +34,15 @@ import {
 	createApp,
 	type RoleAppOptions,
 	type RoleServices,
+	restingTunnels,
 	StartProblems,
 } from "../role.ts";
 import { plannedEntries, type RolePlan } from "../role-plan.ts";
-import { routerPlan } from "../router-plan.ts";
+import { workerPlan } from "../router-plan.ts";
 import { RouterState, type StateParts } from "../router-state.ts";
 import { agentUpstream, type RouterSnapshot, routerSnapshot } from "../snapshot.ts";
 import { reportSuspect } from "../suspect-report.ts";
-import { type Forward, forwardedMetrics, forwardedRoutes } from "./forwarding.ts";
+import { type Forward, forwardedMetrics, forwardedRoutes, refusedTunnel } from "./forwarding.ts";
 import {
 	type ForwardedAnswer,
 	Questions,
@@ -50,7 +52,9 @@ import {
 	type WorkerStart,
 } from "./link.ts";
 import { linesTo } from "./remote-log.ts";
+import { tellObjects } from "./remote-objects.ts";
 import { remoteResponses } from "./remote-responses.ts";
+import { mainTunnels, takeTunnelNews } from "./remote-tunnels.ts";
 import { proxyParts, type ThreadMemory } from "./shared-memory.ts";
 import { type WorkerRedis, workerRedis } from "./worker-redis.ts";
 
@@ -90,6 +94,7 @@ class ThreadRouter implements WorkerRouter {
 	readonly #env: WorkerStart["env"];
 	readonly #generated: KeyAuth | undefined;
 	readonly #agents: AgentReplica;
+	readonly #tunnels: ThreadTunnels;
 	readonly #agentTransport: AgentTransport;
 	readonly #fleet: AgentFleet;
 	readonly #state: RouterState;
@@ -128,12 +133,13 @@ class ThreadRouter implements WorkerRouter {
 		});
 		this.#state = this.#createState(config, start.writer);
 		this.#takeKeys(keys);
-		this.#shareObjects(start.objects);
+		tellObjects(this.#state.store, start.objects, (row) => this.#objects.ask({ type: "objects", rows: [row] }));
 		const { keys: stored } = this.#state;
 		if (generatedKey !== undefined) {
 			this.#generated = createKeyAuth([], Buffer.from(generatedKey, "hex"), undefined, stored);
 		}
-		this.#agentTransport = new AgentTransport(readCa(config.ca_file));
+		this.#tunnels = new ThreadTunnels(thread, mainTunnels(send));
+		this.#agentTransport = new AgentTransport(readCa(config.ca_file), this.#tunnels);
 		const upstream = agentUpstream(config, plannedEntries(plan, stored, this.#services.upstreams.thinking));
 		this.#agents = new AgentReplica(upstream, this.#agentTransport, {
 			failed: (agent, failure) => send({ type: "agent-failed", agent, failure }),
@@ -202,6 +208,8 @@ class ThreadRouter implements WorkerRouter {
 			case "stop":
 				void this.#services.lifecycle.stop();
 				return;
+			default:
+				takeTunnelNews(this.#tunnels, message);
 		}
 	}
 
@@ -221,13 +229,6 @@ class ThreadRouter implements WorkerRouter {
 
 	#takeKeys(keys: readonly string[]): void {
 		this.#state.keys.take(keys.flatMap((text) => keyIn(text) ?? []));
-	}
-
-	/** Each thread reads them in the file, where there is one; they are told of for the time in which it can't be used. */
-	#shareObjects(known: readonly SharedRow[]): void {
-		const { store } = this.#state;
-		store.takeObjects(known);
-		store.onObject = (row) => this.#objects.ask({ type: "objects", rows: [row] });
 	}
 
 	#createServices({ log: settings }: Config): RoleServices {
@@ -299,14 +300,18 @@ class ThreadRouter implements WorkerRouter {
 			responses: new StoredResponses(() => this.snapshot.config.server.body_limit, stored),
 			pages: (request, server) => this.snapshot.pages(request, server),
 			metricsText: () => forwardedMetrics(forward),
-			routes: forwardedRoutes(forward),
+			routes: {
+				...forwardedRoutes(forward),
+				...tunnelRoutes(this.#tunnels, (request, peer) => refusedTunnel(forward, request, peer)),
+			},
 			instance: this.memory.memory.facts.instance,
 		};
 		const app = createApp(plan, this.#services, callContext(plan, this.#services, options), options);
 		const server = bindApp(app, plan, this.#services, { sharing: isFirst ? "first" : "further", certificate });
+		const resting = restingTunnels(server, app, this.#tunnels);
 		const stoppable = {
 			stop: async () => {
-				await server.stop();
+				await resting.stop();
 				await this.#settled;
 			},
 		};
@@ -342,9 +347,4 @@ class ThreadRouter implements WorkerRouter {
 		const values = JSON.stringify(await this.#services.metrics.values());
 		this.send({ type: "metrics", values, position });
 	}
-}
-
-/** The plan, without the files that the main thread alone reads. */
-function workerPlan(config: Config, env: WorkerStart["env"]): RolePlan {
-	return { ...routerPlan(config, env), tls: undefined };
 }

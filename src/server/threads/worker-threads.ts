@@ -17,6 +17,7 @@ import type { Log } from "../../telemetry/log.ts";
 import { MergedMetrics } from "../../telemetry/merged-metrics.ts";
 import type { Metrics } from "../../telemetry/metrics.ts";
 import type { AgentNews } from "../agents/agent-replica.ts";
+import type { TunnelHub } from "../agents/tunnels.ts";
 import type { WorkerMessage } from "../redis-workers.ts";
 import { ForwardedRequests } from "./forwarding.ts";
 import type { Asking, ToWorker, WorkerStart } from "./link.ts";
@@ -59,6 +60,7 @@ export interface WorkerThreadsOptions {
 	readonly metrics: Pick<Metrics, "values" | "workerEnded" | "workerHung" | "sink">;
 	readonly ledger: Pick<Ledger, "attemptClosed" | "callSettled" | "save">;
 	readonly responses: ResponseStore;
+	readonly tunnels: TunnelHub;
 	/** A worker has changed whose files and batches there are. */
 	readonly tookObjects: (rows: readonly SharedRow[]) => void;
 	/** What has changed of agents since it was last asked for. */
@@ -176,6 +178,7 @@ export class WorkerThreads implements Stoppable {
 	/** Resolves when the last call is over, and all that they had is here. */
 	async stop(isCut = false): Promise<void> {
 		this.#isStopping = true;
+		this.options.tunnels.exchangeOf(0).rested();
 		for (const timer of this.#timers.values()) clearTimeout(timer);
 		const running = [...this.#workers.values()];
 		for (const worker of running) worker.send({ type: isCut ? "cut" : "stop" });
@@ -205,6 +208,7 @@ export class WorkerThreads implements Stoppable {
 		const worker = new WorkerThread(start, this.#reports(thread, workerEvents));
 		this.#workers.set(thread, worker);
 		this.#events.set(worker, workerEvents);
+		this.options.tunnels.addThread(thread, worker.tunnels);
 		if (this.#isDraining) worker.send({ type: "drain" });
 		const listening = await worker.listening;
 		if ("problem" in listening) {
@@ -253,6 +257,7 @@ export class WorkerThreads implements Stoppable {
 			redis: (message) => this.options.redis(thread, message),
 			claim: (to, message) => this.post(to, message),
 			turn: (to, message) => this.giveTurn(to, message),
+			tunnels: this.options.tunnels.exchangeOf(thread),
 			forward: async (request) => {
 				const { pathname } = new URL(request.url);
 				if (READS_CALLS.test(pathname)) this.#readEvents();
@@ -295,6 +300,7 @@ export class WorkerThreads implements Stoppable {
 	}
 
 	#freeAll(thread: number): void {
+		this.options.tunnels.endThread(thread);
 		for (const free of this.#free) free(thread);
 	}
 

@@ -1,0 +1,118 @@
+/**
+ * The frames of a tunnel: one WebSocket from an agent to its router, over which the router opens connections to the agent. Each frame is a binary
+ * message: its type, the number of its stream, and what the type says. Pure.
+ */
+
+/** What a frame says. The numbers are the wire's. */
+export const FRAME = {
+	/** The router opens a stream: the agent connects it to its own port. */
+	open: 1,
+	/** Bytes of the stream, at most {@link MOST_DATA}. */
+	data: 2,
+	/** So many bytes more may be sent: four bytes. */
+	credit: 3,
+	/** The stream is over, and all of it has been sent. */
+	end: 4,
+	/** The stream is over: what was not read yet is of no interest. */
+	reset: 5,
+	/** Asks for a sign of life, in streams of number 0. */
+	ping: 6,
+	pong: 7,
+	/** All streams of this one's opener are over: it has ended. */
+	gone: 8,
+} as const;
+export type FrameType = (typeof FRAME)[keyof typeof FRAME];
+
+/** Bytes that may be under way in each direction of a stream before its reader has taken them. */
+export const STREAM_WINDOW = 256 * 1024;
+/** Most bytes of one frame: what others want to send gets its turn. */
+export const MOST_DATA = 16 * 1024;
+/** Largest message, bytes. */
+export const MOST_FRAME = 5 + MOST_DATA;
+/** Most streams of a tunnel at a time. */
+export const MOST_STREAMS = 4096;
+/** How often the agent asks for a sign of life, ms, and after how long without one either side gives the tunnel up. */
+export const PING_MS = 5_000;
+export const SILENCE_MS = 15_000;
+
+/** The path of the WebSocket at the router, and the headers that say whose it is. */
+export const TUNNEL_PATH = "/agents/tunnel";
+export const TUNNEL_AGENT_HEADER = "x-router-agent";
+export const TUNNEL_INSTANCE_HEADER = "x-router-instance";
+
+/** What an endpoint begins with that is no address but a tunnel's agent. */
+export const TUNNEL_PREFIX = "tunnel://";
+
+/** The endpoint that an agent registers which has a tunnel. */
+export const tunnelEndpoint = (agent: string): string => TUNNEL_PREFIX + agent;
+
+const HEAD = 5;
+
+/** A frame as it was read. */
+export interface Frame {
+	readonly type: FrameType;
+	readonly stream: number;
+	/** Of `data`; a view of the message. */
+	readonly bytes: Buffer;
+	/** Of `credit`. */
+	readonly credit: number;
+}
+
+/** The other side does not keep to this protocol: the tunnel is closed. */
+export class TunnelFault extends Error {}
+
+/** Who opens a stream stands in its number's upper byte: of several threads each has numbers of its own. */
+export function streamNumber(opener: number, count: number): number {
+	return (opener & 0xff) * 2 ** 24 + (count & 0xff_ffff);
+}
+
+/** Who has opened a stream. */
+export function openerOf(stream: number): number {
+	return stream >>> 24;
+}
+
+/** A frame without bytes of the stream. */
+export function frame(type: Exclude<FrameType, 2 | 3>, stream: number): Buffer {
+	const made = Buffer.allocUnsafe(HEAD);
+	made[0] = type;
+	made.writeUInt32BE(stream, 1);
+	return made;
+}
+
+/** A frame with some. @param bytes at most {@link MOST_DATA} */
+export function dataFrame(stream: number, bytes: Uint8Array): Buffer {
+	const made = Buffer.allocUnsafe(HEAD + bytes.length);
+	made[0] = FRAME.data;
+	made.writeUInt32BE(stream, 1);
+	made.set(bytes, HEAD);
+	return made;
+}
+
+/** @param credit bytes */
+export function creditFrame(stream: number, credit: number): Buffer {
+	const made = Buffer.allocUnsafe(HEAD + 4);
+	made[0] = FRAME.credit;
+	made.writeUInt32BE(stream, 1);
+	made.writeUInt32BE(credit, HEAD);
+	return made;
+}
+
+/** The number of a frame's stream, of any type. Throws TunnelFault where it is too short to have one. */
+export function streamIn(message: Buffer): number {
+	if (message.length < HEAD) throw new TunnelFault("a frame is shorter than its head");
+	return message.readUInt32BE(1);
+}
+
+/** Reads a message. Throws TunnelFault. */
+export function parseFrame(message: Buffer): Frame {
+	const stream = streamIn(message);
+	const type = message[0] as FrameType;
+	if (type < FRAME.open || type > FRAME.gone) throw new TunnelFault(`there is no frame of type ${type}`);
+	const bytes = message.subarray(HEAD);
+	const most = type === FRAME.data ? MOST_DATA : type === FRAME.credit ? 4 : 0;
+	const least = type === FRAME.data ? 1 : most;
+	if (bytes.length > most || bytes.length < least) {
+		throw new TunnelFault(`a frame of type ${type} has ${bytes.length} bytes`);
+	}
+	return { type, stream, bytes, credit: type === FRAME.credit ? bytes.readUInt32BE(0) : 0 };
+}

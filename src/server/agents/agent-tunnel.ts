@@ -1,0 +1,90 @@
+/** The WebSocket of one tunnel, at the router's end. */
+import { MOST_FRAME, SILENCE_MS, TunnelFault } from "../../protocol/tunnel.ts";
+
+/** The part of Bun's WebSocket that is used here. */
+interface TunnelSocket {
+	/** -1: the agent does not keep up, and `drain` tells when it does; 0: it was not sent. */
+	sendBinary(message: Uint8Array): number;
+	close(code?: number, reason?: string): void;
+	terminate(): void;
+}
+
+/** Who hears of it. */
+interface TunnelListener {
+	opened(): void;
+	/** Throws TunnelFault. */
+	received(message: Buffer): void;
+	closed(): void;
+}
+
+/** The data of the WebSocket: its methods are called as the socket tells; none throws. */
+export class AgentTunnel {
+	/** Names it among all tunnels. */
+	id = "";
+	#socket: TunnelSocket | undefined;
+	/** Frames that wait until the agent keeps up; undefined while it does. Bounded by the windows of their streams. */
+	#waiting: Uint8Array[] | undefined;
+	#heardAt = 0;
+	#timer: ReturnType<typeof setInterval> | undefined;
+
+	constructor(private readonly listener: TunnelListener) {}
+
+	open(socket: TunnelSocket): void {
+		this.#socket = socket;
+		this.#heardAt = performance.now();
+		this.#timer = setInterval(() => {
+			if (performance.now() - this.#heardAt > SILENCE_MS) this.#socket?.terminate();
+		}, SILENCE_MS / 3);
+		this.#timer.unref();
+		this.listener.opened();
+	}
+
+	message(_: TunnelSocket, message: string | Buffer): void {
+		this.#heardAt = performance.now();
+		try {
+			if (typeof message === "string") throw new TunnelFault("a frame must be binary");
+			if (message.length > MOST_FRAME) throw new TunnelFault(`a frame has more than ${MOST_FRAME} bytes`);
+			this.listener.received(message);
+		} catch (thrown) {
+			if (!(thrown instanceof TunnelFault)) throw thrown;
+			this.#socket?.close(1002, thrown.message);
+		}
+	}
+
+	/** Sends a frame. */
+	send(message: Uint8Array): void {
+		if (this.#waiting) this.#waiting.push(message);
+		else this.#transmit(message);
+	}
+
+	drain(): void {
+		const waiting = this.#waiting ?? [];
+		this.#waiting = undefined;
+		for (const [at, message] of waiting.entries()) {
+			this.#transmit(message);
+			// It does not keep up again: what is left goes on waiting, in its order.
+			if (this.#waiting) {
+				this.#waiting = waiting.slice(at + 1);
+				return;
+			}
+		}
+	}
+
+	close(): void {
+		this.#socket = undefined;
+		this.#waiting = undefined;
+		clearInterval(this.#timer);
+		this.listener.closed();
+	}
+
+	/** The router stops, or another tunnel of this agent's has taken its place. */
+	end(): void {
+		this.#socket?.close(1001, "This router has another tunnel of this agent, or is stopping.");
+	}
+
+	#transmit(message: Uint8Array): void {
+		const sent = this.#socket?.sendBinary(message);
+		if (sent === -1) this.#waiting = [];
+		else if (sent === 0) this.#socket?.terminate();
+	}
+}

@@ -1,0 +1,221 @@
+/**
+ * Tunnels of agents, as a thread has them. A tunnel is a WebSocket, which lives in the thread that its agent happened to reach; the others
+ * send their frames there. See "Tunnels" in design.md.
+ */
+import { FRAME, frame, openerOf, streamIn, TUNNEL_PREFIX, TunnelFault, tunnelEndpoint } from "../../protocol/tunnel.ts";
+import type { Transport } from "../../providers/provider.ts";
+import { TunnelStreams } from "../../proxy/net/tunnel-streams.ts";
+import { AgentTunnel } from "./agent-tunnel.ts";
+
+/** An open tunnel. */
+export interface TunnelName {
+	readonly agent: string;
+	/** Of its agent's installation; "" where it has none. */
+	readonly instance: string;
+	/** One for each WebSocket. */
+	readonly id: string;
+}
+
+/** What a thread says of tunnels to whoever knows them all. */
+export interface TunnelExchange {
+	opened(tunnel: TunnelName): void;
+	closed(tunnel: TunnelName): void;
+	/** The thread has had its last call. */
+	rested(): void;
+	/** A frame for an agent, wherever its tunnel is. */
+	toAgent(agent: string, message: Buffer): void;
+	/** A frame of an agent's, for the thread that has opened its stream. */
+	toThread(thread: number, agent: string, message: Buffer): void;
+}
+
+/** What a thread is told of tunnels. */
+export interface TunnelPort {
+	/** A frame for an agent whose tunnel is here. */
+	toAgent(agent: string, message: Buffer): void;
+	/** A frame of an agent's, for a stream of this thread. */
+	fromAgent(agent: string, message: Buffer): void;
+	/** The agent has no tunnel, or not the same any more: streams that were open are over. */
+	lost(agent: string): void;
+	/** Another one has taken the place of this tunnel. */
+	replaced(tunnel: TunnelName): void;
+	/** A thread has ended, and its streams with it. */
+	ended(thread: number): void;
+	/** No thread has calls any more: tunnels that are here end. */
+	end(): void;
+}
+
+/** The tunnels of a thread: those whose WebSockets it has, and its streams over all. */
+export class ThreadTunnels implements TunnelPort {
+	/** By agent. */
+	readonly #streams = new Map<string, TunnelStreams>();
+	readonly #open = new Map<string, AgentTunnel>();
+	#isRested = false;
+
+	/** @param thread this one; frames of its streams bear its number */
+	constructor(
+		private readonly thread: number,
+		private readonly exchange: TunnelExchange,
+	) {}
+
+	/** How an address is called that begins with an agent's endpoint. */
+	transportTo(address: string): Transport {
+		const end = address.indexOf("/", TUNNEL_PREFIX.length);
+		return this.#streamsOf(address.slice(TUNNEL_PREFIX.length, end === -1 ? undefined : end));
+	}
+
+	/** The data of a WebSocket that an agent opens. */
+	accept(agent: string, instance: string): AgentTunnel {
+		const name: TunnelName = { agent, instance, id: crypto.randomUUID() };
+		const tunnel: AgentTunnel = new AgentTunnel({
+			opened: () => {
+				this.#open.get(agent)?.end();
+				this.#open.set(agent, tunnel);
+				this.exchange.opened(name);
+			},
+			received: (message) => this.#received(agent, message),
+			closed: () => {
+				if (this.#open.get(agent) === tunnel) this.#open.delete(agent);
+				this.exchange.closed(name);
+			},
+		});
+		tunnel.id = name.id;
+		return tunnel;
+	}
+
+	toAgent(agent: string, message: Buffer): void {
+		this.#open.get(agent)?.send(message);
+	}
+
+	fromAgent(agent: string, message: Buffer): void {
+		const streams = this.#streamsOf(agent);
+		try {
+			streams.take(message);
+		} catch (thrown) {
+			if (!(thrown instanceof TunnelFault)) throw thrown;
+			streams.lost();
+		}
+	}
+
+	lost(agent: string): void {
+		this.#streams.get(agent)?.lost();
+	}
+
+	/** The thread has had its last call: once all have, tunnels end. */
+	rested(): void {
+		if (!this.#isRested) this.exchange.rested();
+		this.#isRested = true;
+	}
+
+	end(): void {
+		for (const tunnel of this.#open.values()) tunnel.end();
+	}
+
+	replaced({ agent, id }: TunnelName): void {
+		const tunnel = this.#open.get(agent);
+		if (tunnel?.id === id) tunnel.end();
+	}
+
+	ended(thread: number): void {
+		const message = frame(FRAME.gone, thread * 2 ** 24);
+		for (const tunnel of this.#open.values()) tunnel.send(message);
+	}
+
+	#received(agent: string, message: Buffer): void {
+		const thread = openerOf(streamIn(message));
+		if (message[0] === FRAME.ping) this.#open.get(agent)?.send(frame(FRAME.pong, 0));
+		else if (thread !== this.thread) this.exchange.toThread(thread, agent, message);
+		else this.#streamsOf(agent).take(message);
+	}
+
+	#streamsOf(agent: string): TunnelStreams {
+		let streams = this.#streams.get(agent);
+		if (!streams) {
+			const transmit = (message: Buffer) => {
+				const tunnel = this.#open.get(agent);
+				if (tunnel) tunnel.send(message);
+				else this.exchange.toAgent(agent, message);
+			};
+			streams = new TunnelStreams(this.thread, tunnelEndpoint(agent), transmit);
+			this.#streams.set(agent, streams);
+		}
+		return streams;
+	}
+}
+
+/** Knows which thread has which tunnel: the main thread's, or the only one's. */
+export class TunnelHub {
+	readonly #ports = new Map<number, TunnelPort>();
+	/** Threads that have had their last call. */
+	readonly #rested = new Set<number>();
+	/** By agent, the newest. */
+	readonly #open = new Map<string, { readonly tunnel: TunnelName; readonly thread: number }>();
+	/** Hears that an agent has a tunnel, or none any more. */
+	onChange: ((agent: string, isOpen: boolean) => void) | undefined;
+
+	/** Whether this installation has a tunnel. */
+	isOpen(agent: string, instance = ""): boolean {
+		return this.#open.get(agent)?.tunnel.instance === instance;
+	}
+
+	/** The tunnels of a thread of this hub's own. */
+	thread(number: number): ThreadTunnels {
+		const tunnels = new ThreadTunnels(number, this.exchangeOf(number));
+		this.addThread(number, tunnels);
+		return tunnels;
+	}
+
+	/** A thread's side. */
+	addThread(thread: number, port: TunnelPort): void {
+		this.#ports.set(thread, port);
+	}
+
+	/** A thread has ended, and the tunnels with it that it had. */
+	endThread(thread: number): void {
+		this.#ports.delete(thread);
+		for (const open of [...this.#open.values()]) if (open.thread === thread) this.#closed(open.tunnel);
+		for (const port of this.#ports.values()) port.ended(thread);
+		this.#rested.delete(thread);
+		if (this.#rested.size > 0) this.#endIfRested();
+	}
+
+	#endIfRested(): void {
+		if (this.#rested.size < this.#ports.size) return;
+		for (const port of this.#ports.values()) port.end();
+	}
+
+	/** What a thread asks. */
+	exchangeOf(thread: number): TunnelExchange {
+		return {
+			opened: (tunnel) => {
+				const before = this.#open.get(tunnel.agent);
+				this.#open.set(tunnel.agent, { tunnel, thread });
+				if (before) this.#ports.get(before.thread)?.replaced(before.tunnel);
+				this.#tellLost(tunnel.agent);
+				this.onChange?.(tunnel.agent, true);
+			},
+			closed: (tunnel) => this.#closed(tunnel),
+			rested: () => {
+				this.#rested.add(thread);
+				this.#endIfRested();
+			},
+			toAgent: (agent, message) => {
+				const holder = this.#open.get(agent);
+				if (holder) this.#ports.get(holder.thread)?.toAgent(agent, message);
+				// A frame that ends a stream needs no answer: it may be said because of one.
+				else if (message[0] !== FRAME.reset && message[0] !== FRAME.end) this.#ports.get(thread)?.lost(agent);
+			},
+			toThread: (to, agent, message) => this.#ports.get(to)?.fromAgent(agent, message),
+		};
+	}
+
+	#closed({ agent, id }: TunnelName): void {
+		if (this.#open.get(agent)?.tunnel.id !== id) return;
+		this.#open.delete(agent);
+		this.#tellLost(agent);
+		this.onChange?.(agent, false);
+	}
+
+	#tellLost(agent: string): void {
+		for (const port of this.#ports.values()) port.lost(agent);
+	}
+}

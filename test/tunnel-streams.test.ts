@@ -1,0 +1,135 @@
+/** The frames of a tunnel and its streams: nothing that is no frame is read, and all bytes come as they were sent, however slow their reader. */
+import { describe, expect, test } from "bun:test";
+import {
+	creditFrame,
+	dataFrame,
+	FRAME,
+	frame,
+	MOST_DATA,
+	openerOf,
+	parseFrame,
+	STREAM_WINDOW,
+	streamNumber,
+	TunnelFault,
+} from "../src/protocol/tunnel.ts";
+import { TunnelStream } from "../src/protocol/tunnel-stream.ts";
+import { random as randomOf } from "./kit/random.ts";
+
+const bytes = (length: number, value = 7) => Buffer.alloc(length, value);
+
+describe("what is no frame is refused:", () => {
+	test.each([
+		["nothing", bytes(0)],
+		["half a head", frame(FRAME.open, 1).subarray(0, 4)],
+		["a type that there is none of", Buffer.from([9, 0, 0, 0, 1])],
+		["type 0", Buffer.from([0, 0, 0, 0, 1])],
+		["data without bytes", Buffer.from([FRAME.data, 0, 0, 0, 1])],
+		["data of more bytes than a frame has", dataFrame(1, bytes(MOST_DATA + 1))],
+		["a credit of three bytes", creditFrame(1, 1).subarray(0, 8)],
+		["an end with bytes", Buffer.concat([frame(FRAME.end, 1), bytes(1)])],
+	])("%s", (_, message) => {
+		expect(() => parseFrame(message)).toThrow(TunnelFault);
+	});
+});
+
+test("frames are read as they were made", () => {
+	const stream = streamNumber(255, 0xff_ffff);
+	expect([openerOf(stream), openerOf(streamNumber(0, 1)), openerOf(streamNumber(8, 2 ** 24))]).toEqual([255, 0, 8]);
+	expect(parseFrame(frame(FRAME.open, stream))).toMatchObject({ type: FRAME.open, stream });
+	expect(parseFrame(dataFrame(stream, bytes(3)))).toMatchObject({ type: FRAME.data, stream, bytes: bytes(3) });
+	expect(parseFrame(creditFrame(1, 0xffff_ffff))).toMatchObject({ type: FRAME.credit, credit: 0xffff_ffff });
+});
+
+/** A side whose frames wait until they are taken. */
+function pair() {
+	const queue: { readonly to: TunnelStream; readonly message: Buffer }[] = [];
+	const received: Buffer[] = [];
+	const events: string[] = [];
+	const writer: TunnelStream = new TunnelStream(1, (message) => queue.push({ to: reader, message }), {
+		received: () => events.push("received"),
+		writable: () => events.push("writable"),
+		closed: (isClean) => events.push(`closed ${isClean}`),
+	});
+	const reader: TunnelStream = new TunnelStream(1, (message) => queue.push({ to: writer, message }), {
+		received: (piece) => received.push(piece),
+		writable: () => {},
+		closed: (isClean) => events.push(`reader closed ${isClean}`),
+	});
+	const step = () => {
+		const next = queue.shift();
+		if (next) next.to.take(parseFrame(next.message));
+		return next !== undefined;
+	};
+	return { writer, reader, received, events, step, queue };
+}
+
+describe("a stream", () => {
+	test("takes no more than its reader has room for, and goes on once that has consumed", () => {
+		const { writer, reader, received, events, step } = pair();
+		expect(writer.write(bytes(STREAM_WINDOW + 1000))).toBe(STREAM_WINDOW);
+		while (step());
+		expect(Buffer.concat(received)).toHaveLength(STREAM_WINDOW);
+		expect(writer.write(bytes(1))).toBe(0);
+		reader.consumed(STREAM_WINDOW / 2 - 1);
+		expect([step(), events]).toEqual([false, []]);
+		reader.consumed(1);
+		step();
+		expect(events).toEqual(["writable"]);
+		expect(writer.write(bytes(STREAM_WINDOW))).toBe(STREAM_WINDOW / 2);
+	});
+
+	test("that is sent more than there is room for is a fault, as is more credit than there is room", () => {
+		const { writer, reader, step } = pair();
+		writer.write(bytes(STREAM_WINDOW));
+		while (step());
+		expect(() => reader.take(parseFrame(dataFrame(1, bytes(1))))).toThrow(TunnelFault);
+		expect(() => pair().writer.take(parseFrame(creditFrame(1, 1)))).toThrow(TunnelFault);
+		expect(() => pair().writer.take(parseFrame(frame(FRAME.open, 1)))).toThrow(TunnelFault);
+	});
+
+	test("ends behind all that was sent, and once", () => {
+		const { writer, reader, received, events, step } = pair();
+		writer.write(bytes(10));
+		writer.close(true);
+		writer.close(false);
+		expect(writer.write(bytes(1))).toBe(0);
+		while (step());
+		expect([Buffer.concat(received).length, events]).toEqual([10, ["reader closed true"]]);
+		reader.lost();
+		reader.consumed(STREAM_WINDOW);
+		expect([step(), events]).toEqual([false, ["reader closed true"]]);
+	});
+
+	test("is over for its reader where the tunnel is gone", () => {
+		const { reader, events } = pair();
+		reader.lost();
+		expect(events).toEqual(["reader closed false"]);
+	});
+});
+
+test("whatever is written, taken and consumed in whatever order, all bytes come in order, and never more than the window is under way", () => {
+	for (let seed = 1; seed <= 200; seed++) {
+		const { next: random } = randomOf(seed);
+		const { writer, reader, received, step, queue } = pair();
+		const total = 1 + Math.floor(random() * 4 * STREAM_WINDOW);
+		const sent = Buffer.alloc(total);
+		for (let at = 0; at < total; at++) sent[at] = (at * 31 + (at >> 8)) & 255;
+		let written = 0;
+		let consumed = 0;
+		const arrived = () => received.reduce((sum, piece) => sum + piece.length, 0);
+		for (let turn = 0; consumed < total; turn++) {
+			expect(turn).toBeLessThan(100_000);
+			const choice = random();
+			if (choice < 0.3) written += writer.write(sent.subarray(written, written + Math.ceil(random() * 70_000)));
+			else if (choice < 0.8) step();
+			else {
+				const count = Math.ceil(random() * (arrived() - consumed));
+				reader.consumed(count);
+				consumed += count;
+			}
+			expect(written - consumed).toBeLessThanOrEqual(STREAM_WINDOW);
+		}
+		while (queue.length > 0) step();
+		expect(Buffer.concat(received).equals(sent)).toBe(true);
+	}
+});
