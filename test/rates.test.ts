@@ -242,6 +242,13 @@ describe("usage.cost", () => {
 		['{"a\\"usage":{"b":1}}', '{"a\\"usage":{"b":1}}'],
 		['{"usage":{"a":1},"text":",\\"usage\\":{}}"}', '{"usage":{"a":1,"cost":0.25},"text":",\\"usage\\":{}}"}'],
 		['{"usage":{"a":1},"b":{"usage":{"c":1}}}', '{"usage":{"a":1,"cost":0.25},"b":{"usage":{"c":1}}}'],
+		['{"usage":{"a":1,"b":{"c":2,"d":3}},"x":"y"}', '{"usage":{"a":1,"b":{"c":2,"d":3},"cost":0.25},"x":"y"}'],
+		['{"usage":{"a":1,"b":{"cost":2}}}', '{"usage":{"a":1,"b":{"cost":2},"cost":0.25}}'],
+		['{"usage":{"a":1,"cost":null}}', '{"usage":{"a":1,"cost":null}}'],
+		['{"usage":{"a":1},"cost":2}', '{"usage":{"a":1,"cost":0.25},"cost":2}'],
+		['{"usage":{"a":1},"usage":{"b":2}}', '{"usage":{"a":1},"usage":{"b":2,"cost":0.25}}'],
+		['{"usage":{"a":1.5,"b":-1,"c":"d"}}\n', '{"usage":{"a":1.5,"b":-1,"c":"d","cost":0.25}}\n'],
+		['{"b":{"usage":{"a":1}}}', '{"b":{"usage":{"a":1}}}'],
 	])("stands in the usage of %s", (json, told) => {
 		expect(withCost(json, 0.25)).toBe(told);
 	});

@@ -27,6 +27,8 @@ export function withoutCost(answer: string): string {
 
 /** The answer with `usage.cost` in it, as OpenRouter has it; as it was where there is no usage, or a cost already. */
 export function withCost(answer: string, usd: number): string {
+	const plain = plainUsageEnd(answer);
+	if (plain !== -1) return `${answer.slice(0, plain)},"cost":${decimal(usd)}${answer.slice(plain)}`;
 	const span = usageSpan(answer);
 	if (!span?.fields) return answer;
 	for (const { key } of span.fields) if (key === "cost") return answer;
@@ -34,6 +36,25 @@ export function withCost(answer: string, usd: number): string {
 	const last = span.fields.at(-1);
 	const at = last?.end ?? span.start + 1;
 	return `${answer.slice(0, at)}${last ? "," : ""}"cost":${decimal(usd)}${answer.slice(at)}`;
+}
+
+const USAGE = '"usage":';
+/** A `usage` without a blank, of counts and of objects of counts. */
+const PLAIN_USAGE = /\{"\w+":(?:\d+|null|\{[\w":,]*\})(?:,"\w+":(?:\d+|null|\{[\w":,]*\}))*\}/y;
+
+/**
+ * Where the last field of a plain `usage` ends, behind which there are plain fields alone; -1 where it is not so, or has a cost. Most are: no field of
+ * it is looked at by itself.
+ */
+function plainUsageEnd(json: string): number {
+	const key = json.lastIndexOf(`${USAGE}{`);
+	// Behind a backslash it would be the end of some text.
+	if (key < 1 || (json[key - 1] !== "," && json[key - 1] !== "{")) return -1;
+	PLAIN_USAGE.lastIndex = key + USAGE.length;
+	if (!PLAIN_USAGE.test(json)) return -1;
+	const end = PLAIN_USAGE.lastIndex;
+	PLAIN_END.lastIndex = end;
+	return PLAIN_END.test(json) && !json.includes('"cost"', key) ? end - 1 : -1;
 }
 
 /** The answer with a usage of these counts, where it has none: its stream's client had not asked for it. */
@@ -67,17 +88,18 @@ function usageSpan(json: string): UsageSpan | undefined {
 
 /** The same where only plain fields come behind it, as most upstreams have it: no walk over the whole answer. Undefined where that is not so. */
 function usageSpanAtEnd(json: string): UsageSpan | undefined {
-	const key = json.lastIndexOf('"usage":{');
+	const key = json.lastIndexOf(`${USAGE}{`);
 	// Behind a backslash it would be the end of some text.
 	if (key < 1 || (json[key - 1] !== "," && json[key - 1] !== "{")) return undefined;
-	const start = key + '"usage":'.length;
+	const start = key + USAGE.length;
 	const fields = fieldsOf(json, start);
 	const end = json.indexOf("}", fields.at(-1)?.end ?? start) + 1;
-	return PLAIN_END.test(json.slice(end)) ? { start, end, fields } : undefined;
+	PLAIN_END.lastIndex = end;
+	return PLAIN_END.test(json) ? { start, end, fields } : undefined;
 }
 
 /** Some fields, and the one brace that ends an answer: what stands before them is the answer's own. */
-const PLAIN_END = /^(?:,"\w+":(?:"[\w.-]*"|null|\d+))*\}\s*$/;
+const PLAIN_END = /(?:,"\w+":(?:"[\w.-]*"|null|\d+))*\}\s*$/y;
 
 function withShownUsage(answer: string, usage: object, span: UsageSpan | undefined): string {
 	const json = JSON.stringify(usage);
