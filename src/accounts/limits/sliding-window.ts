@@ -12,14 +12,20 @@ const SMALLEST = 16;
 class HeldReservation implements Reservation {
 	isOpen = true;
 
+	/** @param number among those of the router */
 	constructor(
-		readonly id: string,
+		private readonly router: string,
+		private readonly number: number,
 		readonly limits: readonly Limit[],
 		/** Of each limit: none is dropped while a call that has taken of it is under way. */
 		readonly counters: readonly Counter[],
 		/** Of each limit: the number of its entry; -1 for `concurrency` and `usd`. */
 		readonly entries: readonly number[],
 	) {}
+
+	get id(): string {
+		return `${this.router}${this.number}`;
+	}
 }
 
 /** What is decided, wherever the counters are. Everything happens at once, so calls can't race. */
@@ -34,15 +40,20 @@ export abstract class CountingLimiter {
 
 	protected decide(limits: readonly Limit[], now: number): LimitDecision {
 		const counters: Counter[] = [];
-		const taken: Limit[] = [];
+		/** As they are taken. */
+		let taken: Limit[] | undefined;
 		let refused: Limit | undefined;
 		let retryAfterMs = 0;
-		for (const asked of limits) {
+		for (let at = 0; at < limits.length; at++) {
+			const asked = limits[at]!;
 			const counter = this.counter(asked);
 			counters.push(counter);
 			counter.expire(now);
 			const limit = asked.certain === undefined ? asked : withoutGuess(asked, counter);
-			taken.push(limit);
+			if (limit !== asked) {
+				taken ??= [...limits];
+				taken[at] = limit;
+			}
 			if (counter.hasRoom(limit)) continue;
 			const wait = waitFor(limit, counter, now);
 			if (refused && wait <= retryAfterMs) continue;
@@ -50,10 +61,11 @@ export abstract class CountingLimiter {
 			retryAfterMs = wait;
 		}
 		if (refused) return { isAllowed: false, refused, retryAfterMs, statuses: statuses(limits, counters, now) };
+		const held = taken ?? limits;
 		const entries: number[] = [];
-		for (let at = 0; at < taken.length; at++) entries.push(counters[at]!.add(taken[at]!.amount, now));
-		const reservation = new HeldReservation(`${this.router}${++this.#taken}`, taken, counters, entries);
-		return { isAllowed: true, reservation, statuses: statuses(taken, counters, now) };
+		for (let at = 0; at < held.length; at++) entries.push(counters[at]!.add(held[at]!.amount, now));
+		const reservation = new HeldReservation(this.router, ++this.#taken, held, counters, entries);
+		return { isAllowed: true, reservation, statuses: statuses(held, counters, now) };
 	}
 
 	/** @param tokens used; undefined where nothing was */
