@@ -7,6 +7,9 @@ import { type RequestField, utf16Length } from "./request-scan.ts";
 const QUOTE = 34;
 const COLON = 58;
 const OPEN_BRACKET = 91;
+const LOWER_F = 102;
+const LOWER_N = 110;
+const LOWER_T = 116;
 /** In a text, a backslash would stand before each quote. */
 const TYPE = Buffer.from('"type"');
 
@@ -95,6 +98,18 @@ export class ParsedBody {
 	/** The value of one of the fields. */
 	valueOf(field: RequestField): unknown {
 		if (this.#value || field.end - field.start > ALONE) return this.value[field.key];
+		switch (this.bytes[field.start]) {
+			case LOWER_T:
+				return true;
+			case LOWER_F:
+				return false;
+			case LOWER_N:
+				return null;
+			case QUOTE: {
+				const text = this.bytes.toString("utf8", field.start + 1, field.end - 1);
+				if (!text.includes("\\")) return text;
+			}
+		}
 		return JSON.parse(this.textOf(field));
 	}
 
