@@ -65,6 +65,12 @@ describe("Claude's", () => {
 		start(4, { type: "of_next_year", some: { thing: 1 } }),
 		delta(4, { type: "of_next_year_delta", more: 1 }),
 		stop(4),
+		start(5, { type: "tool_use", id: "toolu_1", name: "f", input: {} }),
+		// The first piece of a call is written by the router, as it is here.
+		...['{"city', '": "Be', 'rn \\"', "\\ \n", ' 模型 🙂"', "}"].map((json) =>
+			delta(5, { type: "input_json_delta", partial_json: json }),
+		),
+		stop(5),
 	];
 
 	test.each([

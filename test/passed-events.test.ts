@@ -188,14 +188,23 @@ needing("recordings").test.each(streams)("of the recorded %s, and of streams lik
 		const rng = random(seed);
 		// Texts come in long rows, of which a read holds many.
 		const some = events.flatMap((event) =>
-			Array.from({ length: event.includes('"text_delta"') ? 1 + rng.below(8) : 1 }, () => mutated(rng, event)),
+			Array.from({ length: /"(?:text|input_json)_delta"/.test(event) ? 1 + rng.below(8) : 1 }, () =>
+				mutated(rng, event),
+			),
 		);
 		passed += compare(seed, claude, cut(rng, some.join("")));
 	}
 	if (sse.includes('"text_delta"')) expect(passed).toBeGreaterThan(100);
 	const asItCame = compare(0, claude, [Buffer.from(sse)]);
-	expect(asItCame).toBe(Math.max(0, sse.split('"type":"text_delta"').length - 2));
+	expect(asItCame).toBe(behindFirst(sse, '"type":"text_delta"') + argumentsBehindFirst(sse));
 });
+
+/** How often something occurs, but for the first time. */
+const behindFirst = (text: string, what: string | RegExp): number => Math.max(0, text.split(what).length - 2);
+
+/** Pieces of calls' arguments, but for the first of each call that says something. */
+const argumentsBehindFirst = (sse: string): number =>
+	sse.split('"content_block_start"').reduce((sum, block) => sum + behindFirst(block, /"partial_json":"(?!")/), 0);
 
 /** What a client of the vendor's own wire is sent of these reads. */
 function told(decoder: StreamDecoder, writer: StreamWriter, reads: readonly Uint8Array[]): string {

@@ -36,9 +36,7 @@ export class ChatChunks {
 
 	/** The same around any text, as JSON between its quotes: what comes before that, and what behind. */
 	textFrame(): readonly [string, string] {
-		const chunk = this.text("");
-		const at = chunk.lastIndexOf('""') + 1;
-		return [chunk.slice(0, at), chunk.slice(at)];
+		return aroundEmpty(this.text(""));
 	}
 
 	/** A piece of what the model thinks, under both of its names (see {@link thoughtFields}). */
@@ -56,6 +54,11 @@ export class ChatChunks {
 	/** A piece of a call's arguments. */
 	args(at: number, args: string, index = 0): string {
 		return this.delta(`{"tool_calls":[{"index":${at},"function":{"arguments":${JSON.stringify(args)}}}]}`, index);
+	}
+
+	/** The same around any piece of its arguments, as JSON between its quotes. */
+	argsFrame(at: number): readonly [string, string] {
+		return aroundEmpty(this.args(at, ""));
 	}
 
 	/** A delta, as JSON. */
@@ -80,6 +83,12 @@ export class ChatChunks {
 		const head = this.#head.slice("data: ".length, -'[{"index":'.length);
 		return `${head}[],"usage":${JSON.stringify(usage)}}`;
 	}
+}
+
+/** What stands before the text, and what behind, in a chunk whose last text is empty. */
+function aroundEmpty(chunk: string): readonly [string, string] {
+	const at = chunk.lastIndexOf('""') + 1;
+	return [chunk.slice(0, at), chunk.slice(at)];
 }
 
 /** Now, unix time, s: vendors that are translated give no time of their own. */

@@ -49,9 +49,23 @@ export function claudeStream(rng: Random): string {
 		...many(rng, piece),
 		event("content_block_stop", ',"index":0'),
 	];
+	let calls = 0;
+	const args = () => {
+		const json = `"partial_json":"${saying(rng, rng.below(20) === 0 ? BROKEN : TEXTS)}"`;
+		return event("content_block_delta", `,"index":${rng.pick([1, 1, 10])},"delta":{"type":"input_json_delta",${json}}`);
+	};
+	const toolUse = () => [
+		event(
+			"content_block_start",
+			`,"index":1,"content_block":{"type":"tool_use","id":"t${++calls}","name":"f","input":{}}`,
+		),
+		...many(rng, () => (rng.below(9) === 0 ? rng.pick([": comment\n\n", event("ping", "")]) : args())),
+		event("content_block_stop", ',"index":1'),
+	];
 	const blocks = many(rng, () => [
 		...(rng.below(4) === 0 ? thought() : []),
 		...(rng.below(4) === 0 ? own() : []),
+		...(rng.below(3) === 0 ? toolUse() : []),
 		event("content_block_start", ',"index":0,"content_block":{"type":"text","text":""}'),
 		...many(rng, () => (rng.below(6) === 0 ? other() : piece())),
 		event("content_block_stop", ',"index":0'),

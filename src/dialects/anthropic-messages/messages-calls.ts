@@ -55,6 +55,18 @@ export class StreamedCalls {
 		return this.#write();
 	}
 
+	/**
+	 * Whether events with arguments of the call whose block is open may go out as they are. They are counted as its own then.
+	 * @param events each with its blank line
+	 * @param head bytes that stand before the text of each
+	 */
+	pass(events: Uint8Array, head: number): boolean {
+		const call = this.#current;
+		if (!call || call.isOver || call.held !== "" || this.#waiting.length > 0) return false;
+		call.json.addEvents(events, head);
+		return true;
+	}
+
 	#begun(index: number, id: unknown): StreamedCall {
 		const call = { index: this.#all.length, id, name: "", held: "", json: new JsonProgress(), isOver: false };
 		this.#all.push(call);
@@ -101,6 +113,8 @@ const isOther = (call: StreamedCall, id: unknown, name: string): boolean =>
 
 const QUOTE = 34;
 const BACKSLASH = 92;
+const SPACE = 32;
+const LINE_FEED = 10;
 const OPEN = [91, 123];
 const CLOSE = [93, 125];
 
@@ -113,15 +127,31 @@ class JsonProgress {
 	#isEscaped = false;
 
 	add(text: string): void {
-		for (let at = 0; at < text.length; at++) {
-			const code = text.charCodeAt(at);
-			if (this.#isEscaped) this.#isEscaped = false;
-			else if (this.#isInText) {
-				if (code === BACKSLASH) this.#isEscaped = true;
-				else if (code === QUOTE) this.#isInText = false;
-			} else if (code === QUOTE) this.#isInText = true;
-			else if (OPEN.includes(code)) this.#depth++;
-			else if (CLOSE.includes(code) && --this.#depth <= 0) this.isWhole = true;
+		for (let at = 0; at < text.length; at++) this.#read(text.charCodeAt(at));
+	}
+
+	/** Adds texts that stand in events as JSON, without code points (`\u…`); see `StreamedCalls.pass`. */
+	addEvents(events: Uint8Array, head: number): void {
+		for (let at = head; at < events.length; at += 2 + head) {
+			for (; at < events.length && events[at] !== QUOTE; at++) {
+				if (events[at] !== BACKSLASH) this.#read(events[at]!);
+				else {
+					const escaped = events[++at]!;
+					this.#read(escaped === QUOTE || escaped === BACKSLASH ? escaped : SPACE);
+				}
+			}
+			at = events.indexOf(LINE_FEED, at);
+			if (at === -1) return;
 		}
+	}
+
+	#read(code: number): void {
+		if (this.#isEscaped) this.#isEscaped = false;
+		else if (this.#isInText) {
+			if (code === BACKSLASH) this.#isEscaped = true;
+			else if (code === QUOTE) this.#isInText = false;
+		} else if (code === QUOTE) this.#isInText = true;
+		else if (OPEN.includes(code)) this.#depth++;
+		else if (CLOSE.includes(code) && --this.#depth <= 0) this.isWhole = true;
 	}
 }

@@ -24,6 +24,8 @@ const MESSAGE_STOP = namedEvent("message_stop", '{"type":"message_stop"}');
 
 /** An event with a piece of a block begins and ends so. */
 const DELTA_HEAD = 'event: content_block_delta\ndata: {"type":"content_block_delta","index":';
+const TEXT = '"type":"text_delta","text":';
+const ARGUMENTS = '"type":"input_json_delta","partial_json":';
 const TEXT_TAIL = "}}\n\n";
 
 /** `own`: one of a type that is Claude's alone. */
@@ -44,7 +46,7 @@ export class MessagesStream implements StreamWriter {
 	readonly #request: string;
 	readonly #model: string;
 	readonly #template = new ContentTemplate();
-	/** What stands before the words of the block that is open, and around them. */
+	/** What stands before the words, or arguments, of the block that is open; and around words. */
 	#textHead = "";
 	#frame: EventFrame | undefined;
 	readonly #words: WordsWriter = {
@@ -67,7 +69,7 @@ export class MessagesStream implements StreamWriter {
 	#index = -1;
 	readonly #calls = new StreamedCalls({
 		begin: (index, id, name) => this.#open("tool_use", this.#toolUse(callId(id, this.#id!, index), name)),
-		more: (json) => this.#deltaEvent(`"type":"input_json_delta","partial_json":${JSON.stringify(json)}`),
+		more: (json) => this.#deltaEvent(ARGUMENTS + JSON.stringify(json)),
 	});
 	/** What another vendor has signed, until a block says it. */
 	#foreign: unknown[] = [];
@@ -89,16 +91,17 @@ export class MessagesStream implements StreamWriter {
 		return writtenPiece(
 			piece,
 			(part) => this.#written(part),
-			(own, event) => (event ? this.#native(own, event) : this.#isOpenText(own) ? own : undefined),
+			(own, event) => (event ? this.#native(own, event) : this.#isOpen(own) ? own : undefined),
 		);
 	}
 
-	/** Whether events of Claude's begin with a piece of the text that is open. */
-	#isOpenText(own: Uint8Array): boolean {
+	/** Whether events of Claude's are pieces of the text, or of the call, that is open. */
+	#isOpen(own: Uint8Array): boolean {
 		const head = this.#textHead;
-		if (this.#block !== "text" || own.length < head.length) return false;
+		const isCall = this.#block === "tool_use";
+		if ((this.#block !== "text" && !isCall) || own.length < head.length) return false;
 		for (let at = 0; at < head.length; at++) if (own[at] !== head.charCodeAt(at)) return false;
-		return true;
+		return !isCall || this.#calls.pass(own, head.length + 1);
 	}
 
 	/** An event of Claude's, where it can go on as it came: it fits behind what was written. */
@@ -275,7 +278,7 @@ export class MessagesStream implements StreamWriter {
 	}
 
 	#text(said: string): string {
-		return this.#delta("text", `"type":"text_delta","text":${JSON.stringify(said)}`);
+		return this.#delta("text", TEXT + JSON.stringify(said));
 	}
 
 	/** A piece of text or of a thought; begins its block where another one is open. */
@@ -311,8 +314,7 @@ export class MessagesStream implements StreamWriter {
 	#enter(block: BlockType): void {
 		this.#block = block;
 		this.#index++;
-		if (block !== "text") return;
-		this.#textHead = `${DELTA_HEAD}${this.#index},"delta":{"type":"text_delta","text":`;
+		this.#textHead = `${DELTA_HEAD}${this.#index},"delta":{${block === "tool_use" ? ARGUMENTS : TEXT}`;
 		this.#frame = undefined;
 	}
 

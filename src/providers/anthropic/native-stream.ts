@@ -13,7 +13,10 @@ import { type ClaudeEvent, eventIn, MessageDecoder } from "./stream.ts";
 const NOTHING: Out = { bytes: "" };
 const BEGUN = '{"type":"content_block_start"}';
 
-/** Pieces of blocks whose events go on as they came. Arguments of calls go on by OpenAI's words: of several calls at once these keep them apart. */
+/**
+ * Pieces of blocks whose events, once read, go on as they came. Arguments of calls go on by OpenAI's words then: of several calls at once these keep
+ * them apart. Those that pass unread have both forms.
+ */
 const PIECES: ReadonlySet<unknown> = new Set(["text_delta", "thinking_delta", "signature_delta", "citations_delta"]);
 
 /** Reads one stream. */

@@ -97,9 +97,11 @@ export class MessageDecoder implements StreamDecoder {
 
 	/** Its text, where that may begin with a name. */
 	readonly #unnamed: UnnamedText | undefined;
-	/** Its pieces of text from the second on, and what they are sent in. */
+	/** Its pieces of text from the second on, and what they are sent in; the same of the arguments of the call that is being sent. */
 	#deltas: TextDeltas | undefined;
 	#frame: EventFrame | undefined;
+	#argsDeltas: TextDeltas | undefined;
+	#argsFrameOf: (() => EventFrame) | undefined;
 	readonly #frameOf = (): EventFrame => {
 		this.#frame ??= eventFrame(this.chunks.textFrame());
 		return this.#frame;
@@ -153,20 +155,43 @@ export class MessageDecoder implements StreamDecoder {
 	}
 
 	passThrough(chunk: Buffer, from: number): PassedEvents | undefined {
-		// The first piece begins the answer, and a name may stand before it; none comes behind the end.
-		if (this.#textLength === 0 || this.#unnamed || this.#ending) return undefined;
-		this.#deltas ??= new TextDeltas();
-		const deltas = this.#deltas;
+		// None comes behind the end.
+		if (this.#ending) return undefined;
+		if (this.#current?.block.type === "tool_use") {
+			// The first piece says that there are some.
+			if (!this.#current.hasInput) return undefined;
+			this.#argsDeltas ??= new TextDeltas("arguments");
+			this.#argsFrameOf ??= this.#frameOfCall(this.#ids.length - 1);
+			return this.#passed(this.#argsDeltas, chunk, from, this.#argsFrameOf);
+		}
+		// The first piece begins the answer, and a name may stand before it.
+		if (this.#textLength === 0 || this.#unnamed) return undefined;
+		this.#deltas ??= new TextDeltas("text");
+		const passed = this.#passed(this.#deltas, chunk, from, this.#frameOf);
+		if (!passed) return undefined;
+		this.#textLength += this.#deltas.units;
+		this.#textPoints += this.#deltas.points;
+		return passed;
+	}
+
+	/** Of the nth call. It is asked when its pieces are written: the next call may have begun by then. */
+	#frameOfCall(nth: number): () => EventFrame {
+		let frame: EventFrame | undefined;
+		return () => {
+			frame ??= eventFrame(this.chunks.argsFrame(nth));
+			return frame;
+		};
+	}
+
+	#passed(deltas: TextDeltas, chunk: Buffer, from: number, frame: () => EventFrame): PassedEvents | undefined {
 		const length = deltas.read(chunk, from) - from;
 		if (length === 0) return undefined;
-		this.#textLength += deltas.units;
-		this.#textPoints += deltas.points;
 		const own = this.isNative ? bytePart(chunk, from, from + length) : undefined;
-		return { bytes: deltas.written(chunk, this.#frameOf, own), length, events: deltas.events };
+		return { bytes: deltas.written(chunk, frame, own), length, events: deltas.events };
 	}
 
 	#begin(message: ClaudeMessage): Out {
-		this.#frame = undefined;
+		this.#frame = this.#argsFrameOf = undefined;
 		this.#usage = objectIn(message.usage) ?? {};
 		this.chunks.begin(message.id ?? "", message.model ?? "", reportedTier(this.#usage.service_tier));
 		return { bytes: this.chunks.role(), tokens: this.#tokens() };
@@ -183,6 +208,7 @@ export class MessageDecoder implements StreamDecoder {
 		};
 		if (block.type === "tool_use") {
 			const held = this.#held();
+			this.#argsFrameOf = undefined;
 			this.#ids.push(block.id ?? "");
 			const call = this.chunks.call(this.#ids.length - 1, block.id ?? "", block.name ?? "", "");
 			return { bytes: held + call, delta: true };

@@ -1,5 +1,5 @@
 /**
- * Pieces of text as Claude's API writes them, found by their bytes: each needs neither a decoding nor a parse, since a JSON string with none but the
+ * Pieces of text, or of a call's arguments, as Claude's API writes them, found by their bytes: each needs neither a decoding nor a parse, since a JSON string with none but the
  * short escapes is the same in OpenAI's chunk. Whatever is written otherwise is left to the parser.
  */
 import { isUtf8 } from "node:buffer";
@@ -7,7 +7,11 @@ import { bytePart } from "../../openai/byte-part.ts";
 import { type EventFrame, TextChunks } from "../../openai/text-chunks.ts";
 
 const HEAD = Buffer.from('event: content_block_delta\ndata: {"type":"content_block_delta","index":');
-const TYPE = Buffer.from(',"delta":{"type":"text_delta","text":"');
+/** What stands behind the index, before the text. */
+const TYPES = {
+	text: Buffer.from(',"delta":{"type":"text_delta","text":"'),
+	arguments: Buffer.from(',"delta":{"type":"input_json_delta","partial_json":"'),
+};
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -23,13 +27,10 @@ const LONGEST = 0xf0;
 /** What `JSON.stringify` writes behind a backslash, code points aside: `"` `\` b f n r t. */
 const ESCAPED = new Set([0x22, 0x5c, 0x62, 0x66, 0x6e, 0x72, 0x74]);
 
-/** What stands before a text of the first block. */
-const FIRST = Buffer.concat([HEAD, Buffer.from("0"), TYPE]);
-
-/** Reads the text deltas of one stream. */
+/** Reads the deltas of one type that a stream has. */
 export class TextDeltas {
 	/** What stood before the last text: before the next it is the same, but behind the end of a block. */
-	#lead: Buffer = FIRST;
+	#lead: Buffer;
 	/** Where each text begins and ends in the chunk at hand. */
 	#spans: number[] = [];
 	#size = 0;
@@ -41,12 +42,17 @@ export class TextDeltas {
 	units = 0;
 	points = 0;
 
+	/** @param type what their text is a piece of */
+	constructor(private readonly type: keyof typeof TYPES) {
+		this.#lead = Buffer.concat([HEAD, Buffer.from("0"), TYPES[type]]);
+	}
+
 	/** How many there are. */
 	get events(): number {
 		return this.#spans.length / 2;
 	}
 
-	/** Past the text deltas that a chunk has from `from` on, up to the first other event; `from` where there are none. */
+	/** Past the deltas that a chunk has from `from` on, up to the first other event; `from` where there are none. */
 	read(chunk: Buffer, from: number): number {
 		if (from === 0) this.#isRefused = false;
 		this.#spans = [];
@@ -66,12 +72,12 @@ export class TextDeltas {
 		return new TextChunks(chunk, this.#spans, this.#size, frame, own);
 	}
 
-	/** Past the event that begins at `from`; -1 where that is no text delta, or has no text. */
+	/** Past the event that begins at `from`; -1 where that is no such delta, or has no text. */
 	#eventEnd(chunk: Buffer, from: number): number {
 		const known = from + this.#lead.length;
 		if (known <= chunk.length && this.#lead.compare(chunk, from, known) === 0) return this.#textEnd(chunk, known);
 		// What is read at once is of one block.
-		const start = this.#spans.length > 0 ? -1 : textStart(chunk, from);
+		const start = this.#spans.length > 0 ? -1 : textStart(chunk, from, TYPES[this.type]);
 		if (start === -1) return -1;
 		this.#lead = Buffer.from(chunk.subarray(from, start));
 		return this.#textEnd(chunk, start);
@@ -117,14 +123,14 @@ export class TextDeltas {
 	}
 }
 
-/** Where the text begins of the text delta that begins at `from`; -1 where that is none. */
-function textStart(chunk: Buffer, from: number): number {
+/** Where the text begins of the delta of this type that begins at `from`; -1 where that is none. */
+function textStart(chunk: Buffer, from: number, type: Buffer): number {
 	let at = from + HEAD.length;
 	if (at > chunk.length || HEAD.compare(chunk, from, at) !== 0) return -1;
 	const digits = at;
 	while (chunk[at]! >= ZERO && chunk[at]! <= NINE) at++;
-	const start = at + TYPE.length;
+	const start = at + type.length;
 	// JSON's numbers begin with no 0.
 	const isIndex = at === digits + 1 || (at > digits && chunk[digits] !== ZERO);
-	return isIndex && start <= chunk.length && TYPE.compare(chunk, at, start) === 0 ? start : -1;
+	return isIndex && start <= chunk.length && type.compare(chunk, at, start) === 0 ? start : -1;
 }
