@@ -22,8 +22,8 @@ export interface Batch {
 	dropped(): number;
 }
 
-/** A batch in front of `writeBatch`. */
-export function createBatch(writeBatch: WriteBatch): Batch {
+/** A batch in front of `writeBatch`. @param onRoom called when there is room again after lines were dropped */
+export function createBatch(writeBatch: WriteBatch, onRoom?: () => void): Batch {
 	let text = "";
 	let waiting = 0;
 	let dropped = 0;
@@ -39,6 +39,7 @@ export function createBatch(writeBatch: WriteBatch): Batch {
 		waiting += batch.length;
 		writeBatch(batch, () => {
 			waiting -= batch.length;
+			if (dropped > 0 && waiting < MOST_WAITING / 2) onRoom?.();
 			if (waiting > 0) return;
 			for (const resolve of idle) resolve();
 			idle = [];
@@ -48,7 +49,8 @@ export function createBatch(writeBatch: WriteBatch): Batch {
 	return {
 		write(line) {
 			if (waiting + text.length > MOST_WAITING) {
-				dropped++;
+				// Those of another thread come many at a time.
+				dropped += Math.max(1, line.split("\n").length - 1);
 				return;
 			}
 			text += line;

@@ -21,6 +21,8 @@ export interface LogFileOptions {
 	readonly onProblem: (sentence: string) => void;
 	/** Called when it works again. */
 	readonly onRecovered: (path: string) => void;
+	/** Called when there is room again after lines were dropped. */
+	readonly onRoom?: () => void;
 	/** ms; tests shorten it. */
 	readonly retryMs?: number;
 	/** Opens the stream; tests hand in one that fails. Throws when the file cannot be opened at all. */
@@ -47,7 +49,7 @@ export class LogFile implements Batch {
 	constructor(options: LogFileOptions) {
 		this.#options = options;
 		this.path = join(resolve(options.dir), `${options.name}.log`);
-		this.#batch = createBatch((text, done) => this.#write(text, done));
+		this.#batch = createBatch((text, done) => this.#write(text, done), options.onRoom);
 	}
 
 	/** Opens the file where no line has opened it yet. Returns why the first try failed; undefined where it succeeded. */

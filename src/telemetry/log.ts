@@ -38,7 +38,9 @@ export interface LogOptions {
 	readonly stdout?: Stdout | false;
 	/** Called each time writing the file begins to fail; for the metrics. */
 	readonly onFailure?: () => void;
-	/** Tests: see {@link LogFileOptions}. */
+	/** Who stalled where lines were dropped; the disk or the reader of stdout, unless given. */
+	readonly reader?: string;
+	/** Tests, and threads that have no file: see {@link LogFileOptions}. */
 	readonly file?: Pick<LogFileOptions, "open" | "retryMs">;
 }
 
@@ -80,7 +82,7 @@ const SECRETS = [
 
 /** The log. Its file is opened at the first line. Never throws: without a writable directory it goes on with stdout and says so. */
 export function createLog(options: LogOptions): Log {
-	const { role, level, stdout = process.stdout } = options;
+	const { role, level, stdout = process.stdout, reader = "the disk or the reader of stdout" } = options;
 	const file = new LogFile({
 		...options.file,
 		dir: options.dir,
@@ -90,9 +92,10 @@ export function createLog(options: LogOptions): Log {
 			options.onFailure?.();
 			logger.error(sentence);
 		},
+		onRoom: () => sayDropped(),
 		onRecovered: (path) => logger.info({ file: path }, "The log file can be written again."),
 	});
-	const terminal = stdout ? stdoutBatch(stdout) : undefined;
+	const terminal = stdout ? stdoutBatch(stdout, () => sayDropped()) : undefined;
 	const put = (line: string) => {
 		file.write(line);
 		terminal?.write(line);
@@ -102,6 +105,10 @@ export function createLog(options: LogOptions): Log {
 		calls.write();
 		put(line);
 	});
+	const sayDropped = () => {
+		const lines = file.dropped() + (terminal?.dropped() ?? 0);
+		if (lines > 0) logger.warn({ lines }, `Log lines were dropped: ${reader} stalled.`);
+	};
 	/** Lines of calls that went well or failed by their caller's fault, and of those that an operator must look at. */
 	const logsCalls = logger.isLevelEnabled("info");
 	const logsServerErrors = logger.isLevelEnabled("warn");
@@ -125,8 +132,7 @@ export function createLog(options: LogOptions): Log {
 		},
 		async flush() {
 			calls.write();
-			const lost = file.dropped() + (terminal?.dropped() ?? 0);
-			if (lost > 0) logger.warn({ lines: lost }, "Log lines were dropped: the disk or the reader of stdout stalled.");
+			sayDropped();
 			await within(FLUSH_MS, Promise.all([file.flush(), terminal?.flush()]));
 		},
 	};
@@ -195,7 +201,7 @@ class CallLines {
 }
 
 /** Stdout as a batch: readable lines on a terminal, JSON otherwise. A reader that went away (EPIPE) ends it quietly. */
-function stdoutBatch(stdout: Stdout) {
+function stdoutBatch(stdout: Stdout, onRoom: () => void) {
 	let isGone = false;
 	// Without a listener this event ends the process.
 	stdout.on?.("error", () => {
@@ -204,7 +210,7 @@ function stdoutBatch(stdout: Stdout) {
 	const batch = createBatch((text, done) => {
 		if (isGone) return done();
 		stdout.write(text, () => done());
-	});
+	}, onRoom);
 	if (!stdout.isTTY) return batch;
 	const colour = !process.env["NO_COLOR"];
 	return { ...batch, write: (line: string) => batch.write(prettyLine(line, colour)) };

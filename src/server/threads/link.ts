@@ -103,6 +103,8 @@ export type ToWorker =
 	| { readonly type: "flush"; readonly id: number }
 	/** What was asked with this `id` is done. */
 	| { readonly type: "synced"; readonly id: number }
+	/** Of lines of the log: so many UTF-16 units of them. */
+	| { readonly type: "taken"; readonly length: number }
 	| ({ readonly type: "response"; readonly id: number } & ResponseAnswer)
 	| { readonly type: "answered"; readonly id: number; readonly answer: ForwardedAnswer }
 	/** From another worker, or the main thread. */

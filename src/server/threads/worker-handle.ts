@@ -174,6 +174,7 @@ export class WorkerThread {
 				return;
 			case "lines":
 				this.reports.lines(message.lines);
+				this.send({ type: "taken", length: message.lines.length });
 				return;
 			case "metrics":
 				this.reports.metrics(message.values, message.position);

@@ -10,17 +10,12 @@ import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
 import type { ClaimPort } from "../../cache/thread-store.ts";
 import type { Config } from "../../config/schema.ts";
 import { StartError } from "../../errors.ts";
-import { createLifecycle } from "../../http/lifecycle.ts";
 import type { BoundServer } from "../../http/listen.ts";
 import { clockOffset } from "../../memory/shared-clock.ts";
 import { threadPort } from "../../memory/thread-port.ts";
 import { readCa } from "../../proxy/net/transport.ts";
-import { ProxyState } from "../../proxy/proxy-state.ts";
 import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
-import { sharedQueues } from "../../proxy/shared-queues.ts";
 import { EventQueue } from "../../telemetry/event-queue.ts";
-import { createLog } from "../../telemetry/log.ts";
-import { createMetrics } from "../../telemetry/metrics.ts";
 import { UnsettledCalls } from "../../telemetry/unsettled-calls.ts";
 import { AgentReplica } from "../agents/agent-replica.ts";
 import { AgentTransport } from "../agents/agent-transport.ts";
@@ -35,7 +30,6 @@ import {
 	type RoleAppOptions,
 	type RoleServices,
 	restingTunnels,
-	StartProblems,
 } from "../role.ts";
 import { plannedEntries, type RolePlan } from "../role-plan.ts";
 import { workerPlan } from "../router-plan.ts";
@@ -51,12 +45,13 @@ import {
 	type ToWorker,
 	type WorkerStart,
 } from "./link.ts";
-import { linesTo } from "./remote-log.ts";
+import { RemoteLogFile } from "./remote-log.ts";
 import { tellObjects } from "./remote-objects.ts";
 import { remoteResponses } from "./remote-responses.ts";
 import { mainTunnels, takeTunnelNews } from "./remote-tunnels.ts";
-import { proxyParts, type ThreadMemory } from "./shared-memory.ts";
+import type { ThreadMemory } from "./shared-memory.ts";
 import { type WorkerRedis, workerRedis } from "./worker-redis.ts";
+import { workerServices } from "./worker-services.ts";
 
 /** How often the main thread gets what was counted, ms: a worker that dies takes with it what came since. */
 const METRICS_MS = 1_000;
@@ -68,8 +63,6 @@ const ASK_AGENTS_MS = 5_000;
 const RECOVERY_MS = 5_000;
 /** After connections were cut, how long their streams get to settle and log, ms. */
 const SETTLE_MS = 100;
-/** Longer than any stop: the main thread says when a time is over. ms */
-const NEVER_MS = 2 ** 31 - 1;
 
 /** Sends a message to the main thread. */
 type Send = (message: ToMain, transfer?: ArrayBuffer[]) => void;
@@ -106,6 +99,7 @@ class ThreadRouter implements WorkerRouter {
 	readonly #claims: ClaimPort = threadPort((to, message) => this.send({ type: "claim", to, message }));
 	/** Hears of calls of this worker that may run. */
 	readonly #turns = threadPort<TurnMessage>((to, message) => this.send({ type: "turn", to, message }));
+	readonly #logFile = new RemoteLogFile((lines) => this.send({ type: "lines", lines }));
 	/** Says what the process was told by a signal. */
 	readonly #signals = new EventEmitter();
 	readonly #server: BoundServer;
@@ -124,7 +118,14 @@ class ThreadRouter implements WorkerRouter {
 		this.#responses = new Questions(send);
 		this.#objects = new Questions(send);
 		const plan = { ...workerPlan(config, env), port: start.port };
-		this.#services = this.#createServices(config);
+		this.#services = workerServices({
+			settings: config.log,
+			memory: this.memory,
+			logFile: this.#logFile,
+			signals: this.#signals,
+			turns: this.#turns,
+			targetAt: (id) => this.snapshot.catalog.find(id)?.targets.find((target) => target.id === id),
+		});
 		this.#redis = workerRedis(start, send, this.#services);
 		this.#events = new EventQueue({
 			memory: start.events.events,
@@ -164,6 +165,9 @@ class ThreadRouter implements WorkerRouter {
 		switch (message.type) {
 			case "synced":
 				this.#objects.answered(message.id, true);
+				return;
+			case "taken":
+				this.#logFile.taken(message.length);
 				return;
 			case "response":
 				this.#responses.answered(message.id, message);
@@ -229,24 +233,6 @@ class ThreadRouter implements WorkerRouter {
 
 	#takeKeys(keys: readonly string[]): void {
 		this.#state.keys.take(keys.flatMap((text) => keyIn(text) ?? []));
-	}
-
-	#createServices({ log: settings }: Config): RoleServices {
-		const metrics = createMetrics("router");
-		// The main thread's metrics say of targets what all threads know.
-		const parts = proxyParts(this.memory);
-		parts.suspects.targetAt = (id) => this.snapshot.catalog.find(id)?.targets.find((target) => target.id === id);
-		const upstreams = new ProxyState({
-			...parts,
-			queues: sharedQueues(this.memory.memory.queues, this.memory, this.#turns),
-		});
-		const open = () => linesTo((lines) => this.send({ type: "lines", lines }));
-		const log = createLog({ ...settings, role: "router", stdout: false, file: { open } });
-		// Goes as the main thread says, which alone hears signals, watches the time and logs how a stop goes.
-		const quiet = { logger: log.logger.child({}, { level: "error" }), flush: () => log.flush() };
-		const signals = this.#signals;
-		const lifecycle = createLifecycle({ drainMs: NEVER_MS, shutdownMs: NEVER_MS, log: quiet, signals });
-		return { log, problems: new StartProblems(log), metrics, lifecycle, upstreams };
 	}
 
 	/** Reads the database; what is wrong with that the main thread says. */
