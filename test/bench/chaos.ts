@@ -6,7 +6,8 @@
  *     bun test/bench/chaos.ts [--source]
  *
  * CHAOS_MINUTES (10), CHAOS_CLIENTS (12) and CHAOS_SEED (1) set how long, how many at once, and which misfortunes. At each moment one
- * replica at least is left alone, but for cuts.
+ * replica at least is left alone, but for cuts. With CHAOS_WORKERS (1) above 1 the router, from source, has so many worker threads, and every ten
+ * seconds one of them ends (`worker-ends.ts`).
  */
 import { FAILURES } from "../../src/providers/failure.ts";
 import { random } from "../kit/random.ts";
@@ -14,6 +15,7 @@ import { type RunningRouter, startRouter } from "../kit/router.ts";
 import { type CallOutcome, type ChaosCall, callOf, DIALECTS, followUp, outcomeOf } from "./chaos-calls.ts";
 import type { ChaosDialect } from "./chaos-dialects.ts";
 import { MISHAPS, type Mishap, Replica } from "./chaos-replicas.ts";
+import { callBooks, ENDED_WORKERS, type MadeCall, WorkerEnds } from "./worker-ends.ts";
 
 const REPLICAS = 4;
 /** Of the whole time is spent without misfortune, before; as much for the replicas by themselves. */
@@ -29,6 +31,10 @@ const number = (name: string, otherwise: number) => {
 const minutes = number("CHAOS_MINUTES", 10);
 const clients = number("CHAOS_CLIENTS", 12);
 const seed = number("CHAOS_SEED", 1);
+const workers = number("CHAOS_WORKERS", 1);
+/** The ends of workers, where there are several; and the calls of which they have to give an account. */
+let ends: WorkerEnds | undefined;
+const made: MadeCall[] = [];
 
 /** What befell the replicas, and when: said of a call that went wrong. */
 const events: { readonly at: number; readonly what: string }[] = [];
@@ -46,6 +52,8 @@ class Tally {
 	/** The first calls that went wrong, and what befell the replicas meanwhile. */
 	readonly examples: string[] = [];
 	wrongs = 0;
+	/** Calls that broke off with their worker, and are none of these; their clients made others. */
+	resets = 0;
 	/** Calls of each dialect, and those of them that took several attempts. */
 	readonly dialects = new Map<ChaosDialect, { calls: number; again: number }>();
 	/** The longest that a client heard nothing inside a stream, ms. */
@@ -83,10 +91,17 @@ const SUMMARY = /^: router \{.*"attempts":(\d+)/m;
 /** Makes a call. @returns the one that a client makes with its answer */
 async function send(origin: string, model: string, call: ChaosCall, tally: Tally): Promise<ChaosCall | undefined> {
 	const startedAt = performance.now();
+	const user = `call-${made.length}`;
+	const at = made.push({ user, came: "answer" }) - 1;
+	const broken = () => {
+		made[at] = { user, came: "reset" };
+		tally.resets++;
+		return undefined;
+	};
 	try {
 		const answer = await fetch(origin + call.path, {
 			method: "POST",
-			headers: { "content-type": "application/json" },
+			headers: { "content-type": "application/json", "x-chaos-user": user },
 			body: JSON.stringify({ ...call.body, model }),
 		});
 		const overhead = answer.headers.get("x-router-overhead-ms");
@@ -104,10 +119,14 @@ async function send(origin: string, model: string, call: ChaosCall, tally: Tally
 		const outcome: readonly [CallOutcome, string?] = isDueRefusal(answer.status, text, startedAt)
 			? ["refused"]
 			: outcomeOf(call, answer.status, text);
+		// Cut short; or Bun's own answer in the place of a thread that is about to end.
+		const isBroken = outcome[0] === "truncated" || (answer.status === 503 && text === "");
+		if (isBroken && ends?.wasUnder(startedAt)) return broken();
 		const attempts = SUMMARY.exec(text)?.[1] ?? answer.headers.get("x-router-attempts") ?? 1;
 		tally.add(call, outcome, startedAt, Number(attempts));
 		return outcome[0] === "ok" ? followUp(call, text) : undefined;
 	} catch (error) {
+		if (ends?.wasUnder(startedAt)) return broken();
 		tally.add(call, ["failed", String(error)], startedAt);
 		return undefined;
 	}
@@ -179,8 +198,14 @@ let router: RunningRouter | undefined;
 try {
 	router = await startRouter({
 		source: process.argv.includes("--source") ? "source" : "binary",
-		env: { LOG_LEVEL: "error" },
+		...(workers > 1 ? { command: ENDED_WORKERS } : {}),
+		// That another worker has begun is said at this level.
+		env: { LOG_LEVEL: workers > 1 ? "info" : "error" },
 		config: {
+			server: { workers },
+			usage: { user_headers: ["x-chaos-user"] },
+			// A place that a worker's end does not give back is missed soon.
+			limits: { models: { chaos: { concurrency: 3 * clients } } },
 			providers: Object.fromEntries(
 				replicas.map(({ origin }, at) => [`sim${at}`, { type: "vllm", base_url: `${origin}/v1` }]),
 			),
@@ -204,10 +229,16 @@ try {
 			["chat"],
 		),
 	);
+	made.length = 0;
+	if (workers > 1) ends = new WorkerEnds(router, note);
 	const calm = await load([router.url], "chaos", after(CALM_S), 2_000_000);
 	times("through the router, calm", calm);
 	const isOver = after(minutes * 60);
-	const [tally, mishaps] = await Promise.all([load([router.url], "chaos", isOver, 0), misfortune(replicas, isOver)]);
+	const [tally, mishaps] = await Promise.all([
+		load([router.url], "chaos", isOver, 0),
+		misfortune(replicas, isOver),
+		ends?.run(isOver),
+	]);
 	times("through the router, chaos", tally);
 	console.log(
 		`router's own time a call: calm p50 ${ms(calm.overhead, 0.5)}, p99 ${ms(calm.overhead, 0.99)}; ` +
@@ -244,6 +275,15 @@ try {
 			`${longer} longer than max_tokens, ${wrong} wrong, ${miscounted} with another count of tokens; ` +
 			`${tally.count("refused")} refused since two engines had died under them`,
 	);
+	if (ends) {
+		const { rows, ended, unread, problems } = await callBooks(router, made);
+		console.log(
+			`${workers} workers, of which ${ends.count} ended: ${tally.resets} calls broke off with them (${unread} unread, ${ended} rows say so), ` +
+				`${made.length} calls, ${rows} rows, ${problems.length} of them wrong`,
+		);
+		for (const problem of problems.slice(0, 20)) console.log(`  ${problem}`);
+		if (problems.length > 0) process.exitCode = 1;
+	}
 	for (const example of [...calm.examples, ...tally.examples]) console.log(`  ${example}`);
 	if (wrongs.some((count) => count > 0) || calm.examples.length > 0) process.exitCode = 1;
 } finally {

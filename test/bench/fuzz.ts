@@ -1,6 +1,7 @@
 /**
  * Fuzzes the JSON bodies of the router's API: `bun test/bench/fuzz.ts [--seconds 300] [--seed N] [--source]`. Against the compiled
- * binary unless `--source`. Two callers, each with a secret text of its own in all that it sends, in front of an upstream that
+ * binary unless `--source`; with FUZZ_WORKERS (1) above 1 against one from source with so many worker threads, of which one ends every ten
+ * seconds (`worker-ends.ts`), and all of whose calls must be in the ledger. Two callers, each with a secret text of its own in all that it sends, in front of an upstream that
  * repeats what it was sent: no crash, no hang, no answer with the other's secret, and every refusal of OpenAI's shape. Exits 1 at
  * the first of these, with the body that did it.
  */
@@ -8,6 +9,7 @@ import { parseArgs } from "node:util";
 import { mutated } from "../kit/mutations.ts";
 import { type Random, random } from "../kit/random.ts";
 import { type RunningRouter, startRouter } from "../kit/router.ts";
+import { ENDED_WORKERS, isEnded, settledRows, WorkerEnds } from "./worker-ends.ts";
 
 const { values: flags } = parseArgs({
 	options: {
@@ -18,6 +20,7 @@ const { values: flags } = parseArgs({
 });
 const SECONDS = Number(flags.seconds);
 const CALLERS = 8;
+const WORKERS = Number(process.env["FUZZ_WORKERS"] ?? 1);
 /** Nothing here takes longer, ms: the upstream answers at once. */
 const HANG_MS = 20_000;
 const PATHS = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/route", "/admin/keys"];
@@ -84,6 +87,7 @@ async function caller(router: RunningRouter, which: 0 | 1, rng: Random, until: n
 		let status = 0;
 		let text = "";
 		let problem: string | undefined;
+		const startedAt = performance.now();
 		try {
 			const answer = await fetch(router.url + path, {
 				method: "POST",
@@ -97,8 +101,18 @@ async function caller(router: RunningRouter, which: 0 | 1, rng: Random, until: n
 			});
 			({ status } = answer);
 			text = await answer.text();
+			// What Bun answers in the place of a thread that is about to end.
+			if (status === 503 && text === "" && ends?.wasUnder(startedAt)) {
+				resets++;
+				empty++;
+				continue;
+			}
 			problem = wrong(status, answer.headers.get("content-type") ?? "", text, SECRETS[which === 0 ? 1 : 0]);
 		} catch (error) {
+			if (ends?.wasUnder(startedAt)) {
+				resets++;
+				continue;
+			}
 			problem = `no answer: ${(error as Error).message}`;
 		}
 		if (problem)
@@ -109,26 +123,45 @@ async function caller(router: RunningRouter, which: 0 | 1, rng: Random, until: n
 
 const router = await startRouter({
 	source: flags.source ? "source" : "binary",
+	...(WORKERS > 1 ? { command: ENDED_WORKERS } : {}),
 	config: {
+		server: { workers: WORKERS },
 		keys: [0, 1].map((which) => ({ name: `caller-${which}`, key: `key-of-caller-${which}`, tpm: 1e9, rpm: 1e9 })),
 		admin: { keys: [{ name: "ops", key: "key-of-the-admin" }] },
 		providers: { echo: { type: "openai-compatible", base_url: `http://127.0.0.1:${upstream.port}` } },
-		log: { level: "warn" },
+		// That another worker has begun is said at this level.
+		log: { level: WORKERS > 1 ? "info" : "warn" },
 	},
 });
 console.log(`seed ${flags.seed}, ${SECONDS} s, ${CALLERS} callers, ${router.url}`);
+/** The ends of workers, where there are several, and the calls that broke off with them. */
+const ends = WORKERS > 1 ? new WorkerEnds(router) : undefined;
+let resets = 0;
+/** Those of them that had an empty 503. */
+let empty = 0;
 const counts = new Map<number, number>();
 const until = performance.now() + SECONDS * 1000;
 const before = await router.rss();
 try {
-	await Promise.all(
-		Array.from({ length: CALLERS }, (_, at) =>
+	await Promise.all([
+		ends?.run(() => performance.now() > until),
+		...Array.from({ length: CALLERS }, (_, at) =>
 			caller(router, at % 2 === 0 ? 0 : 1, random(Number(flags.seed) + at), until, counts),
 		),
-	);
+	]);
 	await router.idle();
 	const crashes = await router.metric("router_crashes_total");
 	if (crashes > 0) throw new Error(`${crashes} exceptions that no call caught:\n${router.output().slice(-3000)}`);
+	if (ends) {
+		const { rows, counted } = await settledRows(router);
+		const [ended, left] = [rows.filter(isEnded).length, rows.filter(({ status }) => status === 499).length];
+		console.log(
+			`${ends.count} workers ended: ${resets} requests broke off (${empty} by an empty 503), ${ended} rows say so, of ${rows.length}`,
+		);
+		if (rows.length !== counted) throw new Error(`${rows.length} rows, and ${counted} calls in /metrics`);
+		if (ended > resets) throw new Error(`${ended} calls ended with their worker, and ${resets} clients saw that`);
+		if (left > 0) throw new Error(`${left} calls broke off at workers that had not ended`);
+	}
 	const calls = [...counts.values()].reduce((sum, count) => sum + count, 0);
 	const statuses = [...counts].sort(([a], [b]) => a - b).map(([status, count]) => `${status}: ${count}`);
 	const [from, to] = [before, await router.rss()].map((bytes) => Math.round(bytes / 1e6));

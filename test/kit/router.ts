@@ -19,6 +19,8 @@ export interface RouterOptions {
 	readonly args?: readonly string[];
 	/** `binary` is `dist/router`. Default `source`, or `binary` when `ROUTER_TEST=binary`. */
 	readonly source?: "source" | "binary";
+	/** A command in place of the router's, which takes its flags. It reads lines from its stdin. */
+	readonly command?: readonly string[];
 }
 
 /** The variable by which a router has one worker whatever the machine has, where its configuration does not say how many. */
@@ -32,6 +34,8 @@ export interface RunningRouter {
 	readonly pid: number;
 	/** Its working directory; `logs/` and `data/` lie in it. Removed by `stop`. */
 	readonly directory: string;
+	/** Writes a line to the stdin of a {@link RouterOptions.command}. */
+	tell(line: string): void;
 	/** Standard output and standard error so far. */
 	output(): string;
 	/** Resident memory in bytes (Linux). */
@@ -68,7 +72,7 @@ export async function startRouter(options: RouterOptions = {}): Promise<RunningR
 		args.unshift("--config", file);
 	}
 	const source = options.source ?? (process.env["ROUTER_TEST"] === "binary" ? "binary" : "source");
-	const child = Bun.spawn([...command(source), ...args], {
+	const child = Bun.spawn([...(options.command ?? command(source)), ...args], {
 		cwd: directory,
 		env: {
 			PATH: process.env["PATH"] ?? "",
@@ -80,7 +84,7 @@ export async function startRouter(options: RouterOptions = {}): Promise<RunningR
 			...oneWorker(options.config),
 			...options.env,
 		},
-		stdin: "ignore",
+		stdin: options.command ? "pipe" : "ignore",
 		stdout: "pipe",
 		stderr: "pipe",
 	});
@@ -117,6 +121,10 @@ export async function startRouter(options: RouterOptions = {}): Promise<RunningR
 			url,
 			pid: child.pid,
 			directory,
+			tell(line) {
+				child.stdin?.write(`${line}\n`);
+				child.stdin?.flush();
+			},
 			output: () => output,
 			printed: (pattern) => eventually(() => pattern.test(output), `the output never matched ${pattern}`),
 			rss: () => residentBytes(child.pid),
