@@ -39,6 +39,48 @@ describe.each([1, 2])("a router with %i workers", (workers) => {
 		expect(agent.authorizations).toHaveLength(24);
 	});
 
+	test.each([
+		["the router does not take", { address: "10.9.8.7" }],
+		["nobody answers at", { port: 9 }],
+	])("calls an agent through a tunnel by itself whose address %s", async (_, at) => {
+		const router = await startRouter();
+		startAgent(router.url, { tunnel: "auto", at });
+		await reachable(router.url);
+		expect((await list(router.url))[0]).toMatchObject({ endpoint: "tunnel://gpu-1" });
+		expect((await callOnce(router.url, { model: "qwen" })).status).toBe(200);
+	});
+
+	test("calls an agent at its address that it can call", async () => {
+		const router = await startRouter();
+		startAgent(router.url, { tunnel: "auto" });
+		await reachable(router.url);
+		expect((await list(router.url))[0]!["endpoint"]).toStartWith("http://127.0.0.1:");
+	});
+
+	test("closes a tunnel whose frames are none, and refuses those of another installation and of no name", async () => {
+		const router = await startRouter();
+		startAgent(router.url);
+		await reachable(router.url);
+		const open = (headers: Record<string, string>) => {
+			const socket = new WebSocket(`${router.url.replace("http", "ws")}/agents/tunnel`, { headers } as never);
+			const { promise, resolve } = Promise.withResolvers<number | "refused">();
+			let isOpen = false;
+			socket.onopen = () => {
+				isOpen = true;
+				socket.send(new Uint8Array([99, 0, 0, 0, 1]));
+			};
+			socket.onerror = () => undefined;
+			socket.onclose = ({ code }) => resolve(isOpen ? code : "refused");
+			return promise;
+		};
+		expect(await open({ "x-router-agent": "gpu-1", "x-router-instance": "another" })).toBe("refused");
+		expect(await open({ "x-router-agent": "-" })).toBe("refused");
+		expect(await open({})).toBe("refused");
+		expect(await open({ "x-router-agent": "gpu-2" })).toBe(1002);
+		expect((await fetch(`${router.url}/agents/tunnel`, { headers: { "x-router-agent": "gpu-2" } })).status).toBe(405);
+		expect((await callOnce(router.url, { model: "qwen" })).status).toBe(200);
+	});
+
 	test("gives a call up at the agent that its client has left", async () => {
 		const router = await startRouter();
 		const gate = Promise.withResolvers<undefined>();

@@ -3,7 +3,7 @@ import { type AgentCredential, hashKey } from "../accounts/auth/keys.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import type { Transport } from "../providers/provider.ts";
-import { proxyFromEnvironment } from "../proxy/net/environment-proxy.ts";
+import { type ProxyChoice, proxyFromEnvironment } from "../proxy/net/environment-proxy.ts";
 import { httpTransport, readCa } from "../proxy/net/transport.ts";
 import type { Log } from "../telemetry/log.ts";
 import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
@@ -43,6 +43,9 @@ export interface AgentParts {
 	readonly instance: () => Instance;
 	/** The API key of the containers' vLLM. */
 	readonly vllmKey: string;
+	/** How the router is reached besides: PEM of further authorities, and which proxy there is. */
+	readonly ca: string | undefined;
+	readonly proxyFor: ProxyChoice;
 	/** To containers of this host, and to all else: the router, Hugging Face. */
 	readonly http: Transport;
 	readonly outside: Transport;
@@ -79,7 +82,8 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const settings = agentSettings(config, env, vllmKey);
 	const ca = readCa(config.ca_file);
 	const http = httpTransport({ ca });
-	const outside = httpTransport({ ca, proxyFor: proxyFromEnvironment(env) });
+	const proxyFor = proxyFromEnvironment(env);
+	const outside = httpTransport({ ca, proxyFor });
 	const deadlines = { deadlineMs: DOCKER_TIMEOUT_MS, pullSilenceMs: PULL_SILENCE_MS };
 	const docker = new DockerCli({ command: settings.command, env, ...deadlines });
 	const tick = new Notify();
@@ -105,6 +109,8 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		settings,
 		instance,
 		vllmKey,
+		ca,
+		proxyFor,
 		http,
 		outside,
 		docker,

@@ -54,6 +54,8 @@ export function checkModels({ agent }: Pick<Config, "agent">): void {
 
 /** A router on another machine has to reach the agent. */
 function hostFor({ agent }: Config): string {
+	// Through a tunnel it is reached from this machine.
+	if (agent.tunnel === "always") return agent.host;
 	const url = URL.parse(agent.router ?? "");
 	return url && !isLoopback(url.hostname) ? "0.0.0.0" : agent.host;
 }

@@ -15,6 +15,8 @@ import { RunningEffects } from "./models/running-effects.ts";
 import { StatusPublisher } from "./models/status-publisher.ts";
 import { inProcessClient } from "./router-link/link-client.ts";
 import { startLink } from "./router-link/router-link.ts";
+import { TunnelClient } from "./router-link/tunnel-client.ts";
+import type { AgentPort } from "./router-link/tunnel-pipe.ts";
 import { ExternalVllm } from "./vllm/external-vllm.ts";
 
 /** Of a request to Hugging Face, ms. */
@@ -51,7 +53,7 @@ export function runAgent(parts: AgentParts, site: AgentSite): AgentRun {
 	void gpus.first.then((reading) => {
 		if (reading.problem && !hardware.problem) log.logger.info(`No GPU is used: ${reading.problem}.`);
 	});
-	let link: { stop(): Promise<void> } | undefined;
+	let link: ReturnType<typeof linkTo> | undefined;
 	if (agent.router !== undefined) link = linkTo(agent.router, parts, site, instance);
 	site.onDrain(() => link?.stop());
 	return {
@@ -60,6 +62,7 @@ export function runAgent(parts: AgentParts, site: AgentSite): AgentRun {
 		},
 		async end() {
 			await link?.stop();
+			link?.endTunnel();
 			controller.end();
 			if (agent.stop_containers) await controller.stopContainers();
 		},
@@ -109,23 +112,39 @@ function createController(parts: AgentParts): ModelController {
 /** @param registrar of the router, where that is in this process */
 function linkTo(
 	router: string,
-	{ config, env, settings, http, outside, views, gpus, changes, credential, log }: AgentParts,
+	parts: AgentParts,
 	{ url, port }: AgentSite,
 	instance: string,
 	registrar?: AgentRegistrar,
 ) {
-	const { vllm_url } = config.agent;
+	const { config, env, settings, http, outside, views, gpus, changes, credential, log } = parts;
+	const { vllm_url, tunnel: mode } = config.agent;
 	const advertise = config.agent.advertise ?? (registrar && url);
 	const external = vllm_url ? new ExternalVllm(config, http, changes) : undefined;
 	external?.start();
+	const token = agentTokens(env)[0];
+	const isTunnelled = mode === "always" || (mode === "auto" && advertise === undefined);
+	const client =
+		isTunnelled && !registrar
+			? new TunnelClient({
+					...parts,
+					router,
+					token,
+					name: settings.agent,
+					instance,
+					site: siteOf(url),
+					transport: outside,
+				})
+			: undefined;
 	const link = startLink({
 		router,
-		token: agentTokens(env)[0],
+		token,
 		name: settings.agent,
 		instance,
 		...(advertise !== undefined && { advertise }),
 		port,
 		transport: outside,
+		tunnel: client && { mode: mode === "always" ? "always" : "auto", client },
 		client: registrar && inProcessClient(registrar),
 		report: () => ({
 			models: joined(views.reports(), external?.reports() ?? []),
@@ -140,7 +159,16 @@ function linkTo(
 			await link.stop();
 			external?.end();
 		},
+		/** Once calls are over. */
+		endTunnel: () => client?.stop(),
 	};
+}
+
+/** Where this machine reaches the agent that listens there. */
+function siteOf(url: string): AgentPort {
+	const { hostname, port } = new URL(url);
+	const host = hostname.replace(/^\[|\]$/g, "");
+	return { hostname: host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host, port: Number(port) };
 }
 
 /** A report of both, as many as a router takes; of two with one name the agent's own, as calls are answered. */

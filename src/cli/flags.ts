@@ -81,6 +81,7 @@ const OPTIONS = {
 	router: text("start", "check"),
 	advertise: text("start", "check"),
 	"vllm-url": text("start", "check"),
+	tunnel: toggle("start", "check"),
 	"stop-containers": toggle("start", "check"),
 	file: text("explain"),
 	workers: text("start", "check"),
@@ -208,7 +209,17 @@ function connectOptions(words: string[], given: Given): ConnectOptions {
 type Given = Partial<Record<keyof typeof OPTIONS, string>>;
 
 /** Flags of the agent alone, and those among them that belong to `--model`. */
-const AGENT_FLAGS = ["model", "name", "gpus", "devices", "router", "advertise", "vllm-url", "stop-containers"] as const;
+const AGENT_FLAGS = [
+	"model",
+	"name",
+	"gpus",
+	"devices",
+	"router",
+	"advertise",
+	"tunnel",
+	"vllm-url",
+	"stop-containers",
+] as const;
 const MODEL_FLAGS = ["name", "gpus", "devices"] as const;
 
 /** The agent's flags. Throws UsageError where there is no agent, or no model, that they could belong to. */
@@ -224,6 +235,7 @@ function agentFlags(role: Role, given: Given, args: readonly string[] | undefine
 	const values = Object.entries({ model, name, gpus, devices, router, advertise, vllmUrl, args });
 	return {
 		...Object.fromEntries(values.filter(([, value]) => value !== undefined)),
+		...("tunnel" in given && { tunnel: true }),
 		...("stop-containers" in given && { stopContainers: true }),
 	};
 }

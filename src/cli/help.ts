@@ -61,6 +61,7 @@ Flags of the agent
   --devices 0,1     the GPUs it may use
   --router URL      the router to join
   --advertise URL   where the router reaches this agent
+  --tunnel          the router calls this agent through a connection that the agent opens
   --vllm-url URL    serve a vLLM that already runs
   --stop-containers stop the containers when the agent stops
   -- ARGUMENTS      further arguments of vLLM, for --model

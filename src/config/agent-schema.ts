@@ -128,6 +128,12 @@ export const agent = section(
 				examples: ["http://10.0.0.7:5000"],
 			}),
 		),
+		tunnel: Type.Union([Type.Literal("auto"), Type.Literal("always"), Type.Literal("never")], {
+			default: "auto",
+			description:
+				"Whether the router calls this agent through a connection that the agent opens to it; auto: where the router can't call its address.",
+			env: "ROUTER_TUNNEL",
+		}),
 		models: Type.Array(AgentModel, {
 			default: [],
 			description: "Models that the agent runs in vLLM containers.",

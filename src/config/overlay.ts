@@ -28,6 +28,8 @@ export interface Flags {
 	readonly router?: string;
 	readonly advertise?: string;
 	readonly vllmUrl?: string;
+	/** The router calls the agent through a tunnel. */
+	readonly tunnel?: boolean;
 	readonly stopContainers?: boolean;
 }
 
@@ -106,6 +108,7 @@ export function overlay(flags: Flags, env: Environment, role: Role): Overlay {
 	}
 	const on = (path: Path, name: string) => overrides.push({ path, value: true, name, from: "flag" });
 	if (flags.insecure) on(["server", "insecure"], "--insecure");
+	if (flags.tunnel) overrides.push({ path: ["agent", "tunnel"], value: "always", name: "--tunnel", from: "flag" });
 	if (flags.stopContainers) on(["agent", "stop_containers"], "--stop-containers");
 	if (flags.model !== undefined) readModel(flags, overrides, findings);
 	return { overrides, findings };

@@ -16,6 +16,8 @@ export interface FakeAgentOptions {
 	readonly port?: number;
 	/** How the router calls it; by its address unless given. */
 	readonly tunnel?: "always" | "auto";
+	/** What it takes for its address, where that is not 127.0.0.1 and its port. */
+	readonly at?: { readonly address?: string; readonly port?: number };
 	/** What becomes of a chat call before it is answered; a Response takes the answer's place. */
 	readonly before?: (
 		body: FakeCall,
@@ -51,6 +53,7 @@ export interface FakeAgent {
 }
 
 const transport = httpTransport();
+const fixed = (address: string) => ({ to: async () => address, now: () => address });
 const quiet = { logger: { info() {}, warn() {}, error() {} } } as unknown as Parameters<typeof startLink>[0]["log"];
 
 /** Starts it. Its answers say its name; a call without its secret gets a 401. */
@@ -104,7 +107,8 @@ export function startFakeAgent(options: FakeAgentOptions = {}): FakeAgent {
 					token: options.token,
 					name,
 					instance,
-					port,
+					port: options.at?.port ?? port,
+					...(options.at?.address ? { addresses: fixed(options.at.address) } : {}),
 					transport: {
 						send: (...call) => (isDead ? Promise.reject(new Error("dead")) : transport.send(...call)),
 					},

@@ -55,7 +55,7 @@ export interface LinkOptions {
 }
 
 /** The part of a tunnel that a link uses. */
-type AgentTunnel = Pick<TunnelClient, "opened" | "stop">;
+type AgentTunnel = Pick<TunnelClient, "opened" | "isOpen">;
 
 /** The address from which this host reaches a router, and all addresses it has. */
 interface LocalAddresses {
@@ -97,6 +97,8 @@ export class RouterLink {
 	#knownAddresses = "";
 	/** The address of this host that the router saw, where that is not the one found here (IPv4 and IPv6). */
 	#seenAs: string | undefined;
+	/** A tunnel was to be opened, since the router can't call the address. */
+	#hasTried = false;
 	/** The router calls this agent through its tunnel. */
 	#isTunnelled: boolean;
 	/** The problem that was logged last. */
@@ -178,6 +180,8 @@ export class RouterLink {
 	async #register(): Promise<LinkOutcome> {
 		const { router, log, onSecret, tunnel } = this.#options;
 		if (this.#isTunnelled) await tunnel!.client.opened(OPEN_MS);
+		// An older router has none: it is called as before, until it opens one.
+		if (tunnel?.mode === "auto" && !tunnel.client.isOpen) this.#isTunnelled = false;
 		this.#knownAddresses = this.#addresses.now();
 		let origin: string;
 		try {
@@ -211,8 +215,9 @@ export class RouterLink {
 	/** Whether it is called through a tunnel from now on: where it is to, and was not. */
 	#takeTunnel(): boolean {
 		const { tunnel, log, router } = this.#options;
-		if (!tunnel || this.#isTunnelled) return false;
+		if (!tunnel || this.#isTunnelled || (this.#hasTried && !tunnel.client.isOpen)) return false;
 		this.#isTunnelled = true;
+		this.#hasTried = true;
 		log.logger.info({ router }, "The router can't call this agent's address: it gets a tunnel.");
 		return true;
 	}
@@ -220,6 +225,7 @@ export class RouterLink {
 	async #heartbeat(): Promise<LinkOutcome> {
 		const result = await this.#client.heartbeat(this.#body(), this.#end.signal);
 		if (result.outcome !== "ok") return this.#failed(result);
+		if (result.answer.reachable === false && this.#takeTunnel()) return "unknown";
 		this.#joined(result.answer.reachable, result.answer.problem);
 		return "ok";
 	}

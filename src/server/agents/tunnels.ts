@@ -2,7 +2,16 @@
  * Tunnels of agents, as a thread has them. A tunnel is a WebSocket, which lives in the thread that its agent happened to reach; the others
  * send their frames there. See "Tunnels" in design.md.
  */
-import { FRAME, frame, openerOf, streamIn, TUNNEL_PREFIX, TunnelFault, tunnelEndpoint } from "../../protocol/tunnel.ts";
+import {
+	FRAME,
+	frame,
+	openerOf,
+	parseFrame,
+	streamIn,
+	TUNNEL_PREFIX,
+	TunnelFault,
+	tunnelEndpoint,
+} from "../../protocol/tunnel.ts";
 import type { Transport } from "../../providers/provider.ts";
 import { TunnelStreams } from "../../proxy/net/tunnel-streams.ts";
 import { AgentTunnel } from "./agent-tunnel.ts";
@@ -123,8 +132,12 @@ export class ThreadTunnels implements TunnelPort {
 	#received(agent: string, message: Buffer): void {
 		const thread = openerOf(streamIn(message));
 		if (message[0] === FRAME.ping) this.#open.get(agent)?.send(frame(FRAME.pong, 0));
-		else if (thread !== this.thread) this.exchange.toThread(thread, agent, message);
-		else this.#streamsOf(agent).take(message);
+		else if (thread === this.thread) this.#streamsOf(agent).take(message);
+		else {
+			// What is no frame is found out where the tunnel can be closed.
+			parseFrame(message);
+			this.exchange.toThread(thread, agent, message);
+		}
 	}
 
 	#streamsOf(agent: string): TunnelStreams {

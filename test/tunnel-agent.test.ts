@@ -1,0 +1,71 @@
+/** A real agent behind NAT: the router can't call its address, and what an address does its tunnel does. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { DONE, finishEvent, textEvent, usageEvent } from "./kit/events.ts";
+import type { Loose } from "./kit/exchange.ts";
+import { type RunningRouter, startRouter } from "./kit/router.ts";
+import { until } from "./kit/until.ts";
+
+const TOKEN = "the-shared-agent-token";
+const KEY = "the-key-of-a-client";
+/** What the agent serves: a vLLM that already runs. */
+let engine: Bun.Server<undefined>;
+beforeAll(() => {
+	engine = Bun.serve({
+		port: 0,
+		hostname: "127.0.0.1",
+		async fetch(request) {
+			const { pathname } = new URL(request.url);
+			if (pathname === "/v1/models") return Response.json({ object: "list", data: [{ id: "qwen", object: "model" }] });
+			if (request.method === "GET") return new Response("");
+			const { stream } = (await request.json()) as { stream?: boolean };
+			if (stream) {
+				const events = [textEvent("Hello"), finishEvent(), usageEvent(), DONE].join("");
+				return new Response(events, { headers: { "content-type": "text/event-stream" } });
+			}
+			const choice = { index: 0, message: { role: "assistant", content: "Hello" }, finish_reason: "stop" };
+			return Response.json({ id: "x", object: "chat.completion", created: 1, model: "qwen", choices: [choice] });
+		},
+	});
+});
+afterAll(() => engine.stop(true));
+
+const agentsOf = async (router: RunningRouter) => {
+	const answer = await fetch(`${router.url}/agents`, { headers: { authorization: `Bearer ${TOKEN}` } });
+	return ((await answer.json()) as { data: Loose[] }).data;
+};
+const startWith = (env: Record<string, string> = {}) =>
+	startRouter({ env: { ROUTER_AGENT_TOKEN: TOKEN, ROUTER_API_KEYS: KEY, ...env } });
+const startAgent = (router: RunningRouter, args: string[], env: Record<string, string> = {}) =>
+	startRouter({
+		args: ["--agent", "--router", router.url, ...args],
+		env: {
+			ROUTER_AGENT_TOKEN: TOKEN,
+			ROUTER_AGENT_NAME: "gpu-1",
+			AGENT_PORT: "0",
+			VLLM_BASE_URL: engine.url.origin,
+			...env,
+		},
+	});
+const call = (router: RunningRouter, stream = false) =>
+	fetch(`${router.url}/v1/chat/completions`, {
+		method: "POST",
+		headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json" },
+		body: JSON.stringify({ model: "local/qwen", stream, messages: [{ role: "user", content: "hi" }] }),
+	});
+
+test("an agent with --tunnel is called through it, and not at all with another token", async () => {
+	const router = await startWith();
+	const refused = await startAgent(router, ["--tunnel"], { ROUTER_AGENT_TOKEN: "a-wrong-agent-token" });
+	await refused.printed(/The tunnel can't be opened: This agent token is not known here/);
+	await refused.stop();
+	const agent = await startAgent(router, ["--tunnel"]);
+	await until(async () => (await agentsOf(router))[0]?.["reachable"] === true, "the agent");
+	expect((await agentsOf(router))[0]).toMatchObject({ endpoint: "tunnel://gpu-1", state: "fresh" });
+	await until(async () => (await call(router)).status === 200, "a call");
+	expect(await (await call(router, true)).text()).toContain("data: [DONE]");
+	process.kill(agent.pid, "SIGTERM");
+	await agent.printed(/Stopped\./);
+	await until(async () => (await call(router)).status === 503, "the agent's farewell");
+	await agent.stop();
+	await router.stop();
+}, 60_000);
