@@ -1,5 +1,6 @@
 /** A worker that is ended before any of its steps on memory that threads share: the main thread, which has not heard of that yet, goes on. */
 import { describe, expect, test } from "bun:test";
+import { SharedLearnedUsage } from "../src/accounts/usage/shared-learned-usage.ts";
 import { ClaimTable } from "../src/cache/claim-table.ts";
 import { SharedRing } from "../src/memory/shared-ring.ts";
 import { SharedKeyRotation } from "../src/proxy/shared-key-rotation.ts";
@@ -168,6 +169,16 @@ describe("a worker that is ended in the midst of", () => {
 			expect(later.sort()).toEqual([0, 1]);
 		});
 		expect(steps).toBeGreaterThan(8);
+	}, 60_000);
+
+	test("an answer leaves what answers come to known, or not yet", async () => {
+		const steps = await endedBeforeEach("an answer", ({ learned: memory }) => {
+			const main = new SharedLearnedUsage(memory, 0, () => 0);
+			expect([100, undefined]).toContain(main.of("a", "m").answerTokens);
+			for (let call = 0; call < 8; call++) main.of("a", "m").learn({ answer: 100, surplus: 1 });
+			expect([main.of("a", "m").answerTokens, main.of("b", "m").surplus]).toEqual([100, 1]);
+		});
+		expect(steps).toBeGreaterThan(15);
 	}, 60_000);
 
 	test("a put leaves values that are whole", async () => {

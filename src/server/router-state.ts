@@ -5,7 +5,7 @@ import type { Limiter } from "../accounts/limits/limiter.ts";
 import type { SharedLimits } from "../accounts/limits/shared-limiter.ts";
 import { SlidingWindowLimiter } from "../accounts/limits/sliding-window.ts";
 import { HardwareClocks } from "../accounts/usage/hardware-clocks.ts";
-import { LearnedUsage } from "../accounts/usage/learned-usage.ts";
+import { LearnedUsage, type LearnedView } from "../accounts/usage/learned-usage.ts";
 import { Ledger, type LedgerOptions, type LostRows } from "../accounts/usage/ledger.ts";
 import { LocalSpend } from "../accounts/usage/local-spend.ts";
 import type { SharedSpend } from "../accounts/usage/shared-spend.ts";
@@ -52,6 +52,8 @@ export interface StateParts {
 	/** Counted by all threads. @param ledger as this thread reads it */
 	readonly limits: (ledger: LedgerStore) => SharedLimits;
 	readonly clocks?: Pick<HardwareClocks, "start">;
+	/** What calls have come to. */
+	readonly learned?: LearnedView;
 	/** A worker's, where routers count limits together. @param own counts for this router @param spent what this one has spent, USD */
 	readonly limiter?: (own: Limiter, spent: SpendStore["spent"]) => Limiter;
 }
@@ -93,7 +95,7 @@ export class RouterState {
 	readonly spend: SpendStore;
 	readonly clocks: Pick<HardwareClocks, "start">;
 	/** What calls have come to. */
-	readonly learned = new LearnedUsage();
+	readonly learned: LearnedView;
 	readonly #localSpend: LocalSpend | SpendCells;
 	readonly #shared: SharedLimits | undefined;
 	readonly #replica: Replica | undefined;
@@ -119,6 +121,7 @@ export class RouterState {
 			(sentence) => reports?.log.logger.info(sentence),
 		);
 		this.keys = new StoredKeys({ store: parts?.writer ? keysBeside(this.store, parts.writer) : this.store });
+		this.learned = parts?.learned ?? new LearnedUsage();
 		this.clocks = parts?.clocks ?? new HardwareClocks();
 		this.#shared = parts?.limits(this.store.ledger);
 		this.#localSpend = this.#shared?.spend ?? new LocalSpend(this.store.ledger);

@@ -1,4 +1,5 @@
 /** A worker that changes what it shares with the main thread, and stays before one of its steps on that memory, with all locks that it holds then. */
+import { makeLearned, SharedLearnedUsage } from "../../src/accounts/usage/shared-learned-usage.ts";
 import { CLAIM_BYTES, ClaimTable } from "../../src/cache/claim-table.ts";
 import { SharingThreads } from "../../src/memory/recoverable-lock.ts";
 import type { RingKey } from "../../src/memory/ring.ts";
@@ -25,6 +26,7 @@ export interface SharedThings {
 	readonly queues: SharedArrayBuffer;
 	readonly suspects: TextMemory;
 	readonly keys: KeyMemory;
+	readonly learned: SharedArrayBuffer;
 }
 
 /** What the worker is to do, and before which of its atomic operations it stays, from 0. */
@@ -49,6 +51,7 @@ export function sharedThings(): SharedThings {
 		queues: makeQueues(),
 		suspects: makeSuspects(),
 		keys: makeKeys(),
+		learned: makeLearned(),
 	};
 }
 
@@ -142,6 +145,10 @@ const WORKS = {
 			accounts.ended(accounts.take("m", 0)!, "m", { kind: "auth", status: 401, message: "no" }, 0);
 		}
 		accounts.ended(accounts.take("m", 60_000)!, "m", undefined, 60_000);
+	},
+	"an answer"({ learned: memory }: SharedThings): void {
+		const learned = new SharedLearnedUsage(memory, 1, () => 0).of("a", "m");
+		for (let call = 0; call < 9; call++) learned.learn({ answer: 100, surplus: 1 });
 	},
 	"a put"({ ring: memory }: SharedThings): void {
 		const ring = new SharedRing(memory, 1);

@@ -3,7 +3,7 @@ import { OPERATIONS } from "../../openai/operations.ts";
 import { numberIn, type Tokens } from "../../openai/usage.ts";
 import type { Bill } from "../../telemetry/events.ts";
 import type { HardwareClocks, Meter } from "./hardware-clocks.ts";
-import type { LearnedUsage } from "./learned-usage.ts";
+import type { LearnedView } from "./learned-usage.ts";
 import type { ModelPrice, PriceBook, PricedTarget } from "./price-book.ts";
 import { chargeFor, mostCharge, type Rates, type Units, unitCharge } from "./rates.ts";
 import { answerLimit, type Estimated, estimatedPrompt, type PromptEstimate } from "./token-estimate.ts";
@@ -16,7 +16,7 @@ export interface UsageServices {
 	/** Of the configuration. */
 	readonly prices: Pick<PriceBook, "of" | "hasHourlyRates">;
 	/** These outlive a reload of it. */
-	readonly learned: LearnedUsage;
+	readonly learned: LearnedView;
 	readonly clocks: Pick<HardwareClocks, "start">;
 }
 
@@ -89,7 +89,7 @@ export class CallCost {
 	/** Its attempts are to be metered: some hardware has a price by the hour. */
 	readonly isMetered: boolean;
 	/** What is learned from it; undefined where no prices are known. */
-	readonly learned: LearnedUsage | undefined;
+	readonly learned: LearnedView | undefined;
 	#prompt: PromptEstimate | undefined;
 	#reserve = NOTHING;
 	/** USD reserved for its tokens; undefined where none were. */

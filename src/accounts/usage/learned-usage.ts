@@ -1,14 +1,15 @@
 /**
  * What calls come to, learned from those that are over: how long answers are where clients set no limit, and by how much calls
- * cost more than was reserved for them. Each process learns for itself, from when a limit first asks.
+ * cost more than was reserved for them. Each process learns for itself, all of its threads together (`shared-learned-usage.ts`), from when a
+ * limit first asks.
  */
 
 /** Newest values that are looked at. */
-const NEWEST = 64;
+export const NEWEST = 64;
 /** The percentile that is learned: one long answer in ten does not move it. */
 const PERCENTILE = 0.9;
 /** Values from which on it is believed. */
-const KNOWN_FROM = 8;
+export const LEARNED_FROM = 8;
 /** Values until it is computed anew, while few are known and from then on: each call would pay for a sort otherwise. */
 const REFRESHED = 16;
 const REFRESHED_LATER = 32;
@@ -23,21 +24,30 @@ export interface CallOutcome {
 	readonly surplus?: number | undefined;
 }
 
+/** What is learned of a key's calls by a model, wherever it is kept. */
+export type LearnedFigures = Pick<KeyUsage, "answerTokens" | "surplus" | "learn">;
+
+/** What those see of it who reserve and learn. */
+export interface LearnedView {
+	/** A limit has asked for a figure: where none ever does, to learn would cost each call something for nothing. */
+	readonly isAsked: boolean;
+	/**
+	 * What is learned of a key's calls by a model.
+	 * @param key its id; "" for callers without one
+	 */
+	of(key: string, model: string): LearnedFigures;
+}
+
 /** The figures of all keys and models. They outlive a reload of the configuration. */
-export class LearnedUsage {
+export class LearnedUsage implements LearnedView {
 	/** By model, then by key, since a call has both names at hand: to make one name of both would cost each call more. */
 	readonly #models = new Map<string, { readonly allKeys: Figures; readonly keys: Map<string, KeyUsage> }>();
 	#pairs = 0;
-	/** A limit has asked for a figure: where none ever does, to learn would cost each call something for nothing. */
 	isAsked = false;
 
 	/** @param most pairs of key and model that are remembered */
 	constructor(private readonly most = MOST_PAIRS) {}
 
-	/**
-	 * What is learned of a key's calls by a model.
-	 * @param key its id; "" for callers without one
-	 */
 	of(key: string, model: string): KeyUsage {
 		this.isAsked = true;
 		let ofModel = this.#models.get(model);
@@ -115,9 +125,15 @@ class RecentPercentile {
 		if (!Number.isFinite(value)) return;
 		this.#values ??= new Float64Array(NEWEST);
 		this.#values[this.#count++ % NEWEST] = value;
-		const every = this.#count > NEWEST ? REFRESHED_LATER : REFRESHED;
-		if (this.#count !== KNOWN_FROM && this.#count % every !== 0) return;
-		const sorted = this.#values.slice(0, this.#count).sort();
-		this.value = sorted[Math.ceil(sorted.length * PERCENTILE) - 1];
+		if (isRefreshedAt(this.#count)) this.value = percentileOf(this.#values.slice(0, this.#count));
 	}
 }
+
+/** Whether what so many values come to is computed anew. */
+export function isRefreshedAt(count: number): boolean {
+	const every = count > NEWEST ? REFRESHED_LATER : REFRESHED;
+	return count === LEARNED_FROM || count % every === 0;
+}
+
+/** What most of these values keep within; sorts them. */
+export const percentileOf = (values: Float64Array): number => values.sort()[Math.ceil(values.length * PERCENTILE) - 1]!;

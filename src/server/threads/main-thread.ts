@@ -2,8 +2,6 @@
 import type { AnyElysia } from "elysia";
 import type { StoredKey } from "../../accounts/auth/key-store.ts";
 import type { StoredKeys } from "../../accounts/auth/stored-keys.ts";
-import { sharedLimits } from "../../accounts/limits/shared-limiter.ts";
-import { SharedHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
 import type { ResponseStore } from "../../api/response-writer.ts";
 import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
 import type { ClaimMessage } from "../../cache/thread-store.ts";
@@ -23,7 +21,7 @@ import { beginServing, type RoleAppOptions, type RoleServices } from "../role.ts
 import type { RolePlan } from "../role-plan.ts";
 import type { RouterState, StateParts } from "../router-state.ts";
 import { takeObjects } from "./remote-objects.ts";
-import { proxyParts, type SharedMemory } from "./shared-memory.ts";
+import { accountParts, proxyParts, type SharedMemory } from "./shared-memory.ts";
 import { WorkerThreads } from "./worker-threads.ts";
 
 /** How often workers are told what has changed of agents, and that their leases age, ms. */
@@ -55,9 +53,9 @@ interface MainParts {
 }
 
 /** What the main thread's state shares with those of workers. */
-export const mainState = ({ limits: memory }: SharedMemory, threads: number): StateParts => ({
+export const mainState = (memory: SharedMemory, threads: number): StateParts => ({
 	threads,
-	limits: (ledger) => sharedLimits({ memory, thread: 0, offset: 0, ledger }),
+	...accountParts({ thread: 0, offset: 0, memory }),
 });
 
 /** Undefined where one thread does it all. */
@@ -169,11 +167,11 @@ function tellKeys(threads: WorkerThreads, keys: StoredKeys): void {
 
 /** Has limits, spending, clocks and what is known of upstreams be whole again when a worker has ended. */
 function countTogether(threads: WorkerThreads, state: RouterState, memory: SharedMemory): void {
-	const clocks = new SharedHardwareClocks(memory.clocks, 0, 0);
-	const parts = Object.values(proxyParts({ thread: 0, offset: 0, memory }));
+	const view = { thread: 0, offset: 0, memory };
+	const { clocks, learned } = accountParts(view);
+	const parts = [clocks, learned, ...Object.values(proxyParts(view))];
 	threads.onEnded((thread) => {
 		state.workerEnded(thread);
-		clocks.freed(thread);
 		for (const part of parts) part.freed(thread);
 	});
 }

@@ -3,8 +3,9 @@
  * start. What is shared so has a member here (`limits: SharedArrayBuffer`), is made in `createSharedMemory`, is used by the worker's parts
  * (`worker-router.ts`), and frees what a dead worker held by what `main-thread.ts` gives `onEnded`.
  */
-import { makeLimits } from "../../accounts/limits/shared-limiter.ts";
-import { makeHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
+import { type LimitsView, makeLimits, sharedLimits } from "../../accounts/limits/shared-limiter.ts";
+import { makeHardwareClocks, SharedHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
+import { makeLearned, SharedLearnedUsage } from "../../accounts/usage/shared-learned-usage.ts";
 import { type CacheMemory, cacheMemory } from "../../cache/cache-memory.ts";
 import type { Config } from "../../config/schema.ts";
 import type { TextMemory } from "../../memory/shared-text.ts";
@@ -25,6 +26,8 @@ export interface SharedMemory {
 	readonly limits: SharedArrayBuffer;
 	/** How long hardware has worked that has a price by the hour: `accounts/usage/shared-hardware-clocks.ts`. */
 	readonly clocks: SharedArrayBuffer;
+	/** What calls come to: `accounts/usage/shared-learned-usage.ts`. */
+	readonly learned: SharedArrayBuffer;
 	/** How many retries and hedges may be made: `proxy/shared-budgets.ts`. */
 	readonly budgets: SharedArrayBuffer;
 	/** Queues in front of models: `proxy/shared-queues.ts`. */
@@ -69,6 +72,7 @@ export function createSharedMemory(config: Config, workers: number): SharedMemor
 		facts: { instance: crypto.randomUUID().slice(0, 8), workers },
 		limits: makeLimits(),
 		clocks: makeHardwareClocks(),
+		learned: makeLearned(),
 		budgets: makeBudgets(),
 		queues: makeQueues(),
 		targets: new SharedArrayBuffer(ROUTING_STATE_BYTES),
@@ -77,6 +81,15 @@ export function createSharedMemory(config: Config, workers: number): SharedMemor
 		suspects: makeSuspects(),
 		answers: cacheMemory(config),
 		thinking: sharedThinkingMemory(),
+	};
+}
+
+/** A thread's views of what is known of callers. */
+export function accountParts({ thread, offset, memory }: ThreadMemory) {
+	return {
+		limits: (ledger: LimitsView["ledger"]) => sharedLimits({ memory: memory.limits, thread, offset, ledger }),
+		clocks: new SharedHardwareClocks(memory.clocks, thread, offset),
+		learned: new SharedLearnedUsage(memory.learned, thread, () => performance.now() + offset),
 	};
 }
 

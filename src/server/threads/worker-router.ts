@@ -2,8 +2,6 @@
 import { EventEmitter } from "node:events";
 import { createKeyAuth, type KeyAuth } from "../../accounts/auth/keys.ts";
 import { keyIn } from "../../accounts/auth/stored-keys.ts";
-import { sharedLimits } from "../../accounts/limits/shared-limiter.ts";
-import { SharedHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
 import { askAddressedAgents } from "../../api/model-list.ts";
 import { StoredResponses } from "../../api/stored-responses.ts";
 import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
@@ -49,7 +47,7 @@ import { RemoteLogFile } from "./remote-log.ts";
 import { tellObjects } from "./remote-objects.ts";
 import { remoteResponses } from "./remote-responses.ts";
 import { mainTunnels, takeTunnelNews } from "./remote-tunnels.ts";
-import type { ThreadMemory } from "./shared-memory.ts";
+import { accountParts, type ThreadMemory } from "./shared-memory.ts";
 import { type WorkerRedis, workerRedis } from "./worker-redis.ts";
 import { workerServices } from "./worker-services.ts";
 
@@ -238,12 +236,10 @@ class ThreadRouter implements WorkerRouter {
 	/** Reads the database; what is wrong with that the main thread says. */
 	#createState(config: Config, writer: string): RouterState {
 		const { log, metrics } = this.#services;
-		const { thread, offset, memory } = this.memory;
 		const redis = this.#redis;
 		const parts: StateParts = {
 			writer,
-			limits: (ledger) => sharedLimits({ memory: memory.limits, thread, offset, ledger }),
-			clocks: new SharedHardwareClocks(memory.clocks, thread, offset),
+			...accountParts(this.memory),
 			...(redis && { limiter: (own, spent) => redis.limiter(own, spent) }),
 		};
 		return new RouterState(config, { problem: () => {}, log, metrics }, undefined, parts);
