@@ -63,7 +63,7 @@ test.each([
 			"cache/cache.ts",
 			"cache/cached-response.ts",
 			"providers/chat-answer.ts",
-			"cache/single-flight.ts",
+			"cache/lead.ts",
 			"providers/dummy.ts",
 			"providers/upstream-error.ts",
 			"accounts/usage/price-book.ts",

@@ -1,8 +1,9 @@
 /** What several worker threads keep of answers is one: whichever of them a call comes to, it finds what another one was answered. */
 import { afterEach, expect, test } from "bun:test";
+import { DONE, goodStream } from "./kit/events.ts";
 import type { Json, Loose } from "./kit/exchange.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
-import { answers } from "./kit/faults.ts";
+import { answers, begins } from "./kit/faults.ts";
 import { HELLO } from "./kit/hello-answer.ts";
 import { startStrictClaude } from "./kit/strict-claude.ts";
 import { CLAUDE_TURNS } from "./kit/tool-turns.ts";
@@ -52,6 +53,32 @@ test("equal calls at once ask the upstream once, and what comes later is answere
 	expect(await metric(router.url, "router_cache_entries")).toBe(1);
 	// Not by chance: both had some.
 	expect(recorded.workers.every(({ calls }) => calls() > 0)).toBe(true);
+});
+
+test("a stream is read along as it comes by equal calls at either worker", async () => {
+	using recorded = recordWorkers();
+	const pieces = goodStream(4);
+	const upstream = startFaultUpstream(begins(pieces.slice(0, 3)));
+	stops.push(() => upstream.stop());
+	const beginning = upstream.next();
+	const router = await start({ providers: { box: { type: "openai-compatible", base_url: upstream.origin } } });
+	const texts = Array.from({ length: COUNT }, () => "");
+	const read = async (at: number) => {
+		const answer = await callOnce(router.url, { model: "box/m", temperature: 0, stream: true });
+		const decoder = new TextDecoder();
+		for await (const bytes of answer.body!) texts[at] += decoder.decode(bytes, { stream: true });
+		return answer.headers.get("x-router-cache");
+	};
+	const reads = texts.map((_, at) => read(at));
+	await until(() => texts.every((text) => text.includes("word1")), "the beginning at all");
+	const connection = await beginning;
+	for (const piece of pieces.slice(3)) await connection.write(piece);
+	connection.end();
+	const cached = await Promise.all(reads);
+	expect(cached.filter((each) => each === "hit")).toHaveLength(COUNT - 1);
+	expect(new Set(texts).size).toBe(1);
+	expect([texts[0]!.endsWith(DONE), upstream.received.length]).toEqual([true, 1]);
+	await until(() => recorded.workers.every(({ calls }) => calls() > 0), "both to have had some");
 });
 
 test("a worker ends that may be making a call for the other: those of the other are answered", async () => {

@@ -2,7 +2,7 @@
 import { authenticate, type Caller } from "../accounts/auth/keys.ts";
 import type { Admission, AdmissionControl } from "../accounts/limits/admission.ts";
 import { CallCost } from "../accounts/usage/call-cost.ts";
-import type { Lead } from "../cache/single-flight.ts";
+import type { Lead } from "../cache/lead.ts";
 import type { Dialect, EarlierAnswers } from "../dialects/dialect.ts";
 import { asRouterError, type RouterError } from "../errors.ts";
 import type { Peers } from "../http/client-address.ts";

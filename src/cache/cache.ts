@@ -8,6 +8,7 @@ import { allDropped, takesWithout } from "../providers/unsupported-fields.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import { timeLeft } from "../proxy/timeouts.ts";
 import type { Route } from "../routing/route.ts";
+import { type AnswerOrigin, answerForm } from "./answer-form.ts";
 import type { CacheThread } from "./cache-memory.ts";
 import { cachedResponse, followedResponse } from "./cached-response.ts";
 import { type CacheEntry, decodeEntry, isFresh, isSound } from "./entry.ts";
@@ -20,10 +21,12 @@ import {
 	RecentCalls,
 	routeKey,
 } from "./exact-match.ts";
+import { type AnswerStore, joinFlight, Lead } from "./lead.ts";
 import { type CacheUse, cacheUse, modelSettings } from "./rules.ts";
 import type { CallClaim, FoundAnswer, SharedStore } from "./shared-store.ts";
-import { type AnswerOrigin, type AnswerStore, answerForm, joinFlight, Lead, SingleFlight } from "./single-flight.ts";
+import { SingleFlight } from "./single-flight.ts";
 import { ThreadStore } from "./thread-store.ts";
+import type { FollowedStream } from "./thread-streams.ts";
 
 type CachedRoute = Pick<Route, "targets" | "alias">;
 
@@ -77,10 +80,10 @@ export class AnswerCache {
 	constructor(memory: number, maxEntry: number, sharedStore?: SharedStore, thread?: CacheThread) {
 		this.recentCalls = new RecentCalls(memory / (thread?.threads ?? 1));
 		this.#hash = sharedStore ? undefined : localHash(thread?.memory.secret);
-		const store = { flights: new Map(), maxEntry };
+		const store = { flights: new Map<string, SingleFlight>(), maxEntry };
 		if (thread) {
 			const ring = new SharedRing(thread.memory.ring, thread.thread);
-			const threads = new ThreadStore({ ...thread, claims: thread.memory.claims, ring }, sharedStore);
+			const threads = new ThreadStore({ ...thread, claims: thread.memory.claims, ring }, sharedStore, store.flights);
 			this.#store = { ...store, ring, sharedStore: threads };
 			this.#threads = [ring, threads];
 		} else {
@@ -188,18 +191,39 @@ export class AnswerCache {
 		const { key, call } = lookup;
 		const { signal } = lead.call.client;
 		try {
-			const claiming = claimOrWait(level, first, key, signal);
-			const waited = await waiting(claiming, signal, lookup);
+			const along = lead.followed();
+			const claiming = claimOrWait(level, first, key, signal, along);
+			const isBegun = along?.begun.then(() => ({ is: "begun" }) as const);
+			const waited = await waiting(isBegun ? Promise.race([claiming, isBegun]) : claiming, signal, lookup);
+			if (waited && along?.hasBegun) return this.#readAlong(lead, along, claiming, lookup);
 			if (!waited) {
 				// Nobody will use what it may still get.
 				void claiming.then((late) => "release" in late && late.release?.(undefined));
 				throw gaveUp(call);
 			}
-			return await this.#claimed(waited.came, lead, lookup);
+			return await this.#claimed(waited.came as CallClaim, lead, lookup);
 		} catch (thrown) {
 			lead.fail();
 			throw thrown;
 		}
+	}
+
+	/** The stream of another thread's call has begun: this caller reads it along, and whoever else follows its lead. */
+	#readAlong(lead: Lead, along: FollowedStream, claiming: Promise<CallClaim>, lookup: CacheLookup): Found {
+		void claiming.then(async (claim) => {
+			const entry = claim.is === "found" ? await soundEntry(claim, lookup) : undefined;
+			lead.finishFollowed(entry, along);
+		});
+		const { call, record } = lookup;
+		const { flight } = lead;
+		const follower = flight.follow(answerForm(call));
+		if (!follower || (flight.origin?.dropped && !takesDropped(flight.origin, lookup))) {
+			if (follower) flight.unfollow(follower);
+			flight.leave();
+			return new Lead(this.#store, lookup, undefined);
+		}
+		markHit(record, flight.origin!, call);
+		return followedResponse(flight, follower, call, record, flight.leave);
 	}
 
 	/** What comes of a claim: the answer, or the lead of the call. */
@@ -231,9 +255,10 @@ async function claimOrWait(
 	first: CallClaim | Promise<CallClaim>,
 	key: RingKey,
 	signal: AbortSignal,
+	along: FollowedStream | undefined,
 ): Promise<CallClaim> {
 	const claim = await first;
-	return claim.is === "elsewhere" ? level.wait(key, signal) : claim;
+	return claim.is === "elsewhere" ? level.wait(key, signal, along) : claim;
 }
 
 /** The entry that others have, where the call takes it. */

@@ -67,7 +67,8 @@ export function followedResponse(
 			}
 			stop();
 			record.settle(flight.failure?.status ?? 200, flight.failure?.error);
-			controller.close();
+			if (flight.failure?.isCut) controller.error(new Error("The thread that made this call has ended."));
+			else controller.close();
 		},
 		cancel() {
 			stop();

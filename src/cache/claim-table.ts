@@ -69,14 +69,14 @@ export class ClaimTable {
 		}
 	}
 
-	/** Has this thread told when the call is over; false where nobody makes it. */
-	wait(key: RingKey): boolean {
+	/** Has this thread told when the call is over. Number of the thread that makes it; undefined where nobody does. */
+	wait(key: RingKey): number | undefined {
 		this.#lock.acquire();
 		try {
 			const found = this.#find(key);
-			if (found === -1) return false;
+			if (found === -1) return undefined;
 			this.#cells[found + WAITING]! |= 1 << this.thread;
-			return true;
+			return this.#cells[found + OWNER]! - 1;
 		} finally {
 			this.#lock.release();
 		}

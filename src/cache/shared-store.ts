@@ -1,5 +1,7 @@
 /** Where answers are kept, and calls claimed, besides this thread: shared by all threads of the process, or by all replicas. */
 
+import type { FollowedStream } from "./thread-streams.ts";
+
 /** Ends a claim: to be called once the call is over, with its answer where that may be kept. */
 export type Release = (kept: { readonly bytes: Uint8Array; readonly ttlMs: number } | undefined) => void;
 
@@ -29,9 +31,10 @@ export interface SharedStore {
 	claim(key: Uint8Array): CallClaim | Promise<CallClaim>;
 	/**
 	 * Waits until whoever makes the call is done, or not heard of any more, and claims again. Never `elsewhere` but for an
-	 * aborted signal.
+	 * aborted signal, and where its stream has come.
+	 * @param along is given the stream of the call as it comes, where that can be; once it has begun nothing is claimed any more
 	 */
-	wait(key: Uint8Array, signal: AbortSignal): Promise<CallClaim>;
+	wait(key: Uint8Array, signal: AbortSignal, along?: FollowedStream): Promise<CallClaim>;
 	/** Keeps an answer that nobody has claimed. Returns at once. */
 	put(key: Uint8Array, bytes: Uint8Array, ttlMs: number): void;
 }
