@@ -239,10 +239,15 @@ export function bindApp(
 	shared?: Pick<ListenOptions, "sharing" | "certificate">,
 ): BoundServer {
 	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log, ...shared });
-	setTimeout(() => {
-		if (app.server?.pendingRequests === 0) Bun.shrink();
-	}, SHRINK_MS).unref();
+	giveBackMemory(() => app.server?.pendingRequests === 0);
 	return server;
+}
+
+/** Gives back, once, what the start of this thread took. @param isIdle whether that keeps nobody waiting */
+export function giveBackMemory(isIdle: () => boolean = () => true): void {
+	setTimeout(() => {
+		if (isIdle()) Bun.shrink();
+	}, SHRINK_MS).unref();
 }
 
 /** The port is this process's: hears signals and crashes. @param lock given up once calls are no longer wanted */

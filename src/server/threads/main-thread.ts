@@ -17,7 +17,7 @@ import type { Log } from "../../telemetry/log.ts";
 import { AgentChanges } from "../agents/agent-replica.ts";
 import type { RedisFeatures } from "../redis-features.ts";
 import type { ReloadedRouter } from "../reload.ts";
-import { beginServing, type RoleAppOptions, type RoleServices } from "../role.ts";
+import { beginServing, giveBackMemory, type RoleAppOptions, type RoleServices } from "../role.ts";
 import type { RolePlan } from "../role-plan.ts";
 import type { RouterState, StateParts } from "../router-state.ts";
 import { takeObjects } from "./remote-objects.ts";
@@ -107,6 +107,7 @@ export function workerThreads(
 			agents.restore();
 			const server = await threads.listen(app);
 			beginServing(server, services, lock);
+			giveBackMemory();
 			lookAfter(threads, services, certificate);
 			return server;
 		},
