@@ -6,7 +6,7 @@ parts = @$(run) parts
 ready = node_modules/.installed
 image = router
 
-.PHONY: dev test check format build bench bench-dialects bench-compare walk profile endurance bench-routing chaos faults fuzz langchain clients image try-binary try-image release \
+.PHONY: dev test check format build bench bench-dialects bench-compare bench-workers walk profile endurance bench-routing chaos faults fuzz langchain clients image try-binary try-image release \
 	try-release clean
 
 dev: $(ready)
@@ -36,6 +36,11 @@ bench-dialects: dist/router
 bench-compare: dist/router
 	$(parts) wrk
 	@$(run) bench-compare --old "$(OLD)"
+
+# What two worker threads cost against one, and how connections are spread over them.
+bench-workers: dist/router
+	$(parts) wrk
+	@$(run) bench-workers
 
 # The functions and files that a call goes through. TREE is another checkout, to compare with.
 walk: $(ready)

@@ -4,6 +4,7 @@ import { afterEach, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { callBooks, ENDED_WORKERS, type MadeCall, WorkerEnds } from "./bench/worker-ends.ts";
+import { spreadOf } from "./bench/workers.ts";
 import type { Json } from "./kit/exchange.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
@@ -20,6 +21,14 @@ async function start(more: Json, server: Json = {}, command?: readonly string[])
 	stops.push(() => router.stop());
 	return router;
 }
+
+test.skipIf(process.platform !== "linux")("connections are counted by the thread that has them", async () => {
+	const router = await start({});
+	const counts = await spreadOf(router, 64);
+	expect(counts.length).toBeWithin(1, 3);
+	// The test's own client may have kept one or two.
+	expect(counts.reduce((sum, count) => sum + count, 0)).toBeWithin(64, 67);
+});
 
 /** Clients that call one after the other, each call as another user. */
 function load(url: string, clients: number, isBroken: (startedAt: number) => boolean = () => false) {
