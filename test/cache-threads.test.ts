@@ -331,7 +331,7 @@ describe("the table of claims", () => {
 		two!.take(keyOf(3));
 		two!.wait(keyOf(1));
 		one!.wait(keyOf(3));
-		main!.freed(1);
+		expect(main!.freed(1)).toEqual([keyOf(1), keyOf(2)]);
 		expect([two!.take(keyOf(1)), two!.take(keyOf(2))]).toEqual(["ours", "ours"]);
 		expect(two!.release(keyOf(3))!.waiting).toEqual([]);
 	});

@@ -3,7 +3,7 @@ import type { Config } from "../config/schema.ts";
 import { type RingMemory, ringMemory } from "../memory/shared-ring.ts";
 import { CLAIM_BYTES } from "./claim-table.ts";
 import { recentMemory } from "./exact-match.ts";
-import type { ClaimPort } from "./thread-store.ts";
+import type { AbandonedCalls, ClaimPort } from "./thread-store.ts";
 
 /** Made once, by the main thread, and handed to each thread. Takes no memory before it is written to. */
 export interface CacheMemory {
@@ -22,6 +22,7 @@ export interface CacheThread {
 	/** How many answer calls: each remembers its part of what came lately. */
 	readonly threads: number;
 	readonly port: ClaimPort;
+	readonly abandoned?: AbandonedCalls | undefined;
 }
 
 /** The memory of a configuration's cache; undefined where that switches it off. */

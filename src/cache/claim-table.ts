@@ -5,10 +5,11 @@ import type { RingKey } from "../memory/ring.ts";
 /** Places for claims: of sets, each of some ways. A set that is full turns its calls away, which is rare below some thousand at once. */
 const SETS = 4096;
 const WAYS = 8;
-/** Cells of a claim: its key (two), the number of its thread plus 1, one bit for each thread that waits for it. */
-const OWNER = 2;
-const WAITING = 3;
-const CELLS = 4;
+/** Cells of a claim: its key, the number of its thread plus 1, one bit for each thread that waits for it. */
+const KEY_CELLS = 8;
+const OWNER = KEY_CELLS;
+const WAITING = OWNER + 1;
+const CELLS = WAITING + 1;
 /** Cells in front of the claims: the lock, ids of threads. */
 export const CLAIMS_HEAD = 16;
 const THREAD_IDS = 4;
@@ -59,8 +60,7 @@ export class ClaimTable {
 			if (found !== -1) return cells[found + OWNER] === this.thread + 1 ? "full" : "elsewhere";
 			const free = this.#free(key);
 			if (free === -1) return "full";
-			cells[free] = cellOf(key, 0);
-			cells[free + 1] = cellOf(key, 4);
+			for (let at = 0; at < KEY_CELLS; at++) cells[free + at] = cellOf(key, 4 * at);
 			cells[free + WAITING] = 0;
 			Atomics.store(cells, free + OWNER, this.thread + 1);
 			return "ours";
@@ -93,15 +93,21 @@ export class ClaimTable {
 		}
 	}
 
-	/** Gives back all claims of a thread that has died. It waits for nothing any more; who waited for them is not said. */
-	freed(thread: number): void {
+	/**
+	 * Gives back all claims of a thread that has died: the keys of its calls. It waits for nothing any more; who waited for them is not said.
+	 */
+	freed(thread: number): RingKey[] {
 		if (!this.#lock.takeFrom(thread)) this.#lock.acquire();
 		try {
 			const cells = this.#cells;
+			const keys: RingKey[] = [];
 			for (let at = CLAIMS_HEAD; at < cells.length; at += CELLS) {
 				cells[at + WAITING]! &= ~(1 << thread);
-				if (cells[at + OWNER] === thread + 1) Atomics.store(cells, at + OWNER, 0);
+				if (cells[at + OWNER] !== thread + 1) continue;
+				keys.push(new Uint8Array(cells.slice(at, at + KEY_CELLS).buffer));
+				Atomics.store(cells, at + OWNER, 0);
 			}
+			return keys;
 		} finally {
 			this.#lock.release();
 		}

@@ -1,4 +1,5 @@
 /** Answers in Redis, and the claims by which several routers make the same call once. */
+import type { RingKey } from "../memory/ring.ts";
 import type { SharedRedis } from "../store/redis.ts";
 import type { RedisBus } from "../store/redis-bus.ts";
 import type { CallClaim, Release, SharedStore } from "./shared-store.ts";
@@ -44,6 +45,20 @@ export function redisStore(redis: SharedRedis, bus: RedisBus, router: string): S
 	return new RedisStore(redis, bus, router);
 }
 
+/**
+ * Gives back claims of a worker that has died, so that whoever waits for these calls makes them.
+ * @param worker as its store named it
+ */
+export function abandonCalls(redis: SharedRedis, worker: string, keys: readonly RingKey[]): void {
+	const channel = redis.key(CHANNEL);
+	for (const name of keys.map((key) => nameOf(redis, key))) {
+		void redis.script(RELEASE, [name, claimOf(name)], [worker, channel]);
+	}
+}
+
+/** One slot for both keys of an answer: the braces are the hash tag. */
+const nameOf = (redis: SharedRedis, key: RingKey): string => redis.key(`cache:{${Buffer.from(key).toString("hex")}}`);
+
 class RedisStore implements SharedStore {
 	/** By name of an answer: who waits for its call to be over. */
 	readonly #waiting = new Map<string, Set<() => void>>();
@@ -62,7 +77,7 @@ class RedisStore implements SharedStore {
 	}
 
 	async claim(key: Uint8Array): Promise<CallClaim> {
-		const name = this.#nameOf(key);
+		const name = nameOf(this.redis, key);
 		const answer = await this.redis.scriptBuffer(CLAIM, [name, claimOf(name)], [this.router, CLAIM_MS]);
 		if (answer === undefined) return { is: "unavailable" };
 		if (answer instanceof Uint8Array) return { is: "found", bytes: answer };
@@ -72,7 +87,7 @@ class RedisStore implements SharedStore {
 	}
 
 	async wait(key: Uint8Array, signal: AbortSignal): Promise<CallClaim> {
-		const name = this.#nameOf(key);
+		const name = nameOf(this.redis, key);
 		for (;;) {
 			const end = this.#listenFor(name);
 			try {
@@ -87,12 +102,7 @@ class RedisStore implements SharedStore {
 	}
 
 	put(key: Uint8Array, bytes: Uint8Array, ttlMs: number): void {
-		this.#release(this.#nameOf(key), { bytes, ttlMs });
-	}
-
-	/** One slot for both keys of an answer: the braces are the hash tag. */
-	#nameOf(key: Uint8Array): string {
-		return this.redis.key(`cache:{${Buffer.from(key).toString("hex")}}`);
+		this.#release(nameOf(this.redis, key), { bytes, ttlMs });
 	}
 
 	#release(name: string, result: Parameters<Release>[0]): void {

@@ -24,6 +24,9 @@ export type ClaimMessage = EndMessage | StreamMessage;
 /** Carries these messages from thread to thread. */
 export type ClaimPort = ThreadPort<ClaimMessage>;
 
+/** Calls that a thread had claimed which has died: routers wait for them, too. */
+export type AbandonedCalls = (thread: number, keys: readonly RingKey[]) => void;
+
 /** A thread among those that share a table of claims. */
 export interface ClaimingThread {
 	/** Its number, as ports know it. */
@@ -33,6 +36,8 @@ export interface ClaimingThread {
 	readonly port: ClaimPort;
 	/** Where all of them keep answers. */
 	readonly ring: ValueRing;
+	/** The main thread's: told of the calls that a thread had claimed which has died. */
+	readonly abandoned?: AbandonedCalls | undefined;
 }
 
 const ELSEWHERE: CallClaim = { is: "elsewhere" };
@@ -43,6 +48,7 @@ export class ThreadStore implements SharedStore {
 	readonly #claims: ClaimTable;
 	readonly #port: ClaimPort;
 	readonly #ring: ValueRing;
+	readonly #abandoned: AbandonedCalls | undefined;
 	/** By id of a call: those that wait for it. */
 	readonly #waiting = new Map<string, Set<(isStored: boolean, dead?: number) => void>>();
 	/** By the text of a call's key: where its stream goes, and the thread that makes it. */
@@ -57,7 +63,7 @@ export class ThreadStore implements SharedStore {
 	 * @param flights calls that this thread makes, by the text of their keys
 	 */
 	constructor(
-		{ thread, claims, port, ring }: ClaimingThread,
+		{ thread, claims, port, ring, abandoned }: ClaimingThread,
 		private readonly next: SharedStore | undefined,
 		flights: ReadonlyMap<string, SingleFlight>,
 	) {
@@ -66,6 +72,7 @@ export class ThreadStore implements SharedStore {
 		this.#claims = new ClaimTable(claims, thread);
 		this.#port = port;
 		this.#ring = ring;
+		this.#abandoned = abandoned;
 		this.#claims.onEnded = (ended) => this.freed(ended);
 		port.onMessage = (message) => {
 			if ("isStored" in message) this.#over(message);
@@ -107,7 +114,8 @@ export class ThreadStore implements SharedStore {
 	 * before it died, and not have said so any more.
 	 */
 	freed(thread: number): void {
-		this.#claims.freed(thread);
+		const keys = this.#claims.freed(thread);
+		if (keys.length > 0) this.#abandoned?.(thread, keys);
 		for (let to = 1; to < MOST_THREADS; to++) this.#port.post(to, { id: undefined, isStored: false, dead: thread });
 	}
 

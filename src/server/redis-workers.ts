@@ -1,5 +1,7 @@
 /** What the main thread does about Redis for its workers, each of which has a connection of its own for what its calls ask. */
 import { DeadLeases } from "../accounts/limits/dead-leases.ts";
+import { abandonCalls } from "../cache/redis-store.ts";
+import type { RingKey } from "../memory/ring.ts";
 import type { ExchangedThreads } from "../routing/exchanged-threads.ts";
 import type { RoutingBatch } from "../routing/routing-notes.ts";
 import type { SharedRedis } from "../store/redis.ts";
@@ -37,6 +39,12 @@ export class RedisWorkers {
 		this.#names.set(thread, name);
 		this.options.outages.began(thread);
 		return name;
+	}
+
+	/** A worker that has ended was making these calls: others may, who wait for them. */
+	abandoned(thread: number, keys: readonly RingKey[]): void {
+		const name = this.#names.get(thread);
+		if (name !== undefined) abandonCalls(this.options.redis, name, keys);
 	}
 
 	/** A worker has ended: what it held at Redis is given back. */

@@ -34,11 +34,11 @@ export function cacheThreads(config: Pick<Config, "cache">, count: number): Cach
 	};
 }
 
-/** Whether a thread has had itself written down as one that waits: the fourth cell of each claim, behind the head. */
+/** Whether a thread has had itself written down as one that waits: the last of the ten cells of each claim, behind the head. */
 export function waits({ claims }: CacheMemory, thread: number): boolean {
 	const cells = new Int32Array(claims);
-	for (let at = CLAIMS_HEAD; at < cells.length; at += 4) {
-		if (cells[at + 2] !== 0 && cells[at + 3]! & (1 << thread)) return true;
+	for (let at = CLAIMS_HEAD; at < cells.length; at += 10) {
+		if (cells[at + 8] !== 0 && cells[at + 9]! & (1 << thread)) return true;
 	}
 	return false;
 }

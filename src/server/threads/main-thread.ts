@@ -4,7 +4,7 @@ import type { StoredKey } from "../../accounts/auth/key-store.ts";
 import type { StoredKeys } from "../../accounts/auth/stored-keys.ts";
 import type { ResponseStore } from "../../api/response-writer.ts";
 import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
-import type { ClaimMessage } from "../../cache/thread-store.ts";
+import type { AbandonedCalls, ClaimMessage } from "../../cache/thread-store.ts";
 import type { Config } from "../../config/schema.ts";
 import type { Listening } from "../../http/listen.ts";
 import { readTls, type TlsFiles, type TlsPair, watchTls } from "../../http/tls.ts";
@@ -16,6 +16,7 @@ import type { DirectoryLock } from "../../store/directory-lock.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { AgentChanges } from "../agents/agent-replica.ts";
 import type { RedisFeatures } from "../redis-features.ts";
+import type { RedisWorkers } from "../redis-workers.ts";
 import type { ReloadedRouter } from "../reload.ts";
 import { beginServing, giveBackMemory, type RoleAppOptions, type RoleServices } from "../role.ts";
 import type { RolePlan } from "../role-plan.ts";
@@ -95,12 +96,14 @@ export function workerThreads(
 	});
 	countTogether(threads, state, memory);
 	metrics.watchWorkers(() => threads.running);
+	const cache = sharedCache(config, memory, threads, redis);
+	// Last: what was claimed at Redis is given back by the worker's name there.
 	if (redis) threads.onEnded((thread) => redis.ended(thread));
 	tellKeys(threads, keys);
 	router.onTunnel = () => threads.tellAgents();
 	router.onReload = reconfigure(config, memory, threads);
 	return {
-		cache: sharedCache(config, memory, threads),
+		cache,
 		options: { metricsText: () => threads.metricsText(), instance: memory.facts.instance },
 		async serve(app, services, lock) {
 			// Before the first call: what agents have served goes nowhere else.
@@ -201,10 +204,12 @@ function sharedCache(
 	config: Config,
 	{ answers, facts }: SharedMemory,
 	workers: Pick<WorkerThreads, "post" | "onEnded">,
+	redis: RedisWorkers | undefined,
 ): AnswerCache | undefined {
 	if (!answers) return undefined;
 	const port = threadPort<ClaimMessage>((thread, message) => workers.post(thread, message));
-	const view = { memory: answers, thread: 0, threads: facts.workers, port };
+	const abandoned: AbandonedCalls = (thread, keys) => redis?.abandoned(thread, keys);
+	const view = { memory: answers, thread: 0, threads: facts.workers, port, abandoned };
 	const cache = createAnswerCache(config, undefined, view);
 	workers.onEnded((thread) => cache?.freed(thread));
 	return cache;
