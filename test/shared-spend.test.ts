@@ -176,3 +176,50 @@ test("all that is spent in turn by two threads is what one alone would count", (
 	expect([...one.spend.all()]).toHaveLength(9);
 	expect([...main.spend.all()]).toEqual([]);
 });
+
+describe("what other replicas have spent", () => {
+	test("counts for all threads at once, and is no part of what this one tells them", () => {
+		const { main, one, two, write } = shared();
+		write("k", 0.5);
+		main.spend.setOthers("k", DAY!, 2);
+		expect([one.spend.spent("k", DAY!), one.spend.own("k", DAY!)]).toEqual([2.5, 0.5]);
+		main.spend.setOthers("k", DAY!, 3);
+		two.spend.add("k", DAY!, 0.25);
+		expect([one.spend.spent("k", DAY!), two.spend.own("k", DAY!)]).toEqual([3.75, 0.75]);
+		expect([...main.spend.published.all()]).toContainEqual({ key: "k", period: DAY!, usd: 0.75 });
+		expect(main.spend.published.spent("k", DAY!)).toBe(0.75);
+	});
+
+	test("stays when the ledger is read anew, and where another thread was about to read it", () => {
+		const { main, one, two, ledger, write } = shared();
+		ledger.onAsk = () => {
+			ledger.onAsk = () => {};
+			main.spend.setOthers("k", DAY!, 2);
+		};
+		expect(one.spend.spent("k", DAY!)).toBe(2);
+		write("k", 0.5);
+		main.spend.refresh();
+		expect(two.spend.spent("k", DAY!)).toBe(2.5);
+	});
+
+	test("in an earlier period takes no place from those that are kept, in a later one from the earliest", () => {
+		const { main, one } = shared();
+		for (const day of ["2026-01-30", "2026-01-31"]) one.spend.add("k", day, 1);
+		main.spend.setOthers("k", "2026-01-29", 9);
+		expect(["2026-01-30", "2026-01-31"].map((day) => one.spend.spent("k", day))).toEqual([1, 1]);
+		main.spend.setOthers("k", "2026-02-01", 4);
+		expect(["2026-01-31", "2026-02-01"].map((day) => one.spend.spent("k", day))).toEqual([1, 4]);
+		// The day before has made room: what others had spent in it is not this day's.
+		main.spend.setOthers("k", "2026-02-02", 0.5);
+		expect(one.spend.spent("k", "2026-02-02")).toBe(0.5);
+	});
+
+	test("is looked at anew with each decision: two threads together pass no budget by more than one call", () => {
+		const { main, one, two } = shared();
+		const limit = { id: "key:k", unit: "usd" as const, max: 4, windowMs: 1, amount: 1 };
+		const spending = { key: "k", period: DAY!, usd: one.spend.spent("k", DAY!) };
+		main.spend.setOthers("k", DAY!, 3);
+		expect(one.limiter.take([{ ...limit, spending }], 0).isAllowed).toBe(true);
+		expect(two.limiter.take([{ ...limit, spending }], 0).isAllowed).toBe(false);
+	});
+});

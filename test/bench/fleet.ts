@@ -1,7 +1,7 @@
 /**
  * Three routers behind one Redis, called in turn: are limits exact whoever is asked, and does anybody notice what befalls Redis?
  *
- *     bun test/bench/fleet.ts [--source]
+ *     bun test/bench/fleet.ts [--source] [--workers N]
  *
  * Needs `redis-server`. Exits 1 where a limit was off by more than 1 %, a call failed, the overhead's p99 rose by 60 ms or more, or
  * Redis was not used again 5 s after it was back.
@@ -20,7 +20,9 @@ const MOST_RECOVERY_MS = 5_000;
 
 const server = await startRedis();
 const proxy = slowProxy(server.port);
+const workersAt = process.argv.indexOf("--workers");
 const config = {
+	server: { workers: workersAt === -1 ? 1 : Number(process.argv[workersAt + 1]) },
 	keys: [
 		...Array.from({ length: KEYS }, (_, at) => ({ name: `team-${at}`, key: `key-of-team-${at}`, rpm: RPM })),
 		{ name: "busy", key: "key-of-busy", rpm: 1_000_000, tpm: 1_000_000_000, concurrency: 1000, budget: { usd: 1000 } },

@@ -125,7 +125,8 @@ export class RedisLimiter implements Limiter {
 		const id = `${this.router}:${this.#count++}`;
 		const args = asked.flatMap((limit) => this.#takeArguments(limit));
 		const isAsked = this.redis.isUp;
-		const keys = [...this.#keys(asked), ...this.#list];
+		const keys = this.#keys(asked);
+		keys.push(...this.#list);
 		const answer = await this.redis.script(TAKE, keys, [id, ...this.#spender(asked), ...args]);
 		if (!isNumbers(answer, 4 + asked.length * 3)) {
 			if (isAsked) this.#begin(reservation, { local: reservation, id, limits: asked });

@@ -37,6 +37,7 @@ export class WorkerRedis {
 	readonly routing: NotedRouting;
 	readonly #redis: SharedRedis;
 	readonly #bus: RedisBus;
+	#isClosing = false;
 	/** What `open` opens, in this order. */
 	readonly #parts: (() => () => void)[];
 
@@ -49,7 +50,9 @@ export class WorkerRedis {
 	) {
 		this.routing = new NotedRouting((batch) => send({ type: "routing", batch }));
 		const listener = {
-			changed: (state, reason) => send({ type: "redis", news: { state, reason } }),
+			changed: (state, reason) => {
+				if (!this.#isClosing) send({ type: "redis", news: { state, reason } });
+			},
 			refused: (refused) => send({ type: "redis", news: { refused } }),
 			failed: (why) => metrics.redis.failed(why),
 		} satisfies ConstructorParameters<typeof SharedRedis>[0]["listener"];
@@ -76,6 +79,8 @@ export class WorkerRedis {
 	open(): () => void {
 		const closing = this.#parts.map((open) => open());
 		return () => {
+			// That a worker ends is no outage.
+			this.#isClosing = true;
 			this.routing.flush();
 			for (const close of closing.reverse()) close();
 		};
