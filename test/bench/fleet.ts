@@ -80,9 +80,11 @@ async function limits(): Promise<void> {
 	};
 	await Promise.all(Array.from({ length: CLIENTS }, client));
 	const took = (performance.now() - since) / 1000;
+	const failures = await Promise.all(routers.map((router) => router.metric("router_redis_failures_total")));
+	const givenUp = failures.reduce((sum, each) => sum + each, 0);
 	const off = Math.max(...letIn.map((count) => Math.abs(count - RPM) / RPM));
 	console.log(
-		`${CALLS} calls of ${KEYS} keys with ${RPM} a minute, in ${took.toFixed(1)} s: let in ${Math.min(...letIn)} to ${Math.max(...letIn)}, neither 200 nor 429: ${others}`,
+		`${CALLS} calls of ${KEYS} keys with ${RPM} a minute, in ${took.toFixed(1)} s: let in ${Math.min(...letIn)} to ${Math.max(...letIn)}, neither 200 nor 429: ${others}, commands to Redis given up: ${givenUp}`,
 	);
 	if (took > 55) throw new Error("fleet: it took so long that windows slid: nothing was shown");
 	isBad ||= off > 0.01 || others > 0;
