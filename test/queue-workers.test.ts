@@ -1,9 +1,7 @@
 /** Workers whose calls wait in front of one model, of which some are ended in the midst. */
 import { afterEach, expect, test } from "bun:test";
-import { threadPort } from "../src/memory/thread-port.ts";
-import type { TurnMessage } from "../src/proxy/shared-call-queue.ts";
 import { makeQueues, sharedQueues } from "../src/proxy/shared-queues.ts";
-import { CELLS, countOf, type FromQueueWorker, type QueueMemory, type ToQueueWorker } from "./kit/queue-worker.ts";
+import { CELLS, countOf, type SharedQueue, type ToQueueWorker } from "./kit/queue-worker.ts";
 import { until } from "./kit/until.ts";
 
 const CONCURRENCY = 5;
@@ -14,23 +12,19 @@ afterEach(() => {
 
 /** Workers, and what the main thread does for them. */
 function workers(count: number) {
-	const memory: QueueMemory = {
+	const memory: SharedQueue = {
 		queues: makeQueues(),
 		running: new SharedArrayBuffer(16),
 		concurrency: CONCURRENCY,
 	};
 	const cells = new Int32Array(memory.running);
 	const running = new Map<number, Worker>();
-	const post = (to: number, message: TurnMessage) => running.get(to)?.postMessage({ is: "turn", message });
-	const main = sharedQueues(memory.queues, { thread: 0, offset: 0 }, threadPort(post));
+	const main = sharedQueues(memory.queues, { thread: 0, offset: 0 });
 	let started = 0;
 	let over = 0;
 	const start = (thread: number) => {
 		const worker = new Worker(new URL("./kit/queue-worker.ts", import.meta.url));
-		worker.onmessage = ({ data }: MessageEvent<FromQueueWorker>) => {
-			if (data.is === "over") over++;
-			else post(data.to, data.message);
-		};
+		worker.onmessage = () => void over++;
 		worker.postMessage({ is: "start", memory, thread, seed: ++started } satisfies ToQueueWorker);
 		running.set(thread, worker);
 		stops.push(() => worker.terminate());
@@ -76,6 +70,20 @@ test("never more run at once than may, and all have their turn", async () => {
 	await served(10_000);
 	await finish();
 	expect([Atomics.load(cells, CELLS.most), countOf(Atomics.load(cells, CELLS.running))]).toEqual([CONCURRENCY, 0]);
+	expectAllFree(main);
+}, 60_000);
+
+test("places go from worker to worker also while the main thread is busy", async () => {
+	const { cells, main, served, finish } = workers(2);
+	await served(100);
+	const least = Atomics.load(cells, CELLS.served) + 2_000;
+	// Nothing is awaited: the thread hears nothing meanwhile. The bound says when to give up.
+	for (let look = 0; look < 3_000 && Atomics.load(cells, CELLS.served) < least; look++) {
+		Atomics.wait(cells, CELLS.most, CONCURRENCY, 10);
+	}
+	expect(Atomics.load(cells, CELLS.served)).toBeGreaterThanOrEqual(least);
+	await finish();
+	expect(Atomics.load(cells, CELLS.most)).toBe(CONCURRENCY);
 	expectAllFree(main);
 }, 60_000);
 

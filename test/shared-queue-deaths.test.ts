@@ -35,7 +35,7 @@ async function busy() {
 	const behind = enter(living);
 	threads.now = 30;
 	over.leave();
-	expect(threads.posted).toHaveLength(1);
+	expect(threads.signalled).toHaveLength(1);
 	return { threads, dying, living, running, placed, waiting, behind };
 }
 type Busy = Awaited<ReturnType<typeof busy>>;
@@ -101,7 +101,7 @@ describe("a thread that dies", () => {
 		const all = await busy();
 		const { threads, waiting, running } = all;
 		for (const each of waiting) each.leave();
-		threads.of(1).diesSpeaking = true;
+		threads.of(1).diesSignalling = true;
 		expect(running.dying.leave).toThrow(Death);
 		await expectWhole(all);
 	});
@@ -149,7 +149,10 @@ describe("a thread that dies", () => {
 		await settle();
 		threads.deliverAll();
 		await settle();
-		expect(served).toEqual([3, 2, 2, 1, 0]);
+		expect([served.slice(0, 3).sort(), served.slice(3)]).toEqual([
+			[2, 2, 3],
+			[1, 0],
+		]);
 		expect(await Promise.race([behind.turn.then(() => true), settle().then(() => false)])).toBe(true);
 	});
 
@@ -206,7 +209,7 @@ test.each([1, 2, 3, 4, 5, 6])(
 				if (entered) know(entered, thread);
 			},
 			goes: () => calls.size > 0 && over(pick([...calls])),
-			hears: () => threads.deliver(below(Math.max(1, threads.posted.length))),
+			hears: () => threads.deliver(below(Math.max(1, threads.signalled.length))),
 		};
 		/** Does it, and has the thread die in the midst now and then. */
 		const doStep = (name: keyof typeof steps) => {

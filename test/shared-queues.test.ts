@@ -81,20 +81,20 @@ describe("over several threads", () => {
 		expect([one.hasRoom, await hasTurn(gone)]).toEqual([true, false]);
 	});
 
-	test("a message that comes late, or twice, lets nobody in", async () => {
+	test("a signal that comes late, or twice, lets nobody in", async () => {
 		const { threads, one, two } = lines(2, { concurrency: 1, size: 10 });
 		const running = enter(one);
 		const gone = enter(two);
 		running.leave();
 		gone.leave();
-		const [message] = threads.posted;
+		const [late] = threads.signalled;
 		const again = enter(one);
 		// In the block in which the other one waited.
 		const waiting = enter(two);
 		threads.deliverAll();
 		expect(await hasTurn(waiting)).toBe(false);
 		again.leave();
-		threads.posted.push(message!);
+		threads.signalled.push(late!);
 		threads.deliverAll();
 		expect(await hasTurn(waiting)).toBe(true);
 		waiting.leave();
@@ -137,7 +137,31 @@ describe("over several threads", () => {
 		const [next, last] = [enter(one), enter(one)];
 		running.leave();
 		running.leave();
-		expect([await turns([next, last]), threads.posted]).toEqual([[true, false], []]);
+		expect([await turns([next, last]), threads.signalled]).toEqual([[true, false], []]);
+	});
+
+	test("who came first goes first, also where threads are not sure what time it is", async () => {
+		const { threads, one, two } = lines(2, { concurrency: 1, size: 9 });
+		threads.wrong.set(1, 20).set(2, -20);
+		const running = enter(one);
+		const tickets: Ticket[] = [];
+		for (const line of [one, two, one, two]) {
+			threads.now += 5;
+			tickets.push(enter(line));
+		}
+		const order: number[] = [];
+		for (const [at, { turn, leave }] of tickets.entries()) {
+			void turn.then(() => {
+				order.push(at);
+				leave();
+			});
+		}
+		running.leave();
+		for (let turn = 0; turn < 20; turn++) {
+			threads.deliverAll();
+			await Promise.resolve();
+		}
+		expect(order).toEqual([0, 1, 2, 3]);
 	});
 
 	test("queues of other models are others", () => {
@@ -173,7 +197,7 @@ describe("where there is no memory", () => {
 });
 
 test.each([1, 2, 3, 4])(
-	"whatever calls come, wait and go, of three threads, is decided as by one alone where messages take no time: seed %d",
+	"whatever calls come, wait and go, of three threads, is decided as by one alone where signals take no time: seed %d",
 	async (seed) => {
 		const { below, pick } = random(seed);
 		const settings = { concurrency: 3, size: 12 };

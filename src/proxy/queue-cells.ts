@@ -24,8 +24,9 @@ const LAST = 13;
 const HAS_MEAN = 14;
 /** How many calls of each thread run. */
 const RUNNING = 16;
-/** Number of a queue: how long calls run, ms. */
+/** Numbers of a queue: how long calls run, ms; when the last call came that had to wait. */
 const MEAN = 14;
+const CAME = 15;
 
 /** Cells of a waiter: its queue, written when all else is; its thread; whether it has got a place. */
 const OF = 8;
@@ -105,6 +106,17 @@ export class QueueCells {
 		blocks.numbers[this.block * BLOCK_NUMBERS + MEAN] = mean;
 		this.#set(HAS_MEAN, 1);
 		blocks.cells[this.#running(blocks.thread)]! -= 1;
+	}
+
+	/**
+	 * When a call came that has to wait, on the clock of all threads: never before the one that came last, however well its thread knows that
+	 * clock.
+	 */
+	cameAt(now: number): number {
+		const { numbers } = this.blocks;
+		const at = this.block * BLOCK_NUMBERS + CAME;
+		numbers[at] = Math.max(now, numbers[at]!);
+		return numbers[at];
 	}
 
 	/** Where a call of this rank would wait: behind all that are not behind it. */

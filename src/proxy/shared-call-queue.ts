@@ -1,14 +1,8 @@
 /** One thread's view of a queue that all threads of the process keep together: it decides as `CallQueue` does, for the calls of all of them. */
 import type { SharedBlocks } from "../memory/shared-blocks.ts";
-import type { ThreadPort } from "../memory/thread-port.ts";
+import type { ThreadSignaller } from "../memory/thread-signals.ts";
 import { type ModelQueue, type QueueRefused, rankOf, refusalOf, type Ticket } from "./call-queue.ts";
 import type { QueueCells, QueueTurn } from "./queue-cells.ts";
-
-/** What one thread says to another: a call that waits there may run. That it may stands in the memory: said late, or twice, it does nothing. */
-export interface TurnMessage {
-	/** See {@link QueueTurn}. */
-	readonly waiter: number;
-}
 
 /** A call of this thread that waits. */
 export interface ThreadWaiter {
@@ -25,7 +19,7 @@ export interface QueueThread {
 	readonly offset: number;
 	/** This thread's `performance.now()`. */
 	readonly time: () => number;
-	readonly port: ThreadPort<TurnMessage>;
+	readonly signals: ThreadSignaller;
 	/** Its calls that wait, in any queue, by their blocks. */
 	readonly waiters: Map<number, ThreadWaiter>;
 }
@@ -61,7 +55,7 @@ export class SharedCallQueue implements ModelQueue {
 		try {
 			if (cells.hasRoom) return this.#begin();
 			const { settings, waiting, meanMs } = cells;
-			const rank = this.#rankOf(thread.time(), priority);
+			const rank = rankOf(cells.cameAt(thread.time() + thread.offset), priority);
 			const { ahead } = cells.placeOf(rank);
 			const state = { settings, waiting, ahead, meanMs };
 			return refusalOf(state, withinMs) ?? this.#join(rank) ?? refusalOf({ ...state, waiting: settings.size }, 0)!;
@@ -84,20 +78,15 @@ export class SharedCallQueue implements ModelQueue {
 	reenter(priority: number, cameAt: number): Ticket {
 		let ticket: Ticket | undefined;
 		this.#change(() => {
-			ticket = this.#join(this.#rankOf(cameAt, priority));
+			ticket = this.#join(rankOf(cameAt + this.thread.offset, priority));
 		});
 		return ticket ?? NEVER;
-	}
-
-	/** By the clock of all threads. */
-	#rankOf(cameAt: number, priority: number): number {
-		return rankOf(cameAt + this.thread.offset, priority);
 	}
 
 	/** Does this under the lock, and lets those in for whom there is room then: calls of this thread begin, other threads are told of theirs. */
 	#change(step: () => void): void {
 		const { cells, thread } = this;
-		const { blocks, waiters, port } = thread;
+		const { blocks, waiters, signals } = thread;
 		let admitted: readonly QueueTurn[];
 		blocks.acquire();
 		try {
@@ -109,7 +98,7 @@ export class SharedCallQueue implements ModelQueue {
 		} finally {
 			blocks.release();
 		}
-		for (const { thread: owner, waiter } of admitted) if (owner !== blocks.thread) port.post(owner, { waiter });
+		for (const { thread: owner } of admitted) if (owner !== blocks.thread) signals.signal(owner);
 	}
 
 	/** A call runs, for which there is room. */
@@ -151,9 +140,8 @@ export class SharedCallQueue implements ModelQueue {
 			resolve();
 		};
 		const hear = () => {
-			this.#change(() => {
-				if (cells.hasPlace(waiter)) begin();
-			});
+			// It has it until this thread gives it back.
+			if (cells.hasPlace(waiter)) this.#change(begin);
 		};
 		const leave = () => {
 			if (end) end();

@@ -1,40 +1,55 @@
 /** Queues in front of models that all threads of the process keep together, in memory that they share. */
 import { makeBlocks, SharedBlocks } from "../memory/shared-blocks.ts";
 import type { ThreadClock } from "../memory/slot-table.ts";
-import type { ThreadPort } from "../memory/thread-port.ts";
+import { makeSignals, type ThreadSignaller, ThreadSignals } from "../memory/thread-signals.ts";
 import { CallQueue, type ModelQueue, type QueuedModel, type QueueSettings, queueSettings } from "./call-queue.ts";
 import type { CallQueues } from "./proxy-state.ts";
 import { QUEUE, QueueCells, type QueueTurn } from "./queue-cells.ts";
-import { SharedCallQueue, type ThreadWaiter, type TurnMessage } from "./shared-call-queue.ts";
+import { SharedCallQueue, type ThreadWaiter } from "./shared-call-queue.ts";
 
 /** A block for each queue, and for each call that waits. */
 const QUEUE_BLOCKS = 65_536;
 
-/** Memory for queues: 19 MB of addresses, of which pages are taken as calls wait. */
-export const makeQueues = (): SharedArrayBuffer => makeBlocks(QUEUE_BLOCKS);
+/** Memory that threads share for their queues. */
+export interface QueueMemory {
+	readonly blocks: SharedArrayBuffer;
+	/** By which a thread hears that calls of it may run. */
+	readonly signals: SharedArrayBuffer;
+}
 
-/** Makes a thread's view of {@link makeQueues}. @param port carries its messages about queues, and no others */
-export function sharedQueues(
-	memory: SharedArrayBuffer,
-	{ thread, offset }: ThreadClock,
-	port: ThreadPort<TurnMessage>,
-): SharedQueues {
-	return new SharedQueues(new SharedBlocks(memory, QUEUE_BLOCKS, thread), offset, port);
+/** Makes it: 19 MB of addresses, of which pages are taken as calls wait. */
+export const makeQueues = (): QueueMemory => ({ blocks: makeBlocks(QUEUE_BLOCKS), signals: makeSignals() });
+
+/** Makes a thread's view of {@link makeQueues}. */
+export function sharedQueues({ blocks, signals: memory }: QueueMemory, { thread, offset }: ThreadClock): SharedQueues {
+	const signals = new ThreadSignals(memory);
+	const queues = new SharedQueues(new SharedBlocks(blocks, QUEUE_BLOCKS, thread), offset, signals);
+	// No calls wait in the main thread.
+	if (thread > 0) void signals.listen(thread, () => queues.hear());
+	return queues;
 }
 
 /** One thread's view of the queues. */
 export class SharedQueues implements CallQueues {
 	readonly waiters = new Map<number, ThreadWaiter>();
 
-	/** @param offset how far the main thread's `performance.now()` is ahead of this thread's, ms */
+	/**
+	 * @param offset how far the main thread's `performance.now()` is ahead of this thread's, ms
+	 * @param signals has another thread's `hear` called
+	 * @param time this thread's `performance.now()`
+	 */
 	constructor(
 		readonly blocks: SharedBlocks,
 		readonly offset: number,
-		readonly port: ThreadPort<TurnMessage>,
+		readonly signals: ThreadSignaller,
 		readonly time: () => number = () => performance.now(),
 	) {
 		blocks.threads.onEnded = (thread) => this.freed(thread);
-		port.onMessage = ({ waiter }) => this.waiters.get(waiter)?.hear();
+	}
+
+	/** Has those calls of this thread run to which another one has given places. */
+	hear(): void {
+		for (const waiter of this.waiters.values()) waiter.hear();
 	}
 
 	/** Where there is no memory for one more queue, the thread has one of its own. */
@@ -89,6 +104,6 @@ export class SharedQueues implements CallQueues {
 	}
 
 	#tell(admitted: readonly QueueTurn[]): void {
-		for (const { thread, waiter } of admitted) this.port.post(thread, { waiter });
+		for (const { thread } of admitted) this.signals.signal(thread);
 	}
 }

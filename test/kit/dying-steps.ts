@@ -7,9 +7,8 @@ import { type RingMemory, ringMemory, SharedRing } from "../../src/memory/shared
 import type { TextMemory } from "../../src/memory/shared-text.ts";
 import { slotBytes } from "../../src/memory/slot-memory.ts";
 import { SlotTable } from "../../src/memory/slot-table.ts";
-import { threadPort } from "../../src/memory/thread-port.ts";
 import { type KeyMemory, makeKeys, SharedKeyRotation } from "../../src/proxy/shared-key-rotation.ts";
-import { makeQueues, sharedQueues } from "../../src/proxy/shared-queues.ts";
+import { makeQueues, type QueueMemory, sharedQueues } from "../../src/proxy/shared-queues.ts";
 import { makeSuspects, SharedSuspects } from "../../src/proxy/shared-suspects.ts";
 import { ROUTING_STATE_BYTES, SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
 
@@ -23,7 +22,7 @@ export interface SharedThings {
 	readonly slots: SharedArrayBuffer;
 	readonly claims: SharedArrayBuffer;
 	readonly ring: RingMemory;
-	readonly queues: SharedArrayBuffer;
+	readonly queues: QueueMemory;
 	readonly suspects: TextMemory;
 	readonly keys: KeyMemory;
 	readonly learned: SharedArrayBuffer;
@@ -78,11 +77,7 @@ export const routingOf = ({ routing }: SharedThings, thread: number) =>
 
 /** A thread's view of queues, and of one of two places. */
 export function queueOf({ queues: memory }: SharedThings, thread: number) {
-	const queues = sharedQueues(
-		memory,
-		{ thread, offset: 0 },
-		threadPort(() => {}),
-	);
+	const queues = sharedQueues(memory, { thread, offset: 0 });
 	return { queues, queue: queues.queue("fast", { concurrency: 2, size: 9 }) };
 }
 

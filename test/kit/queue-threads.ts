@@ -1,7 +1,5 @@
-/** Queues that threads keep together, without the threads: each has its view, and messages go from one to the other when the test says so. */
+/** Queues that threads keep together, without the threads: each has its view, and hears of what another one has done when the test says so. */
 import { makeBlocks, SharedBlocks } from "../../src/memory/shared-blocks.ts";
-import { threadPort } from "../../src/memory/thread-port.ts";
-import type { TurnMessage } from "../../src/proxy/shared-call-queue.ts";
 import { SharedQueues } from "../../src/proxy/shared-queues.ts";
 import { Death } from "./dying-blocks.ts";
 
@@ -9,16 +7,18 @@ import { Death } from "./dying-blocks.ts";
 export interface QueueThread {
 	readonly blocks: SharedBlocks;
 	readonly queues: SharedQueues;
-	/** It dies when it is to say something to another: what it was to say, and all that comes behind, is not said. */
-	diesSpeaking: boolean;
+	/** It dies when it is to signal another thread, before it has. */
+	diesSignalling: boolean;
 }
 
 /** Threads 0 to 8. */
 export class QueueThreads {
 	/** The clock of all threads, ms. */
 	now = 0;
-	/** Messages that are under way, in their order. */
-	readonly posted: { readonly to: number; readonly message: TurnMessage }[] = [];
+	/** By how much threads are wrong about that clock, ms. */
+	readonly wrong = new Map<number, number>();
+	/** Threads that were signalled and have not heard of it yet, in the order of the signals. */
+	readonly signalled: number[] = [];
 	readonly #memory: SharedArrayBuffer;
 	readonly #threads = new Map<number, QueueThread>();
 
@@ -37,20 +37,20 @@ export class QueueThreads {
 		return found;
 	}
 
-	/** A thread is gone, and another one begins in its place. Messages to it that are under way come to that. */
+	/** A thread is gone, and another one begins in its place. What it was to hear that hears. */
 	die(thread: number): void {
 		this.#threads.delete(thread);
 		this.of(0).queues.freed(thread);
 	}
 
-	/** Hands over the next message, or that one; or as many as there are. */
+	/** Has a thread hear, the next one or that one of them; or all. */
 	deliver(at = 0): void {
-		const [next] = this.posted.splice(at, 1);
-		if (next) this.of(next.to).queues.port.onMessage!(next.message);
+		const [thread] = this.signalled.splice(at, 1);
+		if (thread !== undefined) this.of(thread).queues.hear();
 	}
 
 	deliverAll(): void {
-		while (this.posted.length > 0) this.deliver();
+		while (this.signalled.length > 0) this.deliver();
 	}
 
 	/** How many blocks are free. They no longer are. */
@@ -66,12 +66,17 @@ export class QueueThreads {
 	#make(thread: number): QueueThread {
 		const blocks = new SharedBlocks(this.#memory, this.blocks, thread);
 		const offset = thread * 1_000;
-		const port = threadPort<TurnMessage>((to, message) => {
-			if (made.diesSpeaking) throw new Death();
-			this.posted.push({ to, message });
-		});
-		const queues = new SharedQueues(blocks, offset, port, () => this.now - offset);
-		const made: QueueThread = { blocks, queues, diesSpeaking: false };
+		const signal = (to: number) => {
+			if (made.diesSignalling) throw new Death();
+			this.signalled.push(to);
+		};
+		const queues = new SharedQueues(
+			blocks,
+			offset,
+			{ signal },
+			() => this.now - offset + (this.wrong.get(thread) ?? 0),
+		);
+		const made: QueueThread = { blocks, queues, diesSignalling: false };
 		return made;
 	}
 }

@@ -1,18 +1,17 @@
 /** A worker whose calls come and go in front of a model that workers share, until it is told to let the last ones be over. */
-import { threadPort } from "../../src/memory/thread-port.ts";
 import type { Ticket } from "../../src/proxy/call-queue.ts";
-import type { TurnMessage } from "../../src/proxy/shared-call-queue.ts";
-import { sharedQueues } from "../../src/proxy/shared-queues.ts";
+import { type QueueMemory, sharedQueues } from "../../src/proxy/shared-queues.ts";
 import { random } from "./random.ts";
 
 declare const self: {
 	onmessage: ((event: MessageEvent<ToQueueWorker>) => void) | undefined;
-	postMessage(message: FromQueueWorker): void;
+	/** Says that its last call is over, after `stop`. */
+	postMessage(message: "over"): void;
 };
 
 /** What all workers of a test share. */
-export interface QueueMemory {
-	readonly queues: SharedArrayBuffer;
+export interface SharedQueue {
+	readonly queues: QueueMemory;
 	/** A cell in which each worker has four bits for its calls that run; then one for the most that ever ran, and one for those that have run. */
 	readonly running: SharedArrayBuffer;
 	readonly concurrency: number;
@@ -20,14 +19,8 @@ export interface QueueMemory {
 
 /** What it is told. */
 export type ToQueueWorker =
-	| { readonly is: "start"; readonly memory: QueueMemory; readonly thread: number; readonly seed: number }
-	| { readonly is: "turn"; readonly message: TurnMessage }
+	| { readonly is: "start"; readonly memory: SharedQueue; readonly thread: number; readonly seed: number }
 	| { readonly is: "stop" };
-
-/** What it says. `over`: after `stop`, when its last call is. */
-export type FromQueueWorker =
-	| { readonly is: "turn"; readonly to: number; readonly message: TurnMessage }
-	| { readonly is: "over" };
 
 /** Calls that a worker has at once, running or waiting. */
 export const CALLS = 6;
@@ -40,14 +33,13 @@ export const countOf = (running: number): number => {
 	return count;
 };
 
-const port = threadPort<TurnMessage>((to, message) => self.postMessage({ is: "turn", to, message }));
 let isStopping = false;
 
-async function run({ queues, running, concurrency }: QueueMemory, thread: number, seed: number): Promise<void> {
+async function run({ queues, running, concurrency }: SharedQueue, thread: number, seed: number): Promise<void> {
 	const { below } = random(seed);
 	const cells = new Int32Array(running);
 	const one = 1 << (4 * (thread - 1));
-	const queue = sharedQueues(queues, { thread, offset: 0 }, port).queue("fast", { concurrency, size: 1_000 });
+	const queue = sharedQueues(queues, { thread, offset: 0 }).queue("fast", { concurrency, size: 1_000 });
 	const work = async (ticket: Ticket) => {
 		await ticket.turn;
 		const now = countOf(Atomics.add(cells, CELLS.running, one) + one);
@@ -69,13 +61,12 @@ async function run({ queues, running, concurrency }: QueueMemory, thread: number
 		}
 	};
 	await Promise.all(Array.from({ length: CALLS }, call));
-	self.postMessage({ is: "over" });
+	self.postMessage("over");
 }
 
 if (!Bun.isMainThread) {
 	self.onmessage = ({ data }) => {
 		if (data.is === "start") void run(data.memory, data.thread, data.seed);
-		else if (data.is === "turn") port.onMessage!(data.message);
 		else isStopping = true;
 	};
 }

@@ -8,7 +8,6 @@ import type { ClaimMessage } from "../../cache/thread-store.ts";
 import type { Environment } from "../../config/interpolate.ts";
 import type { Config } from "../../config/schema.ts";
 import type { TlsPair } from "../../http/tls.ts";
-import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import type { ResponseName } from "../../store/response-table.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { AgentNews } from "../agents/agent-replica.ts";
@@ -109,7 +108,6 @@ export type ToWorker =
 	| { readonly type: "answered"; readonly id: number; readonly answer: ForwardedAnswer }
 	/** From another worker, or the main thread. */
 	| { readonly type: "claim"; readonly message: ClaimMessage }
-	| { readonly type: "turn"; readonly message: TurnMessage }
 	/** The process no longer wants calls; it takes none from now on; those that run are cut. */
 	| { readonly type: "drain" }
 	| { readonly type: "stop" }
@@ -143,8 +141,6 @@ export type ToMain =
 	| { readonly type: "tunnel-rested" }
 	/** For another worker, which waits for the end of a call. */
 	| { readonly type: "claim"; readonly to: number; readonly message: ClaimMessage }
-	/** For another worker, in which a call waits in a queue that may run. */
-	| { readonly type: "turn"; readonly to: number; readonly message: TurnMessage }
 	/** What was asked with this `id` is done; or why it can't be. */
 	| { readonly type: "done"; readonly id: number; readonly problem?: string | undefined }
 	/** Its last call is over, and all that it had to send is sent. */

@@ -9,7 +9,6 @@ import type { Config } from "../../config/schema.ts";
 import type { Listening } from "../../http/listen.ts";
 import { readTls, type TlsFiles, type TlsPair, watchTls } from "../../http/tls.ts";
 import { threadPort } from "../../memory/thread-port.ts";
-import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import { sharedQueues } from "../../proxy/shared-queues.ts";
 import type { SharedRoutingState } from "../../routing/shared-routing-state.ts";
 import type { DirectoryLock } from "../../store/directory-lock.ts";
@@ -186,8 +185,7 @@ function countTogether(threads: WorkerThreads, state: RouterState, memory: Share
  * @param config that of the start
  */
 function reconfigure(config: Config, { queues: memory }: SharedMemory, threads: WorkerThreads) {
-	const port = threadPort<TurnMessage>((thread, message) => threads.giveTurn(thread, message));
-	const queues = sharedQueues(memory, { thread: 0, offset: 0 }, port);
+	const queues = sharedQueues(memory, { thread: 0, offset: 0 });
 	threads.onEnded((thread) => queues.freed(thread));
 	queues.configure(config.models);
 	return (changed: Config) => {

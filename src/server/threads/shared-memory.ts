@@ -13,7 +13,7 @@ import { SharedThinking, type SharedThinkingMemory, sharedThinkingMemory } from 
 import type { ProxyParts } from "../../proxy/proxy-state.ts";
 import { makeBudgets, SharedBudgets } from "../../proxy/shared-budgets.ts";
 import { type KeyMemory, makeKeys, SharedKeyRotation } from "../../proxy/shared-key-rotation.ts";
-import { makeQueues } from "../../proxy/shared-queues.ts";
+import { makeQueues, type QueueMemory } from "../../proxy/shared-queues.ts";
 import { makeRefused, SharedRefusedAdditions } from "../../proxy/shared-refused-additions.ts";
 import { makeSuspects, SharedSuspects } from "../../proxy/shared-suspects.ts";
 import { ROUTING_STATE_BYTES, SharedRoutingState } from "../../routing/shared-routing-state.ts";
@@ -31,7 +31,7 @@ export interface SharedMemory {
 	/** How many retries and hedges may be made: `proxy/shared-budgets.ts`. */
 	readonly budgets: SharedArrayBuffer;
 	/** Queues in front of models: `proxy/shared-queues.ts`. */
-	readonly queues: SharedArrayBuffer;
+	readonly queues: QueueMemory;
 	/** What is known of targets: `routing/shared-routing-state.ts`. */
 	readonly targets: SharedArrayBuffer;
 	/** What targets have refused of what the router adds: `proxy/shared-refused-additions.ts`. */

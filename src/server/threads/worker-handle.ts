@@ -2,7 +2,6 @@
 import type { ResponseStore } from "../../api/response-writer.ts";
 import type { ClaimMessage } from "../../cache/thread-store.ts";
 import { CLOCK_BYTES, ClockSource } from "../../memory/shared-clock.ts";
-import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { TunnelExchange, TunnelPort } from "../agents/tunnels.ts";
 import type { WorkerMessage } from "../redis-workers.ts";
@@ -42,8 +41,6 @@ export interface WorkerReports {
 	readonly tunnels: TunnelExchange;
 	/** A call is over that another worker waits for. */
 	claim(to: number, message: ClaimMessage): void;
-	/** A call may run that waits in another worker. */
-	turn(to: number, message: TurnMessage): void;
 }
 
 /** Where it listens; or why it does not. `isStart`: the sentence is for people. */
@@ -204,9 +201,6 @@ export class WorkerThread {
 				return;
 			case "claim":
 				this.reports.claim(message.to, message.message);
-				return;
-			case "turn":
-				this.reports.turn(message.to, message.message);
 				return;
 			case "done":
 				this.#questions.answered(message.id, message.problem ?? "");

@@ -12,7 +12,6 @@ import type { BoundServer } from "../../http/listen.ts";
 import { clockOffset } from "../../memory/shared-clock.ts";
 import { threadPort } from "../../memory/thread-port.ts";
 import { readCa } from "../../proxy/net/transport.ts";
-import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import { EventQueue } from "../../telemetry/event-queue.ts";
 import { UnsettledCalls } from "../../telemetry/unsettled-calls.ts";
 import { AgentReplica } from "../agents/agent-replica.ts";
@@ -95,8 +94,6 @@ class ThreadRouter implements WorkerRouter {
 	readonly #redis: WorkerRedis | undefined;
 	/** Hears of calls that other workers make. */
 	readonly #claims: ClaimPort = threadPort((to, message) => this.send({ type: "claim", to, message }));
-	/** Hears of calls of this worker that may run. */
-	readonly #turns = threadPort<TurnMessage>((to, message) => this.send({ type: "turn", to, message }));
 	readonly #logFile = new RemoteLogFile((lines) => this.send({ type: "lines", lines }));
 	/** Says what the process was told by a signal. */
 	readonly #signals = new EventEmitter();
@@ -121,7 +118,6 @@ class ThreadRouter implements WorkerRouter {
 			memory: this.memory,
 			logFile: this.#logFile,
 			signals: this.#signals,
-			turns: this.#turns,
 			targetAt: (id) => this.snapshot.catalog.find(id)?.targets.find((target) => target.id === id),
 		});
 		this.#redis = workerRedis(start, send, this.#services);
@@ -196,9 +192,6 @@ class ThreadRouter implements WorkerRouter {
 				return;
 			case "claim":
 				this.#claims.onMessage?.(message.message);
-				return;
-			case "turn":
-				this.#turns.onMessage?.(message.message);
 				return;
 			case "drain":
 				this.#signals.emit("SIGTERM", "SIGTERM");

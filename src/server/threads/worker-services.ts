@@ -2,9 +2,7 @@
 import type { EventEmitter } from "node:events";
 import type { Config } from "../../config/schema.ts";
 import { createLifecycle } from "../../http/lifecycle.ts";
-import type { ThreadPort } from "../../memory/thread-port.ts";
 import { ProxyState } from "../../proxy/proxy-state.ts";
-import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import { sharedQueues } from "../../proxy/shared-queues.ts";
 import type { SharedSuspects } from "../../proxy/shared-suspects.ts";
 import { createMetrics } from "../../telemetry/metrics.ts";
@@ -22,20 +20,18 @@ export interface WorkerServicesOptions {
 	readonly logFile: RemoteLogFile;
 	/** Says what the process was told by a signal. */
 	readonly signals: EventEmitter;
-	/** Hears of calls of this worker that may run. */
-	readonly turns: ThreadPort<TurnMessage>;
 	/** The target of this id, by the configuration in force. */
 	readonly targetAt: SharedSuspects["targetAt"];
 }
 
 /** The services. */
 export function workerServices(options: WorkerServicesOptions): RoleServices {
-	const { settings, memory, logFile, signals, turns, targetAt } = options;
+	const { settings, memory, logFile, signals, targetAt } = options;
 	const metrics = createMetrics("router");
 	// The main thread's metrics say of targets what all threads know.
 	const parts = proxyParts(memory);
 	parts.suspects.targetAt = targetAt;
-	const upstreams = new ProxyState({ ...parts, queues: sharedQueues(memory.memory.queues, memory, turns) });
+	const upstreams = new ProxyState({ ...parts, queues: sharedQueues(memory.memory.queues, memory) });
 	const log = workerLog(settings, logFile);
 	// Goes as the main thread says, which alone hears signals, watches the time and logs how a stop goes.
 	const quiet = { logger: log.logger.child({}, { level: "error" }), flush: () => log.flush() };

@@ -11,7 +11,6 @@ import { StartError } from "../../errors.ts";
 import type { Stoppable } from "../../http/lifecycle.ts";
 import type { Listening } from "../../http/listen.ts";
 import type { TlsPair } from "../../http/tls.ts";
-import type { TurnMessage } from "../../proxy/shared-call-queue.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { MergedMetrics } from "../../telemetry/merged-metrics.ts";
@@ -142,11 +141,6 @@ export class WorkerThreads implements Stoppable {
 		this.#workers.get(thread)?.send({ type: "claim", message });
 	}
 
-	/** Tells a worker, if it runs, that a call may run which waits there. */
-	giveTurn(thread: number, message: TurnMessage): void {
-		this.#workers.get(thread)?.send({ type: "turn", message });
-	}
-
 	/** Another configuration is in force. A worker that can't take it is replaced by one that starts with it. */
 	async changeConfig(config: Config): Promise<void> {
 		const asked = [...this.#workers.values()].map(async (worker) => {
@@ -256,7 +250,6 @@ export class WorkerThreads implements Stoppable {
 			},
 			redis: (message) => this.options.redis(thread, message),
 			claim: (to, message) => this.post(to, message),
-			turn: (to, message) => this.giveTurn(to, message),
 			tunnels: this.options.tunnels.exchangeOf(thread),
 			forward: async (request) => {
 				const { pathname } = new URL(request.url);
