@@ -17,6 +17,11 @@ import type { TunnelClient } from "./tunnel-client.ts";
 const POLL_MS = 1_000;
 /** How long the last heartbeat may take, ms. */
 const LAST_HEARTBEAT_MS = 2_000;
+/**
+ * So often in a row the router has to say that it can't call the address before a tunnel takes its place: of several routers only one has
+ * that, and one try may fail by chance.
+ */
+const UNREACHED = 2;
 /** How long a tunnel is waited for before the agent registers, ms. */
 const OPEN_MS = 2_000;
 
@@ -97,6 +102,8 @@ export class RouterLink {
 	#knownAddresses = "";
 	/** The address of this host that the router saw, where that is not the one found here (IPv4 and IPv6). */
 	#seenAs: string | undefined;
+	/** How often in a row the router has said that it can't call the address. */
+	#unreached = 0;
 	/** A tunnel was to be opened, since the router can't call the address. */
 	#hasTried = false;
 	/** The router calls this agent through its tunnel. */
@@ -207,7 +214,7 @@ export class RouterLink {
 		onSecret(secret);
 		if (this.#status.endpoint !== origin) log.logger.info({ router, endpoint: origin }, "The router has this agent.");
 		this.#status = { state: "joined", endpoint: origin };
-		if (!reachable && this.#takeTunnel()) return "unknown";
+		this.#unreached = reachable ? 0 : 1;
 		this.#joined(reachable, problem);
 		return "ok";
 	}
@@ -225,7 +232,8 @@ export class RouterLink {
 	async #heartbeat(): Promise<LinkOutcome> {
 		const result = await this.#client.heartbeat(this.#body(), this.#end.signal);
 		if (result.outcome !== "ok") return this.#failed(result);
-		if (result.answer.reachable === false && this.#takeTunnel()) return "unknown";
+		this.#unreached = result.answer.reachable === false ? this.#unreached + 1 : 0;
+		if (this.#unreached >= UNREACHED && this.#takeTunnel()) return "unknown";
 		this.#joined(result.answer.reachable, result.answer.problem);
 		return "ok";
 	}
