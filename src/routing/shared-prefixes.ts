@@ -20,16 +20,21 @@ const ROOM = 8_192;
 const SLAB_CELLS = HEAD_CELLS + ROOM * 2;
 /** Blocks beside each other that are looked at for a free one. */
 const LONGEST_RUN = 64;
-/**
- * Targets whose prompts are remembered: half as many as one thread alone remembers, since JavaScriptCore counts all of a SharedArrayBuffer as
- * memory of each thread's heap, used or not, and lets as much garbage more pile up there before it collects.
- */
+/** Targets whose prompts are remembered: half as many as one thread alone remembers. */
 export const MOST_SLABS = 256;
+/**
+ * Slabs that there are from the start; then twice as many, each time that all are given. JavaScriptCore counts all of a SharedArrayBuffer as
+ * memory of each thread's heap, used or not, and lets as much garbage more pile up there, and more, before it collects.
+ */
+const FIRST_SLABS = 8;
 /** Before all slabs: a lock. */
 const POOL_CELLS = 16;
 
-/** Bytes that they take. */
-export const PREFIXES_BYTES = (POOL_CELLS + MOST_SLABS * SLAB_CELLS) * 4;
+const bytesOf = (slabs: number) => (POOL_CELLS + slabs * SLAB_CELLS) * 4;
+
+/** Memory for them, which grows. */
+export const makePrefixes = (): SharedArrayBuffer =>
+	new SharedArrayBuffer(bytesOf(FIRST_SLABS), { maxByteLength: bytesOf(MOST_SLABS) });
 
 /**
  * One target's blocks, as `LruSet` has them: what is used goes into the newer generation; when that holds half of all, it becomes the older one,
@@ -120,22 +125,27 @@ export class PrefixBlocks implements BlockSet {
 export class PrefixSlabs {
 	readonly #lock: RecoverableLock;
 
+	/** Grows with the memory; the blocks of a slab have a view of their own, which takes less to read. */
+	readonly #ints: Int32Array<SharedArrayBuffer>;
+
 	/**
-	 * @param begin where they begin in `ints`
-	 * @param slabCellOf where in `ints` a target says which slab it has, plus 1; by the number of its slot
+	 * @param memory see {@link makePrefixes}
+	 * @param targets what is known of targets
+	 * @param slabCellOf where in `targets` a target says which slab it has, plus 1; by the number of its slot
 	 */
 	constructor(
-		private readonly ints: Int32Array<SharedArrayBuffer>,
-		private readonly begin: number,
+		private readonly memory: SharedArrayBuffer,
+		private readonly targets: Int32Array<SharedArrayBuffer>,
 		private readonly threads: SharingThreads,
 		private readonly slabCellOf: (number: number) => number,
 	) {
-		this.#lock = new RecoverableLock(ints, begin, threads);
+		this.#ints = new Int32Array(memory);
+		this.#lock = new RecoverableLock(new Int32Array(memory, 0, POOL_CELLS), 0, threads);
 	}
 
 	/** What a slab's target is remembered to have. @param slab from 0 */
 	cache(slab: number): PrefixCache {
-		return new PrefixCache(new PrefixBlocks(this.ints, this.#at(slab), this.threads.thread));
+		return new PrefixCache(this.#blocks(slab));
 	}
 
 	/**
@@ -144,21 +154,21 @@ export class PrefixSlabs {
 	 * @param use grows with each use of any target
 	 */
 	use(number: number, use: number): void {
-		const { ints } = this;
-		const slab = ints[this.slabCellOf(number)]! - 1;
-		if (slab >= 0) ints[this.#at(slab) + LAST_USE] = use;
+		const slab = this.targets[this.slabCellOf(number)]! - 1;
+		if (slab >= 0) this.#ints[this.#at(slab) + LAST_USE] = use;
 		else this.#give(number, use);
 	}
 
 	/** A target is forgotten: its slab is free. @param number of its slot */
 	release(number: number): void {
-		const { ints } = this;
+		const { targets } = this;
+		const ints = this.#ints;
 		const cell = this.slabCellOf(number);
-		if (ints[cell] === 0) return;
+		if (targets[cell] === 0) return;
 		this.#lock.acquire();
 		try {
-			const slab = ints[cell]! - 1;
-			ints[cell] = 0;
+			const slab = targets[cell]! - 1;
+			targets[cell] = 0;
 			if (slab >= 0 && ints[this.#at(slab) + OWNER] === number + 1) ints[this.#at(slab) + OWNER] = 0;
 		} finally {
 			this.#lock.release();
@@ -170,9 +180,9 @@ export class PrefixSlabs {
 	 * @param use the last use of any target
 	 */
 	owners(use: number): number[] {
-		const { ints } = this;
+		const ints = this.#ints;
 		const found: { readonly number: number; readonly age: number }[] = [];
-		for (let slab = 0; slab < MOST_SLABS; slab++) {
+		for (let slab = 0; slab < this.#count; slab++) {
 			const at = this.#at(slab);
 			const owner = ints[at + OWNER]!;
 			if (owner !== 0) found.push({ number: owner - 1, age: (use - ints[at + LAST_USE]!) >>> 0 });
@@ -182,53 +192,67 @@ export class PrefixSlabs {
 
 	/** A thread has died: what it was about to change is whole again. */
 	freed(thread: number): void {
-		const { ints } = this;
+		const ints = this.#ints;
 		const isHalf = this.#lock.takeFrom(thread);
-		for (let slab = 0; slab < MOST_SLABS; slab++) {
-			new PrefixBlocks(ints, this.#at(slab), this.threads.thread).freed(thread);
+		for (let slab = 0; slab < this.#count; slab++) {
+			this.#blocks(slab).freed(thread);
 			if (!isHalf) continue;
 			const owner = ints[this.#at(slab) + OWNER]! - 1;
-			if (owner >= 0 && ints[this.slabCellOf(owner)] !== slab + 1) ints[this.#at(slab) + OWNER] = 0;
+			if (owner >= 0 && this.targets[this.slabCellOf(owner)] !== slab + 1) ints[this.#at(slab) + OWNER] = 0;
 		}
 		if (isHalf) this.#lock.release();
 	}
 
 	#give(number: number, use: number): void {
-		const { ints } = this;
+		const { targets } = this;
+		const ints = this.#ints;
 		const cell = this.slabCellOf(number);
 		this.#lock.acquire();
 		try {
-			if (ints[cell] !== 0) return;
+			if (targets[cell] !== 0) return;
 			const slab = this.#leastRecent(use);
 			const at = this.#at(slab);
 			const owner = ints[at + OWNER]! - 1;
-			if (owner >= 0) ints[this.slabCellOf(owner)] = 0;
+			if (owner >= 0) targets[this.slabCellOf(owner)] = 0;
 			// One that was never used is empty, and its memory is not there yet.
-			if (ints[at + LAST_USE] !== 0) new PrefixBlocks(ints, at, this.threads.thread).clear();
+			if (ints[at + LAST_USE] !== 0) this.#blocks(slab).clear();
 			ints[at + LAST_USE] = use || 1;
 			ints[at + OWNER] = number + 1;
-			Atomics.store(ints, cell, slab + 1);
+			Atomics.store(targets, cell, slab + 1);
 		} finally {
 			this.#lock.release();
 		}
 	}
 
-	/** One that is free, or whose target was given its last prompt longest ago. */
+	/** One that is free, a new one where there may be more, or the one whose target was given its last prompt longest ago. */
 	#leastRecent(use: number): number {
 		let least = 0;
 		let greatestAge = -1;
-		for (let slab = 0; slab < MOST_SLABS; slab++) {
+		const count = this.#count;
+		for (let slab = 0; slab < count; slab++) {
 			const at = this.#at(slab);
-			if (this.ints[at + OWNER] === 0) return slab;
-			const age = (use - this.ints[at + LAST_USE]!) >>> 0;
+			if (this.#ints[at + OWNER] === 0) return slab;
+			const age = (use - this.#ints[at + LAST_USE]!) >>> 0;
 			if (age <= greatestAge) continue;
 			least = slab;
 			greatestAge = age;
 		}
-		return least;
+		if (count === MOST_SLABS) return least;
+		this.memory.grow(bytesOf(Math.min(MOST_SLABS, 2 * count)));
+		return count;
+	}
+
+	/** How many there are so far. */
+	get #count(): number {
+		return Math.floor((this.#ints.length - POOL_CELLS) / SLAB_CELLS);
+	}
+
+	#blocks(slab: number): PrefixBlocks {
+		const view = new Int32Array(this.memory, this.#at(slab) * 4, SLAB_CELLS);
+		return new PrefixBlocks(view, 0, this.threads.thread);
 	}
 
 	#at(slab: number): number {
-		return this.begin + POOL_CELLS + slab * SLAB_CELLS;
+		return POOL_CELLS + slab * SLAB_CELLS;
 	}
 }

@@ -5,7 +5,7 @@ import { SlotTable, type TableSlot, type ThreadClock } from "../memory/slot-tabl
 import type { Breaker } from "./breaker.ts";
 import { SharedAttempt } from "./shared-attempt.ts";
 import { breakerState } from "./shared-breaker.ts";
-import { PREFIXES_BYTES, PrefixSlabs } from "./shared-prefixes.ts";
+import { makePrefixes, PrefixSlabs } from "./shared-prefixes.ts";
 import { SESSIONS_BYTES, SharedSessions } from "./shared-sessions.ts";
 import {
 	breakerAt,
@@ -30,15 +30,25 @@ import {
 } from "./target-state.ts";
 
 const SIZES = { capacity: MOST_TARGETS, cellBytes: TARGET_BYTES };
-/** The head, 32-bit cells: openings of breakers, ids of threads; the table of targets follows, then their prefixes, then sessions. */
+/** The head, 32-bit cells: openings of breakers, ids of threads; the table of targets follows, then sessions. */
 const OPENINGS = 0;
 const THREAD_IDS = 4;
 const HEAD_BYTES = 64;
-const PREFIXES_AT = HEAD_BYTES + slotBytes(SIZES);
-const SESSIONS_AT = PREFIXES_AT + PREFIXES_BYTES;
+const SESSIONS_AT = HEAD_BYTES + slotBytes(SIZES);
 
-/** Bytes of shared memory that it takes: some 28 MB of addresses, of which pages are used as targets, prompts and sessions come. All zero at first. */
-export const ROUTING_STATE_BYTES = SESSIONS_AT + SESSIONS_BYTES;
+/** Memory that threads share. All zero at first. */
+export interface RoutingMemory {
+	/** Targets and sessions: some 10 MB of addresses, of which pages are used as they come. */
+	readonly targets: SharedArrayBuffer;
+	/** What replicas have in their prefix caches. */
+	readonly prefixes: SharedArrayBuffer;
+}
+
+/** Makes it. */
+export const makeRoutingMemory = (): RoutingMemory => ({
+	targets: new SharedArrayBuffer(SESSIONS_AT + SESSIONS_BYTES),
+	prefixes: makePrefixes(),
+});
 
 /** A session says where it went by the slot of the target, plus 1, and by its generation, which is even. */
 const SLOT_BITS = 11;
@@ -58,11 +68,11 @@ export class SharedRoutingState implements RoutingState {
 	readonly #unknown: SharedTarget;
 
 	/**
-	 * @param memory {@link ROUTING_STATE_BYTES} of it
+	 * @param memory see {@link makeRoutingMemory}
 	 * @param time this thread's clock, which never goes back, ms
 	 */
 	constructor(
-		memory: SharedArrayBuffer,
+		{ targets: memory, prefixes }: RoutingMemory,
 		{ thread, offset }: ThreadClock,
 		private readonly time: () => number = () => performance.now(),
 	) {
@@ -93,7 +103,7 @@ export class SharedRoutingState implements RoutingState {
 			isWell: (address) => breakerState(breakerAt(this.#memory, address)).state === "closed",
 		});
 		const slabCell = (number: number) => slabCellOf(this.#table.addressOf(number));
-		this.#prefixes = new PrefixSlabs(ints, PREFIXES_AT / 4, threads, slabCell);
+		this.#prefixes = new PrefixSlabs(prefixes, ints, threads, slabCell);
 		this.#sessions = new SharedSessions(ints, SESSIONS_AT / 4, threads);
 		this.#unknown = unknownTarget(this.#memory);
 	}

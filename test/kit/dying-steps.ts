@@ -10,7 +10,7 @@ import { SlotTable } from "../../src/memory/slot-table.ts";
 import { type KeyMemory, makeKeys, SharedKeyRotation } from "../../src/proxy/shared-key-rotation.ts";
 import { makeQueues, type QueueMemory, sharedQueues } from "../../src/proxy/shared-queues.ts";
 import { makeSuspects, SharedSuspects } from "../../src/proxy/shared-suspects.ts";
-import { ROUTING_STATE_BYTES, SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
+import { makeRoutingMemory, type RoutingMemory, SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
 
 import { providerWith } from "./key-kinds.ts";
 
@@ -18,7 +18,7 @@ declare const self: Worker;
 
 /** All that is shared. */
 export interface SharedThings {
-	readonly routing: SharedArrayBuffer;
+	readonly routing: RoutingMemory;
 	readonly slots: SharedArrayBuffer;
 	readonly claims: SharedArrayBuffer;
 	readonly ring: RingMemory;
@@ -43,7 +43,7 @@ const SLOTS_AT = 64;
 /** Makes it, unused. */
 export function sharedThings(): SharedThings {
 	return {
-		routing: new SharedArrayBuffer(ROUTING_STATE_BYTES),
+		routing: makeRoutingMemory(),
 		slots: new SharedArrayBuffer(SLOTS_AT + slotBytes(SLOTS)),
 		claims: new SharedArrayBuffer(CLAIM_BYTES),
 		ring: ringMemory(64 * 1024),

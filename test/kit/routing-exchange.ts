@@ -3,7 +3,7 @@ import { ExchangedThreads, NotedRouting } from "../../src/routing/exchanged-thre
 import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
 import { type ExchangeClock, type ExchangedTargets, RoutingExchange } from "../../src/routing/routing-exchange.ts";
 import { MOST_SLABS } from "../../src/routing/shared-prefixes.ts";
-import { ROUTING_STATE_BYTES, SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
+import { makeRoutingMemory, SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
 import { MOST_CACHES, type RoutingState } from "../../src/routing/target-state.ts";
 
 /** What a router knows, as its calls see it, and as it exchanges it with others. */
@@ -28,7 +28,7 @@ const OFFSET = 1_000;
 const twoWorkers: ExchangedKind = {
 	caches: MOST_SLABS,
 	make(time) {
-		const memory = new SharedArrayBuffer(ROUTING_STATE_BYTES);
+		const memory = makeRoutingMemory();
 		const main = new SharedRoutingState(memory, { thread: 0, offset: 0 }, time);
 		const exchanged = new ExchangedThreads(main);
 		const workers = [1, 2].map((thread) => {

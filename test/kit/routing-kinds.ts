@@ -5,8 +5,8 @@ import { SharingThreads } from "../../src/memory/recoverable-lock.ts";
 import { PrefixCache } from "../../src/routing/affinity.ts";
 import { LATENCY_CELLS, Latency, type LatencyView, SharedLatency } from "../../src/routing/latency.ts";
 import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
-import { MOST_SLABS, PREFIXES_BYTES, PrefixSlabs } from "../../src/routing/shared-prefixes.ts";
-import { ROUTING_STATE_BYTES, SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
+import { MOST_SLABS, makePrefixes, PrefixSlabs } from "../../src/routing/shared-prefixes.ts";
+import { makeRoutingMemory, SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
 import { MOST_CACHES, type RoutingState } from "../../src/routing/target-state.ts";
 import { Clock } from "./routes.ts";
 
@@ -38,9 +38,9 @@ const local: Omit<RoutingKind, "Clock"> = {
 };
 
 const shared: Omit<RoutingKind, "Clock"> = {
-	state: (time) => new SharedRoutingState(new SharedArrayBuffer(ROUTING_STATE_BYTES), worker, time),
+	state: (time) => new SharedRoutingState(makeRoutingMemory(), worker, time),
 	prefixCache: () =>
-		new PrefixSlabs(new Int32Array(new SharedArrayBuffer(PREFIXES_BYTES)), 0, threads, () => 0).cache(0),
+		new PrefixSlabs(makePrefixes(), new Int32Array(new SharedArrayBuffer(4)), threads, () => 0).cache(0),
 	caches: MOST_SLABS,
 	latency: () => new SharedLatency(new Float64Array(new SharedArrayBuffer(LATENCY_CELLS * 8)), 0, 0),
 	clocks: (time) => new SharedHardwareClocks(makeHardwareClocks(), worker.thread, OFFSET, time),

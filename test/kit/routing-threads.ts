@@ -1,6 +1,6 @@
 /** Workers that know of targets what the test does, over memory that they share with it. */
 import { join } from "node:path";
-import { ROUTING_STATE_BYTES, SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
+import { makeRoutingMemory, SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
 import type { RoutingCommands, SharedParts } from "./routing-worker.ts";
 
 /** A worker, told one thing after the other. */
@@ -47,7 +47,7 @@ export class RoutingThreads {
 
 	private constructor(readonly workers: readonly RoutingThread[]) {
 		this.parts = {
-			states: new SharedArrayBuffer(ROUTING_STATE_BYTES),
+			states: makeRoutingMemory(),
 			breaker: new SharedArrayBuffer(1_024),
 			control: new SharedArrayBuffer(16),
 			workers: workers.length,

@@ -1,7 +1,7 @@
 /** A worker that knows of targets what its siblings do. It does what it is told, one thing after the other. */
 import { SharedLock } from "../../src/memory/shared-lock.ts";
 import { SharedBreaker } from "../../src/routing/shared-breaker.ts";
-import { SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
+import { type RoutingMemory, SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
 import type { AttemptEnd, OpenAttempt } from "../../src/routing/target-state.ts";
 import { random } from "./random.ts";
 import { call } from "./routes.ts";
@@ -10,7 +10,7 @@ declare const self: Worker;
 
 /** What the workers of one test have in common. */
 export interface SharedParts {
-	readonly states: SharedArrayBuffer;
+	readonly states: RoutingMemory;
 	/** One breaker, whose lock and sequence begin it. */
 	readonly breaker: SharedArrayBuffer;
 	/** The clock of all threads, ms: a 64-bit number. Behind it 32-bit ones: how many have come to a barrier, and one for the test. */

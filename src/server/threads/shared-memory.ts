@@ -16,7 +16,7 @@ import { type KeyMemory, makeKeys, SharedKeyRotation } from "../../proxy/shared-
 import { makeQueues, type QueueMemory } from "../../proxy/shared-queues.ts";
 import { makeRefused, SharedRefusedAdditions } from "../../proxy/shared-refused-additions.ts";
 import { makeSuspects, SharedSuspects } from "../../proxy/shared-suspects.ts";
-import { ROUTING_STATE_BYTES, SharedRoutingState } from "../../routing/shared-routing-state.ts";
+import { makeRoutingMemory, type RoutingMemory, SharedRoutingState } from "../../routing/shared-routing-state.ts";
 
 /** What the main thread makes. Each part is read and written by one file alone, which says what stands in it. */
 export interface SharedMemory {
@@ -33,7 +33,7 @@ export interface SharedMemory {
 	/** Queues in front of models: `proxy/shared-queues.ts`. */
 	readonly queues: QueueMemory;
 	/** What is known of targets: `routing/shared-routing-state.ts`. */
-	readonly targets: SharedArrayBuffer;
+	readonly targets: RoutingMemory;
 	/** What targets have refused of what the router adds: `proxy/shared-refused-additions.ts`. */
 	readonly refused: TextMemory;
 	/** Keys of providers, which of them are out of use, and whose turn is next: `proxy/shared-key-rotation.ts`. */
@@ -75,7 +75,7 @@ export function createSharedMemory(config: Config, workers: number): SharedMemor
 		learned: makeLearned(),
 		budgets: makeBudgets(),
 		queues: makeQueues(),
-		targets: new SharedArrayBuffer(ROUTING_STATE_BYTES),
+		targets: makeRoutingMemory(),
 		refused: makeRefused(),
 		keys: makeKeys(),
 		suspects: makeSuspects(),
