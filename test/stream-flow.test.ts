@@ -20,12 +20,22 @@ function cancelSignal() {
 	return { signal, abort: () => controller.abort(new Error("given up")) };
 }
 
+/** What other transports and decoders do. */
+interface Oddities {
+	/** Brings more within the call that lets it go on, as a tunnel does. */
+	readonly goesOn?: (exchange: Exchange) => void;
+	readonly flush?: StreamDecoder["flush"];
+}
+
 /** An answer over a connection, which begins with its head, and who reads its events; `told` is what becomes of both. */
-function streamed(body?: (exchange: Exchange) => ByteSource) {
+function streamed(body?: (exchange: Exchange) => ByteSource, { goesOn, flush }: Oddities = {}) {
 	const { signal, abort } = cancelSignal();
 	const told: string[] = [];
 	const carrier = {
-		hold: (isHeld: boolean) => void told.push(isHeld ? "held" : "let go on"),
+		hold(isHeld: boolean) {
+			told.push(isHeld ? "held" : "let go on");
+			if (!isHeld) goesOn?.(exchange);
+		},
 		release: (isReusable: boolean) => void told.push(isReusable ? "reusable" : "discarded"),
 	};
 	const exchange = new Exchange(carrier, signal, new HeadReader());
@@ -44,8 +54,9 @@ function streamed(body?: (exchange: Exchange) => ByteSource) {
 		end: (failure: { kind: string } | undefined) => void told.push(failure?.kind ?? "good end"),
 	};
 	const decoder: StreamDecoder = {
-		push: ({ data }) => (data === "last" ? { done: true } : { delta: true }),
+		push: ({ data }) => (data === "last" ? { done: true } : { delta: true, finish: data === "finish" }),
 		end: () => undefined,
+		...(flush && { flush }),
 	};
 	const reader = new EventReader(body?.(exchange) ?? exchange, decoder, deadline, events);
 	return { exchange, reader, told };
@@ -160,6 +171,39 @@ test("an upstream is held back while more has come than is kept, and goes on onc
 	await forwarded;
 	expect(told).toContain("let go on");
 	expect(texts.join("").length).toBe(4 * event(long).length);
+});
+
+for (const how of ["as they come", "when asked for"]) {
+	test(`events of a read whose last one says that the answer is bad are sent all the same, pieces ${how}`, async () => {
+		const asked = (exchange: Exchange): ByteSource => ({ read: () => exchange.read() });
+		const flush = () => ({ failure: { kind: "overloaded", message: "not in the form that was asked for" } as const });
+		const { exchange, reader } = streamed(how === "when asked for" ? asked : undefined, { flush });
+		const { texts, send } = kept();
+		const forwarded = forwardStream(reader, send);
+		exchange.received(chunk(["a", "finish", "last"].map(event).join("")));
+		await forwarded;
+		expect(texts.join("")).toBe(["a", "finish"].map(event).join(""));
+		expect(reader.failure?.kind).toBe("overloaded");
+	});
+}
+
+test("what a connection brings within the call that lets it go on follows what had come before", async () => {
+	const long = (text: string) => event(text.repeat(100_000));
+	const { exchange, reader } = streamed(undefined, {
+		goesOn(exchange) {
+			for (const text of ["e", "f"]) exchange.received(chunk(long(text)));
+			exchange.received(Buffer.concat([chunk(event("last")), Buffer.from(END)]));
+		},
+	});
+	const { promise: ready, resolve } = Promise.withResolvers<void>();
+	let isSlow = true;
+	const { texts, send } = kept(() => (isSlow ? ready : 1));
+	const forwarded = forwardStream(reader, send);
+	for (const text of ["a", "b", "c", "d"]) exchange.received(chunk(long(text)));
+	isSlow = false;
+	resolve();
+	await forwarded;
+	expect(texts.join("") === ["a", "b", "c", "d", "e", "f"].map(long).join("")).toBe(true);
 });
 
 test("a source whose pieces must be asked for says the same", async () => {

@@ -103,7 +103,7 @@ export interface ByteSource {
 export interface ByteTaker {
 	/** Returns whether more is wanted now. */
 	take(bytes: Uint8Array): boolean;
-	/** Once, unless a `take` has said false: there will be no more. `null`: a clean end; else for this reason. */
+	/** Once, unless a `take` has said false: there will be no more. `null`: a clean end; else for this reason. Also within the `take` that ends the call. */
 	ended(end: { readonly reason: unknown } | null): void;
 }
 

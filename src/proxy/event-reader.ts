@@ -135,6 +135,8 @@ export class EventReader {
 
 	/** Reading failed: the client left, time ran out, or the connection broke, which is a clean end only of an answer that is complete. */
 	broken(cause: unknown): AnswerPiece {
+		// It broke off because it was over: what is being read has yet to be sent.
+		if (this.isOver) return "";
 		const failure = this.deadline.failure ?? TRUNCATED;
 		if (this.isFinished && failure.kind !== "cancelled") return this.#last([]);
 		// Bun's own words may name the address with its password; ours say what was too large.

@@ -68,14 +68,10 @@ export class Exchange implements ByteSource {
 	}
 
 	flow(taker: ByteTaker): void {
-		this.#taker = taker;
-		for (let piece = this.#next(); piece; piece = this.#next()) {
-			if (!taker.take(piece)) this.#taker = undefined;
-			if (this.#taker !== taker) return;
-		}
-		if (this.#end === undefined) return;
-		this.#taker = undefined;
-		taker.ended(this.#end);
+		// To read on may bring more at once, which follows what waits: only then is it taken as it comes.
+		for (let piece = this.#next(); piece; piece = this.#next()) if (!taker.take(piece)) return;
+		if (this.#end === undefined) this.#taker = taker;
+		else taker.ended(this.#end);
 	}
 
 	/** The first of the pieces that were not read yet. */
