@@ -1,8 +1,8 @@
 /** What calls have come to, from one thread to another: whole, once, in order, whatever becomes of the one that writes. */
 import { describe, expect, test } from "bun:test";
-import { makeRecordQueue, QueueReader } from "../src/memory/record-queue.ts";
+import { forEachRecord, makeRecordQueue, QueueReader } from "../src/memory/record-queue.ts";
 import { EventQueue } from "../src/telemetry/event-queue.ts";
-import { CallEventReader, type EventChunk, readAgain } from "../src/telemetry/event-records.ts";
+import { CallEventReader, type EventChunk, RECORD, readAgain } from "../src/telemetry/event-records.ts";
 import type { AttemptClosed, CallSettled } from "../src/telemetry/events.ts";
 import { settled } from "./kit/ledger.ts";
 import { random } from "./kit/random.ts";
@@ -29,6 +29,7 @@ function queueOf(size = 64 * 1024) {
 	const chunks: EventChunk[] = [];
 	const queue = new EventQueue({
 		memory,
+		unsettled: { close() {} },
 		onMany: () => seen.many++,
 		onLost: () => seen.lost++,
 		wall: () => 1_700_000_000_000 + seen.heard.length,
@@ -87,6 +88,71 @@ describe("where the queue is full", () => {
 		clearInterval(reading);
 		read();
 		expect([queue.waiting, seen.heard.length, seen.lost]).toEqual([0, 100, 0]);
+	});
+});
+
+describe("what neighbours have in common is sent once", () => {
+	// The price is the configuration's, one for all calls.
+	const { bill } = settled();
+	test.each([
+		["targets", (at: number) => settled({ bill, target: `box/m${at}` })],
+		["models that the cache answers for", (at: number) => settled({ bill, target: undefined, model: `m${at}` })],
+		["keys", (at: number) => settled({ bill, keyId: `key-${at}` })],
+		["targets that are tried", (at: number) => attempt({ target: `box/m${at}` })],
+		["providers that are tried", (at: number) => attempt({ provider: `p${at}` })],
+	])("of a hundred %s in turn", (_, make) => {
+		const { queue, read, chunks } = queueOf(256 * 1024);
+		for (let at = 0; at < 500; at++) {
+			const event = make(at % 100);
+			if ("callId" in event) queue.attemptClosed(event);
+			else queue.callSettled(event);
+		}
+		expect(read()).toBe(500);
+		let shared = 0;
+		forEachRecord(chunks[0]!, (kind) => {
+			if (kind === RECORD.SHARED) shared++;
+		});
+		expect(shared).toBe(100);
+	});
+});
+
+describe("a report of what calls come to", () => {
+	test("has all calls before its position, and none behind that, though some settle while it is read", async () => {
+		const { queue } = queueOf();
+		let counted = 0;
+		const settle = () => {
+			counted++;
+			queue.callSettled(settled());
+		};
+		settle();
+		let reads = 0;
+		const sent: { counted: number; position: number }[] = [];
+		await queue.report(
+			async () => {
+				// The registry's values are those of a moment that is not known.
+				await Promise.resolve();
+				if (reads++ < 2) settle();
+				return String(counted);
+			},
+			(values, position) => void sent.push({ counted: Number(values), position }),
+		);
+		expect([sent, reads]).toEqual([[{ counted: 3, position: queue.position }], 3]);
+	});
+
+	test("is not sent while calls wait for room, which are in it, and behind its position as well", async () => {
+		const { queue, read } = queueOf(4096);
+		let sent = 0;
+		const report = () =>
+			queue.report(
+				async () => "",
+				() => sent++,
+			);
+		for (let at = 0; at < 100; at++) queue.callSettled(settled());
+		await report();
+		expect([sent, queue.waiting > 0]).toEqual([0, true]);
+		for (read(); queue.waiting > 0; read()) queue.retry();
+		await report();
+		expect(sent).toBe(1);
 	});
 });
 

@@ -4,34 +4,26 @@
  */
 import { QueueWriter } from "../memory/record-queue.ts";
 import type { Tokens } from "../openai/usage.ts";
-import {
-	AS_MODEL,
-	CELL,
-	FLAG,
-	type MoreOfCall,
-	NO_TEXT,
-	NUMBER,
-	RECORD,
-	type SharedOfAttempt,
-	type SharedOfCall,
-	TEXT,
-} from "./event-records.ts";
+import { AS_MODEL, CELL, FLAG, type MoreOfCall, NO_TEXT, NUMBER, RECORD, TEXT } from "./event-records.ts";
 import type { AttemptClosed, CallSettled, Sink } from "./events.ts";
+import { type Shared, type SharedFields, sharedOfAttempts, sharedOfCalls } from "./shared-fields.ts";
+import type { UnsettledCalls } from "./unsettled-calls.ts";
 
 /** Records after which the main thread is told that there are some: else it looks by itself. */
 const MANY = 500;
 /** What waits in this thread's own memory while the queue is full, and how often it is tried, ms. */
 const MOST_WAITING = 20_000;
 const RETRY_MS = 20;
-/** Numbers that are given before they begin anew; of one key or provider. */
+/** Numbers that are given before they begin anew. */
 const MOST_SHARED = 2_000;
-const MOST_ALIKE = 8;
 /** Kinds of tokens that have a place of their own. */
 const PLAIN_TOKENS = new Set(["input", "output", "cached", "reasoning"]);
 
 /** What it works with. */
 export interface EventQueueOptions {
 	readonly memory: SharedArrayBuffer;
+	/** Calls are known there until they are written here. */
+	readonly unsettled: Pick<UnsettledCalls, "close">;
 	/** The main thread is to look soon. */
 	readonly onMany: () => void;
 	/** There was no room for one, for so long that it is lost. */
@@ -43,17 +35,11 @@ export interface EventQueueOptions {
 /** What there was no room for. */
 type WaitingEvent = { readonly call: CallSettled; readonly at: number } | { readonly attempt: AttemptClosed };
 
-/** What is sent once, and its number. */
-interface Shared<T> {
-	readonly number: number;
-	readonly fields: T;
-}
-
 /** The queue, as the worker has it. */
 export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled"> {
 	readonly #queue: QueueWriter;
-	readonly #ofCalls = new SharedFields<SharedOfCall>(sharedOfCall, isSameCall);
-	readonly #ofAttempts = new SharedFields<SharedOfAttempt>(sharedOfAttempt, isSameAttempt);
+	readonly #ofCalls = sharedOfCalls();
+	readonly #ofAttempts = sharedOfAttempts();
 	#given = 0;
 	#untold = 0;
 	/** For want of room, the oldest first. */
@@ -69,6 +55,20 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled"> {
 	/** Where the next record will begin. */
 	get position(): number {
 		return this.#queue.position;
+	}
+
+	/**
+	 * Sends what calls come to, as `read` gives it, with the position up to which they are in it. It is read once more where calls have gone on
+	 * meanwhile, and not sent while some of them wait for room: with the reader both would be counted twice.
+	 */
+	async report(read: () => Promise<string>, send: (values: string, position: number) => void): Promise<void> {
+		while (this.#waiting.length === 0) {
+			const { position } = this;
+			const values = await read();
+			if (this.#waiting.length > 0 || this.position !== position) continue;
+			send(values, position);
+			return;
+		}
 	}
 
 	/** What waits for room. */
@@ -105,6 +105,7 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled"> {
 	#wait(what: WaitingEvent): void {
 		if (this.#waiting.length >= MOST_WAITING) {
 			this.options.onLost();
+			if ("call" in what) this.options.unsettled.close(what.call.id);
 			return;
 		}
 		this.#waiting.push(what);
@@ -128,7 +129,7 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled"> {
 
 	/** Whether there was room. */
 	#putCall(call: CallSettled, at: number): boolean {
-		const shared = this.#ofCalls.find(call.keyId ?? "", call) ?? this.#give(this.#ofCalls, call.keyId ?? "", call);
+		const shared = this.#ofCalls.find(call) ?? this.#give(this.#ofCalls, call);
 		if (!shared) return false;
 		const { id, user, requested, tokens } = call;
 		const isAsModel = requested === call.model;
@@ -160,12 +161,13 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled"> {
 		cells[cell + CELL.USER] = user === undefined ? NO_TEXT : user.length;
 		cells[cell + CELL.REQUESTED] = isAsModel ? AS_MODEL : requested === undefined ? NO_TEXT : requested.length;
 		this.#queue.commit(RECORD.CALL, TEXT + id.length + cells[cell + CELL.BYTES]!);
+		this.options.unsettled.close(id);
 		return true;
 	}
 
 	#putAttempt(attempt: AttemptClosed): boolean {
-		const { provider, callId, number: count = 0, status, tokens } = attempt;
-		const shared = this.#ofAttempts.find(provider, attempt) ?? this.#give(this.#ofAttempts, provider, attempt);
+		const { callId, number: count = 0, status, tokens } = attempt;
+		const shared = this.#ofAttempts.find(attempt) ?? this.#give(this.#ofAttempts, attempt);
 		if (!shared) return false;
 		const text = tokens && hasOtherKinds(tokens) ? JSON.stringify({ tokens }) : "";
 		const begin = this.#begin(callId, text, shared.number, count, status ?? 0);
@@ -219,7 +221,7 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled"> {
 	}
 
 	/** Gives what this has in common with others a number, and sends it. Undefined where there is no room. */
-	#give<T, E extends T>(of: SharedFields<T>, group: string, event: E): Shared<T> | undefined {
+	#give<T>(of: SharedFields<T>, event: T): Shared<T> | undefined {
 		if (this.#given >= MOST_SHARED) {
 			if (this.#queue.reserve(0) === 0) return undefined;
 			this.#queue.commit(RECORD.FORGET, 0);
@@ -236,78 +238,8 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled"> {
 		cells[begin / 4] = this.#given;
 		cells[begin / 4 + 1] = length;
 		this.#queue.commit(RECORD.SHARED, 8 + length);
-		return of.add(group, { number: this.#given++, fields });
+		return of.add({ number: this.#given++, fields });
 	}
-}
-
-/** What has a number, in groups of a few each, so that few are compared. */
-class SharedFields<T> {
-	readonly #groups = new Map<string, Shared<T>[]>();
-
-	constructor(
-		readonly pick: (event: T) => T,
-		private readonly isSame: (fields: T, event: T) => boolean,
-	) {}
-
-	find(group: string, event: T): Shared<T> | undefined {
-		const found = this.#groups.get(group);
-		if (found) for (const each of found) if (this.isSame(each.fields, event)) return each;
-		return undefined;
-	}
-
-	/** The last one is looked at first. */
-	add(group: string, shared: Shared<T>): Shared<T> {
-		const others = this.#groups.get(group)?.slice(0, MOST_ALIKE - 1) ?? [];
-		this.#groups.set(group, [shared, ...others]);
-		return shared;
-	}
-
-	clear(): void {
-		this.#groups.clear();
-	}
-}
-
-function sharedOfCall(call: SharedOfCall): SharedOfCall {
-	const { operation, stream, model, provider, agent, bill, key, keyId, team, target, cache, reason, error } = call;
-	return { operation, stream, model, provider, agent, bill, key, keyId, team, target, cache, reason, error };
-}
-
-function isSameCall(one: SharedOfCall, other: SharedOfCall): boolean {
-	return (
-		one.target === other.target &&
-		one.model === other.model &&
-		one.stream === other.stream &&
-		one.operation === other.operation &&
-		one.provider === other.provider &&
-		one.agent === other.agent &&
-		one.key === other.key &&
-		one.keyId === other.keyId &&
-		one.team === other.team &&
-		one.cache === other.cache &&
-		one.reason === other.reason &&
-		one.error === other.error &&
-		one.bill?.source === other.bill?.source &&
-		one.bill?.isEstimated === other.bill?.isEstimated &&
-		one.bill?.price === other.bill?.price
-	);
-}
-
-function sharedOfAttempt(attempt: SharedOfAttempt): SharedOfAttempt {
-	const { provider, target, agent, failure, isSecond, isUnused, isUnbilled, isCharged } = attempt;
-	return { provider, target, agent, failure, isSecond, isUnused, isUnbilled, isCharged };
-}
-
-function isSameAttempt(one: SharedOfAttempt, other: SharedOfAttempt): boolean {
-	return (
-		one.target === other.target &&
-		one.failure === other.failure &&
-		one.provider === other.provider &&
-		one.agent === other.agent &&
-		one.isSecond === other.isSecond &&
-		one.isUnused === other.isUnused &&
-		one.isUnbilled === other.isUnbilled &&
-		one.isCharged === other.isCharged
-	);
 }
 
 function moreOf({ decision, dropped, droppedFields, skipped, tokens }: CallSettled): MoreOfCall | undefined {

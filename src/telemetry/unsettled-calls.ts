@@ -1,6 +1,6 @@
 /**
- * Calls of a worker thread that have not settled, in memory that the main thread reads when the worker has died: whose they were, and when
- * they came. Nobody reads it before.
+ * Calls of a worker thread that have not settled, or not been written to its queue yet (`event-queue.ts`), in memory that the main thread reads
+ * when the worker has died: whose they were, and when they came. Nobody reads it before.
  */
 import type { CallSettled, NamedCall, Sink } from "./events.ts";
 
@@ -31,7 +31,7 @@ type UnsettledCall = Pick<
 >;
 
 /** The worker's view. */
-export class UnsettledCalls implements Pick<Sink, "callNamed" | "callSettled"> {
+export class UnsettledCalls implements Pick<Sink, "callNamed"> {
 	#bytes!: Buffer;
 	#numbers!: Float64Array;
 	#cells!: Int32Array;
@@ -52,8 +52,9 @@ export class UnsettledCalls implements Pick<Sink, "callNamed" | "callSettled"> {
 
 	callNamed(call: NamedCall): void {
 		const { id } = call;
+		if (id.length > MOST_ID) return;
 		const slot = this.#free.pop() ?? this.#another();
-		if (slot === undefined || id.length > MOST_ID) return;
+		if (slot === undefined) return;
 		this.#slots.set(id, slot);
 		const begin = slot * SLOT;
 		const cell = begin / 4;
@@ -65,7 +66,8 @@ export class UnsettledCalls implements Pick<Sink, "callNamed" | "callSettled"> {
 		Atomics.store(this.#cells, cell + STATE, OPEN);
 	}
 
-	callSettled({ id }: Pick<CallSettled, "id">): void {
+	/** The call is over, and what it came to is where the main thread reads it, or counted as lost. */
+	close(id: string): void {
 		const slot = this.#slots.get(id);
 		if (slot === undefined) return;
 		Atomics.store(this.#cells, (slot * SLOT) / 4 + STATE, 0);

@@ -8,7 +8,7 @@ declare const self: {
 };
 
 self.onmessage = ({ data: memory }) => {
-	const queue = new EventQueue({ memory, onMany: () => {}, onLost: () => {} });
+	const queue = new EventQueue({ memory, unsettled: { close() {} }, onMany: () => {}, onLost: () => {} });
 	self.postMessage("begun");
 	for (let number = 0; ; number++) {
 		const id = `req_${number}`;

@@ -88,8 +88,9 @@ class ThreadRouter implements WorkerRouter {
 	readonly #agentTransport: AgentTransport;
 	readonly #fleet: AgentFleet;
 	readonly #state: RouterState;
-	/** What calls have come to, for the main thread. */
+	/** What calls have come to, for the main thread, and those of which that is not written yet. */
 	readonly #events: EventQueue;
+	readonly #unsettled: UnsettledCalls;
 	readonly #services: RoleServices;
 	readonly #redis: WorkerRedis | undefined;
 	/** Hears of calls that other workers make. */
@@ -121,8 +122,10 @@ class ThreadRouter implements WorkerRouter {
 			targetAt: (id) => this.snapshot.catalog.find(id)?.targets.find((target) => target.id === id),
 		});
 		this.#redis = workerRedis(start, send, this.#services);
+		this.#unsettled = new UnsettledCalls(start.events.unsettled, this.memory.offset);
 		this.#events = new EventQueue({
 			memory: start.events.events,
+			unsettled: this.#unsettled,
 			onMany: () => send({ type: "events" }),
 			onLost: () => this.#services.metrics.ledgerLost("full", 1),
 		});
@@ -264,12 +267,12 @@ class ThreadRouter implements WorkerRouter {
 		return createAnswerCache(config, this.#redis?.answers(), view);
 	}
 
-	#listen(plan: RolePlan, { isFirst, certificate, events }: WorkerStart): BoundServer {
+	#listen(plan: RolePlan, { isFirst, certificate }: WorkerStart): BoundServer {
 		const forward: Forward = (request) => this.#requests.ask({ type: "forward", request });
 		const stored = remoteResponses(this.#responses, this.send, () => this.snapshot.config.responses);
 		const options: RoleAppOptions = {
 			current: this,
-			sinks: [this.#fleet.sink, this.#events, new UnsettledCalls(events.unsettled, this.memory.offset)],
+			sinks: [this.#fleet.sink, this.#events, this.#unsettled],
 			cache: this.#createCache(plan.config),
 			objects: this.#state.store,
 			responses: new StoredResponses(() => this.snapshot.config.server.body_limit, stored),
@@ -314,12 +317,13 @@ class ThreadRouter implements WorkerRouter {
 	}
 
 	async #sendMetrics(): Promise<void> {
-		// What waits for room would be counted twice by a main thread that goes on from the position.
+		const { log, metrics } = this.#services;
 		await this.#events.emptied(MOST_READING_MS);
-		// First the lines of all calls that are counted: of what is sent after this the main thread knows whether it had both.
-		void this.#services.log.flush();
-		const { position } = this.#events;
-		const values = JSON.stringify(await this.#services.metrics.values());
-		this.send({ type: "metrics", values, position });
+		const read = async () => {
+			// First the lines of all calls that are counted: of what is sent after this the main thread knows whether it had both.
+			void log.flush();
+			return JSON.stringify(await metrics.values());
+		};
+		await this.#events.report(read, (values, position) => this.send({ type: "metrics", values, position }));
 	}
 }
