@@ -2,6 +2,8 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { HANG_MS, Silence } from "../src/server/threads/heartbeat.ts";
+import type { WorkerStart } from "../src/server/threads/link.ts";
+import { type WorkerReports, WorkerThread } from "../src/server/threads/worker-handle.ts";
 import { until } from "./kit/until.ts";
 import { callOnce, outcomesOf, recordWorkers, startHere, twoWorkers } from "./kit/worker-router.ts";
 
@@ -29,6 +31,15 @@ describe("silence", () => {
 		expect(silentFor([SECOND, 7], [3_600 * SECOND, 7])).toBe(2 * SECOND);
 		expect(silentFor([SECOND, 7], [3_600 * SECOND, 7], [3_601 * SECOND, 8])).toBe(0);
 	});
+});
+
+test("a worker that hangs while it starts is ended, and its start has failed", async () => {
+	using _ = recordWorkers(join(import.meta.dir, "kit/hanging-start.ts"));
+	let hung = 0;
+	const reports = { hung: () => hung++, kept() {} } as unknown as WorkerReports;
+	const worker = new WorkerThread({ thread: 1 } as WorkerStart, reports, 2_000);
+	expect(await worker.listening).toEqual({ problem: "its thread has ended (no sign of life for 2 s)", isStart: false });
+	expect([await worker.ended, hung, worker.isRunning]).toEqual(["no sign of life for 2 s", 1, false]);
 });
 
 describe("a worker that hangs", () => {

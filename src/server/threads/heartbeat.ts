@@ -8,6 +8,11 @@
  * keeps a worker without being a fault takes less: garbage collection and bodies of many MB up to seconds, a busy database half of one.
  */
 export const HANG_MS = 15_000;
+/**
+ * The same of one that starts, ms. It takes well under a second, all in one go; but a machine that is busy with other things, or the log of a large
+ * database that has to be read again, may make much more of it, and where it is ended for that its next start takes no less.
+ */
+export const START_HANG_MS = 60_000;
 /** How often a worker counts, and the main thread looks, ms. */
 const BEAT_MS = 500;
 const LOOK_MS = 1_000;
@@ -47,13 +52,13 @@ export function beat(memory: SharedArrayBuffer): void {
 	setInterval(() => Atomics.add(beats, 0, 1), BEAT_MS);
 }
 
-/** The main thread's part. @param onHang called once the worker was silent for too long, and at each look from then on. Returns how to end it. */
-export function watchHeartbeat(memory: SharedArrayBuffer, onHang: () => void): () => void {
+/** The main thread's part. @param onHang called once the worker was silent for so many ms, and at each look from then on. Returns how to end it. */
+export function watchHeartbeat(memory: SharedArrayBuffer, mostMs: number, onHang: () => void): () => void {
 	if (isDebugged) return () => {};
 	const beats = new Int32Array(memory);
 	const silence = new Silence(performance.now());
 	const timer = setInterval(() => {
-		if (silence.look(Atomics.load(beats, 0), performance.now()) >= HANG_MS) onHang();
+		if (silence.look(Atomics.load(beats, 0), performance.now()) >= mostMs) onHang();
 	}, LOOK_MS);
 	timer.unref();
 	return () => clearInterval(timer);

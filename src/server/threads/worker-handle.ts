@@ -5,7 +5,7 @@ import { CLOCK_BYTES, ClockSource } from "../../memory/shared-clock.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { TunnelExchange, TunnelPort } from "../agents/tunnels.ts";
 import type { WorkerMessage } from "../redis-workers.ts";
-import { HANG_MS, HEARTBEAT_BYTES, watchHeartbeat } from "./heartbeat.ts";
+import { HANG_MS, HEARTBEAT_BYTES, START_HANG_MS, watchHeartbeat } from "./heartbeat.ts";
 import type { Asking, ForwardedAnswer, ForwardedRequest, ToMain, ToWorker, WorkerStart } from "./link.ts";
 import { Questions, type TunnelMessage, tunnelMessage } from "./link.ts";
 import { answerResponse, changeResponse } from "./remote-responses.ts";
@@ -46,7 +46,7 @@ export interface WorkerReports {
 /** Where it listens; or why it does not. `isStart`: the sentence is for people. */
 type Start = { readonly url: string; readonly port: number } | { readonly problem: string; readonly isStart: boolean };
 
-/** The worker. It is not terminated before it listens or has said why it can't: a thread that loads may not take it. */
+/** The worker. It is not terminated before it listens or has said why it can't, since a thread that loads may not take it; unless it hangs. */
 export class WorkerThread {
 	readonly thread: number;
 	/** Resolves when it listens, or can't. */
@@ -58,7 +58,7 @@ export class WorkerThread {
 	readonly #worker: Worker;
 	readonly #clock: ClockSource;
 	readonly #heartbeat = new SharedArrayBuffer(HEARTBEAT_BYTES);
-	#unwatch = () => {};
+	#unwatch: () => void;
 	/** At how many looks it hung. */
 	#hangs = 0;
 	readonly #questions: Questions<ToWorker, string>;
@@ -71,10 +71,11 @@ export class WorkerThread {
 	#hasStarted = false;
 	#isUnwanted = false;
 
-	/** Starts it. */
+	/** Starts it. @param startHangMs how long it may be silent until then */
 	constructor(
 		start: Omit<WorkerStart, "type" | "clock" | "heartbeat">,
 		private readonly reports: WorkerReports,
+		startHangMs = START_HANG_MS,
 	) {
 		this.thread = start.thread;
 		const listening = Promise.withResolvers<Start>();
@@ -95,6 +96,7 @@ export class WorkerThread {
 			this.#why ??= "an error";
 		};
 		this.#worker.addEventListener("close", (event) => this.#end((event as CloseEvent).code));
+		this.#unwatch = this.#watch(startHangMs);
 		this.send({ type: "start", ...start, clock, heartbeat: this.#heartbeat });
 	}
 
@@ -135,17 +137,23 @@ export class WorkerThread {
 	#started(start: Start): void {
 		this.#hasStarted = true;
 		this.#resolve.listening(start);
+		this.#unwatch();
 		if (this.#isUnwanted || "problem" in start) this.#worker.terminate();
-		else this.#unwatch = watchHeartbeat(this.#heartbeat, () => this.#hang());
+		else this.#unwatch = this.#watch(HANG_MS);
+	}
+
+	#watch(mostMs: number): () => void {
+		return watchHeartbeat(this.#heartbeat, mostMs, () => this.#hang(mostMs));
 	}
 
 	/** Called again and again while it lives on: what the system keeps, such as a disk that gives nothing, can't be ended yet. */
-	#hang(): void {
+	#hang(mostMs: number): void {
 		this.#hangs++;
 		if (this.#hangs === 1) this.reports.hung();
 		if (this.#hangs === KEPT_LOOKS) this.reports.kept();
-		this.#why ??= `no sign of life for ${HANG_MS / 1000} s`;
-		this.terminate();
+		this.#why ??= `no sign of life for ${mostMs / 1000} s`;
+		this.#isUnwanted = true;
+		this.#worker.terminate();
 	}
 
 	#end(code: number): void {
