@@ -3,10 +3,16 @@ import type { Json } from "./exchange.ts";
 import type { Pipeline } from "./pipeline.ts";
 
 /** Sends it, with this client's key. */
-export const sendCached = (router: Pipeline, over: Json, key: string, signal?: AbortSignal): Promise<Response> =>
+export const sendCached = (
+	router: Pipeline,
+	over: Json,
+	key: string,
+	signal?: AbortSignal,
+	headers: Record<string, string> = {},
+): Promise<Response> =>
 	router.send(
 		{ model: "box/m", messages: [{ role: "user", content: "hi" }], temperature: 0, ...over },
-		{ headers: { authorization: `Bearer key-of-${key}-1234` }, ...(signal ? { signal } : {}) },
+		{ headers: { authorization: `Bearer key-of-${key}-1234`, ...headers }, ...(signal ? { signal } : {}) },
 	);
 
 /** Reads its answer whole, and what is said of the cache. */

@@ -13,6 +13,7 @@ import { makeSuspects, SharedSuspects } from "../../src/proxy/shared-suspects.ts
 import { makeRoutingMemory, type RoutingMemory, SharedRoutingState } from "../../src/routing/shared-routing-state.ts";
 
 import { providerWith } from "./key-kinds.ts";
+import { stay } from "./stay.ts";
 
 declare const self: Worker;
 
@@ -168,7 +169,7 @@ if (!Bun.isMainThread) {
 	self.onmessage = ({ data: { things, what, step } }: MessageEvent<DyingSteps>) => {
 		stayBefore(step, () => {
 			self.postMessage("here");
-			for (;;) Bun.nanoseconds();
+			stay();
 		});
 		WORKS[what](things);
 		self.postMessage("done");

@@ -2,6 +2,7 @@
 import { sharedLimits } from "../../src/accounts/limits/shared-limiter.ts";
 import { SharedHardwareClocks } from "../../src/accounts/usage/shared-hardware-clocks.ts";
 import { SharedBudgets } from "../../src/proxy/shared-budgets.ts";
+import { stay } from "./stay.ts";
 
 declare const self: Worker;
 
@@ -13,17 +14,17 @@ export interface DyingJob {
 	readonly midst: "a decision" | "a reading of the ledger" | "a retry" | "a look at a clock";
 }
 
-const stay = (): never => {
+const stayHere = (): never => {
 	self.postMessage("here");
-	for (;;) Bun.nanoseconds();
+	stay();
 };
 
 self.onmessage = ({ data: { limits: memory, budgets, clocks, midst } }: MessageEvent<DyingJob>) => {
-	if (midst === "a look at a clock") new SharedHardwareClocks(clocks, 1, 0, stay).start("a");
-	const ledger = { spent: stay, spenders: () => [] };
+	if (midst === "a look at a clock") new SharedHardwareClocks(clocks, 1, 0, stayHere).start("a");
+	const ledger = { spent: stayHere, spenders: () => [] };
 	const { limiter, spend } = sharedLimits({ memory, thread: 1, offset: 0, ledger });
 	if (midst === "a reading of the ledger") spend.spent("key", "total");
-	const now = { [Symbol.toPrimitive]: stay } as unknown as number;
+	const now = { [Symbol.toPrimitive]: stayHere } as unknown as number;
 	if (midst === "a retry") new SharedBudgets(budgets, 1, 0).retries.has(now);
 	limiter.take([{ id: "key", unit: "concurrency", max: 1, amount: 1, windowMs: 0 }], 0);
 	// The amount is looked at while the lock is held.

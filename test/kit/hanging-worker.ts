@@ -3,10 +3,11 @@
  * after 24 s from `sleep`, which the system keeps it in.
  */
 import "../../src/server/threads/worker-thread.ts";
+import { stay } from "./stay.ts";
 
 declare const self: Worker;
 
 self.addEventListener("message", ({ data }: MessageEvent) => {
 	if (data === "sleep") Bun.sleepSync(24_000);
-	while (data === "hang") Bun.nanoseconds();
+	if (data === "hang") stay(60_000);
 });
