@@ -17,7 +17,8 @@ export function onCrash(listener: CrashListener): () => void {
 	return () => listeners.delete(listener);
 }
 
-function reportCrash(kind: CrashKind, thrown: unknown): void {
+/** Reports a crash: also for whoever has caught one where nothing else can be told of it. */
+export function reportCrash(kind: CrashKind, thrown: unknown): void {
 	const line = crashLine(kind, thrown);
 	process.stderr.write(`${line}\n`);
 	for (const listener of listeners) listener(kind, line);

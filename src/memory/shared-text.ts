@@ -66,8 +66,8 @@ export class SharedText {
 			const length = Math.min(this.#cells[LENGTHS + place]!, memory.byteLength);
 			// A copy: decoders take no shared memory.
 			const text = Buffer.from(new Uint8Array(memory, 0, length).slice()).toString();
-			// Its place is written to by the one after the next.
-			if (version === this.version) return { text, version };
+			// Its place is written to by the one after the next. Not a load: no processor moves what was read before behind this.
+			if (version === Atomics.add(this.#cells, VERSION, 0)) return { text, version };
 		}
 	}
 

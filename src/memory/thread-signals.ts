@@ -2,6 +2,7 @@
  * How threads of the process wake each other, since memory tells nobody that it has changed. The main thread is not needed for it: it may be
  * busy with what an administrator wants to know.
  */
+import { reportCrash } from "../crash.ts";
 import { MOST_THREADS } from "./shared-lock.ts";
 
 /** Makes memory for the signals of all threads: a cell for each, which counts its own. */
@@ -26,12 +27,17 @@ export class ThreadSignals implements ThreadSignaller {
 		Atomics.notify(this.#cells, thread);
 	}
 
-	/** Has `hear` called whenever this thread was signalled, once for several signals at once, for as long as it runs. */
+	/** Has `hear` called whenever this thread was signalled, once for several signals at once, for as long as it runs. What it throws is a crash. */
 	async listen(thread: number, hear: () => void): Promise<never> {
 		for (;;) {
 			// Before it is looked: what is signalled meanwhile is not missed.
 			const count = Atomics.load(this.#cells, thread);
-			hear();
+			try {
+				hear();
+			} catch (thrown) {
+				// The next signal is for other calls: they would wait for ever.
+				reportCrash("exception", thrown);
+			}
 			await Atomics.waitAsync(this.#cells, thread, count).value;
 		}
 	}
