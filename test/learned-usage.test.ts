@@ -1,7 +1,9 @@
 /** What is learned from calls that are over, and reserved for those that say nothing of themselves. */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import { LearnedUsage, type LearnedView } from "../src/accounts/usage/learned-usage.ts";
 import { makeLearned, SharedLearnedUsage } from "../src/accounts/usage/shared-learned-usage.ts";
+import { SharedBlocks } from "../src/memory/shared-blocks.ts";
+import { Death } from "./kit/dying-blocks.ts";
 
 /** Two threads' views as if they were one: each step is the other one's. */
 function alternating(): LearnedView {
@@ -71,6 +73,22 @@ describe.each(KINDS)("learned by %s:", (_, make) => {
 		usage.of("a", "m");
 		expect([usage.isAsked, usage.isAsked]).toEqual([true, true]);
 	});
+});
+
+test.each([0, 1, 2, 3])("a thread that dies with %i parts of a name made leaves it to be made anew", (parts) => {
+	const memory = makeLearned();
+	const [main, one] = [0, 1].map((thread) => new SharedLearnedUsage(memory, thread, () => 0));
+	const { addPart } = SharedBlocks.prototype;
+	let left = parts;
+	using _dying = spyOn(SharedBlocks.prototype, "addPart").mockImplementation(function (this: SharedBlocks, ...all) {
+		if (left-- === 0) throw new Death();
+		return addPart.apply(this, all);
+	});
+	expect(() => one!.of("a", "m").learn({ answer: 7 })).toThrow(Death);
+	main!.freed(1);
+	const figures = main!.of("a", "m");
+	for (const answer of [30_000, 50]) for (let at = 0; at < 64; at++) figures.learn({ answer, surplus: answer / 1000 });
+	expect([figures.answerTokens, figures.surplus]).toEqual([50, 0.05]);
 });
 
 test("names that clients make up are let go, the oldest first", () => {

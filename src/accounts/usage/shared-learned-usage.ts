@@ -89,9 +89,15 @@ export class SharedLearnedUsage implements LearnedView {
 		return figures;
 	}
 
-	/** The main thread's: a thread has died. A value that it was writing may be missing, or be an older one. */
+	/**
+	 * The main thread's: a thread has died. A value that it was writing may be missing, or be an older one; what it was making is gone, and made anew
+	 * by the next who learns of it.
+	 */
 	freed(thread: number): void {
-		this.#blocks.freed(thread, () => {});
+		const blocks = this.#blocks;
+		blocks.freed(thread, (block) => {
+			if (!isWhole(blocks, block)) blocks.remove(block);
+		});
 	}
 
 	#dropOldest(): boolean {
@@ -100,6 +106,13 @@ export class SharedLearnedUsage implements LearnedView {
 		if (oldest !== 0) blocks.remove(oldest);
 		return oldest !== 0;
 	}
+}
+
+/** Whether the thread that made a block came to the end of that. */
+function isWhole(blocks: SharedBlocks, block: number): boolean {
+	let parts = 0;
+	for (let part = blocks.cells[block * BLOCK_CELLS + FIRST_PART]!; part !== 0; part = blocks.nextPart(part)) parts++;
+	return parts === PARTS && blocks.numbers[block * BLOCK_NUMBERS + USED_AT] !== Number.POSITIVE_INFINITY;
 }
 
 const nameOf = (blocks: SharedBlocks, names: readonly string[]): BlockName =>
@@ -173,7 +186,7 @@ class SharedFigures implements LearnedFigures {
 		const { blocks } = this;
 		const block = blocks.make(FIGURES, name);
 		if (block === 0) return 0;
-		// It makes no room for its own parts.
+		// Until it is whole: it makes no room for its own parts.
 		blocks.numbers[block * BLOCK_NUMBERS + USED_AT] = Number.POSITIVE_INFINITY;
 		for (let part = 0; part < PARTS; part++) {
 			if (blocks.addPart(block, part) !== 0) continue;
@@ -194,7 +207,7 @@ class SharedFigures implements LearnedFigures {
 		return newest;
 	}
 
-	/** A part of a series, from 0; 0 where a thread died that made it. */
+	/** A part of a series, from 0; 0 where it is not there. */
 	#part(block: number, series: number, nth: number): number {
 		const { blocks } = this;
 		let part = blocks.cells[block * BLOCK_CELLS + FIRST_PART]!;
