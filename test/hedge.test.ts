@@ -202,6 +202,21 @@ describe("no second target is asked", () => {
 		expect([asked > 0, second.received.length]).toEqual([true, 0]);
 	});
 
+	test("before there is a place for it again, which costs the budget nothing", async () => {
+		first.run(late(5_000, good));
+		const { send, context } = hedging({ alias: { concurrency: 5 } });
+		const queue = context.state.queue("fast", { concurrency: 5, size: 5 });
+		const enterNow = queue.enterNow.bind(queue);
+		const arrived = first.next();
+		const answer = send(call);
+		await arrived;
+		let asked = 0;
+		queue.enterNow = () => (++asked < 3 ? undefined : enterNow());
+		expect((await answer).headers.get("x-router-provider")).toBe("two");
+		await (await answer).text();
+		expect([asked, context.state.hedges("fast").take()]).toEqual([3, false]);
+	});
+
 	test("twice: the next twenty calls have to come first", async () => {
 		slow();
 		const twice = hedging();

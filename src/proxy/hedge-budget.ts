@@ -30,4 +30,9 @@ export class HedgeBudget {
 		this.#saved -= HEDGE_PARTS;
 		return true;
 	}
+
+	/** One that was taken is not sent. */
+	giveBack(): void {
+		this.#saved = Math.min(this.#saved + HEDGE_PARTS, MOST_HEDGE_PARTS);
+	}
 }

@@ -57,19 +57,22 @@ export class Hedge {
 		const limitedBy = isFailing ? undefined : queue;
 		if (!isAllowed.includes(true) || limitedBy?.hasRoom === false) return undefined;
 		let other = isSlow ? -1 : tried.findIndex((each, at) => isAllowed[at] && isFree(each.target, record.cost));
-		if (other !== -1 && !isFailing && !state.freeHedges(target.provider).take()) return undefined;
+		let budget = other === -1 || isFailing ? undefined : state.freeHedges(target.provider);
 		if (other === -1 && alias?.hedge && !(isSlow && this.#hasHedged)) {
 			other = isAllowed.indexOf(true);
-			if (other !== -1 && !state.hedges(alias.name).take()) return undefined;
-			if (isSlow) this.#hasHedged = other !== -1;
+			budget = state.hedges(alias.name);
 		}
-		if (other === -1) return undefined;
+		if (other === -1 || budget?.take() === false) return undefined;
 		if (limitedBy) {
-			// Another thread may have taken the room that there was.
 			const ticket = limitedBy.enterNow();
-			if (!ticket) return undefined;
+			if (!ticket) {
+				// Another thread has taken the room that there was. Not asked for before the budget: a place that is left at once counts as a short call.
+				budget?.giveBack();
+				return undefined;
+			}
 			record.atEnd(() => ticket.leave());
 		}
+		this.#hasHedged ||= isSlow;
 		record.step({ how: "hedge", provider: target.provider.name });
 		return other;
 	}

@@ -12,7 +12,7 @@ import { Suspects, type SuspectsView } from "./suspects.ts";
 
 /** What a budget is to those who spend it, wherever it is counted. */
 export type RetryCount = Pick<RetryBudget, "call" | "has" | "spend">;
-export type HedgeCount = Pick<HedgeBudget, "call" | "take">;
+export type HedgeCount = Pick<HedgeBudget, "call" | "take" | "giveBack">;
 
 /** Budgets that all threads of the process spend together, where it has several. */
 export interface CallBudgets {

@@ -155,6 +155,11 @@ class SharedHedgeBudget implements HedgeCount {
 		return this.#change((parts) => (parts < HEDGE_PARTS ? undefined : parts - HEDGE_PARTS));
 	}
 
+	/** One that was taken is not sent. */
+	giveBack(): void {
+		this.#change((parts) => Math.min(parts + HEDGE_PARTS, MOST_HEDGE_PARTS));
+	}
+
 	/** Whether it was changed: not where `next` says nothing. */
 	#change(next: (parts: number) => number | undefined): boolean {
 		const { cells, at } = this;
