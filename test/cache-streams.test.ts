@@ -124,6 +124,20 @@ describe("a stream that another thread's caller has begun", () => {
 		await connections[0]!.closed;
 	});
 
+	test("is left by a caller whose time is over before it begins, and is held open for nobody then", async () => {
+		upstream.run((connection) => void connections.push(connection));
+		const client = new AbortController();
+		const first = sendCached(routers[1]!, { model: "m", stream: true }, "a", client.signal);
+		await until(() => connections.length === 1, "the upstream");
+		const headers = { "x-router-timeout-ms": "50" };
+		const other = await sendCached(routers[2]!, { model: "m", stream: true }, "a", undefined, headers);
+		expect(other.status).toBe(504);
+		client.abort();
+		expect((await first).status).toBe(499);
+		await connections[0]!.closed;
+		expect(threads.posted.filter(({ message }) => "stream" in message && message.stream === "join")).toHaveLength(1);
+	});
+
 	test("waits for the slowest of them, wherever that is, and has all of it for each in the end", async () => {
 		const small = { ...config, cache: { max_entry: "64KB" } };
 		threads = cacheThreads(configOf(small), 3);

@@ -197,6 +197,7 @@ export class AnswerCache {
 			const waited = await waiting(isBegun ? Promise.race([claiming, isBegun]) : claiming, signal, lookup);
 			if (waited && along?.hasBegun) return this.#readAlong(lead, along, claiming, lookup);
 			if (!waited) {
+				along?.leave();
 				// Nobody will use what it may still get.
 				void claiming.then((late) => "release" in late && late.release?.(undefined));
 				throw gaveUp(call);

@@ -99,7 +99,7 @@ export class ThreadStore implements SharedStore {
 			}
 			const bytes = await this.#heard(key, id, signal, along);
 			if (bytes) return { is: "found", bytes, isHere: true };
-			if (signal.aborted || along?.hasBegun) return ELSEWHERE;
+			if (signal.aborted || along?.hasBegun || along?.hasLeft) return ELSEWHERE;
 			const claim = await this.claim(key);
 			if (claim.is !== "elsewhere") return claim;
 		}
@@ -207,8 +207,9 @@ export class ThreadStore implements SharedStore {
 		// Before it is asked for: nothing is missed then.
 		this.#waiting.set(id, wakes.add(wake));
 		signal.addEventListener("abort", giveUp);
+		if (along) along.onLeft = giveUp;
 		try {
-			maker = signal.aborted ? undefined : this.#claims.wait(key);
+			maker = signal.aborted || along?.hasLeft ? undefined : this.#claims.wait(key);
 			if (maker === undefined) return undefined;
 			if (along) this.#join(keyText(key), along, maker);
 			const isStored = await promise;

@@ -126,6 +126,10 @@ export class FollowedStream {
 	readonly #ended = Promise.withResolvers<void>();
 	hasBegun = false;
 	isOver = false;
+	/** Nobody waits for it any more. */
+	hasLeft = false;
+	/** Called then, by `leave`; set by whoever has it come. */
+	onLeft: (() => void) | undefined;
 	/** What it ended with, where it broke off. */
 	failure: StreamFailure | undefined;
 
@@ -165,5 +169,12 @@ export class FollowedStream {
 		this.isOver = true;
 		this.failure = failure;
 		this.#ended.resolve();
+	}
+
+	/** Nobody waits for it any more: no more of it is to come. */
+	leave(): void {
+		this.hasLeft = true;
+		this.end(undefined);
+		this.onLeft?.();
 	}
 }
