@@ -42,7 +42,7 @@ export interface RedisOptions {
 type Command = (client: RedisClient) => Promise<unknown>;
 type Scripted = Record<string, ((...args: unknown[]) => Promise<unknown>) | undefined>;
 
-/** The connection to Redis, one for a process. Connects when `open` is called. */
+/** A connection to Redis: one for a process, and one more for each of its workers where there are several. Connects when `open` is called. */
 export class SharedRedis {
 	#client: RedisClient | undefined;
 	#status: RedisStatus = AWAY;
