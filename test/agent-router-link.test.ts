@@ -258,6 +258,22 @@ describe("a link", () => {
 		expect(running.state.problem).toBeUndefined();
 	});
 
+	test("does not warn of a router that has no tunnel of it while one is open to another router at the same address", async () => {
+		const router = fake();
+		let beats = 0;
+		const problem = "it has no tunnel here";
+		router.answer(({ path }) => {
+			if (path === "/register") return undefined;
+			return Response.json(++beats % 2 ? { reachable: false, problem } : { reachable: true });
+		});
+		const client = { isOpen: true, opened: async () => {} };
+		const { lines } = link(router.url, { tunnel: { mode: "always", client } });
+		await until(() => beats >= 5);
+		expect(lines).toEqual(["The router has this agent."]);
+		client.isOpen = false;
+		await until(() => lines.some((line) => line.includes(problem)));
+	});
+
 	test("says that its models drain when it stops", async () => {
 		const router = fake();
 		const { running } = link(router.url);

@@ -269,11 +269,13 @@ export class RouterLink {
 	}
 
 	#joined(reachable: boolean | undefined, problem: string | undefined): void {
-		const { router, log } = this.#options;
+		const { router, log, tunnel } = this.#options;
 		const { endpoint } = this.#status;
-		if (reachable === false) {
+		// Of several routers at one address one has the tunnel: that the others can't call this agent is no problem.
+		const isElsewhere = reachable === false && this.#isTunnelled && tunnel?.client.isOpen === true;
+		if (reachable === false && !isElsewhere) {
 			this.#warnOnce(`The router can't call this agent back: ${problem ?? "it does not say why"}`);
-		} else if (this.#lastProblem !== undefined) {
+		} else if (!isElsewhere && this.#lastProblem !== undefined) {
 			log.logger.info({ router }, "The router takes this agent again.");
 			this.#lastProblem = undefined;
 		}

@@ -20,6 +20,8 @@ import { type AgentPort, TunnelPipes } from "./tunnel-pipe.ts";
 /** First and longest wait until it is opened again, ms. */
 const FIRST_MS = 250;
 const LONGEST_MS = 8_000;
+/** It is opened again at once only where it was open for so long, ms: another agent of this name or a proxy may close each at once. */
+const STEADY_MS = PING_MS;
 /** How long a handshake may take, ms. */
 const OPEN_MS = 10_000;
 const MAX_REFUSAL = 64 * 1024;
@@ -49,7 +51,9 @@ export class TunnelClient {
 	#socket: WebSocket | undefined;
 	#pings: ReturnType<typeof setInterval> | undefined;
 	#timer: ReturnType<typeof setTimeout> | undefined;
+	/** How often in a row it could not be opened, or not for long. */
 	#failures = 0;
+	#openedAt = 0;
 	#isStopped = false;
 	#lastProblem: string | undefined;
 	#heardAt = 0;
@@ -113,8 +117,8 @@ export class TunnelClient {
 	#opened(socket: WebSocket): void {
 		clearTimeout(this.#timer);
 		this.isOpen = true;
-		this.#failures = 0;
-		this.#heardAt = performance.now();
+		this.#openedAt = performance.now();
+		this.#heardAt = this.#openedAt;
 		this.#pings = setInterval(() => {
 			if (performance.now() - this.#heardAt > SILENCE_MS) socket.terminate();
 			else socket.send(frame(FRAME.ping, 0) as Buffer<ArrayBuffer>);
@@ -147,8 +151,9 @@ export class TunnelClient {
 		if (this.#isStopped) return;
 		if (wasOpen) this.#warnOnce("The tunnel to the router is closed: it is opened again.");
 		else void this.#reasonOfRefusal().then((why) => this.#warnOnce(`The tunnel can't be opened: ${why}`));
-		const waitMs = wasOpen ? 0 : Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(this.#failures, 10));
-		this.#failures++;
+		const wasSteady = wasOpen && performance.now() - this.#openedAt >= STEADY_MS;
+		const waitMs = wasSteady ? 0 : Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(this.#failures, 10));
+		this.#failures = wasSteady ? 0 : this.#failures + 1;
 		this.#timer = setTimeout(() => this.open(), waitMs * (1 - Math.random() / 4));
 	}
 

@@ -152,7 +152,7 @@ const HANDLERS = {
 	data: (socket: Socket<Pipe>, bytes: Buffer) => socket.data.sent(bytes),
 	drain: (socket: Socket<Pipe>) => socket.data.flush(),
 	close: (socket: Socket<Pipe>, error?: Error) => socket.data.disconnected(error === undefined),
-	// SocketListener by the promise of Bun.connect, and by `close`.
+	// Told by the promise of Bun.connect, and by `close`.
 	connectError: () => undefined,
 	error: () => undefined,
 };
