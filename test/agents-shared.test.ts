@@ -1,6 +1,7 @@
 /** Agents that another router has heard: taken over, kept while nothing can be heard of them, called with one secret. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { agentSecrets } from "../src/accounts/auth/agent-secrets.ts";
+import { tunnelEndpoint } from "../src/protocol/tunnel.ts";
 import { inProcessRegistrar } from "../src/server/agents/agent-routes.ts";
 import type { StoredAgent } from "../src/store/store.ts";
 import { directory } from "./kit/cli.ts";
@@ -38,6 +39,18 @@ const serving = (model = "qwen") => rig.fleet.targets(model).map(({ agent }) => 
 const states = () => rig.fleet.list().map(({ name, state }) => `${name} ${state}`);
 
 describe("an agent that another router has heard", () => {
+	test("is not called back through a tunnel that is another router's, and is once it has one here", async () => {
+		const endpoint = tunnelEndpoint("gpu-1");
+		const problem = expect.stringContaining("tunnel is not open");
+		for (const at of [0, 1_000]) rig.registry.adopt(news("gpu-1", at, { endpoint }));
+		expect(await rig.heartbeat("gpu-1", ["qwen"])).toEqual({ reachable: false, problem });
+		expect(await rig.register("gpu-1", ["qwen"], { endpoint })).toMatchObject({ reachable: false, problem });
+		expect(rig.calledBack).toEqual([]);
+		rig.tunnels.add("gpu-1");
+		expect(await rig.heartbeat("gpu-1", ["qwen"])).toEqual({ reachable: true });
+		expect(rig.calledBack).toEqual(["tunnel://gpu-1/health"]);
+	});
+
 	test("serves here, too", () => {
 		rig.registry.adopt(news("gpu-1", 0));
 		expect(serving()).toEqual(["gpu-1"]);

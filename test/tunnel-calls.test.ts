@@ -1,5 +1,6 @@
 /** Calls to an agent through its tunnel: what an address does, a tunnel does, with one worker and with several. */
 import { afterEach, describe, expect, test } from "bun:test";
+import { FRAME, streamIn } from "../src/protocol/tunnel.ts";
 import { textEvent } from "./kit/events.ts";
 import type { Loose } from "./kit/exchange.ts";
 import { type FakeAgentOptions, startFakeAgent } from "./kit/fake-agent.ts";
@@ -192,6 +193,7 @@ describe.each([1, 2])("a router with %i workers", (workers) => {
 
 test("calls go on through a tunnel that another worker than theirs has, when any worker ends", async () => {
 	using recorded = recordWorkers();
+	using streams = recordStreams();
 	const router = await startHere(twoWorkers());
 	stops.push(() => router.stop());
 	const agent = startFakeAgent({ router: router.url, tunnel: "always" });
@@ -212,4 +214,27 @@ test("calls go on through a tunnel that another worker than theirs has, when any
 		);
 	}
 	for (let call = 0; call < 12; call++) expect((await callOnce(router.url, { model: "qwen" })).status).toBe(200);
+	// What is under way to a worker that has ended is for no stream of the one in its place.
+	expect(streams.opened.length).toBeGreaterThan(0);
+	expect(new Set(streams.opened).size).toBe(streams.opened.length);
 });
+
+/** The numbers of streams that routers open from now on over tunnels of this process. */
+function recordStreams() {
+	const Real = globalThis.WebSocket;
+	const opened: number[] = [];
+	globalThis.WebSocket = class extends Real {
+		constructor(...args: ConstructorParameters<typeof WebSocket>) {
+			super(...args);
+			this.addEventListener("message", ({ data }: MessageEvent<Buffer>) => {
+				if (data[0] === FRAME.open) opened.push(streamIn(data));
+			});
+		}
+	} as typeof WebSocket;
+	return {
+		opened,
+		[Symbol.dispose]() {
+			globalThis.WebSocket = Real;
+		},
+	};
+}

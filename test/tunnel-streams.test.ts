@@ -9,11 +9,16 @@ import {
 	openerOf,
 	parseFrame,
 	STREAM_WINDOW,
+	streamIn,
 	streamNumber,
 	TunnelFault,
 } from "../src/protocol/tunnel.ts";
 import { TunnelStream } from "../src/protocol/tunnel-stream.ts";
+import { readText } from "../src/proxy/net/read-body.ts";
+import { TunnelStreams } from "../src/proxy/net/tunnel-streams.ts";
+import { ThreadTunnels, TunnelHub } from "../src/server/agents/tunnels.ts";
 import { random as randomOf } from "./kit/random.ts";
+import { until } from "./kit/until.ts";
 
 const bytes = (length: number, value = 7) => Buffer.alloc(length, value);
 
@@ -33,8 +38,9 @@ describe("what is no frame is refused:", () => {
 });
 
 test("frames are read as they were made", () => {
-	const stream = streamNumber(255, 0xff_ffff);
-	expect([openerOf(stream), openerOf(streamNumber(0, 1)), openerOf(streamNumber(8, 2 ** 24))]).toEqual([255, 0, 8]);
+	const stream = streamNumber(255, 255, 0xffff);
+	const openers = [stream, streamNumber(0, 0, 1), streamNumber(8, 256, 2 ** 16)].map(openerOf);
+	expect([stream, ...openers]).toEqual([0xffff_ffff, 255, 0, 8]);
 	expect(parseFrame(frame(FRAME.open, stream))).toMatchObject({ type: FRAME.open, stream });
 	expect(parseFrame(dataFrame(stream, bytes(3)))).toMatchObject({ type: FRAME.data, stream, bytes: bytes(3) });
 	expect(parseFrame(creditFrame(1, 0xffff_ffff))).toMatchObject({ type: FRAME.credit, credit: 0xffff_ffff });
@@ -132,4 +138,46 @@ test("whatever is written, taken and consumed in whatever order, all bytes come 
 		while (queue.length > 0) step();
 		expect(Buffer.concat(received).equals(sent)).toBe(true);
 	}
+});
+
+describe("streams that a thread has opened", () => {
+	test("are not given what an agent sent the worker before which had the thread's number", async () => {
+		const hub = new TunnelHub();
+		const sent: Buffer[] = [];
+		const socket = { sendBinary: (message: Uint8Array) => sent.push(Buffer.from(message)), close() {}, terminate() {} };
+		const tunnel = hub.thread(0).accept("gpu-1", "");
+		tunnel.open(socket);
+		const streamsAsked = () => sent.filter(([type]) => type === FRAME.data).map(streamIn);
+		const ask = async (epoch: number) => {
+			const before = streamsAsked().length;
+			const worker = new ThreadTunnels(2, hub.exchangeOf(2), epoch);
+			hub.addThread(2, worker);
+			const request = { url: "tunnel://gpu-1/x", headers: {} };
+			const answer = worker.transportTo(request.url).send(request, new AbortController().signal);
+			await until(() => streamsAsked().length > before, "the request");
+			return { stream: streamsAsked().at(-1)!, answer };
+		};
+		const reply = (stream: number, text: string) => {
+			const answer = Buffer.from(`HTTP/1.1 200 OK\r\ncontent-length: ${text.length}\r\n\r\n${text}`);
+			tunnel.message(socket, dataFrame(stream, answer));
+		};
+		const dead = await ask(0);
+		hub.endThread(2);
+		const next = await ask(1);
+		reply(dead.stream, "for another client");
+		reply(next.stream, "for this one");
+		expect(await readText(await next.answer)).toBe("for this one");
+		tunnel.close();
+	});
+
+	test("have no timer once the tunnel turned out not to be open", async () => {
+		const told: string[] = [];
+		const streams: TunnelStreams = new TunnelStreams(0, 0, "tunnel://gpu-1", () => streams.lost());
+		const tell = (what: string) => () => void told.push(what);
+		const listener = { received() {}, written() {}, ended() {}, lost: tell("lost"), check: tell("check") };
+		streams.open(listener).timeout(0);
+		// One that was set before would have fired before.
+		await new Promise((resolve) => setTimeout(resolve, 5));
+		expect(told).toEqual(["lost"]);
+	});
 });

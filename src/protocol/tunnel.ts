@@ -61,9 +61,12 @@ export interface Frame {
 /** The other side does not keep to this protocol: the tunnel is closed. */
 export class TunnelFault extends Error {}
 
-/** Who opens a stream stands in its number's upper byte: of several threads each has numbers of its own. */
-export function streamNumber(opener: number, count: number): number {
-	return (opener & 0xff) * 2 ** 24 + (count & 0xff_ffff);
+/**
+ * Who opens a stream stands in its number's upper byte: of several threads each has numbers of its own.
+ * @param epoch in the next byte: what is still under way to a worker that has ended is for no stream of the one in its place
+ */
+export function streamNumber(opener: number, epoch: number, count: number): number {
+	return (opener & 0xff) * 2 ** 24 + (epoch & 0xff) * 2 ** 16 + (count & 0xffff);
 }
 
 /** Who has opened a stream. */

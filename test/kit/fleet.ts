@@ -20,6 +20,10 @@ export interface FleetRig {
 	readonly lines: string[];
 	/** Origins that don't answer call backs. */
 	readonly blocked: Set<string>;
+	/** Agents that have a tunnel to this router. */
+	readonly tunnels: Set<string>;
+	/** Addresses that were called back. */
+	readonly calledBack: string[];
 	/** Lets time pass, a second at a time, as the running process has it. */
 	pass(ms: number): void;
 	/** The process stands still: the clock jumps. */
@@ -52,10 +56,13 @@ export function fleetRig(
 ): FleetRig {
 	const lines: string[] = [];
 	const blocked = new Set<string>();
+	const tunnels = new Set<string>();
+	const calledBack: string[] = [];
 	let now = start;
 	let off = 0;
 	const transport: Transport = {
 		send({ url }) {
+			calledBack.push(url);
 			if (blocked.has(new URL(url).origin)) return Promise.reject(new Error("blocked"));
 			return Promise.resolve(responseAnswer(new Response("{}")));
 		},
@@ -75,6 +82,7 @@ export function fleetRig(
 				return !isCutOff();
 			},
 		},
+		tunnels: { isOpen: (agent) => tunnels.has(agent) },
 		time: () => now,
 		wall: () => 1_790_000_000_000 + now + off,
 	});
@@ -95,6 +103,8 @@ export function fleetRig(
 		targets,
 		lines,
 		blocked,
+		tunnels,
+		calledBack,
 		pass(ms) {
 			for (let left = ms; left > 0; left -= 1000) jump(Math.min(left, 1000));
 		},

@@ -14,11 +14,13 @@ export class TunnelStreams implements Transport {
 
 	/**
 	 * @param opener the thread
+	 * @param epoch differs from that of the worker before which had this thread's number
 	 * @param origin what its addresses begin with, such as `tunnel://gpu-1`
 	 * @param transmit sends a frame to the agent; what can't be sent is lost, and `lost` told
 	 */
 	constructor(
 		private readonly opener: number,
+		private readonly epoch: number,
 		private readonly origin: string,
 		private readonly transmit: (frame: Buffer) => void,
 	) {}
@@ -32,7 +34,9 @@ export class TunnelStreams implements Transport {
 	/** Opens a stream. The agent resets one that it can't connect. Throws ConnectionLost where there are too many. */
 	open(connection: SocketListener): ConnectionSocket {
 		if (this.#streams.size >= MOST_STREAMS) throw new ConnectionLost("ECONNREFUSED");
-		const number = streamNumber(this.opener, ++this.#count);
+		let number: number;
+		do number = streamNumber(this.opener, this.epoch, ++this.#count);
+		while (this.#streams.has(number));
 		const socket = new TunnelSocket(connection, () => this.#streams.delete(number));
 		const stream = new TunnelStream(number, this.transmit, socket);
 		socket.stream = stream;
@@ -106,6 +110,8 @@ class TunnelSocket implements ConnectionSocket, StreamReader {
 
 	timeout(seconds: number): void {
 		clearTimeout(this.#timer);
+		// It may be over before its connection has it: each time would set the next one, for ever.
+		if (!this.stream.isOpen) return;
 		this.#timer = setTimeout(() => this.connection.check(), seconds * 1000);
 		this.#timer.unref();
 	}

@@ -1,12 +1,14 @@
 /** An agent as the router knows it, and as it is stored and shown. */
 import { RouterError } from "../../errors.ts";
 import { type GpuReport, type ModelReport, modelReport, replicaStates } from "../../protocol/agent.ts";
+import { tunnelEndpoint } from "../../protocol/tunnel.ts";
 import { openAiCompatible } from "../../providers/openai/index.ts";
 import type { Provider, Transport } from "../../providers/provider.ts";
 import type { Upstream } from "../../providers/registry.ts";
 import type { AgentView } from "../../routing/agent-targets.ts";
 import type { Lease } from "../../routing/lease.ts";
 import type { StoredAgent } from "../../store/store.ts";
+import type { TunnelHub } from "./tunnels.ts";
 
 /** What is known of an agent. The registry alone changes it. */
 export interface AgentRecord extends AgentView {
@@ -53,6 +55,15 @@ export function agentProvider(
 		keySetting: `agent "${name}", which has to register again`,
 	};
 	return openAiCompatible(own, transport);
+}
+
+/** Why an agent can't be called at its endpoint, as long as that is a tunnel which is not open; undefined where it may be. */
+export function tunnelProblem(
+	{ name, instance, endpoint }: Pick<AgentRecord, "name" | "instance" | "endpoint">,
+	tunnels: Pick<TunnelHub, "isOpen"> | undefined,
+): string | undefined {
+	if (endpoint !== tunnelEndpoint(name) || tunnels?.isOpen(name, instance)) return undefined;
+	return "Its tunnel is not open at this moment: the agent opens it by itself.";
 }
 
 /** A report's models by name; of two with one name the later counts. */

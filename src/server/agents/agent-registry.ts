@@ -20,6 +20,7 @@ import {
 	nextHeardAt,
 	readyTargets,
 	storedOf,
+	tunnelProblem,
 	unknownAgent,
 } from "./agent-record.ts";
 import { callBack } from "./agent-transport.ts";
@@ -35,7 +36,6 @@ const STORE_MS = 30_000;
 const FORGET_MS = 7 * 86_400_000;
 /** Most agents. */
 const MOST = 1_000;
-const NO_TUNNEL = "Its tunnel is not open at this moment: the agent opens it by itself.";
 
 /** What it works with. */
 export interface AgentRegistryOptions {
@@ -121,8 +121,10 @@ export class AgentRegistry {
 	async register(body: Register, endpoint: string, isInProcess = false): Promise<RegisterAnswer> {
 		const { name, instance, version, models, gpus } = body;
 		this.#admit(name, instance, endpoint);
-		const secret = this.options.secrets.of({ name, instance, endpoint });
-		const problem = await callBack(endpoint, secret, this.options.transport);
+		const { secrets, transport, tunnels } = this.options;
+		const secret = secrets.of({ name, instance, endpoint });
+		const problem =
+			tunnelProblem({ name, instance, endpoint }, tunnels) ?? (await callBack(endpoint, secret, transport));
 		// Another may have come while the call back was under way.
 		const how = this.#admit(name, instance, endpoint);
 		const before = this.#agents.get(name);
@@ -178,20 +180,18 @@ export class AgentRegistry {
 	async tunnelChanged(name: string): Promise<void> {
 		const agent = this.#agents.get(name);
 		if (agent?.endpoint !== tunnelEndpoint(name)) return;
-		if (!this.#hasWay(agent)) {
-			Object.assign(agent, { isReachable: false, problem: NO_TUNNEL });
+		const problem = tunnelProblem(agent, this.options.tunnels);
+		if (problem !== undefined) {
+			Object.assign(agent, { isReachable: false, problem });
 			this.#log.tunnelClosed(name);
 		} else if (!agent.isReachable) await this.#callBack(agent);
 	}
 
-	/** Whether its endpoint is an address, or that of a tunnel that is open. */
-	#hasWay({ name, instance, endpoint }: Pick<AgentRecord, "name" | "instance" | "endpoint">): boolean {
-		return endpoint !== tunnelEndpoint(name) || this.options.tunnels?.isOpen(name, instance) === true;
-	}
-
 	/** Tries again to call an agent back that could not be reached. */
 	async #callBack(agent: AgentRecord): Promise<object> {
-		agent.problem = await callBack(agent.endpoint, agent.provider.secret!, this.options.transport);
+		const { transport, tunnels } = this.options;
+		agent.problem =
+			tunnelProblem(agent, tunnels) ?? (await callBack(agent.endpoint, agent.provider.secret!, transport));
 		agent.isReachable = agent.problem === undefined;
 		if (agent.isReachable) this.#log.reachable(agent.name);
 		return agent.isReachable ? { reachable: true } : { reachable: false, problem: agent.problem };
@@ -300,14 +300,14 @@ export class AgentRegistry {
 		who: Pick<AgentRecord, "name" | "instance" | "endpoint" | "version" | "registeredAt" | "isInProcess">,
 		heard: Pick<AgentRecord, "heardAt" | "heardAtTime" | "gpus"> & { models: readonly Register["models"][number][] },
 	): AgentRecord {
-		const hasWay = this.#hasWay(who);
+		const problem = tunnelProblem(who, this.options.tunnels);
 		const agent: AgentRecord = {
 			...who,
 			...heard,
 			models: modelsByName(heard.models),
 			provider: this.#providerOf(who),
-			isReachable: hasWay,
-			problem: hasWay ? undefined : NO_TUNNEL,
+			isReachable: problem === undefined,
+			problem,
 			isSuspect: false,
 			mustRegister: false,
 			loggedLease: leaseAt(heard.heardAt, this.#clock.now()),

@@ -60,10 +60,14 @@ export class ThreadTunnels implements TunnelPort {
 	readonly #open = new Map<string, AgentTunnel>();
 	#isRested = false;
 
-	/** @param thread this one; frames of its streams bear its number */
+	/**
+	 * @param thread this one; frames of its streams bear its number
+	 * @param epoch differs from that of the worker before which had this number
+	 */
 	constructor(
 		private readonly thread: number,
 		private readonly exchange: TunnelExchange,
+		private readonly epoch = 0,
 	) {}
 
 	/** How an address is called that begins with an agent's endpoint. */
@@ -148,7 +152,7 @@ export class ThreadTunnels implements TunnelPort {
 				if (tunnel) tunnel.send(message);
 				else this.exchange.toAgent(agent, message);
 			};
-			streams = new TunnelStreams(this.thread, tunnelEndpoint(agent), transmit);
+			streams = new TunnelStreams(this.thread, this.epoch, tunnelEndpoint(agent), transmit);
 			this.#streams.set(agent, streams);
 		}
 		return streams;

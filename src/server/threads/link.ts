@@ -21,6 +21,8 @@ export interface WorkerStart {
 	readonly type: "start";
 	/** From 1. */
 	readonly thread: number;
+	/** How many workers the process has started before. */
+	readonly epoch: number;
 	readonly config: Config;
 	readonly env: Environment;
 	/** What to show; undefined for plain HTTP. The main thread alone reads its files. */

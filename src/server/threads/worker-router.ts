@@ -107,7 +107,7 @@ class ThreadRouter implements WorkerRouter {
 		start: WorkerStart,
 		private readonly send: Send,
 	) {
-		const { thread, config, env, memory, generatedKey, keys } = start;
+		const { thread, epoch, config, env, memory, generatedKey, keys } = start;
 		this.memory = { thread, offset: clockOffset(start.clock, () => send({ type: "clock" })), memory };
 		this.#env = env;
 		this.#requests = new Questions(send);
@@ -136,7 +136,7 @@ class ThreadRouter implements WorkerRouter {
 		if (generatedKey !== undefined) {
 			this.#generated = createKeyAuth([], Buffer.from(generatedKey, "hex"), undefined, stored);
 		}
-		this.#tunnels = new ThreadTunnels(thread, mainTunnels(send));
+		this.#tunnels = new ThreadTunnels(thread, mainTunnels(send), epoch);
 		this.#agentTransport = new AgentTransport(readCa(config.ca_file), this.#tunnels);
 		const upstream = agentUpstream(config, plannedEntries(plan, stored, this.#services.upstreams.thinking));
 		this.#agents = new AgentReplica(upstream, this.#agentTransport, {

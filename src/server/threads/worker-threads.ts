@@ -79,6 +79,8 @@ export class WorkerThreads implements Stoppable {
 	readonly #free: FreeThread[] = [];
 	readonly #metrics = new MergedMetrics();
 	readonly #timers = new Map<number, ReturnType<typeof setTimeout>>();
+	/** How many were started. */
+	#count = 0;
 	#forwarded: ForwardedRequests | undefined;
 	#listening: { readonly url: string; readonly port: number } | undefined;
 	/** By worker: how long until the next start. */
@@ -197,7 +199,8 @@ export class WorkerThreads implements Stoppable {
 		const isFirst = this.#listening === undefined;
 		const port = this.#listening?.port ?? this.options.port;
 		const events = eventMemory();
-		const start = { ...this.options.start(thread), thread, port, isFirst, memory: this.options.memory, events };
+		const epoch = this.#count++;
+		const start = { ...this.options.start(thread), thread, epoch, port, isFirst, memory: this.options.memory, events };
 		const workerEvents = new WorkerEvents(events, this.options);
 		const worker = new WorkerThread(start, this.#reports(thread, workerEvents));
 		this.#workers.set(thread, worker);
