@@ -44,8 +44,16 @@ export interface Listening extends Stoppable {
 	readonly port: number;
 }
 
-/** One server that listens. */
-export interface BoundServer extends Listening {
+/** What keeps a server from having ended. */
+interface Pending {
+	/** Requests that are being answered. */
+	readonly pendingRequests: number;
+	/** WebSockets that are open. */
+	readonly pendingWebSockets: number;
+}
+
+/** One server that listens. What it is answering is also what came before another certificate was shown. */
+export interface BoundServer extends Listening, Pending {
 	/** Shows another certificate to new connections. @throws {StartError} where that can't be; the one in use stays */
 	useCertificate(pair: TlsPair): void;
 }
@@ -61,13 +69,14 @@ export interface BoundServer extends Listening {
 export function listen(app: AnyElysia, options: ListenOptions): BoundServer {
 	const { host } = options;
 	/** The one that listens, and those that finish what they are answering. */
-	const servers = new Set<Stoppable>();
+	const servers = new Set<Stoppable & Pending>();
 	const serve = (port: number, tls: TlsPair | undefined) => {
 		const server = bind(app, options, port, tls);
 		servers.add(server);
 		return server;
 	};
-	const stopServer = async (server: Stoppable) => {
+	const sumOf = (what: keyof Pending) => [...servers].reduce((sum, server) => sum + server[what], 0);
+	const stopServer = async (server: Stoppable & Pending) => {
 		try {
 			await server.stop();
 		} catch (err) {
@@ -104,6 +113,12 @@ export function listen(app: AnyElysia, options: ListenOptions): BoundServer {
 	return {
 		url: `${first ? "https" : "http"}://${name}:${port}`,
 		port,
+		get pendingRequests() {
+			return sumOf("pendingRequests");
+		},
+		get pendingWebSockets() {
+			return sumOf("pendingWebSockets");
+		},
 		useCertificate,
 		async stop(closeActiveConnections = false) {
 			unwatch();

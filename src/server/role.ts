@@ -33,7 +33,7 @@ import type { CurrentSnapshot } from "./snapshot.ts";
 const SHRINK_MS = 3_000;
 
 /** How often it is looked whether a server that stops has had its last call, ms. */
-const REST_MS = 20;
+const DRAIN_POLL_MS = 20;
 
 /** Of WebSockets: one whose client gives no sign of life for so long, s, is closed. Compressing each takes memory for as long as it is open. */
 const SOCKETS = { idleTimeout: 120, perMessageDeflate: false } as const;
@@ -207,26 +207,30 @@ export function serve(
 	plan: RolePlan,
 	services: RoleServices,
 	lock: DirectoryLock,
-	tunnels?: Resting,
+	tunnels?: DrainListener,
 ): Listening {
 	const server = bindApp(app, plan, services);
-	beginServing(tunnels ? restingTunnels(server, app, tunnels) : server, services, lock);
+	beginServing(tunnels ? drainingTunnels(server, tunnels) : server, services, lock);
 	return server;
 }
 
-/** Who wants to know that a server which stops has had its last call. */
-type Resting = Pick<ThreadTunnels, "rested">;
+/** Who wants to know that a server which stops has had its last call; WebSockets of its own are no calls. */
+type DrainListener = Pick<ThreadTunnels, "drained" | "size">;
+
+/** What is asked of one that stops. */
+type DrainingServer = Pick<BoundServer, "stop" | "pendingRequests" | "pendingWebSockets">;
 
 /** A server that waits for its calls when it stops, and then for its agents' tunnels, which end only once they are told of that. */
-export function restingTunnels(server: Stoppable, app: AnyElysia, tunnels: Resting): Stoppable {
+export function drainingTunnels(server: DrainingServer, tunnels: DrainListener): Stoppable {
 	return {
 		async stop(isCut) {
 			const timer = setInterval(() => {
-				if (!app.server?.pendingRequests) tunnels.rested();
-			}, REST_MS);
+				const { pendingRequests, pendingWebSockets } = server;
+				if (pendingRequests === 0 && pendingWebSockets <= tunnels.size) tunnels.drained();
+			}, DRAIN_POLL_MS);
 			await server.stop(isCut);
 			clearInterval(timer);
-			tunnels.rested();
+			tunnels.drained();
 		},
 	};
 }
@@ -239,7 +243,7 @@ export function bindApp(
 	shared?: Pick<ListenOptions, "sharing" | "certificate">,
 ): BoundServer {
 	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log, ...shared });
-	giveBackMemory(() => app.server?.pendingRequests === 0);
+	giveBackMemory(() => server.pendingRequests === 0);
 	return server;
 }
 

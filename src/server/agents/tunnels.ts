@@ -30,7 +30,7 @@ export interface TunnelExchange {
 	opened(tunnel: TunnelName): void;
 	closed(tunnel: TunnelName): void;
 	/** The thread has had its last call. */
-	rested(): void;
+	drained(): void;
 	/** A frame for an agent, wherever its tunnel is. */
 	toAgent(agent: string, message: Buffer): void;
 	/** A frame of an agent's, for the thread that has opened its stream. */
@@ -58,7 +58,7 @@ export class ThreadTunnels implements TunnelPort {
 	/** By agent. */
 	readonly #streams = new Map<string, TunnelStreams>();
 	readonly #open = new Map<string, AgentTunnel>();
-	#isRested = false;
+	#isDrained = false;
 
 	/**
 	 * @param thread this one; frames of its streams bear its number
@@ -69,6 +69,11 @@ export class ThreadTunnels implements TunnelPort {
 		private readonly exchange: TunnelExchange,
 		private readonly epoch = 0,
 	) {}
+
+	/** How many WebSockets of tunnels are open here. */
+	get size(): number {
+		return this.#open.size;
+	}
 
 	/** How an address is called that begins with an agent's endpoint. */
 	transportTo(address: string): Transport {
@@ -114,9 +119,9 @@ export class ThreadTunnels implements TunnelPort {
 	}
 
 	/** The thread has had its last call: once all have, tunnels end. */
-	rested(): void {
-		if (!this.#isRested) this.exchange.rested();
-		this.#isRested = true;
+	drained(): void {
+		if (!this.#isDrained) this.exchange.drained();
+		this.#isDrained = true;
 	}
 
 	end(): void {
@@ -163,7 +168,7 @@ export class ThreadTunnels implements TunnelPort {
 export class TunnelHub {
 	readonly #ports = new Map<number, TunnelPort>();
 	/** Threads that have had their last call. */
-	readonly #rested = new Set<number>();
+	readonly #drained = new Set<number>();
 	/** By agent, the newest. */
 	readonly #open = new Map<string, { readonly tunnel: TunnelName; readonly thread: number }>();
 	/** Hears that an agent has a tunnel, or none any more. */
@@ -191,12 +196,12 @@ export class TunnelHub {
 		this.#ports.delete(thread);
 		for (const open of [...this.#open.values()]) if (open.thread === thread) this.#closed(open.tunnel);
 		for (const port of this.#ports.values()) port.ended(thread);
-		this.#rested.delete(thread);
-		if (this.#rested.size > 0) this.#endIfRested();
+		this.#drained.delete(thread);
+		if (this.#drained.size > 0) this.#endIfDrained();
 	}
 
-	#endIfRested(): void {
-		if (this.#rested.size < this.#ports.size) return;
+	#endIfDrained(): void {
+		if (this.#drained.size < this.#ports.size) return;
 		for (const port of this.#ports.values()) port.end();
 	}
 
@@ -211,9 +216,9 @@ export class TunnelHub {
 				this.onChange?.(tunnel.agent, true);
 			},
 			closed: (tunnel) => this.#closed(tunnel),
-			rested: () => {
-				this.#rested.add(thread);
-				this.#endIfRested();
+			drained: () => {
+				this.#drained.add(thread);
+				this.#endIfDrained();
 			},
 			toAgent: (agent, message) => {
 				const holder = this.#open.get(agent);

@@ -140,7 +140,7 @@ export type ToMain =
 	| { readonly type: "forward"; readonly id: number; readonly request: ForwardedRequest }
 	| TunnelMessage
 	| { readonly type: "tunnel-opened" | "tunnel-closed"; readonly tunnel: TunnelName }
-	| { readonly type: "tunnel-rested" }
+	| { readonly type: "tunnel-drained" }
 	/** For another worker, which waits for the end of a call. */
 	| { readonly type: "claim"; readonly to: number; readonly message: ClaimMessage }
 	/** What was asked with this `id` is done; or why it can't be. */

@@ -10,7 +10,7 @@ export function mainTunnels(send: (message: ToMain, transfer?: ArrayBuffer[]) =>
 	};
 	return {
 		opened: (tunnel) => send({ type: "tunnel-opened", tunnel }),
-		rested: () => send({ type: "tunnel-rested" }),
+		drained: () => send({ type: "tunnel-drained" }),
 		closed: (tunnel) => send({ type: "tunnel-closed", tunnel }),
 		toAgent: (agent, frame) => sendFrame(agent, undefined, frame),
 		toThread: (thread, agent, frame) => sendFrame(agent, thread, frame),
@@ -30,8 +30,8 @@ export function takeTunnel(
 		case "tunnel-opened":
 			tunnels.opened(said.tunnel);
 			return;
-		case "tunnel-rested":
-			tunnels.rested();
+		case "tunnel-drained":
+			tunnels.drained();
 			return;
 		case "tunnel-closed":
 			tunnels.closed(said.tunnel);

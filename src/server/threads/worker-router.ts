@@ -24,9 +24,9 @@ import {
 	bindApp,
 	callContext,
 	createApp,
+	drainingTunnels,
 	type RoleAppOptions,
 	type RoleServices,
-	restingTunnels,
 } from "../role.ts";
 import { plannedEntries, type RolePlan } from "../role-plan.ts";
 import { workerPlan } from "../router-plan.ts";
@@ -286,10 +286,10 @@ class ThreadRouter implements WorkerRouter {
 		};
 		const app = createApp(plan, this.#services, callContext(plan, this.#services, options), options);
 		const server = bindApp(app, plan, this.#services, { sharing: isFirst ? "first" : "further", certificate });
-		const resting = restingTunnels(server, app, this.#tunnels);
+		const draining = drainingTunnels(server, this.#tunnels);
 		const stoppable = {
 			stop: async () => {
-				await resting.stop();
+				await draining.stop();
 				await this.#settled;
 			},
 		};

@@ -174,7 +174,7 @@ export class WorkerThreads implements Stoppable {
 	/** Resolves when the last call is over, and all that they had is here. */
 	async stop(isCut = false): Promise<void> {
 		this.#isStopping = true;
-		this.options.tunnels.exchangeOf(0).rested();
+		this.options.tunnels.exchangeOf(0).drained();
 		for (const timer of this.#timers.values()) clearTimeout(timer);
 		const running = [...this.#workers.values()];
 		for (const worker of running) worker.send({ type: isCut ? "cut" : "stop" });
