@@ -88,6 +88,8 @@ test.each([0, 1, 2, 3])("a thread that dies with %i parts of a name made leaves 
 	main!.freed(1);
 	const figures = main!.of("a", "m");
 	for (const answer of [30_000, 50]) for (let at = 0; at < 64; at++) figures.learn({ answer, surplus: answer / 1000 });
+	// What all keys together come to is something else.
+	for (let at = 0; at < 64; at++) main!.of("b", "m").learn({ answer: 900, surplus: 9 });
 	expect([figures.answerTokens, figures.surplus]).toEqual([50, 0.05]);
 });
 
