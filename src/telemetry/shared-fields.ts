@@ -13,6 +13,8 @@ export interface Shared<T> {
 /** What has a number, in groups of a few each, so that few are compared: by whose it is, then by where it went. */
 export class SharedFields<T> {
 	readonly #groups = new Map<string, Map<string, readonly Shared<T>[]>>();
+	/** The one before: neighbours are mostly alike. */
+	#last: Shared<T> | undefined;
 
 	constructor(
 		readonly pick: (event: T) => T,
@@ -23,8 +25,10 @@ export class SharedFields<T> {
 
 	/** Undefined where it has none, or that is no longer known. */
 	find(event: T): Shared<T> | undefined {
+		const last = this.#last;
+		if (last && this.isSame(last.fields, event)) return last;
 		const found = this.#groups.get(this.whose(event))?.get(this.where(event));
-		if (found) for (const each of found) if (this.isSame(each.fields, event)) return each;
+		if (found) for (const each of found) if (this.isSame(each.fields, event)) return this.#seen(each);
 		return undefined;
 	}
 
@@ -35,12 +39,18 @@ export class SharedFields<T> {
 		const groups = this.#groups.get(whose) ?? new Map<string, readonly Shared<T>[]>();
 		const others = groups.get(where)?.slice(0, MOST_ALIKE - 1) ?? [];
 		this.#groups.set(whose, groups.set(where, [shared, ...others]));
-		return shared;
+		return this.#seen(shared);
 	}
 
 	/** Numbers begin anew. */
 	clear(): void {
 		this.#groups.clear();
+		this.#last = undefined;
+	}
+
+	#seen(shared: Shared<T>): Shared<T> {
+		this.#last = shared;
+		return shared;
 	}
 }
 
