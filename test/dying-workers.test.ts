@@ -160,7 +160,7 @@ describe("a worker that is ended in the midst of", () => {
 
 	test("a refused key leaves what is known of keys whole, and none out of use for ever", async () => {
 		const steps = await endedBeforeEach("a refused key", ({ keys: memory }) => {
-			const main = new SharedKeyRotation(memory, 0, 0);
+			const main = new SharedKeyRotation(memory, 0, 0, () => 0);
 			const accounts = main.accountsOf(PROVIDER, 2);
 			accounts.ended({ index: 1, isProbe: false }, "other", { kind: "auth", status: 401, message: "no" }, 10);
 			expect([accounts.has("m", 60_009, [0]), main.hasRefusals]).toEqual([false, true]);

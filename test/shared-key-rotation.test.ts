@@ -16,7 +16,10 @@ const at = (provider: Provider) => ({ id: "p/m", model: "m", provider }) as Targ
 
 function threads() {
 	const memory = makeKeys();
-	return [1, 2].map((thread) => new SharedKeyRotation(memory, thread, 0)) as [SharedKeyRotation, SharedKeyRotation];
+	return [1, 2].map((thread) => new SharedKeyRotation(memory, thread, 0, () => 0)) as [
+		SharedKeyRotation,
+		SharedKeyRotation,
+	];
 }
 
 describe("a key that one thread was refused with", () => {
@@ -78,7 +81,7 @@ describe("four workers at once", () => {
 
 	test("find out by one call whether a refused key is good again", async () => {
 		const memory = makeKeys();
-		const accounts = new SharedKeyRotation(memory, 0, 0).accountsOf(providerWith("p", KEYS), KEYS.length);
+		const accounts = new SharedKeyRotation(memory, 0, 0, () => 0).accountsOf(providerWith("p", KEYS), KEYS.length);
 		accounts.ended({ index: 1, isProbe: false }, "m", refused, 0);
 		const taken = await all({ memory, keys: KEYS, rounds: 5_000, now: OUT_MS });
 		expect(taken.reduce((sum, { probes }) => sum + probes, 0)).toBe(1);

@@ -52,10 +52,16 @@ export class SharedKeyRotation extends KeyRotation {
 	 * @param memory of {@link makeKeys}
 	 * @param thread the number of this thread
 	 * @param offset how far the clock of all threads is ahead of this thread's, ms
+	 * @param time this thread's clock, ms
 	 */
-	constructor({ refusals, turns }: KeyMemory, thread: number, offset: number) {
+	constructor(
+		{ refusals, turns }: KeyMemory,
+		thread: number,
+		offset: number,
+		time: () => number = () => performance.now(),
+	) {
 		super();
-		this.#refusals = new SharedRefusals(refusals, thread, offset);
+		this.#refusals = new SharedRefusals(refusals, thread, offset, time);
 		this.#turns = new Int32Array(turns);
 	}
 
@@ -89,6 +95,7 @@ class SharedRefusals implements Copied {
 		memory: TextMemory,
 		thread: number,
 		private readonly offset: number,
+		private readonly time: () => number,
 	) {
 		this.#copy = new SharedCopy(memory, thread, this, (ended) => this.freed(ended));
 	}
@@ -159,7 +166,7 @@ class SharedRefusals implements Copied {
 	#record(): Record<string, AccountsRecord> {
 		const { offset } = this;
 		const record: Record<string, AccountsRecord> = {};
-		const since = performance.now() - FORGOTTEN_MS;
+		const since = this.time() - FORGOTTEN_MS;
 		for (const [id, { keys, models, coolsDownUntil }] of this.#known) {
 			for (const [index, { until }] of keys) if (until < since) keys.delete(index);
 			for (const [name, { until }] of models) if (until < since) models.delete(name);

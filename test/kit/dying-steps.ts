@@ -136,7 +136,7 @@ const WORKS = {
 		suspects.leave(turn);
 	},
 	"a refused key"({ keys: memory }: SharedThings): void {
-		const accounts = new SharedKeyRotation(memory, 1, 0).accountsOf(PROVIDER, 2);
+		const accounts = new SharedKeyRotation(memory, 1, 0, () => 0).accountsOf(PROVIDER, 2);
 		for (let turn = 0; turn < 2; turn++) {
 			accounts.ended(accounts.take("m", 0)!, "m", { kind: "auth", status: 401, message: "no" }, 0);
 		}

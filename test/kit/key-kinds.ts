@@ -19,7 +19,7 @@ function alternating(size: number): ProviderAccounts {
 	);
 	const views = [0, OFFSET].map((offset, at) => ({
 		offset,
-		accounts: new SharedKeyRotation(memory, at + 1, offset).accountsOf(provider, size),
+		accounts: new SharedKeyRotation(memory, at + 1, offset, () => 0).accountsOf(provider, size),
 	}));
 	let steps = 0;
 	const next = () => views[steps++ % 2]!;
