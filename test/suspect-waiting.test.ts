@@ -13,15 +13,20 @@ import { until } from "./kit/until.ts";
 
 afterEach(stopEngines);
 
+/** A call whose only engine has died, which is asked how it is. */
+async function suspected() {
+	const { router, engines } = fleet(1);
+	const engine = engines[0]!;
+	const call = say(router, "x");
+	await until(() => engine.held.length === 1);
+	engine.die();
+	await until(() => engine.asked > 0, "a question how it is");
+	return { engine, retries: router.context.state.retries, call };
+}
+
 describe("a suspected call whose engine is busy once it is back", () => {
 	test("is made again only within the budget of retries", async () => {
-		const { router, engines } = fleet(1);
-		const [engine] = engines;
-		const { retries } = router.context.state;
-		const call = say(router, "x");
-		await until(() => engine!.held.length === 1);
-		engine!.die();
-		await until(() => engine!.asked > 0, "a question how it is");
+		const { engine, retries, call } = await suspected();
 		let hasBudget = false;
 		let asked = 0;
 		retries.has = () => {
@@ -30,27 +35,21 @@ describe("a suspected call whose engine is busy once it is back", () => {
 		};
 		let spent = 0;
 		retries.spend = () => ++spent > 0;
-		engine!.busy(true);
-		engine!.restart();
-		await until(() => engine!.refused === 1, "the trial");
-		engine!.busy(false);
+		engine.busy(true);
+		engine.restart();
+		await until(() => engine.refused === 1, "the trial");
+		engine.busy(false);
 		await until(() => asked >= 3, "a look at the budget");
-		expect([engine!.refused, engine!.held.length, spent]).toEqual([1, 0, 0]);
+		expect([engine.refused, engine.held.length, spent]).toEqual([1, 0, 0]);
 		hasBudget = true;
-		(await engine!.next("x")).answer();
+		(await engine.next("x")).answer();
 		expect((await call).status).toBe(200);
 		expect(spent).toBe(1);
 	});
 });
 
 test("a suspected call is not made again where another thread has spent what was left of retries", async () => {
-	const { router, engines } = fleet(1);
-	const [engine] = engines;
-	const { retries } = router.context.state;
-	const call = say(router, "x");
-	await until(() => engine!.held.length === 1);
-	engine!.die();
-	await until(() => engine!.asked > 0, "a question how it is");
+	const { engine, retries, call } = await suspected();
 	let isLeft = false;
 	let refused = 0;
 	retries.has = () => true;
@@ -58,14 +57,14 @@ test("a suspected call is not made again where another thread has spent what was
 		if (!isLeft) refused++;
 		return isLeft;
 	};
-	engine!.busy(true);
-	engine!.restart();
-	await until(() => engine!.refused === 1, "the trial");
-	engine!.busy(false);
+	engine.busy(true);
+	engine.restart();
+	await until(() => engine.refused === 1, "the trial");
+	engine.busy(false);
 	await until(() => refused >= 2, "two refusals");
-	expect([engine!.refused, engine!.held.length]).toEqual([1, 0]);
+	expect([engine.refused, engine.held.length]).toEqual([1, 0]);
 	isLeft = true;
-	(await engine!.next("x")).answer();
+	(await engine.next("x")).answer();
 	expect((await call).status).toBe(200);
 });
 
