@@ -1,7 +1,6 @@
 /** Claims among the threads of a process: of equal calls in several of them one is made. In front of those among routers. */
 import type { RingKey, ValueRing } from "../memory/ring.ts";
 import { MOST_THREADS } from "../memory/shared-lock.ts";
-import type { ThreadPort } from "../memory/thread-port.ts";
 import type { StreamFailure } from "./answer-form.ts";
 import { ClaimTable, claimId, type EndedClaim } from "./claim-table.ts";
 import type { CallClaim, Release, SharedStore } from "./shared-store.ts";
@@ -21,8 +20,16 @@ interface EndMessage {
 /** What threads say to each other of calls: one is over, or what its stream brings. */
 export type ClaimMessage = EndMessage | StreamMessage;
 
-/** Carries these messages from thread to thread. */
-export type ClaimPort = ThreadPort<ClaimMessage>;
+/** Carries these messages from thread to thread: the memory that they share tells nobody that it has changed. */
+export interface ClaimPort {
+	/** Returns at once. To a thread that has ended it does nothing. */
+	post(thread: number, message: ClaimMessage): void;
+	/** Hears what is posted to this thread. Set by whoever wants to. */
+	onMessage: ((message: ClaimMessage) => void) | undefined;
+}
+
+/** Makes one whose messages go out by `post`. What comes in is to be given to its `onMessage`. */
+export const claimPort = (post: ClaimPort["post"]): ClaimPort => ({ post, onMessage: undefined });
 
 /** Calls that a thread had claimed which has died: routers wait for them, too. */
 export type AbandonedCalls = (thread: number, keys: readonly RingKey[]) => void;

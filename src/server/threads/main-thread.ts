@@ -4,11 +4,10 @@ import type { StoredKey } from "../../accounts/auth/key-store.ts";
 import type { StoredKeys } from "../../accounts/auth/stored-keys.ts";
 import type { ResponseStore } from "../../api/response-writer.ts";
 import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
-import type { AbandonedCalls, ClaimMessage } from "../../cache/thread-store.ts";
+import { type AbandonedCalls, claimPort } from "../../cache/thread-store.ts";
 import type { Config } from "../../config/schema.ts";
 import type { Listening } from "../../http/listen.ts";
 import { readTls, type TlsFiles, type TlsPair, watchTls } from "../../http/tls.ts";
-import { threadPort } from "../../memory/thread-port.ts";
 import { sharedQueues } from "../../proxy/shared-queues.ts";
 import type { SharedRoutingState } from "../../routing/shared-routing-state.ts";
 import type { DirectoryLock } from "../../store/directory-lock.ts";
@@ -205,7 +204,7 @@ function sharedCache(
 	redis: RedisWorkers | undefined,
 ): AnswerCache | undefined {
 	if (!answers) return undefined;
-	const port = threadPort<ClaimMessage>((thread, message) => workers.post(thread, message));
+	const port = claimPort((thread, message) => workers.post(thread, message));
 	const abandoned: AbandonedCalls = (thread, keys) => redis?.abandoned(thread, keys);
 	const view = { memory: answers, thread: 0, threads: facts.workers, port, abandoned };
 	const cache = createAnswerCache(config, undefined, view);

@@ -5,12 +5,11 @@ import { keyIn } from "../../accounts/auth/stored-keys.ts";
 import { askAddressedAgents } from "../../api/model-list.ts";
 import { StoredResponses } from "../../api/stored-responses.ts";
 import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
-import type { ClaimPort } from "../../cache/thread-store.ts";
+import { type ClaimPort, claimPort } from "../../cache/thread-store.ts";
 import type { Config } from "../../config/schema.ts";
 import { StartError } from "../../errors.ts";
 import type { BoundServer } from "../../http/listen.ts";
 import { clockOffset } from "../../memory/shared-clock.ts";
-import { threadPort } from "../../memory/thread-port.ts";
 import { readCa } from "../../proxy/net/transport.ts";
 import { EventQueue } from "../../telemetry/event-queue.ts";
 import { UnsettledCalls } from "../../telemetry/unsettled-calls.ts";
@@ -94,7 +93,7 @@ class ThreadRouter implements WorkerRouter {
 	readonly #services: RoleServices;
 	readonly #redis: WorkerRedis | undefined;
 	/** Hears of calls that other workers make. */
-	readonly #claims: ClaimPort = threadPort((to, message) => this.send({ type: "claim", to, message }));
+	readonly #claims: ClaimPort = claimPort((to, message) => this.send({ type: "claim", to, message }));
 	readonly #logFile = new RemoteLogFile((lines) => this.send({ type: "lines", lines }));
 	/** Says what the process was told by a signal. */
 	readonly #signals = new EventEmitter();
