@@ -25,12 +25,7 @@ import { VERSION } from "../version.ts";
 import type { ThreadTunnels } from "./agents/tunnels.ts";
 import type { RolePlan } from "./role-plan.ts";
 import type { CurrentSnapshot } from "./snapshot.ts";
-
-/**
- * How long after the start the memory that the start took is given back, ms: it keeps the event loop for some ms, and throws compiled code
- * away, so that it is left out where calls are under way by then.
- */
-const SHRINK_MS = 3_000;
+import { giveBackMemory } from "./start-memory.ts";
 
 /** How often it is looked whether a server that stops has had its last call, ms. */
 const DRAIN_POLL_MS = 20;
@@ -245,13 +240,6 @@ export function bindApp(
 	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log, ...shared });
 	giveBackMemory(() => server.pendingRequests === 0);
 	return server;
-}
-
-/** Gives back, once, what the start of this thread took. @param isIdle whether that keeps nobody waiting */
-export function giveBackMemory(isIdle: () => boolean = () => true): void {
-	setTimeout(() => {
-		if (isIdle()) Bun.shrink();
-	}, SHRINK_MS).unref();
 }
 
 /** The port is this process's: hears signals and crashes. @param lock given up once calls are no longer wanted */

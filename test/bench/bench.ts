@@ -38,7 +38,7 @@ async function readyMs(upstream: Running, binary: string): Promise<number> {
 	return median(times);
 }
 
-/** MB of a router that nobody has called, once the memory of its start is given back (`server/role.ts`). */
+/** MB of a router that nobody has called, once the memory of its start is given back (`server/start-memory.ts`). */
 async function idleRss(upstream: Running, binary: string): Promise<number> {
 	await using router = await startRouter(`${upstream.url}/whole`, binary);
 	await Bun.sleep(5000);
