@@ -88,8 +88,8 @@ export interface VendorRow {
 	readonly headers?: Readonly<Record<string, string>>;
 	/** Headers of the client's that go on to this vendor alone. */
 	readonly forwardedHeaders?: readonly string[];
-	/** The header that gets the name of the caller's key: the upstream shares its time out among callers by it. */
-	readonly callerHeader?: string;
+	/** The headers that get the name of the caller's key: the upstream shares its time out among callers by it, and reads the first that it knows. */
+	readonly callerHeaders?: readonly string[];
 
 	/** By operation: top-level fields of its request, set where the client left them (one level deep) open. */
 	readonly defaults?: { readonly [operation in "chat" | "completions" | "embeddings"]?: DefaultFields };
@@ -225,7 +225,8 @@ const rows = {
 		baseUrlVariable: "LLMD_BASE_URL",
 		aliases: ["llmd"],
 		prefixes: [{ pattern: /^llmd-/, label: "llmd-*", strip: "llmd-" }],
-		callerHeader: "x-llm-d-inference-fairness-id",
+		// The second is its name before 0.10, where the first one wins.
+		callerHeaders: ["x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id"],
 		continuation: "continue_final_message",
 		countsChunks: true,
 	},

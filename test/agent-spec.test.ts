@@ -4,7 +4,7 @@ import { containerSpec, specHash } from "../src/agent/models/container-spec.ts";
 import type { ModelSpec, Placement, SpecSettings } from "../src/agent/models/model-spec.ts";
 import { specProblem } from "../src/agent/models/spec-problem.ts";
 import { flagsOf, gpusPerReplica, stopGraceS } from "../src/agent/vllm/vllm-args.ts";
-import { containerImage, pinnedImage } from "../src/agent/vllm/vllm-image.ts";
+import { pinnedImage } from "../src/agent/vllm/vllm-image.ts";
 
 const SPEC: ModelSpec = { name: "chat", model: "Qwen/Qwen3-8B" };
 const SETTINGS: SpecSettings = {
@@ -63,6 +63,8 @@ describe("the container", () => {
 			...["--enable-auto-tool-choice", "--tool-call-parser", "hermes"],
 			...["--reasoning-parser", "qwen3"],
 			...["--shutdown-timeout", "600"],
+			...["--max-num-queued-reqs", "4096"],
+			...["--sse-keep-alive-interval", "15"],
 		]);
 	});
 
@@ -219,29 +221,6 @@ describe("the hash", () => {
 			containerSpec(SPEC, { ...PLACED, devices: [3], share: 0.9, port: 20005, maxModelLen: 4096 }, SETTINGS).hash,
 		];
 		expect(new Set(same)).toEqual(new Set([hash()]));
-	});
-});
-
-describe("the image", () => {
-	const image = (spec: Partial<ModelSpec>, settings: Partial<SpecSettings> = {}) =>
-		containerImage({ ...SPEC, ...spec }, { ...SETTINGS, ...settings });
-
-	test("is the model's, else the agent's, else the pinned one for the host", () => {
-		expect(image({ image: "a:1" }, { image: "b:1" })).toBe("a:1");
-		expect(image({}, { image: "b:1" })).toBe("b:1");
-		expect(image({})).toMatch(/^vllm\/vllm-openai:v[\d.]+$/);
-		expect(image({}, { driver: "570.133.20" })).toMatch(/^vllm\/vllm-openai:v[\d.]+-cu129$/);
-		expect(image({}, { driver: "580.65.06" })).toBe(image({}));
-	});
-
-	test("comes from the mirror where its name has no registry of its own", () => {
-		const registry = "mirror.internal:5000/";
-		expect(image({}, { registry })).toBe(`mirror.internal:5000/${image({})}`);
-		expect(image({ image: "docker.io/vllm/vllm-openai:v1" }, { registry })).toBe(
-			"mirror.internal:5000/vllm/vllm-openai:v1",
-		);
-		expect(image({ image: "quay.io/x/y:1" }, { registry })).toBe("quay.io/x/y:1");
-		expect(image({ image: "localhost/y:1" }, { registry })).toBe("localhost/y:1");
 	});
 });
 

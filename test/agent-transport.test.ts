@@ -128,6 +128,51 @@ describe("a call that is let through", () => {
 	});
 });
 
+describe("vLLM's own words", () => {
+	const says = (status: number, error: object) => async () => responseAnswer(Response.json({ error }, { status }));
+
+	test("a 503 of an engine that is not well makes its container suspected", async () => {
+		for (const error of [
+			{ message: "bad gateway", type: "api_error", code: 503 },
+			{ message: "EngineCore encountered an issue.", type: "ServiceUnavailableError", code: 503 },
+		]) {
+			const ill = lease();
+			const { made } = transport({ entering: Promise.resolve(ill), answer: says(503, error) });
+			expect(await text(await made.send(CALL, stays))).toBe(JSON.stringify({ error }));
+			expect(ill.log).toContain("suspect");
+			expect(ill.log.at(-1)).toBe("release");
+		}
+	});
+
+	test("a refusal because it has too many calls is handed on, and its container is well", async () => {
+		const busy = lease();
+		const error = { message: "Too many requests", type: "ServiceUnavailableError", param: null, code: 503 };
+		const { made } = transport({ entering: Promise.resolve(busy), answer: says(503, error) });
+		const answer = await made.send(CALL, stays);
+		expect([answer.status, await text(answer)]).toEqual([503, JSON.stringify({ error })]);
+		expect(busy.log).not.toContain("suspect");
+		expect(busy.log.at(-1)).toBe("release");
+	});
+
+	test("comments of a stream are no sign of its engine's life; what stands behind one is", async () => {
+		const held = lease();
+		const pieces = [": keep-alive\n\n", ": keep-alive\n\n: keep-alive\n\n", ": keep-alive\n\ndata: 1\n\n"];
+		const answer = async (): Promise<UpstreamAnswer> => {
+			const rest = pieces.map((piece) => new TextEncoder().encode(piece));
+			const headers = new Headers({ "content-type": "text/event-stream" });
+			return { status: 200, headers, body: { read: async () => rest.shift() } };
+		};
+		const { made } = transport({ entering: Promise.resolve(held), answer });
+		const { body } = await made.send({ ...CALL, stream: true }, stays);
+		// The head has come.
+		expect(held.log).toEqual(["bytesCame"]);
+		for (const piece of pieces.slice(0, 2)) expect(new TextDecoder().decode(await body.read())).toBe(piece);
+		expect(held.log).toEqual(["bytesCame"]);
+		await body.read();
+		expect(held.log).toEqual(["bytesCame", "bytesCame"]);
+	});
+});
+
 describe("a call that names a replica", () => {
 	const named = (value: string): UpstreamRequest => ({ ...CALL, headers: { "x-a": "b", "x-router-replica": value } });
 

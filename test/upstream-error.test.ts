@@ -259,6 +259,8 @@ describe("the table of failure kinds", () => {
 		["auth", 502, true, false],
 		["quota", 502, true, false],
 		["rate", 429, true, false],
+		["busy", 503, true, false],
+		["evicted", 429, true, false],
 		["context_length", 400, true, false],
 		["content_filter", 400, false, false],
 		["overloaded", 503, true, true],
@@ -314,7 +316,7 @@ describe("the table of failure kinds", () => {
 		);
 	});
 
-	test.each(["rate", "overloaded"] as const)("%s always says when to come back, in whole seconds", (kind) => {
+	test.each(["rate", "busy", "evicted", "overloaded"] as const)("%s always says when to come back, in whole seconds", (kind) => {
 		const after = (ms?: number) => errorOf(failure(kind, { retryAfterMs: ms }), target()).headers["retry-after"];
 		expect([after(), after(0), after(1), after(17_000), after(17_001)]).toEqual(["2", "0", "1", "17", "18"]);
 	});

@@ -29,7 +29,7 @@ const ROW: VendorRow = {
 	keyHeader: "x-acme-key",
 	headers: { "x-acme-version": "3" },
 	forwardedHeaders: ["x-acme-app"],
-	callerHeader: "x-acme-caller",
+	callerHeaders: ["x-acme-caller"],
 	defaults: { chat: { acme_options: { system: false } } },
 };
 const vendors: Vendors = { ...VENDORS, acme: ROW };

@@ -51,6 +51,31 @@ test("the load is summed over engines; the cache's use is their mean", () => {
 	});
 });
 
+test("what waits and where prompts came from are told apart, as versions from 0.32 on say it", () => {
+	const text = `vllm:num_requests_waiting_by_reason{engine="0",model_name="a",reason="capacity"} 3.0
+vllm:num_requests_waiting_by_reason{engine="1",reason="capacity",model_name="a"} 1.0
+vllm:num_requests_waiting_by_reason{engine="0",model_name="a",reason="deferred"} 2.0
+vllm:num_requests_waiting_by_reason{engine="0",model_name="a",reason="of another day"} 9.0
+vllm:prompt_tokens_by_source_total{engine="0",model_name="a",source="local_compute"} 100.0
+vllm:prompt_tokens_by_source_total{engine="0",model_name="a",source="local_cache_hit"} 40.0
+vllm:prompt_tokens_by_source_total{engine="0",model_name="a",source="external_kv_transfer"} 5.0
+vllm:admission_rejections_total{model_name="a",reason="max_num_queued_reqs"} 6.0
+vllm:admission_rejections_total{model_name="a",reason="max_num_queued_tokens"} 1.0
+vllm:engine_sleep_state{engine="0",model_name="a",sleep_state="awake"} 0.0
+vllm:engine_sleep_state{engine="0",model_name="a",sleep_state="weights_offloaded"} 1.0
+`;
+	const { waitingBy, promptTokensBy, refused, isAsleep } = parseVllmMetrics(text);
+	expect(waitingBy).toEqual({ capacity: 4, deferred: 2 });
+	expect(promptTokensBy).toEqual({ computed: 100, cached: 40, transferred: 5 });
+	expect([refused, isAsleep]).toEqual([7, true]);
+	const cached = `${text}vllm:prompt_tokens_cached_total{engine="0",model_name="a"} 45.0\n`;
+	expect(parseVllmMetrics(cached).promptTokensBy?.cached).toBe(45);
+	expect(parseVllmMetrics(text.replace('"awake"} 0.0', '"awake"} 1.0')).isAsleep).toBe(false);
+	// A label that only ends like the one that is meant.
+	const odd = 'vllm:engine_sleep_state{not_sleep_state="awake",sleep_state="discard_all"} 1.0';
+	expect(parseVllmMetrics(odd).isAsleep).toBe(true);
+});
+
 test("an older name of the cache's use is read, and a text without any is no load", () => {
 	expect(parseVllmMetrics('vllm:gpu_cache_usage_perc{model_name="a"} 0.75\n').kvCache).toBe(0.75);
 	const nothing = { running: 0, waiting: 0, tokens: 0 };

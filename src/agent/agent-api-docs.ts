@@ -22,6 +22,11 @@ const EXAMPLE = {
 			gpus: [0],
 			gpu_memory: 21474836480,
 			running: 2,
+			engine: {
+				waiting: { capacity: 0, deferred: 0 },
+				prompt_tokens: { computed: 48211, cached: 90112, transferred: 0 },
+				refused: 0,
+			},
 		},
 	],
 };

@@ -58,6 +58,10 @@ export const FAILURES = {
 		countsForBreaker: true,
 		code: "upstream_overloaded",
 	},
+	// It runs well and has too much to do: another replica may have less.
+	busy: { sameTarget: "wait", maxAttempts: 3, elsewhere: true, countsForBreaker: false, code: "upstream_overloaded" },
+	// What it had begun was given up for others' calls: to begin it again there would be given up again.
+	evicted: { sameTarget: "no", maxAttempts: 1, elsewhere: true, countsForBreaker: false, code: "rate_limit_exceeded" },
 	transport: { sameTarget: "once", maxAttempts: 2, elsewhere: true, countsForBreaker: true, code: "upstream_error" },
 	timeout: {
 		sameTarget: "if-alone",
@@ -201,6 +205,8 @@ export function errorOf(failure: Failure, target: FailedTarget): RouterError {
 			return new RouterError(code, named);
 		case "engine_died":
 		case "rate":
+		case "busy":
+		case "evicted":
 		case "overloaded": {
 			const unsaid = failure.kind === "engine_died" ? DEFAULT_RESTART_S : DEFAULT_RETRY_AFTER;
 			const seconds = Math.ceil((failure.retryAfterMs ?? unsaid * 1000) / 1000);

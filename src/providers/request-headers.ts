@@ -64,7 +64,7 @@ export function healthRequest(upstream: Upstream): UpstreamRequest | undefined {
  */
 export function requestHeaders(upstream: Upstream): (call: Call) => Record<string, string> {
 	const { row, headers: configured, baseUrl } = upstream;
-	const { forwardedHeaders, callerHeader } = row;
+	const { forwardedHeaders, callerHeaders } = row;
 	const key = keyHeaders(upstream);
 	// Vendors at their own address can't lead back, and need not know.
 	const tellsHops = isOwnSite(row.site) || baseUrl !== row.baseUrl;
@@ -84,7 +84,10 @@ export function requestHeaders(upstream: Upstream): (call: Call) => Record<strin
 		call.headers.forEach((value, name) => {
 			if (isForwarded(name) || forwardedHeaders?.includes(name)) headers[name] = value;
 		});
-		if (callerHeader !== undefined && call.key) headers[callerHeader] = headerText(call.key);
+		if (callerHeaders !== undefined && call.key) {
+			const caller = headerText(call.key);
+			for (const name of callerHeaders) headers[name] = caller;
+		}
 		if (tellsHops) headers[HOPS] = call.hops;
 		return headers;
 	};

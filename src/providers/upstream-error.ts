@@ -5,6 +5,7 @@
 import { ERRORS, type ErrorCode } from "../errors.ts";
 import { parseBounded } from "../openai/json.ts";
 import { shortText } from "../short-text.ts";
+import { busyFailure, engineDeath, engineFailure } from "./engine-errors.ts";
 import type { Failure, FailureKind } from "./failure.ts";
 import type { AnswerHeaders } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
@@ -208,26 +209,6 @@ const MONEY =
 /** Anthropic says 400 to an account without money, Google to one that must have a card first. */
 const UNPAID = /credit balance is too low|enable billing/i;
 
-/**
- * What vLLM answers with, whole and in streams, once its engine is dead: version 1 of the engine, then those of version 0. "cannot
- * schedule new futures after shutdown" is none of them: that server is being stopped.
- */
-export const ENGINE_DIED =
-	/\b(?:Async|MQ)?EngineDeadError\b|EngineCore encountered an issue|Engine ?core\S* (?:\S+ )?died unexpectedly|Engine loop is not running|Background loop (?:has errored already|is not running|is stopped)|Task finished unexpectedly\. This should never happen/i;
-
-/**
- * What a server of the user's own says of its engine: vLLM in its words, an agent by its code. A vendor's engines are its own affair:
- * another call there may meet another one. So are those behind another router, which has done what could be done.
- */
-function engineFailure(upstream: Upstream, status: number, error: UpstreamError): FailureKind | undefined {
-	if (upstream.row.site === "vendor") return undefined;
-	if (status === ERRORS.poisonous_request.status && error.code === "poisonous_request") return "poisonous";
-	if (status >= 500 && error.code === "engine_died") return upstream.row.reportsLoading ? "engine_died" : undefined;
-	const found = ENGINE_DIED.exec(error.message);
-	// Some versions call it a 400. The message of a true one may quote a prompt that speaks of such things.
-	return found && (status >= 500 || found.index === 0) ? "engine_died" : undefined;
-}
-
 /** Which kind of failure an upstream's status and words make. */
 export function failureKindOf(status: number, error: UpstreamError, badKey?: RegExp): FailureKind {
 	const words = `${error.code ?? ""} ${error.type ?? ""} ${error.message}`;
@@ -296,19 +277,12 @@ export function masked(text: string, secret: string | undefined): string {
 	return result + text.slice(from);
 }
 
-/**
- * The router's words for vLLM's of a dead engine, as a predicate of its server: those point to a log that the caller can't see. What an agent
- * has read in that log stands behind the error's class.
- */
-function engineDeath(said: string): string {
-	const [, reason = ""] = /^EngineDeadError: (.+)$/s.exec(said) ?? [];
-	const isPointer = ENGINE_DIED.test(reason) || /stack ?trace/i.test(reason);
-	return `lost its engine while this call ran${reason && !isPointer ? ` (${reason})` : ""}, and it has to be started again: call again then`;
-}
-
 /** The failure that an upstream's error makes. */
 export function failureOf(upstream: Upstream, status: number, error: UpstreamError, headers?: AnswerHeaders): Failure {
-	const kind = engineFailure(upstream, status, error) ?? failureKindOf(status, error, upstream.row.badKeyMessage);
+	const kind =
+		engineFailure(upstream, status, error) ??
+		busyFailure(upstream, status, error, headers) ??
+		failureKindOf(status, error, upstream.row.badKeyMessage);
 	// An agent has said it in these words already.
 	if (kind === "engine_died" && error.code !== "engine_died") {
 		const message = masked(engineDeath(error.message), upstream.apiKey);

@@ -203,7 +203,7 @@ const PAUSES_MS = [500, 2000];
 /** And then, where an engine has died meanwhile: its restart takes longer, ms. */
 const RESTART_PAUSES_MS = [5_000, 10_000, 15_000];
 /** Failures that say nothing of the next attempt. */
-const PASSING: ReadonlySet<string> = new Set(["transport", "overloaded", "rate", "truncated", "engine_died"]);
+const PASSING: ReadonlySet<string> = new Set(["transport", "overloaded", "busy", "rate", "truncated", "engine_died"]);
 
 /** Whether what failed so may be well the next time. */
 export const isPassing = ({ kind }: Pick<Failure, "kind">): boolean => PASSING.has(kind);

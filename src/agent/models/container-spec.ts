@@ -5,8 +5,8 @@ import type { ContainerOwner } from "../docker/container-owner.ts";
 import { type EngineHost, engineHost } from "../docker/engine-host.ts";
 import type { Hardware } from "../gpu/hardware.ts";
 import type { Problem } from "../problem.ts";
-import { acceleratorOf, canSleep, stopGraceS, vllmArgs } from "../vllm/vllm-args.ts";
-import { containerImage } from "../vllm/vllm-image.ts";
+import { canSleep, stopGraceS, vllmArgs } from "../vllm/vllm-args.ts";
+import { acceleratorOf, containerImage, hashedImage } from "../vllm/vllm-image.ts";
 import type { AgentSettings } from "./agent-settings.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelSpec, Placement, SpecSettings } from "./model-spec.ts";
@@ -26,7 +26,8 @@ export interface ContainerSpec {
 
 /**
  * Identifies what a container was made from: equal after a restart of the agent, different as soon as a setting would
- * make another container. Covers neither `load`, `ttl` and `replicas`, nor where it was placed, nor any variable's value.
+ * make another container. Covers neither `load`, `ttl` and `replicas`, nor where it was placed, nor any variable's value, nor which version of vLLM is
+ * pinned: a model that runs is not restarted for that.
  */
 export function specHash(spec: ModelSpec, settings: SpecSettings): string {
 	const { name, model, gpus, devices, gpu_memory, memory, args = [], mounts = [] } = spec;
@@ -38,7 +39,7 @@ export function specHash(spec: ModelSpec, settings: SpecSettings): string {
 		devices,
 		gpu_memory,
 		args,
-		containerImage(spec, settings),
+		hashedImage(spec, settings),
 		variables(spec, settings),
 		// Only where there are any: containers of a version that knew of none keep their hash.
 		...(mounts.length > 0 ? [mounts] : []),
@@ -78,6 +79,7 @@ export function containerSpec(
 		"router.memory": String(Math.floor(bytes)),
 	};
 	const isLocal = spec.model.startsWith("/");
+	const image = containerImage(spec, settings);
 	const args = [
 		`--name=${name}`,
 		...Object.entries(labels).map(([key, value]) => `--label=${key}=${value}`),
@@ -100,8 +102,8 @@ export function containerSpec(
 		...(canSleep(spec, settings) ? ["--env=VLLM_SERVER_DEV_MODE=1"] : []),
 		// Names alone: their values stay out of the command line.
 		...variables(spec, settings).map((variable) => `--env=${variable}`),
-		containerImage(spec, settings),
-		...vllmArgs(spec, placement, settings),
+		image,
+		...vllmArgs(spec, placement, settings, image),
 	];
 	return { name, labels, args, hash };
 }

@@ -4,7 +4,9 @@
  */
 import { sseComment, sseData } from "../../openai/sse.ts";
 import { REPLICA_HEADER } from "../../protocol/agent.ts";
+import { saysBusy } from "../../providers/engine-errors.ts";
 import type { ByteSource, CancelSignal, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
+import { readError } from "../../providers/upstream-error.ts";
 import { readText } from "../../proxy/net/read-body.ts";
 import { CallInContainer, type DeathWatch, diedEvent, diedText, isErrorEvent } from "./container-death.ts";
 import { type ContainerLease, QueueRefusal, type Traffic } from "./traffic.ts";
@@ -108,6 +110,13 @@ async function forward(
 		release();
 	};
 	const relayed = relayedAnswer(answer, request.stream === true, inContainer, lease, ended);
+	if (answer.status === 503) {
+		const text = await readText(relayed, MAX_REFUSAL);
+		// It is well, and has too much to do.
+		if (saysBusy(503, readError(text, 503))) return withText(answer, text);
+		lease.suspect();
+		return ends ? withoutPointer(withText(answer, text), inContainer, lease) : withText(answer, text);
+	}
 	if (answer.status >= 500) {
 		lease.suspect();
 		if (ends) return withoutPointer(relayed, inContainer, lease);
@@ -131,8 +140,9 @@ function relayedAnswer(
 			if (isOver) return undefined;
 			try {
 				const chunk = await body.read();
-				if (chunk) lease.bytesCame();
-				else ended();
+				// Its server sends comments while its engine hangs, too.
+				if (chunk && !isComment(chunk)) lease.bytesCame();
+				if (!chunk) ended();
 				if (chunk && inContainer.isStopping && inContainer.isStopped(decoder.decode(chunk))) throw stopped(lease);
 				if (!chunk || !isErrorEvent(chunk) || !inContainer.saysDead(decoder.decode(chunk))) return chunk;
 				lease.suspect();
@@ -162,6 +172,13 @@ function relayedAnswer(
 		}
 	};
 	return { ...answer, body: source, whole: whole && { text } };
+}
+
+const COLON = 58;
+
+/** Whether a piece of a stream is nothing but comments. */
+function isComment(chunk: Uint8Array): boolean {
+	return chunk[0] === COLON && !/^[^:\r\n]/m.test(decoder.decode(chunk));
 }
 
 /** A refusal with this text in its place. */

@@ -5,6 +5,7 @@ import { asWall } from "../../steady-time.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { HOST } from "../gpu/memory.ts";
 import { problemText } from "../problem.ts";
+import type { VllmMetrics } from "../vllm/vllm-metrics.ts";
 import type { AdapterList } from "./adapter-list.ts";
 import type { Inventory } from "./inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
@@ -56,6 +57,18 @@ export interface ReplicaView {
 	/** Bytes allocated of the host's memory, on the CPU. */
 	readonly memory?: number;
 	readonly running: number;
+	/** What its vLLM counts of itself; absent before 0.32, and while it does not run. */
+	readonly engine?: EngineView;
+}
+
+/** What a vLLM says of its queue and its prompts: counts since its start, but for `waiting`. */
+export interface EngineView {
+	/** Calls that wait in it now, by why: `capacity` for room in the batch or the KV cache, `deferred` for something of their own. */
+	readonly waiting?: { readonly capacity: number; readonly deferred: number };
+	/** Prompt tokens by where their KV blocks came from. */
+	readonly prompt_tokens?: { readonly computed: number; readonly cached: number; readonly transferred: number };
+	/** Calls that it refused because it had too many. */
+	readonly refused?: number;
 }
 
 /** The views of all models, as of the last tick. */
@@ -176,8 +189,19 @@ export class ModelViews {
 			gpu_memory: allocations[0]?.bytes ?? 0,
 			...(onHost && { memory: onHost.bytes }),
 			running: item ? this.traffic.runningIn(item.id) : 0,
+			...engineView(item?.monitor?.metrics),
 		};
 	}
+}
+
+function engineView(metrics: VllmMetrics | undefined): { engine?: EngineView } {
+	const { waitingBy: waiting, promptTokensBy: prompt_tokens, refused } = metrics ?? {};
+	const engine = {
+		...(waiting && { waiting }),
+		...(prompt_tokens && { prompt_tokens }),
+		...(refused !== undefined && { refused }),
+	};
+	return Object.keys(engine).length > 0 ? { engine } : {};
 }
 
 /** Why it is in its state and what to do, with how often it failed and when it is tried again: a report has no fields of their own for those. */

@@ -72,6 +72,8 @@ export class Monitor {
 	#measuredAt = 0;
 	#isProbing = false;
 	#silentProbes = 0;
+	/** How often its health was set from outside: what was asked before that is out of date. */
+	#timesSet = 0;
 	#log: AbortController | undefined;
 
 	constructor(private readonly options: MonitorOptions) {}
@@ -101,6 +103,7 @@ export class Monitor {
 
 	/** It was put to sleep or woken. */
 	setHealth(health: "asleep" | "up"): void {
+		this.#timesSet++;
 		this.health = health;
 		this.readyAt = health === "up" ? steadyTime() : this.readyAt;
 		this.checkNext();
@@ -129,6 +132,7 @@ export class Monitor {
 			if (before === "unknown") this.#markReady();
 			if (this.health === "up") this.options.traffic.confirmHealthy(model, this.options.id);
 			await this.#readMetrics(vllm);
+			await this.#noticeSleep(vllm);
 			if (mayHaveAdapters && before !== "unknown") await this.#listsModel(vllm, model);
 		} else if (before === "up" || before === "asleep") this.#probeFailed(health);
 		if (this.health !== before) tick.notify();
@@ -179,6 +183,13 @@ export class Monitor {
 			reason: `its engine hung: for ${Math.round(quietMs / 1000)} s calls ran without a byte or a token, while /health said 200`,
 			fix: "it is restarted; if it comes again, see its log and vLLM's issues, or raise agent.stall for very long prompts",
 		};
+	}
+
+	/** Somebody else may have put it to sleep: a call would find no weights there. */
+	async #noticeSleep(vllm: VllmEndpoint): Promise<void> {
+		if (this.health !== "up" || !this.metrics?.isAsleep || !this.options.canSleep()) return;
+		const timesSet = this.#timesSet;
+		if ((await probeSleeping(vllm)) && timesSet === this.#timesSet && this.health === "up") this.health = "asleep";
 	}
 
 	#probeFailed(health: "unhealthy" | "unreachable"): void {

@@ -6,6 +6,7 @@ import { shortText } from "../../short-text.ts";
 import type { ModelSpec, Placement, SpecSettings } from "../models/model-spec.ts";
 import { adapterNames } from "./lora-modules.ts";
 import { parsersOf } from "./tool-parsers.ts";
+import { acceleratorOf, isAtLeast } from "./vllm-image.ts";
 
 /** vLLM's short forms. */
 const SHORT_FLAGS: Record<string, string> = {
@@ -62,6 +63,9 @@ const VALUE_FLAGS = new Set([
 	"--swap-space",
 	"--cpu-offload-gb",
 	"--shutdown-timeout",
+	"--max-num-queued-reqs",
+	"--max-num-queued-tokens",
+	"--sse-keep-alive-interval",
 ]);
 
 /** `--max_model_len=4096`, `-tp 2` → flags in vLLM's spelling and their values (empty for a switch); the last one counts. */
@@ -119,8 +123,25 @@ export function gpusPerReplica({ gpus, devices, replicas = 1, args = [] }: Model
 	return gpus ?? (devices ? Math.max(1, Math.floor(devices.length / replicas)) : 1);
 }
 
-/** All arguments after the image's name; the first is the model. */
-export function vllmArgs(spec: ModelSpec, placement: Placement, settings: SpecSettings): string[] {
+/**
+ * Calls that one vLLM may have, those that wait in it included, before it refuses more (503); by default it takes any number. The agent's own
+ * limit (`agent.queue.running`) is far below: only who else calls that port, or asks for many answers in one call, meets this one.
+ */
+const MAX_QUEUED_REQS = 4096;
+/** A stream of vLLM's that is silent for so long, s, gets a comment: proxies and NAT between agent and router see that it lives. */
+const KEEP_ALIVE_S = 15;
+
+/** Flags that only the versions know which are pinned from 0.32 on: an older vLLM ends with a usage error. */
+function newerArgs(image: string): [flag: string, value: string][] {
+	if (!isAtLeast(image, 0, 32)) return [];
+	return [
+		["--max-num-queued-reqs", String(MAX_QUEUED_REQS)],
+		["--sse-keep-alive-interval", String(KEEP_ALIVE_S)],
+	];
+}
+
+/** All arguments after the image's name; the first is the model. `image` may be of a version that lacks some flags. */
+export function vllmArgs(spec: ModelSpec, placement: Placement, settings: SpecSettings, image: string): string[] {
 	const args = spec.args ?? [];
 	const given = flagsOf(args);
 	const added: string[] = [];
@@ -143,13 +164,9 @@ export function vllmArgs(spec: ModelSpec, placement: Placement, settings: SpecSe
 	if (reasoning) add(["--reasoning-parser"], "--reasoning-parser", reasoning);
 	if (adapterNames(args).length > 0) add(["--enable-lora"], "--enable-lora");
 	add(["--shutdown-timeout"], "--shutdown-timeout", String(settings.shutdownTimeoutS));
+	for (const [flag, value] of newerArgs(image)) add([flag], flag, value);
 	if (canSleep(spec, settings)) add(["--enable-sleep-mode", "--no-enable-sleep-mode"], "--enable-sleep-mode");
 	return [spec.model, "--served-model-name", spec.name, ...added, ...args];
-}
-
-/** What the model runs on: the host's accelerator, or the CPU where it asks for no GPU. */
-export function acceleratorOf({ gpus }: ModelSpec, { accelerator }: SpecSettings): SpecSettings["accelerator"] {
-	return gpus === 0 ? "cpu" : accelerator;
 }
 
 /** Whether its container gets `--enable-sleep-mode`: vLLM has it for CUDA alone. */

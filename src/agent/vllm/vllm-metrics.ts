@@ -8,6 +8,14 @@ export interface VllmMetrics {
 	readonly kvCache?: number;
 	/** Prompt and output tokens since its start: the number stops where the engine hangs. */
 	readonly tokens: number;
+	/** Why calls wait: for room in a batch or the KV cache, or for something else of their own (a grammar, blocks that are on their way). Absent before 0.32. */
+	readonly waitingBy?: { readonly capacity: number; readonly deferred: number };
+	/** Prompt tokens since its start, by where their KV blocks came from. Absent before 0.32. */
+	readonly promptTokensBy?: { readonly computed: number; readonly cached: number; readonly transferred: number };
+	/** Calls that it refused since its start because it had too many (503). Absent where it has no such limit. */
+	readonly refused?: number;
+	/** Whether its engines sleep; absent where vLLM does not say. */
+	readonly isAsleep?: boolean;
 }
 
 interface Sample {
@@ -25,12 +33,17 @@ const SUFFIX = /_(?:bucket|count|sum|created|total)$/;
 /** Sums the engines of one vLLM. Names that a version does not know count as 0. */
 export function parseVllmMetrics(text: string): VllmMetrics {
 	const values = new Map<string, number[]>();
+	const add = (name: string, value: number) => void values.set(name, [...(values.get(name) ?? []), value]);
 	for (const line of text.split("\n")) {
 		const sample = line.startsWith("vllm:") ? parseSample(line) : undefined;
 		const value = Number.parseFloat(sample?.rest ?? "");
-		if (sample && Number.isFinite(value)) values.set(sample.name, [...(values.get(sample.name) ?? []), value]);
+		if (!sample || !Number.isFinite(value)) continue;
+		add(sample.name, value);
+		const label = KIND_LABELS[sample.name];
+		if (label) add(`${sample.name} ${new RegExp(`(?:^|,)${label}="([^"]*)"`).exec(sample.labels)?.[1]}`, value);
 	}
 	const sum = (name: string) => (values.get(name) ?? []).reduce((all, value) => all + value, 0);
+	const has = (name: string) => values.has(name);
 	// The second name is that of vLLM before 0.10.
 	const cache = values.get("vllm:kv_cache_usage_perc") ?? values.get("vllm:gpu_cache_usage_perc") ?? [];
 	return {
@@ -38,8 +51,33 @@ export function parseVllmMetrics(text: string): VllmMetrics {
 		waiting: sum("vllm:num_requests_waiting"),
 		...(cache.length > 0 && { kvCache: cache.reduce((all, value) => all + value, 0) / cache.length }),
 		tokens: sum("vllm:prompt_tokens_total") + sum("vllm:generation_tokens_total"),
+		...(has(WAITING_BY) && {
+			waitingBy: { capacity: sum(`${WAITING_BY} capacity`), deferred: sum(`${WAITING_BY} deferred`) },
+		}),
+		...(has(PROMPT_BY) && {
+			promptTokensBy: {
+				computed: sum(`${PROMPT_BY} local_compute`),
+				cached: has(CACHED) ? sum(CACHED) : sum(`${PROMPT_BY} local_cache_hit`),
+				transferred: sum(`${PROMPT_BY} external_kv_transfer`),
+			},
+		}),
+		...(has(REFUSED) && { refused: sum(REFUSED) }),
+		// Of several engines all sleep or none.
+		...(has(SLEEP_STATE) && { isAsleep: sum(`${SLEEP_STATE} awake`) === 0 }),
 	};
 }
+
+const WAITING_BY = "vllm:num_requests_waiting_by_reason";
+const PROMPT_BY = "vllm:prompt_tokens_by_source_total";
+const CACHED = "vllm:prompt_tokens_cached_total";
+const REFUSED = "vllm:admission_rejections_total";
+const SLEEP_STATE = "vllm:engine_sleep_state";
+/** Of metrics that are told apart by a label: which one. */
+const KIND_LABELS: Readonly<Record<string, string>> = {
+	[WAITING_BY]: "reason",
+	[PROMPT_BY]: "source",
+	[SLEEP_STATE]: "sleep_state",
+};
 
 /**
  * The `vllm:` metrics of several models as one text: each name's `# HELP` and `# TYPE` once, all its samples after them

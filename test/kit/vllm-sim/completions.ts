@@ -21,6 +21,10 @@ export interface Site {
 	readonly forceUsage: boolean;
 	/** Tokens that go out in one chunk of a stream at most: vLLM packs as many as have come while it was busy. */
 	readonly pack: number;
+	/** `--trust-request-chat-template`. */
+	readonly trustsTemplates: boolean;
+	/** `--sse-keep-alive-interval`: a stream that is silent for so long, ms, gets a comment; 0 never. */
+	readonly keepAliveMs: number;
 	/** The engine with the least to do. Throws when it is dead or full. */
 	engine(prompt: string): Engine;
 	/** Told of the end of each choice. */
@@ -33,6 +37,13 @@ export interface Site {
 export async function chat(body: Json, signal: AbortSignal, site: Site): Promise<Response> {
 	const name = checkModel(body, site.model);
 	const model = modelBy(name, site.model);
+	const template = body["chat_template"] ?? (body["chat_template_kwargs"] as Json | undefined)?.["chat_template"];
+	if (template != null && !site.trustsTemplates) {
+		throw new ApiError(
+			400,
+			"Chat template is passed with request, but --trust-request-chat-template is not set. Refused request with untrusted chat template.",
+		);
+	}
 	const prompt = renderChat(body);
 	const tokens = promptTokens(prompt);
 	const limit = tokenLimit(body, tokens.length, site.model) ?? site.model.maxLength - tokens.length;
@@ -203,10 +214,19 @@ function stream(
 		yield "data: [DONE]\n\n";
 	}
 	const source = events();
+	let coming: Promise<IteratorResult<string>> | undefined;
+	/** The next event; undefined where it takes longer. */
+	const soon = async (ms: number): Promise<IteratorResult<string> | undefined> => {
+		coming ??= source.next();
+		const late = ms > 0 ? Bun.sleep(ms).then(() => undefined) : coming;
+		const next = await Promise.race([coming, late]);
+		if (next) coming = undefined;
+		return next;
+	};
 	const bytes = new TextEncoder();
 	const text = new ReadableStream<Uint8Array>({
 		async pull(controller) {
-			const { value, done } = await source.next();
+			const { value, done } = (await soon(site.keepAliveMs)) ?? { value: ": keep-alive\n\n", done: false };
 			if (done) controller.close();
 			else controller.enqueue(bytes.encode(value));
 		},

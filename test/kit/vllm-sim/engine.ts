@@ -40,6 +40,8 @@ export interface Job {
 /** What is counted over an engine's life. */
 export interface Counters {
 	promptTokens: number;
+	/** Those of them that the prefix cache had. */
+	cachedTokens: number;
 	generated: number;
 	queries: number;
 	hits: number;
@@ -71,6 +73,7 @@ export class Engine {
 	readonly waiting: Job[] = [];
 	readonly counters: Counters = {
 		promptTokens: 0,
+		cachedTokens: 0,
 		generated: 0,
 		queries: 0,
 		hits: 0,
@@ -213,6 +216,7 @@ export class Engine {
 		if (job.firstAt === undefined) {
 			job.firstAt = now;
 			this.counters.promptTokens += job.prompt.length;
+			this.counters.cachedTokens += job.cached;
 			this.counters.firstToken.observe((now - job.submittedAt) / 1000);
 		} else this.counters.perToken.observe((now - job.lastAt) / 1000);
 		job.lastAt = now;

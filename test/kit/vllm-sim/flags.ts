@@ -50,7 +50,8 @@ const KINDS: Record<Kind, readonly string[]> = {
 		data-parallel-supervisor-port dp-supervisor-probe-failure-threshold lora-extra-vocab-size max-cudagraph-capture-size
 		max-num-queued-reqs max-num-queued-tokens num-lookahead-slots num-redundant-experts optimization-level`),
 	float: words(`
-		cpu-offload-gb gpu-memory-utilization kv-offloading-size rope-theta dp-supervisor-probe-interval-s dp-supervisor-probe-timeout-s swap-space video-pruning-rate`),
+		cpu-offload-gb gpu-memory-utilization kv-offloading-size rope-theta dp-supervisor-probe-interval-s dp-supervisor-probe-timeout-s
+		sse-keep-alive-interval swap-space video-pruning-rate`),
 	length: words("kv-cache-memory-bytes max-model-len max-num-batched-tokens"),
 	json: words(`
 		additional-config allowed-headers allowed-methods allowed-origins attention-config compilation-config

@@ -90,6 +90,7 @@ function hang(hung: boolean): void {
 	}
 }
 
+let isStopping = false;
 let dying = false;
 function crash(what: "exit" | "engine"): void {
 	if (what === "exit") process.kill(process.pid, "SIGKILL");
@@ -138,6 +139,9 @@ const { fetch, routes } = createServer({
 	details: one("enable-prompt-tokens-details") === "true",
 	forceUsage: one("enable-force-include-usage") === "true",
 	pack: switches.pack,
+	keepAliveMs: Number(one("sse-keep-alive-interval") ?? 0) * 1000,
+	trustsTemplates: one("trust-request-chat-template") === "true",
+	isStopping: () => isStopping,
 	finished: (reason) => {
 		engines[0]!.counters.finished[reason === "length" ? "length" : "stop"]++;
 	},
@@ -164,8 +168,9 @@ stop = () => {
 		leave(0);
 	};
 	if (gracePeriod === 0 || idle()) return void end(true);
-	// Requests that run are answered; no other connection is taken.
-	void server.stop(false).then(() => end(false));
+	// Requests that run are answered, and no other is taken; whoever asks how it is hears that it is well.
+	isStopping = true;
+	setInterval(() => idle() && void end(false), 20);
 	setTimeout(() => end(true), gracePeriod * 1000);
 };
 if (switches.crashAfterMs) setTimeout(() => crash(switches.crash), switches.crashAfterMs);

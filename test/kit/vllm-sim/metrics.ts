@@ -3,10 +3,22 @@ import type { Engine } from "./engine.ts";
 import { BUCKETS, type Histogram } from "./histogram.ts";
 import type { Model } from "./model.ts";
 
+/** Calls that the API server refused, by which limit. */
+export interface Rejections {
+	max_num_queued_reqs: number;
+	max_num_queued_tokens: number;
+}
+
 type Sample = readonly [suffix: string, labels: Record<string, string>, value: number];
 
 /** The text. `since`: when the server started, in seconds. */
-export function metricsText(engines: readonly Engine[], model: Model, since: number, sleeping: boolean): string {
+export function metricsText(
+	engines: readonly Engine[],
+	model: Model,
+	since: number,
+	sleeping: boolean,
+	rejected: Rejections,
+): string {
 	const model_name = model.names[0]!;
 	const each = (value: (engine: Engine) => number): Sample[] =>
 		engines.map((engine, at) => ["", { engine: String(at), model_name }, value(engine)]);
@@ -27,11 +39,20 @@ export function metricsText(engines: readonly Engine[], model: Model, since: num
 			each((one) => one.waiting.length),
 		),
 		...gauge(
+			"vllm:num_requests_waiting_by_reason",
+			"Number of waiting requests by reason. Reason 'capacity' = waiting for scheduling capacity; 'deferred' = waiting on transient constraints.",
+			engines.flatMap((one, at): Sample[] => [
+				["", { engine: String(at), model_name, reason: "capacity" }, one.waiting.length],
+				["", { engine: String(at), model_name, reason: "deferred" }, 0],
+			]),
+		),
+		...gauge(
 			"vllm:engine_sleep_state",
 			"Engine sleep state; awake = 0 means engine is sleeping; awake = 1 means engine is awake; weights_offloaded = 1 means sleep level 1; discard_all = 1 means sleep level 2.",
 			engines.flatMap((_, at): Sample[] => [
 				["", { engine: String(at), model_name, sleep_state: "awake" }, sleeping ? 0 : 1],
 				["", { engine: String(at), model_name, sleep_state: "weights_offloaded" }, sleeping ? 1 : 0],
+				["", { engine: String(at), model_name, sleep_state: "discard_all" }, 0],
 			]),
 		),
 		...gauge(
@@ -58,6 +79,35 @@ export function metricsText(engines: readonly Engine[], model: Model, since: num
 			"vllm:prompt_tokens",
 			"Number of prefill tokens processed.",
 			total((one) => one.counters.promptTokens),
+		),
+		...counter(
+			"vllm:prompt_tokens_by_source",
+			"Number of prompt tokens by source.",
+			engines.flatMap((one, at): Sample[] => {
+				const { promptTokens, cachedTokens } = one.counters;
+				const of = (source: string, tokens: number): Sample => [
+					"_total",
+					{ engine: String(at), model_name, source },
+					tokens,
+				];
+				return [
+					of("local_compute", promptTokens - cachedTokens),
+					of("local_cache_hit", cachedTokens),
+					of("external_kv_transfer", 0),
+				];
+			}),
+		),
+		...counter(
+			"vllm:prompt_tokens_cached",
+			"Number of cached prompt tokens (local + external).",
+			total((one) => one.counters.cachedTokens),
+		),
+		...counter(
+			"vllm:admission_rejections",
+			"Number of requests rejected by admission control.",
+			["max_num_queued_reqs", "max_num_queued_tokens"].map(
+				(reason): Sample => ["_total", { model_name, reason }, rejected[reason as keyof Rejections]],
+			),
 		),
 		...counter(
 			"vllm:generation_tokens",

@@ -5,13 +5,13 @@ import { embeddings } from "./embeddings.ts";
 import type { Engine } from "./engine.ts";
 import { ApiError, engineDead } from "./errors.ts";
 import { err } from "./log.ts";
-import { metricsText } from "./metrics.ts";
+import { metricsText, type Rejections } from "./metrics.ts";
 import type { Model } from "./model.ts";
 import { checkModel, type Json, promptTokens, readBody, renderChat } from "./request.ts";
 import { tokenId, tokenize } from "./tokens.ts";
 
 /** What the server is over. */
-export interface ServerOptions extends Pick<Site, "abilities" | "details" | "forceUsage" | "pack" | "finished"> {
+export interface ServerOptions extends Pick<Site, "abilities" | "details" | "forceUsage" | "pack" | "keepAliveMs" | "trustsTemplates" | "finished"> {
 	readonly model: Model;
 	readonly engines: readonly Engine[];
 	readonly keys: readonly string[];
@@ -26,6 +26,8 @@ export interface ServerOptions extends Pick<Site, "abilities" | "details" | "for
 	readonly pooling: boolean;
 	/** `--max-num-queued-reqs`: in flight, over all engines; more are refused with 503. */
 	readonly maxQueued: number;
+	/** It was told to end, and finishes what runs (`--shutdown-timeout`): `/health` is 200, and calls are refused. */
+	readonly isStopping: () => boolean;
 	readonly accessLog: boolean;
 	/** How long falling asleep and waking take. */
 	readonly napMs: number;
@@ -49,6 +51,7 @@ export function createServer(options: ServerOptions): {
 	const { model, engines } = options;
 	const since = Math.floor(Date.now() / 1000);
 	let sleeping = false;
+	const rejected: Rejections = { max_num_queued_reqs: 0, max_num_queued_tokens: 0 };
 
 	const site: Site = {
 		...options,
@@ -56,7 +59,9 @@ export function createServer(options: ServerOptions): {
 			if (sleeping) options.died();
 			const engine = engines.reduce((best, one) => (busy(one) < busy(best) ? one : best));
 			if (engine.dead) throw engineDead();
+			if (options.isStopping()) throw new ApiError(500, "cannot schedule new futures after shutdown");
 			if (engines.reduce((sum, one) => sum + busy(one), 0) >= options.maxQueued) {
+				rejected.max_num_queued_reqs++;
 				throw new ApiError(503, `Too many requests in flight: the limit is ${options.maxQueued}. Please retry later.`);
 			}
 			options.arrived(prompt);
@@ -96,7 +101,7 @@ export function createServer(options: ServerOptions): {
 		"GET /load": () => Response.json({ server_load: engines.reduce((sum, one) => sum + busy(one), 0) }),
 		"GET /version": () => Response.json({ version: options.version }),
 		"GET /metrics": () =>
-			new Response(metricsText(engines, model, since, sleeping), {
+			new Response(metricsText(engines, model, since, sleeping, rejected), {
 				headers: { "content-type": "text/plain; version=1.0.0; charset=utf-8" },
 			}),
 		"GET /v1/models": () => Response.json({ object: "list", data: cards(model, since) }),

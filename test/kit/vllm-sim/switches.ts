@@ -111,7 +111,7 @@ export function readSwitches(env: Record<string, string | undefined>): Switches 
 		pack: number("SIM_PACK") || 1,
 		gated: text("SIM_GATED"),
 		gpuDir: text("SIM_GPU_DIR"),
-		version: text("SIM_VERSION") ?? "0.13.0",
+		version: text("SIM_VERSION") ?? "0.33.0",
 	};
 	const stray = Object.keys(env).filter((name) => name.startsWith("SIM_") && !known.has(name));
 	if (stray.length > 0) throw new Error(`no such switch: ${stray.join(", ")}`);
