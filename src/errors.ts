@@ -61,6 +61,11 @@ export const ERRORS = {
 		type: "permission_error",
 		remedy: "Use a model this key may use, or have its `models` widened.",
 	},
+	engine_field_not_allowed: {
+		status: 400,
+		type: "invalid_request_error",
+		remedy: "Leave the field out or make it smaller, or use a key that has `engine_fields: true`.",
+	},
 	price_unknown: {
 		status: 403,
 		type: "permission_error",

@@ -17,6 +17,7 @@ import { type RelayOptions, relay } from "../proxy/relay.ts";
 import { furtherTargets, limitedNames } from "../routing/limited-names.ts";
 import type { Route } from "../routing/route.ts";
 import type { Accounts, CallContext } from "./call-context.ts";
+import { refuseEngineFields } from "./engine-access.ts";
 import { refuseForeignFiles } from "./file-references.ts";
 import { IncomingCall, MAX_USER } from "./incoming-call.ts";
 import { resolveModel, usableRoute } from "./model-access.ts";
@@ -105,6 +106,7 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		record.named(found, isAlias || catalog.names.includes(model) || answered.has(found.label));
 		const isOpen = !caller?.isRestricted && !caller?.budget;
 		const route = isOpen ? found : usableRoute(caller!, parsed.facts, found, accounts?.usage.prices);
+		if (!context.isBehindRouter) refuseEngineFields(caller, parsed.facts, route);
 		if (parsed.unasked) return unaskedAnswer(parsed.unasked(readCall), dialect, record);
 		record.tellsCost = accounts !== undefined && config.usage.cost_in_answers;
 		if (accounts && isLimited) {

@@ -15,6 +15,7 @@ import { CallRecord, newRequestId } from "../proxy/call-record.ts";
 import { relayPassed } from "../proxy/relay-passed.ts";
 import type { Route } from "../routing/route.ts";
 import type { Accounts, CallContext } from "./call-context.ts";
+import { refuseEngineFields } from "./engine-access.ts";
 import { refuseForeignFiles } from "./file-references.ts";
 import { type CallServer, failedCall, limitCall, MAX_REQUESTED } from "./handler.ts";
 import { IncomingCall, MAX_USER } from "./incoming-call.ts";
@@ -65,6 +66,7 @@ export async function passCall(
 		record.named(found, found.alias?.name === found.label || catalog.names.includes(model));
 		const served = servedRoute(found, operation, model);
 		const usable = isHeld ? usableRoute(caller, call.facts, served, accounts?.usage.prices) : served;
+		if (!context.isBehindRouter) refuseEngineFields(caller, call.facts, served);
 		const route = accounts ? payable(usable, call, caller, accounts.usage) : usable;
 		if (accounts) await limitCall(accounts, { call, caller, route, record, request, server });
 		else record.cost = new CallCost(call, caller, route, undefined);

@@ -11,6 +11,7 @@ import { isOk, NO_INPUTS, type Target } from "../providers/provider.ts";
 import { newRequestId } from "../proxy/call-record.ts";
 import { readText } from "../proxy/net/read-body.ts";
 import type { Accounts, CallContext } from "./call-context.ts";
+import { refuseEngineFields } from "./engine-access.ts";
 import { type CallToLimit, limitCall } from "./handler.ts";
 import { IncomingCall } from "./incoming-call.ts";
 import { permittedRoute, resolveModel } from "./model-access.ts";
@@ -54,6 +55,7 @@ export async function countCall(
 	const { model } = parsed.facts;
 	const found = await resolveModel(catalog, model, caller, context.isBehindRouter);
 	const route = permittedRoute(caller, model, found);
+	if (!context.isBehindRouter) refuseEngineFields(caller, parsed.facts, route);
 	const [target] = route.targets;
 	const start = { id: newRequestId(), startedAt: performance.now() };
 	const handling = { operation: "chat", dialect } as const;

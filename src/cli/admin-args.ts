@@ -9,7 +9,10 @@ export type AdminCommand =
 	| { readonly what: "usage"; readonly options: UsageOptions };
 
 /** The flags of a new key. */
-export type KeyOptions = { readonly [name in (typeof KEY_FLAGS)[number]]?: string };
+export type KeyOptions = { readonly [name in (typeof KEY_FLAGS)[number]]?: string } & {
+	/** `--engine-fields` */
+	readonly engineFields?: true;
+};
 /** The grouping, period and form of a usage report. */
 export interface UsageOptions {
 	readonly by?: string;
@@ -18,7 +21,7 @@ export interface UsageOptions {
 	readonly csv?: boolean;
 }
 
-/** Flags of `router keys create`. */
+/** Flags of `router keys create` that have a value. */
 export const KEY_FLAGS = ["name", "team", "models", "rpm", "tpm", "concurrency", "input", "budget"] as const;
 
 /** Parses the words and flags of one command line; where they are wrong, a message that says why. */
@@ -45,7 +48,9 @@ export function parseAdminArgs(
 	if (action === "list") return { what: "list-keys" };
 	if (action === "create") {
 		if (given["name"] === undefined) return "keys create needs a name: --name=…";
-		return { what: "create-key", options: Object.fromEntries(KEY_FLAGS.map((name) => [name, given[name]])) };
+		const options = Object.fromEntries(KEY_FLAGS.map((name) => [name, given[name]]));
+		const engineFields = given["engine-fields"] !== undefined && { engineFields: true as const };
+		return { what: "create-key", options: { ...options, ...engineFields } };
 	}
 	if (action !== "revoke" && action !== "rotate") {
 		return `unknown "keys ${action}"; there are list, create, revoke and rotate`;

@@ -31,6 +31,7 @@ function keyRow(key: ListedKey): string[] {
 		tpm === undefined ? "" : `${tpm} tpm`,
 		concurrency === undefined ? "" : `${concurrency} at once`,
 		input === undefined ? "" : `${input} tokens`,
+		"engine_fields" in key && key.engine_fields ? "engine fields" : "",
 	];
 	const { budget } = key;
 	const spent = budget ? `${round(budget.spent)} of ${budget.usd} USD ${PER[budget.per]}` : "";

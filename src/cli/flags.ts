@@ -94,6 +94,7 @@ const OPTIONS = {
 		Exclude<(typeof KEY_FLAGS)[number], "name">,
 		ReturnType<typeof text>
 	>),
+	"engine-fields": toggle("keys"),
 	overlap: text("keys"),
 	key: text("connect"),
 	write: toggle("connect"),

@@ -23,6 +23,7 @@ Usage
   router agents invitations   list those tokens; \`router agents revoke ID\` takes one back
   router keys                 list the keys
   router keys create --name NAME [--team T --models a,b --rpm N --tpm N --concurrency N --input N --budget 50/month]
+                              [--engine-fields]
                               make a key; prints its secret, once
   router keys rotate NAME [--overlap 24h]
                               give a key a new secret; the old one stays good for so long

@@ -50,6 +50,12 @@ export const key = Type.Object(
 				description: "Priority in the queue of a model that has one: higher ones go first. Default: 0.",
 			}),
 		),
+		engine_fields: Type.Optional(
+			Type.Boolean({
+				description:
+					"Whether it may send chat templates, `mm_processor_kwargs`, `media_io_kwargs` and grammars of any size to inference servers of your own (vLLM, agents), which those can stop for all. Default: false.",
+			}),
+		),
 		...limits,
 		budget: Type.Optional(budget),
 	},

@@ -8,6 +8,7 @@ import type { ParsedRequest } from "../openai/call.ts";
 import { bodyMemory, type CallFacts, type Modalities, type PromptContent } from "../openai/call-facts.ts";
 import { canonicalBytes } from "../openai/canonical-bytes.ts";
 import { canonical } from "../openai/json.ts";
+import { type EngineField, engineFieldIn } from "../openai/engine-fields.ts";
 import { routingFieldIn } from "../openai/model-routing.ts";
 import { OPERATIONS, type Operation } from "../openai/operations.ts";
 import { ParsedBody, promptsIn } from "../openai/parsed-body.ts";
@@ -130,6 +131,8 @@ class RequestFacts implements CallFacts {
 	private readonly isLive: boolean = false;
 	/** Fields that tools may stand in. */
 	private readonly toolFields: readonly RequestField[] = NO_FIELDS;
+	/** Fields that not every caller may send, or not of any size. */
+	private readonly engineFields: readonly RequestField[] = NO_FIELDS;
 
 	/** @param body checked against the operation's schema */
 	constructor(
@@ -184,6 +187,18 @@ class RequestFacts implements CallFacts {
 				case "gemini":
 					this.toolFields = [...this.toolFields, field];
 					break;
+				case "chat_template":
+				case "chat_template_kwargs":
+				case "mm_processor_kwargs":
+				case "media_io_kwargs":
+				case "response_format":
+				case "structured_outputs":
+				case "guided_json":
+				case "guided_regex":
+				case "guided_choice":
+				case "guided_grammar":
+					this.engineFields = [...this.engineFields, field];
+					break;
 				case "models":
 				case "fallbacks":
 					this.fallbackModels = namesIn([body.at("models"), body.at("fallbacks")]);
@@ -236,6 +251,10 @@ class RequestFacts implements CallFacts {
 
 	routingField(): string | undefined {
 		return routingFieldIn(this.body);
+	}
+
+	engineField(): EngineField | undefined {
+		return this.engineFields.length === 0 ? undefined : engineFieldIn(this.body, this.engineFields);
 	}
 
 	canonical(without: ReadonlySet<string>): Buffer {

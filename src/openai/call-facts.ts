@@ -2,6 +2,7 @@
  * What routing, limits, the cache and timeouts read of a call, whatever wire its client speaks: a dialect fills it in, and nobody before
  * `providers/` has to look into the body.
  */
+import type { EngineField } from "./engine-fields.ts";
 import type { Operation } from "./operations.ts";
 import type { ParsedBody } from "./parsed-body.ts";
 import type { PromptSizes } from "./prompt-sizes.ts";
@@ -46,6 +47,8 @@ export interface CallFacts {
 	 * where it stands in another); undefined where there is none.
 	 */
 	routingField(): string | undefined;
+	/** The first field by which the call steers an inference server itself, or that is too large a grammar for any caller; undefined where there is none. */
+	engineField(): EngineField | undefined;
 	/**
 	 * The call's fields in OpenAI's words, as one text, UTF-8, that is the same for all requests that mean the same; good until the next call: `"name":value,` in the order of
 	 * the names. Wires that share cached answers write the same. Throws RangeError where it is nested thousands of levels deep.

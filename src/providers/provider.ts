@@ -314,6 +314,8 @@ export interface Provider {
 	readonly runsTools?: boolean | undefined;
 	/** Fields of a call may lead it to another model than it names; a key restricted to some models may not send them. */
 	readonly routesModels: boolean;
+	/** It may be an inference server of the user's own, or stand before some, which fields of a call can steer or stop: see `engineField` of a call's facts. */
+	readonly mayBeEngine?: boolean | undefined;
 	/** What it can be asked for; absent: everything. */
 	readonly operations?: readonly Operation[] | undefined;
 	/** What `encode` needs; absent where it never needs anything. Pure; throws as `encode` does. */

@@ -75,6 +75,7 @@ function factsOf({ model, ...settings }: PlainRequest, ask: string): CallFacts {
 			hasSchema: false,
 		}),
 		routingField: () => undefined,
+		engineField: () => undefined,
 		canonical(without) {
 			const kept = Object.entries({ model, ...settings }).filter(([name]) => !without.has(name));
 			const texts = kept.map(([name, value]) => `"${name}":${canonical(JSON.stringify(value))},`);

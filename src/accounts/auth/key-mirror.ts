@@ -30,6 +30,7 @@ const KeyRow = Type.Object({
 			per: Type.Union([Type.Literal("day"), Type.Literal("month"), Type.Literal("total")]),
 		}),
 	),
+	engineFields: optional(Type.Boolean()),
 	createdAt: Type.Number(),
 	revokedAt: optional(Type.Number()),
 	changedAt: Type.Number(),

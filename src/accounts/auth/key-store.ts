@@ -33,6 +33,8 @@ export interface StoredKey {
 	readonly models: readonly string[];
 	readonly limits: KeyLimits;
 	readonly budget?: Budget | undefined;
+	/** It may steer inference servers of the user's own; absent: it may not. */
+	readonly engineFields?: boolean | undefined;
 	readonly createdAt: number;
 	/** Revoked keys stay, so that no replica that missed the change brings them back. */
 	readonly revokedAt?: number | undefined;
@@ -41,7 +43,7 @@ export interface StoredKey {
 }
 
 /** What a new key may do. */
-export type NewKey = Pick<StoredKey, "name" | "team" | "models" | "limits" | "budget">;
+export type NewKey = Pick<StoredKey, "name" | "team" | "models" | "limits" | "budget" | "engineFields">;
 
 /**
  * The keys. `find` looks into memory; changes are written to the replica's own database before they return, and passed to

@@ -20,6 +20,8 @@ export interface Caller {
 	readonly priority?: number | undefined;
 	readonly limits: KeyLimits;
 	readonly budget?: Budget | undefined;
+	/** It may send what steers an inference server itself (`engine_fields`). */
+	readonly engineFields?: boolean | undefined;
 	/** Whether it may use a model of that name. */
 	readonly mayUse: NameMatcher;
 	/** Whether one of the patterns of its models has this text in it. Absent: none has. */
@@ -89,13 +91,14 @@ export function createKeyAuth(
 	agentCredential?: AgentCredential,
 	storedKeys?: StoredKeyLookup,
 ): KeyAuth {
-	const configured: ConfiguredKey[] = keys.map(({ name, key, models, team, priority, budget, ...rest }) => ({
+	const configured: ConfiguredKey[] = keys.map(({ name, key, models, team, priority, budget, engine_fields, ...rest }) => ({
 		id: `config:${name}`,
 		name,
 		team,
 		hash: hashOf(key),
 		...ofModels(models),
 		priority,
+		engineFields: engine_fields,
 		limits: { rpm: rest.rpm, tpm: rest.tpm, concurrency: rest.concurrency, input: rest.input },
 		budget,
 	}));
@@ -136,8 +139,8 @@ const callers = new WeakMap<StoredKey, Caller>();
 function callerOf(key: StoredKey): Caller {
 	let caller = callers.get(key);
 	if (!caller) {
-		const { id, name, team, models, limits, budget } = key;
-		caller = { id, name, team, ...ofModels(models), limits, budget };
+		const { id, name, team, models, limits, budget, engineFields } = key;
+		caller = { id, name, team, ...ofModels(models), limits, budget, engineFields };
 		callers.set(key, caller);
 	}
 	return caller;

@@ -231,6 +231,7 @@ const KEY = TypeCompiler.Compile(
 				per: Type.Union([Type.Literal("day"), Type.Literal("month"), Type.Literal("total")]),
 			}),
 		),
+		engineFields: Type.Optional(Type.Boolean()),
 		createdAt: Type.Number(),
 		revokedAt: Type.Optional(Type.Number()),
 		changedAt: Type.Number(),

@@ -1,5 +1,6 @@
 /** What routing, limits and the cache read of a request of Anthropic's. */
 import type { CallFacts, Modalities, PromptContent } from "../../openai/call-facts.ts";
+import { type EngineField, LARGEST_SCHEMA } from "../../openai/engine-fields.ts";
 import type { Field } from "../../openai/json.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
@@ -11,6 +12,10 @@ import { messagesSizes } from "./messages-sizes.ts";
 
 const TEXT_ONLY: Modalities = { image: false, audio: false };
 const NO_MODELS: readonly string[] = [];
+/** Bytes of a character, a UTF-16 unit, in UTF-8. */
+const MOST_BYTES = 3;
+/** Where a schema stands. */
+const SCHEMAS = new Set(["output_config", "output_format"]);
 
 /** Fields that change an answer of Claude's beyond what the chat request says. */
 const CLAUDES = ["thinking", "output_config", "context_management", "container", "inference_geo", "speed"] as const;
@@ -92,6 +97,14 @@ export class MessagesFacts implements CallFacts {
 
 	routingField(): string | undefined {
 		return undefined;
+	}
+
+	/** A schema is all that it can have of them. */
+	engineField(): EngineField | undefined {
+		const isLarge = this.fields.some(
+			({ key, start, end }) => SCHEMAS.has(key) && (end - start) * MOST_BYTES > LARGEST_SCHEMA,
+		);
+		return isLarge ? this.form().facts.engineField() : undefined;
 	}
 
 	canonical(without: ReadonlySet<string>): Buffer {

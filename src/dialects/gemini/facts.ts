@@ -1,8 +1,12 @@
 /** What routing, limits, rules and the cache read of a request of Google's, and what its answer is written by. */
 import type { CallFacts, Modalities, PromptContent } from "../../openai/call-facts.ts";
+import { type EngineField, LARGEST_SCHEMA } from "../../openai/engine-fields.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
 import type { GeminiMethod } from "./asked-method.ts";
+
+/** Bytes of a character, a UTF-16 unit, in UTF-8. */
+const MOST_BYTES = 3;
 
 /** What the answer depends on. */
 export interface AnswerShape {
@@ -87,6 +91,13 @@ export class GeminiFacts implements CallFacts {
 
 	routingField(): string | undefined {
 		return undefined;
+	}
+
+	/** A schema is all that it can have of them. */
+	engineField(): EngineField | undefined {
+		const { parts } = this.sources.sizes();
+		const isLarge = parts.some(({ kind, characters }) => kind === "schema" && characters * MOST_BYTES > LARGEST_SCHEMA);
+		return isLarge ? this.sources.form().facts.engineField() : undefined;
 	}
 
 	canonical(without: ReadonlySet<string>): Buffer {

@@ -1,5 +1,6 @@
 /** What routing, limits and the cache read of a request of Ollama's: what its form in OpenAI's words says. */
 import type { CallFacts, Modalities, PromptContent } from "../../openai/call-facts.ts";
+import type { EngineField } from "../../openai/engine-fields.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
 import type { DialectCall } from "../dialect.ts";
 import type { OllamaTranslation } from "./ollama-request.ts";
@@ -59,6 +60,10 @@ export class OllamaFacts implements CallFacts {
 
 	routingField(): string | undefined {
 		return this.chat.routingField();
+	}
+
+	engineField(): EngineField | undefined {
+		return this.chat.engineField();
 	}
 
 	canonical(without: ReadonlySet<string>): Buffer {

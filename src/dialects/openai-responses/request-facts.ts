@@ -1,6 +1,7 @@
 /** What routing, limits, rules and the cache read of a request in this wire. */
 import type { ParsedRequest } from "../../openai/call.ts";
 import { bodyMemory, type CallFacts, type Modalities, memoryOf, type PromptContent } from "../../openai/call-facts.ts";
+import { type EngineField, engineFieldIn } from "../../openai/engine-fields.ts";
 import { routingFieldIn } from "../../openai/model-routing.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptPart, PromptSizes } from "../../openai/prompt-sizes.ts";
@@ -65,6 +66,11 @@ export class ResponsesFacts implements CallFacts {
 	/** Of the request as it came: so it may go on. */
 	routingField(): string | undefined {
 		return routingFieldIn(this.request.sent);
+	}
+
+	/** Of the request as it came, and of what the chat has of it: every such field has the same name there, but for the form of the answer. */
+	engineField(): EngineField | undefined {
+		return engineFieldIn(this.request.sent);
 	}
 
 	canonical(without: ReadonlySet<string>): Buffer {

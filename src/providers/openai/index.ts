@@ -26,6 +26,7 @@ export function openAiCompatible(upstream: Upstream, transport: Transport, input
 		reportsLoading: upstream.row.reportsLoading,
 		namesReplica: upstream.row.namesReplica,
 		routesModels: upstream.routesModels,
+		mayBeEngine: mayBeEngine(upstream),
 		runsTools: upstream.responses?.runsTools,
 		operations: operationsOf(upstream.row),
 		encode: requestEncoder(upstream),
@@ -56,6 +57,11 @@ function operationsOf({ site, storesFiles }: VendorRow): readonly Operation[] {
 		if (site === "process") return false;
 		return passed.isStored ? storesFiles === true : !passed.isEngines || site !== "vendor";
 	});
+}
+
+/** A vendor at its own address has engines that are its own affair; what stands at another one may be anything. */
+function mayBeEngine({ row, baseUrl }: Upstream): boolean {
+	return row.site !== "process" && (row.site !== "vendor" || baseUrl !== row.baseUrl);
 }
 
 /** An agent has many engines, and says itself what became of them. */

@@ -37,6 +37,11 @@ export const NewKeyBody = Type.Object(
 		tpm: limit,
 		concurrency: limit,
 		input: limit,
+		engine_fields: Type.Optional(
+			Type.Boolean({
+				description: "Whether it may send chat templates and grammars of any size to inference servers of your own.",
+			}),
+		),
 		budget: Type.Optional(
 			Type.Object(
 				{
@@ -110,13 +115,15 @@ function keyOperations({ keys, store, spend }: RouterState, config: Config, audi
 		shownKey(key, key.budget && spend.spent(key.id, periodsOf(Date.now())[key.budget.per]));
 	return {
 		keys: () => [...configuredKeys(config, spend), ...keys.list().map(shown)],
-		createKey({ name, team, models = ["*"], budget, rpm, tpm, concurrency, input }: NewKeyBody): ShownSecret {
+		createKey({ name, team, models = ["*"], budget, engine_fields, ...limits }: NewKeyBody): ShownSecret {
+			const { rpm, tpm, concurrency, input } = limits;
 			const asked = {
 				name,
 				team,
 				models,
 				limits: defined({ rpm, tpm, concurrency, input }),
 				budget: budget && { usd: budget.usd, per: budget.per ?? ("month" as const) },
+				...(engine_fields && { engineFields: true }),
 			};
 			const inUse = config.keys.map((key) => key.name);
 			const { key, secret } = keys.create(asked, inUse);
@@ -187,12 +194,13 @@ function warningOf(store: Pick<Store, "hasUnwritten" | "problem">, undone: strin
 
 /** The keys of the configuration as they are shown, with what they have spent. */
 function configuredKeys(config: Config, spend: SpendStore) {
-	return config.keys.map(({ name, team, models, rpm, tpm, concurrency, input, budget }) => ({
+	return config.keys.map(({ name, team, models, rpm, tpm, concurrency, input, budget, engine_fields }) => ({
 		id: `config:${name}`,
 		name,
 		...(team === undefined ? {} : { team }),
 		models,
 		limits: defined({ rpm, tpm, concurrency, input }),
+		...(engine_fields ? { engine_fields } : {}),
 		...(budget
 			? { budget: { ...budget, spent: spend.spent(`config:${name}`, periodsOf(Date.now())[budget.per]) } }
 			: {}),
@@ -209,8 +217,8 @@ function overlapMs(text: string): number {
 
 const idOf = (hash: Buffer): string => hash.toString("hex").slice(0, ID_LENGTH);
 
-function shownKey({ id, name, team, prefix, models, limits, budget, ...times }: StoredKey, spent: number | undefined) {
-	const { createdAt, previous, revokedAt } = times;
+function shownKey({ id, name, team, prefix, models, limits, budget, ...rest }: StoredKey, spent: number | undefined) {
+	const { createdAt, previous, revokedAt, engineFields } = rest;
 	return {
 		id,
 		name,
@@ -218,6 +226,7 @@ function shownKey({ id, name, team, prefix, models, limits, budget, ...times }: 
 		...(prefix === undefined ? {} : { prefix }),
 		models,
 		limits,
+		...(engineFields ? { engine_fields: true } : {}),
 		...(budget ? { budget: { ...budget, spent: spent ?? 0 } } : {}),
 		source: "made" as const,
 		created_at: new Date(createdAt).toISOString(),
