@@ -63,7 +63,7 @@ describe("a model's arguments", () => {
 			sleep: false,
 		};
 		const argsOf = (...args: string[]) =>
-			vllmArgs({ name: "base", model: "a/b", args }, { replica: 0, devices: [], bytes: 0 }, settings);
+			vllmArgs({ name: "base", model: "a/b", args }, { replica: 0, devices: [], bytes: 0 }, settings, "vllm:1");
 		expect(argsOf(MODULES, "sql=/a")).toContain("--enable-lora");
 		expect(argsOf(MODULES, "sql=/a", "--enable-lora").filter((word) => word === "--enable-lora")).toHaveLength(1);
 		expect(argsOf()).not.toContain("--enable-lora");

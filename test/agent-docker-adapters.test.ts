@@ -1,9 +1,9 @@
 /** LoRA adapters of an agent's model, through a router and on a real Docker Engine: models of their own that are served by their base. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { ModelView } from "../src/agent/models/model-view.ts";
-import { type AgentHost, becomes, modelOf, order, startAgentHost } from "./kit/agent-host.ts";
+import type { ModelView, ReplicaView } from "../src/agent/models/model-view.ts";
+import { type AgentHost, becomes, keyOf, modelOf, order, startAgentHost } from "./kit/agent-host.ts";
 import { clientError } from "./kit/contract.ts";
 import { eventData } from "./kit/exchange.ts";
 import { needing } from "./kit/needing.ts";
@@ -22,10 +22,9 @@ needing("docker").describe("an on-demand model with two adapters, under --standa
 	let both: RunningRouter;
 	let router: string;
 	let agent: RunningRouter;
-	let data: string;
 	beforeAll(async () => {
 		host = await startAgentHost({ sim: { SIM_ANSWER_TOKENS: "8" } });
-		data = join(host.engine.directory, "agent-data");
+		const data = join(host.engine.directory, "agent-data");
 		const adapters = join(host.engine.directory, "adapters");
 		for (const name of ["sql", "chat", "late"]) mkdirSync(join(adapters, name), { recursive: true });
 		both = await host.agent({
@@ -160,9 +159,9 @@ needing("docker").describe("an on-demand model with two adapters, under --standa
 
 	test("one that is loaded while its model runs is served, until it is unloaded", async () => {
 		const { replicas } = await modelOf(agent, "base");
-		const { vllm_key } = JSON.parse(readFileSync(join(data, "agent.json"), "utf8"));
+		const key = await keyOf(host, replicas[0]!.container!);
 		const tell = (path: string, body: object) =>
-			post(`http://127.0.0.1:${replicas[0]!.port}/v1/${path}`, { ...body }, as(vllm_key));
+			post(`http://127.0.0.1:${replicas[0]!.port}/v1/${path}`, { ...body }, as(key));
 		const late = { lora_name: "late", lora_path: "/adapters/late" };
 		expect((await tell("load_lora_adapter", late)).status).toBe(200);
 		await until(async () => (await listed()).has("local/late"), "the adapter in the list");
@@ -217,13 +216,12 @@ needing("docker").describe("a model of two replicas", () => {
 			);
 			await until(async () => (await replicas()).every(({ running }) => running > 0), "calls in both");
 			expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(Array(8).fill(200));
-			const { vllm_key } = JSON.parse(readFileSync(join(data, "agent.json"), "utf8"));
-			const load = async (port: number, name: string) => {
+			const load = async ({ container, port }: ReplicaView, name: string) => {
 				const body = { lora_name: name, lora_path: "org/late" };
-				const headers = { authorization: `Bearer ${vllm_key}` };
+				const headers = { authorization: `Bearer ${await keyOf(host, container!)}` };
 				expect((await post(`http://127.0.0.1:${port}/v1/load_lora_adapter`, body, headers)).status).toBe(200);
 			};
-			const [first, second] = (await replicas()).map(({ port }) => port!);
+			const [first, second] = await replicas();
 			await load(first!, "one");
 			await load(first!, "two");
 			await load(second!, "two");

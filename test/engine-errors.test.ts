@@ -63,7 +63,10 @@ describe("a call that llm-d dropped", () => {
 		expect(dropped(reason, status)).toBe("busy");
 	});
 
-	test.each(["evicted", "evicted-queue-pressure", "evicted-priority"])("by an engine that had it (%s) is not made there again", (reason) => {
-		expect(dropped(reason)).toBe("evicted");
-	});
+	test.each(["evicted", "evicted-queue-pressure", "evicted-priority"])(
+		"by an engine that had it (%s) is not made there again",
+		(reason) => {
+			expect(dropped(reason)).toBe("evicted");
+		},
+	);
 });

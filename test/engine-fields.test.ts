@@ -78,7 +78,12 @@ describe("at a router with keys", () => {
 	const large = schema(LARGEST_SCHEMA);
 	const ROWS: [string, string, Json, string][] = [
 		["a chat", "/v1/chat/completions", { messages, ...template }, "chat_template"],
-		["a chat, in its switches", "/v1/chat/completions", { messages, ...inKwargs }, "chat_template_kwargs.chat_template"],
+		[
+			"a chat, in its switches",
+			"/v1/chat/completions",
+			{ messages, ...inKwargs },
+			"chat_template_kwargs.chat_template",
+		],
 		["a completion", "/v1/completions", { prompt: "hi", guided_grammar: text(LARGEST_GRAMMAR) }, "guided_grammar"],
 		["an embedding", "/v1/embeddings", { input: "hi", ...template }, "chat_template"],
 		["a response", "/v1/responses", { input: "hi", ...template }, "chat_template"],
@@ -92,9 +97,9 @@ describe("at a router with keys", () => {
 			"a message's schema",
 			"/v1/messages",
 			{ messages, max_tokens: 9, output_config: { format: { type: "json_schema", schema: large } } },
-			"response_format",
+			"output_config.format",
 		],
-		["an Ollama chat's", "/api/chat", { messages, format: large }, "response_format"],
+		["an Ollama chat's", "/api/chat", { messages, format: large }, "format"],
 		["tokens", "/tokenize", { messages, ...template }, "chat_template"],
 		["tokens, in its switches", "/tokenize", { messages, ...inKwargs }, "chat_template_kwargs.chat_template"],
 		["a rerank", "/v1/rerank", { query: "a", documents: ["b"], mm_processor_kwargs: {} }, "mm_processor_kwargs"],
@@ -110,7 +115,10 @@ describe("at a router with keys", () => {
 	});
 
 	test("a request of Google's API with a large schema is refused, too", async () => {
-		const body = { contents: [{ parts: [{ text: "hi" }] }], generationConfig: { responseJsonSchema: large } };
+		const body = {
+			contents: [{ parts: [{ text: "hi" }] }],
+			generationConfig: { responseMimeType: "application/json", responseJsonSchema: large },
+		};
 		const { status, text: said } = await send(`/v1beta/models/${model}:generateContent`, body);
 		expect([status, said.includes("engine_fields: true")]).toEqual([400, true]);
 	});

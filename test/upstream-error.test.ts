@@ -316,10 +316,13 @@ describe("the table of failure kinds", () => {
 		);
 	});
 
-	test.each(["rate", "busy", "evicted", "overloaded"] as const)("%s always says when to come back, in whole seconds", (kind) => {
-		const after = (ms?: number) => errorOf(failure(kind, { retryAfterMs: ms }), target()).headers["retry-after"];
-		expect([after(), after(0), after(1), after(17_000), after(17_001)]).toEqual(["2", "0", "1", "17", "18"]);
-	});
+	test.each(["rate", "busy", "evicted", "overloaded"] as const)(
+		"%s always says when to come back, in whole seconds",
+		(kind) => {
+			const after = (ms?: number) => errorOf(failure(kind, { retryAfterMs: ms }), target()).headers["retry-after"];
+			expect([after(), after(0), after(1), after(17_000), after(17_001)]).toEqual(["2", "0", "1", "17", "18"]);
+		},
+	);
 
 	test("nobody answered and it answered badly are told apart", () => {
 		expect(errorOf(failure("transport"), target()).errorCode).toBe("upstream_unreachable");

@@ -190,7 +190,9 @@ describe("trouble", () => {
 		const { rest } = await begun(sim);
 		const ended = sim.kill("SIGTERM");
 		for (let look = 0; look < 4000 && !sim.output().includes("Shutting down"); look++) await Bun.sleep(5);
-		expect(await chat(sim, hi()).catch(() => "refused")).toBe("refused");
+		const { status, json } = await chat(sim, hi());
+		expect([status, error(json).message]).toEqual([500, "cannot schedule new futures after shutdown"]);
+		expect((await fetch(`${sim.origin}/health`)).status).toBe(200);
 		expect(await rest).toContain("data: [DONE]");
 		expect(await ended).toBe(0);
 		expect(sim.output()).toContain("Finished server process");

@@ -41,7 +41,7 @@ export interface AgentParts {
 	readonly settings: AgentSettings;
 	/** Makes it where there is none, so it is asked for once the port is the agent's. Each time the same, also where it can't be stored. */
 	readonly instance: () => Instance;
-	/** The API key of the containers' vLLM. */
+	/** The agent's own key, of which those of its containers' vLLMs are made. */
 	readonly vllmKey: string;
 	/** How the router is reached besides: PEM of further authorities, and which proxy there is. */
 	readonly ca: string | undefined;
@@ -85,7 +85,8 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const proxyFor = proxyFromEnvironment(env);
 	const outside = httpTransport({ ca, proxyFor });
 	const deadlines = { deadlineMs: DOCKER_TIMEOUT_MS, pullSilenceMs: PULL_SILENCE_MS };
-	const docker = new DockerCli({ command: settings.command, env, ...deadlines });
+	const network = settings.namedNetwork === undefined ? settings.network : undefined;
+	const docker = new DockerCli({ command: settings.command, env, network, ...deadlines });
 	const tick = new Notify();
 	const statuses = new ModelStatuses();
 	const { size, running, wait: waitMs } = agent.queue;
@@ -128,7 +129,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		records: new EffectRecords(),
 		adapters,
 		views: new ModelViews(registry, statuses, inventory, traffic, adapters),
-		models: new ContainerModels({ registry, adapters, statuses, traffic, http, ends, key: vllmKey, config }),
+		models: new ContainerModels({ registry, adapters, statuses, traffic, http, ends, config }),
 		metrics: agentMetrics({ registry, statuses, traffic, gpus, engine, inventory }),
 		credential: new RouterCredential(),
 	};

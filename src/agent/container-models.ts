@@ -22,8 +22,6 @@ export interface ContainerModelsOptions {
 	readonly http: Transport;
 	/** How containers ended. */
 	readonly ends: DeathWatch;
-	/** The API key of the containers' vLLM. */
-	readonly key: string;
 	readonly config: Config;
 }
 
@@ -83,7 +81,7 @@ export class ContainerModels {
 /** One of several containers, where the router's call names one: `modelTransport` reads that header, and no vLLM gets it. */
 const REPLICAS: VendorRow = { ...VENDORS.vllm, forwardedHeaders: [REPLICA_HEADER], namesReplica: true };
 
-function upstreamOf({ key, config }: ContainerModelsOptions): Upstream {
+function upstreamOf({ config }: ContainerModelsOptions): Upstream {
 	const { total, first_token, stall, connect } = config.timeouts;
 	const { wait } = config.agent.queue;
 	return {
@@ -91,7 +89,8 @@ function upstreamOf({ key, config }: ContainerModelsOptions): Upstream {
 		type: "vllm",
 		row: REPLICAS,
 		baseUrl: `${CONTAINER_BASE_URL}/v1`,
-		apiKey: key,
+		// Each container has one of its own, which `modelTransport` shows it.
+		apiKey: undefined,
 		variable: "VLLM_API_KEY",
 		keySetting: "VLLM_API_KEY",
 		state: "ready",

@@ -165,6 +165,15 @@ export const agent = section(
 				examples: ["mirror.internal:5000"],
 			}),
 		),
+		network: Type.Optional(
+			Type.String({
+				pattern: "^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+				expects: "a network of the engine's such as bridge",
+				description:
+					"The engine's network that models' containers are in, which has to be there; default: one of the agent's own, which no other container is in.",
+				examples: ["bridge"],
+			}),
+		),
 		cache_dir: Type.Optional(
 			Type.String({
 				minLength: 1,

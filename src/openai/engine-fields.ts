@@ -38,7 +38,10 @@ const MOST: ReadonlyMap<string, number> = new Map([
 const SCHEMAS = new Set(["json", "structural_tag"]);
 
 /** The first of a request's fields that not every caller may send; undefined where there is none. */
-export function engineFieldIn(body: ParsedBody, fields: readonly RequestField[] = body.fields): EngineField | undefined {
+export function engineFieldIn(
+	body: ParsedBody,
+	fields: readonly RequestField[] = body.fields,
+): EngineField | undefined {
 	for (const field of fields) {
 		const most = MOST.get(field.key);
 		if (most === undefined) continue;

@@ -103,6 +103,12 @@ export async function modelOf(agent: Pick<RunningRouter, "url">, name: string): 
 	return (await answer.json()) as ModelView;
 }
 
+/** The key of a container's vLLM, as the engine shows it to who may use it. */
+export async function keyOf({ engine }: Pick<AgentHost, "engine">, container: string): Promise<string> {
+	const variables: string[] = JSON.parse(await engine.docker("inspect", "--format", "{{json .Config.Env}}", container));
+	return variables.find((each) => each.startsWith("VLLM_API_KEY="))!.slice("VLLM_API_KEY=".length);
+}
+
 /** Waits until a model is in a state, 30 s at most; what is said of it then. */
 export async function becomes(agent: RunningRouter, name: string, state: ModelView["state"]): Promise<ModelView> {
 	let seen: ModelView | undefined;

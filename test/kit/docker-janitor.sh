@@ -34,6 +34,10 @@ awk -v dir="$DIR/" 'index($2, dir) == 1 { print $2 }' /proc/mounts | sort -r | w
 	umount -l "$mount"
 done
 ip link delete "$BRIDGE" 2>/dev/null
+# Networks that were made besides: their bridges have the beginnings of their ids for names.
+for id in $(grep -aoE '"id":"[0-9a-f]{64}"' "$DIR/data/network/files/local-kv.db" 2>/dev/null | cut -c7-18 | sort -u); do
+	ip link delete "br-$id" 2>/dev/null
+done
 find /sys/fs/cgroup -depth -type d -path "*/$CGROUP*" -exec rmdir {} \; 2>/dev/null
 rm -rf --one-file-system "$DIR"
 

@@ -15,6 +15,7 @@ import {
 	writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import type { Namespace } from "./namespace.ts";
 import { SIM_IMAGE, simRoot } from "./vllm-sim-binary.ts";
 
 const DAEMON_MS = 30_000;
@@ -47,6 +48,8 @@ export interface EngineOptions {
 	readonly nvidia?: boolean;
 	/** A registry (./registry.ts) that stands for Docker Hub. */
 	readonly mirror?: string;
+	/** A network namespace (./namespace.ts) that it runs in, where it sets up the firewall and the forwarding as on a host of its own. */
+	readonly namespace?: Pick<Namespace, "enter">;
 	/** Containers outlive the daemon's restart, as with `"live-restore": true` in daemon.json. */
 	readonly liveRestore?: boolean;
 }
@@ -119,7 +122,8 @@ export async function startDockerEngine(options: EngineOptions = {}): Promise<Do
 			chmodSync(hook, 0o755);
 		}
 		if (options.disk) await sh("mount", "-t", "tmpfs", "-o", `size=${options.disk}`, "tmpfs", at("data"));
-		const gateway = await createBridge(bridge);
+		const gateway = options.namespace ? "172.17.0.1" : await createBridge(bridge);
+		const pool = freePool();
 		const docker = (...args: readonly string[]) => run(["docker", ...args], env);
 		let daemon: Bun.Subprocess | undefined;
 		const up = async () => {
@@ -127,12 +131,17 @@ export async function startDockerEngine(options: EngineOptions = {}): Promise<Do
 			const log = openSync(at("dockerd.log"), "a");
 			daemon = Bun.spawn(
 				[
+					...(options.namespace?.enter ?? []),
 					"dockerd",
 					...["--host", env.DOCKER_HOST, "--data-root", at("data"), "--exec-root", at("exec")],
 					...["--pidfile", at("docker.pid"), "--config-file", at("config/daemon.json"), "--containerd", ""],
-					...["--bridge", bridge, "--cgroup-parent", cgroup],
+					...["--cgroup-parent", cgroup],
 					// Ports are published by docker-proxy alone: another daemon's start would delete our rules, and ours its.
-					...["--iptables=false", "--ip-masq=false", "--ip-forward=false"],
+					...(options.namespace
+						? []
+						: ["--bridge", bridge, "--iptables=false", "--ip-masq=false", "--ip-forward=false"]),
+					// For networks besides: engines that start at once would else choose the same addresses.
+					...["--default-address-pool", `base=${pool},size=28`],
 					...(options.mirror ? ["--registry-mirror", options.mirror] : []),
 					...(options.liveRestore ? ["--live-restore"] : []),
 				],
@@ -228,6 +237,12 @@ async function createBridge(name: string): Promise<string> {
 		await sh("ip", "link", "set", name, "up");
 		return `${net}.1`;
 	}
+}
+
+/** Addresses for networks that an engine makes besides its own; beside those of bridges above. */
+function freePool(): string {
+	const [a, b] = crypto.getRandomValues(new Uint8Array(2));
+	return `10.${128 + (a! % 64)}.${b}.0/24`;
 }
 
 async function importRoot(env: Record<string, string>): Promise<string> {

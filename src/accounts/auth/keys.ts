@@ -91,17 +91,19 @@ export function createKeyAuth(
 	agentCredential?: AgentCredential,
 	storedKeys?: StoredKeyLookup,
 ): KeyAuth {
-	const configured: ConfiguredKey[] = keys.map(({ name, key, models, team, priority, budget, engine_fields, ...rest }) => ({
-		id: `config:${name}`,
-		name,
-		team,
-		hash: hashOf(key),
-		...ofModels(models),
-		priority,
-		engineFields: engine_fields,
-		limits: { rpm: rest.rpm, tpm: rest.tpm, concurrency: rest.concurrency, input: rest.input },
-		budget,
-	}));
+	const configured: ConfiguredKey[] = keys.map(
+		({ name, key, models, team, priority, budget, engine_fields, ...rest }) => ({
+			id: `config:${name}`,
+			name,
+			team,
+			hash: hashOf(key),
+			...ofModels(models),
+			priority,
+			engineFields: engine_fields,
+			limits: { rpm: rest.rpm, tpm: rest.tpm, concurrency: rest.concurrency, input: rest.input },
+			budget,
+		}),
+	);
 	if (generated) {
 		configured.push({ id: "generated", name: "generated", hash: generated, ...ofModels(["*"]), limits: {} });
 	}

@@ -8,6 +8,7 @@ export type DockerErrorKind =
 	| "no-nvidia"
 	| "no-space"
 	| "no-image"
+	| "no-network"
 	| "registry"
 	| "port-taken"
 	| "name-taken"

@@ -89,6 +89,23 @@ const PATTERNS: readonly FailurePattern[] = [
 		],
 	},
 	{
+		kind: "no-network",
+		pattern: /network (\S+) not found|unable to find network with name or ID (\S+):/i,
+		describe: ({ command }, [, name, other = name]) => [
+			`there is no network ${other}`,
+			`\`${command} network ls\` lists those there are: correct \`agent.network\`, or leave it out`,
+		],
+	},
+	{
+		kind: "failed",
+		pattern:
+			/all predefined address pools have been fully subnetted|non-overlapping IPv4 address pool|could not find free subnet/i,
+		describe: ({ command }) => [
+			`${command} has no addresses left for one more network`,
+			`\`${command} network prune\` removes those that nobody uses; or have the containers in one that is there (\`agent.network: bridge\`)`,
+		],
+	},
+	{
 		kind: "no-space",
 		pattern: /no space left on device|disk quota exceeded|not enough space/i,
 		describe: ({ command, verb }) => [

@@ -14,6 +14,7 @@ import { DockerError } from "./docker-error.ts";
 import { dockerError } from "./docker-failures.ts";
 import { type Container, type DockerEvent, parseContainers, parseEvent } from "./docker-output.ts";
 import { engineOf } from "./engine-host.ts";
+import { DEFAULT_NETWORK_ARGS, networkArgs, UNKNOWN_OPTION } from "./private-network.ts";
 
 /** How much of a log, and for how long. */
 export interface ContainerLogOptions {
@@ -33,7 +34,8 @@ export interface Docker {
 	pull(image: string, onProgress: (line: string) => void, signal: AbortSignal): Promise<void>;
 	/**
 	 * Starts a container, detached; `args` follow `docker run --detach` (see `containerSpec`) and `env` holds
-	 * the values of its `-e NAME`. Resolves with the container's id. One that was created but could not start is removed.
+	 * the values of its `-e NAME`. Resolves with the container's id. One that was created but could not start is removed. The agent's own network
+	 * is made where it is missing.
 	 */
 	run(args: readonly string[], env: Environment): Promise<string>;
 	/** SIGTERM, and SIGKILL after `graceS` seconds. A container that is stopped or does not exist counts as stopped. */
@@ -57,6 +59,8 @@ export interface DockerOptions {
 	readonly deadlineMs: number;
 	/** Longest silence of a pull. */
 	readonly pullSilenceMs: number;
+	/** A network of the agent's own: made where it is missing. */
+	readonly network?: string | undefined;
 }
 
 /** Deadline of `run`, ms: creating a container from an image of 10 GB takes long on a slow disk. */
@@ -106,6 +110,32 @@ export class DockerCli implements Docker {
 	}
 
 	async run(args: readonly string[], env: Environment): Promise<string> {
+		const { network } = this.options;
+		try {
+			return await this.#start(args, env);
+		} catch (error) {
+			const isMissing = error instanceof DockerError && error.kind === "no-network";
+			if (!isMissing || network === undefined || !args.includes(`--network=${network}`)) throw error;
+			await this.#makeNetwork(network);
+			return await this.#start(args, env);
+		}
+	}
+
+	async #makeNetwork(name: string): Promise<void> {
+		const { command, env } = this.options;
+		const engine = engineOf(command, env);
+		const defaults = command === "docker" ? await this.#execute(DEFAULT_NETWORK_ARGS) : undefined;
+		const tries = networkArgs(name, engine, defaults?.code === 0 ? defaults.stdout : "");
+		for (const [at, argv] of tries.entries()) {
+			const { code, stderr } = await this.#execute(argv, name);
+			// Another start was faster.
+			if (code === 0 || /already (?:exists|used)/i.test(stderr)) return;
+			if (at === tries.length - 1 || !UNKNOWN_OPTION.test(stderr))
+				throw this.#exitError("network create", stderr, name);
+		}
+	}
+
+	async #start(args: readonly string[], env: Environment): Promise<string> {
 		const cidfile = join(tmpdir(), `router-${crypto.randomUUID()}.cid`);
 		const created = async () => (await readFile(cidfile, "utf8").catch(() => "")).trim();
 		const name = args.find((word) => word.startsWith("--name="))?.slice("--name=".length);

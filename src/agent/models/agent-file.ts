@@ -8,7 +8,7 @@ const open = { additionalProperties: true } as const;
 
 const AgentFileContent = Type.Object(
 	{
-		/** VLLM_API_KEY of the containers: those that outlive the agent were started with it. */
+		/** Of which the keys of the containers are made: those that outlive the agent were started with such. */
 		vllm_key: Type.Optional(Type.String({ minLength: 16 })),
 		/** The GPUs as they were last read: they are part of every container's hash, so a driver that fails at a start must not replace the containers. */
 		accelerator: Type.Optional(Type.String()),

@@ -3,7 +3,8 @@ import { homedir, hostname } from "node:os";
 import { join } from "node:path";
 import type { Environment } from "../../config/interpolate.ts";
 import type { Config } from "../../config/schema.ts";
-import { engineCommand } from "../docker/engine-host.ts";
+import { engineCommand, engineOf } from "../docker/engine-host.ts";
+import { privateNetwork } from "../docker/private-network.ts";
 import type { Accelerator, SpecSettings } from "./model-spec.ts";
 
 /** Seconds that vLLM may finish running calls after SIGTERM. */
@@ -15,6 +16,8 @@ export interface AgentSettings extends Omit<SpecSettings, "accelerator" | "drive
 	readonly accelerator: "auto" | Accelerator;
 	/** Values of the containers' variables. */
 	readonly variables: Environment;
+	/** The agent's own key, of which those of its containers are made. */
+	readonly vllmKey: string;
 	readonly hubEndpoint: string;
 	readonly hubToken?: string | undefined;
 }
@@ -31,26 +34,33 @@ export function agentName({ agent }: Pick<Config, "agent">): string {
 	);
 }
 
-/** @param vllmKey the API key of the containers' vLLM */
+/** @param vllmKey the agent's own key */
 export function agentSettings(config: Config, env: Environment, vllmKey: string): AgentSettings {
-	const { docker, accelerator, image, registry, cache_dir, hf_token, hf_endpoint, sleep } = config.agent;
+	const { docker, accelerator, image, registry, network, cache_dir, hf_token, hf_endpoint, sleep } = config.agent;
+	const agent = agentName(config);
+	const command = engineCommand(docker, env);
+	const own = privateNetwork(agent, { engine: engineOf(command, env), isRoot: process.getuid?.() === 0 });
+	const used = network ?? own;
 	const hubEndpoint = hf_endpoint.replace(/\/+$/, "");
-	const own: Record<string, string> = {
+	const variables: Record<string, string> = {
 		VLLM_API_KEY: vllmKey,
 		...(hf_token !== undefined && { HF_TOKEN: hf_token }),
 		...(hubEndpoint !== HUB && { HF_ENDPOINT: hubEndpoint }),
 	};
 	return {
-		agent: agentName(config),
-		command: engineCommand(docker, env),
+		agent,
+		command,
 		accelerator,
 		...(image !== undefined && { image }),
 		...(registry !== undefined && { registry }),
+		...(used !== undefined && { network: used }),
+		...(network !== undefined && { namedNetwork: network }),
 		cacheDir: cache_dir ?? join(cacheHome(config, env), "huggingface"),
-		env: Object.keys(own),
+		env: Object.keys(variables),
 		shutdownTimeoutS: SHUTDOWN_S,
 		sleep,
-		variables: { ...env, ...own },
+		variables: { ...env, ...variables },
+		vllmKey,
 		hubEndpoint,
 		hubToken: hf_token,
 	};

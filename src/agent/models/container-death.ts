@@ -1,7 +1,7 @@
 /** What a call is told whose container ended under it: an engine that may have died of its calls is told from one that was stopped. */
 import { sseData } from "../../openai/sse.ts";
-import type { CancelSignal } from "../../providers/provider.ts";
 import { ENGINE_DIED } from "../../providers/engine-errors.ts";
+import type { CancelSignal } from "../../providers/provider.ts";
 import type { ContainerEnds } from "../docker/container-ends.ts";
 import type { ContainerLease } from "./traffic.ts";
 

@@ -8,6 +8,7 @@ import type { Problem } from "../problem.ts";
 import { canSleep, stopGraceS, vllmArgs } from "../vllm/vllm-args.ts";
 import { acceleratorOf, containerImage, hashedImage } from "../vllm/vllm-image.ts";
 import type { AgentSettings } from "./agent-settings.ts";
+import { containerKey, KEY_LABEL, newKeyWord } from "./container-key.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelSpec, Placement, SpecSettings } from "./model-spec.ts";
 import { mountArgs, mountedFilesProblem } from "./mounts.ts";
@@ -31,7 +32,7 @@ export interface ContainerSpec {
  */
 export function specHash(spec: ModelSpec, settings: SpecSettings): string {
 	const { name, model, gpus, devices, gpu_memory, memory, args = [], mounts = [] } = spec;
-	const { agent, command, accelerator, cacheDir, shutdownTimeoutS, sleep } = settings;
+	const { agent, command, accelerator, cacheDir, shutdownTimeoutS, sleep, namedNetwork } = settings;
 	const made = [
 		name,
 		model,
@@ -44,6 +45,7 @@ export function specHash(spec: ModelSpec, settings: SpecSettings): string {
 		// Only where there are any: containers of a version that knew of none keep their hash.
 		...(mounts.length > 0 ? [mounts] : []),
 		...(memory === undefined ? [] : [{ memory }]),
+		...(namedNetwork === undefined ? [] : [{ network: namedNetwork }]),
 	];
 	const where = [agent, command, accelerator, cacheDir, shutdownTimeoutS, sleep];
 	return new Bun.CryptoHasher("sha256")
@@ -55,10 +57,10 @@ export function specHash(spec: ModelSpec, settings: SpecSettings): string {
 /** The container for one replica. `spec` must have passed `specProblem`; `port` is free on loopback. */
 export function containerSpec(
 	spec: ModelSpec,
-	placed: Placement & { port: number },
+	placed: Placement & { readonly port: number; readonly keyWord?: string },
 	settings: SpecSettings,
 ): ContainerSpec {
-	const { replica, port } = placed;
+	const { replica, port, keyWord } = placed;
 	const isOnCpu = acceleratorOf(spec, settings) === "cpu";
 	const isOnHost = placed.devices.length === 0;
 	// Without a reading of its GPUs a host has devices placed that it lacks.
@@ -77,6 +79,7 @@ export function containerSpec(
 		// For an agent that finds the container running: what it holds.
 		"router.devices": devices.join(","),
 		"router.memory": String(Math.floor(bytes)),
+		...(keyWord !== undefined && { [KEY_LABEL]: keyWord }),
 	};
 	const isLocal = spec.model.startsWith("/");
 	const image = containerImage(spec, settings);
@@ -91,7 +94,8 @@ export function containerSpec(
 		...acceleratorArgs(spec, placement, settings),
 		...memoryArgs(spec),
 		"--ipc=host",
-		// On loopback alone: only `/v1` of vLLM's HTTP asks for the key.
+		// Only `/v1` of vLLM's HTTP asks for the key: other containers don't see it, and it is published on loopback alone.
+		...(settings.network === undefined ? [] : [`--network=${settings.network}`]),
 		`--publish=127.0.0.1:${port}:8000`,
 		`--volume=${settings.cacheDir}:/root/.cache/huggingface`,
 		// Compiled kernels: a later start is much shorter.
@@ -230,8 +234,10 @@ export class ContainerSpecs {
 		const entry = this.registry.get(modelOfKey(key));
 		if (!entry) return undefined;
 		const settings = { ...this.#of(entry), ownerLabels: this.owner.labels() };
-		const { args } = containerSpec(entry.spec, { ...placement, port }, settings);
-		return { args, env: this.settings.variables, image: this.image(entry) };
+		const keyWord = newKeyWord();
+		const { args } = containerSpec(entry.spec, { ...placement, port, keyWord }, settings);
+		const env = { ...this.settings.variables, VLLM_API_KEY: containerKey(this.settings.vllmKey, keyWord) };
+		return { args, env, image: this.image(entry) };
 	}
 
 	/** Makes the model cache where there is none. Why that, or files of the host that its containers mount, can't be mounted; undefined where they can. */

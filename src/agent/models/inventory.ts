@@ -11,6 +11,7 @@ import { mayHaveAdapters } from "../vllm/lora-modules.ts";
 import { Monitor } from "../vllm/monitor.ts";
 import type { VllmEndpoint } from "../vllm/vllm-probe.ts";
 import type { AgentSettings } from "./agent-settings.ts";
+import { containerKey, KEY_LABEL } from "./container-key.ts";
 import type { ContainerSpecs } from "./container-spec.ts";
 import type { ModelRegistry } from "./model-registry.ts";
 import { type ObservedContainer, replicaKey } from "./replica-state.ts";
@@ -111,7 +112,7 @@ export class Inventory {
 		const known = port ?? Number(labels["router.port"]);
 		if (!(known > 0)) return undefined;
 		const { http, settings } = this.options;
-		return { origin: `http://127.0.0.1:${known}`, key: settings.variables["VLLM_API_KEY"], http };
+		return { origin: `http://127.0.0.1:${known}`, key: containerKey(settings.vllmKey, labels[KEY_LABEL]), http };
 	}
 
 	#item(container: Container): InventoryItem {

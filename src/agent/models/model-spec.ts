@@ -72,6 +72,10 @@ export interface SpecSettings {
 	readonly image?: string;
 	/** Registry mirror, put before the image's name: `mirror.internal:5000`. */
 	readonly registry?: string;
+	/** The engine's network that containers are in; absent: its default one. */
+	readonly network?: string;
+	/** The same as the configuration names it: whoever names another one wants another container. */
+	readonly namedNetwork?: string;
 	/** Hugging Face cache on the host (HF_HOME); mounted. */
 	readonly cacheDir: string;
 	/** Names, of the agent's own variables, that every container gets: HF_TOKEN, VLLM_API_KEY, HF_ENDPOINT where they are set. */

@@ -83,6 +83,13 @@ function withReplica(answer: UpstreamAnswer, { replica }: ContainerLease): Upstr
 	return { ...answer, headers };
 }
 
+/** The request as its container takes it, which has an address and a key of its own. */
+function addressed(request: UpstreamRequest, { origin, key }: ContainerLease): UpstreamRequest {
+	const url = request.url.replace(CONTAINER_BASE_URL, origin);
+	if (key === undefined) return { ...request, url };
+	return { ...request, url, headers: { ...request.headers, authorization: `Bearer ${key}` } };
+}
+
 /** Sends the call to its container, and releases the lease when the answer has ended, failed or been given up. */
 async function forward(
 	{ http, explain, ends }: ModelTransportOptions,
@@ -96,7 +103,7 @@ async function forward(
 	const inContainer = new CallInContainer(lease, signal, ends);
 	let answer: UpstreamAnswer;
 	try {
-		answer = await http.send({ ...request, url: request.url.replace(CONTAINER_BASE_URL, lease.origin) }, signal);
+		answer = await http.send(addressed(request, lease), signal);
 	} catch (thrown) {
 		if (!signal.aborted) lease.suspect();
 		lease.release();
@@ -109,14 +116,8 @@ async function forward(
 		signal.removeEventListener("abort", release);
 		release();
 	};
+	if (answer.status === 503) return refused(answer, inContainer, lease, ends !== undefined, ended);
 	const relayed = relayedAnswer(answer, request.stream === true, inContainer, lease, ended);
-	if (answer.status === 503) {
-		const text = await readText(relayed, MAX_REFUSAL);
-		// It is well, and has too much to do.
-		if (saysBusy(503, readError(text, 503))) return withText(answer, text);
-		lease.suspect();
-		return ends ? withoutPointer(withText(answer, text), inContainer, lease) : withText(answer, text);
-	}
 	if (answer.status >= 500) {
 		lease.suspect();
 		if (ends) return withoutPointer(relayed, inContainer, lease);
@@ -186,6 +187,29 @@ function withText({ status, headers: sent }: UpstreamAnswer, text: string): Upst
 	const headers = new Headers([...sent]);
 	headers.delete("content-length");
 	return { status, headers, body: textSource(text) };
+}
+
+/** A 503: of a vLLM that has too many calls it is handed on, and its container is well; else as of one that fails. */
+async function refused(
+	answer: UpstreamAnswer,
+	inContainer: CallInContainer,
+	lease: ContainerLease,
+	isWatched: boolean,
+	ended: () => void,
+): Promise<UpstreamAnswer> {
+	try {
+		const text = await readText(
+			relayedAnswer(answer, false, inContainer, lease, () => {}),
+			MAX_REFUSAL,
+		);
+		const whole = withText(answer, text);
+		if (saysBusy(503, readError(text, 503))) return whole;
+		// Before the call is over: the next one would go there.
+		lease.suspect();
+		return isWatched ? await withoutPointer(whole, inContainer, lease) : whole;
+	} finally {
+		ended();
+	}
 }
 
 /**

@@ -73,7 +73,9 @@ export class StatusPublisher {
 		const isOpen = awake.has(name) && !closed.has(name);
 		const addresses = replicas.flatMap(({ id }): ContainerAddress[] => {
 			const item = id === undefined ? undefined : items.find((each) => each.id === id);
-			return isOpen && item?.vllm ? [{ id: item.id, replica: item.replica, origin: item.vllm.origin }] : [];
+			if (!isOpen || !item?.vllm) return [];
+			const { origin, key } = item.vllm;
+			return [{ id: item.id, replica: item.replica, origin, key }];
 		});
 		traffic.open(name, addresses);
 		if (addresses.length === 0) {

@@ -15,6 +15,8 @@ export interface ContainerAddress {
 	readonly replica: number;
 	/** `http://127.0.0.1:<port>` */
 	readonly origin: string;
+	/** The API key of its vLLM. */
+	readonly key?: string | undefined;
 }
 
 /** One call in one container. */
@@ -222,7 +224,7 @@ export class Traffic {
 		return since ? steadyTime() - since < SUSPECT_MS : false;
 	}
 
-	#lease(queue: ModelQueue, { id, replica, origin }: ContainerAddress): ContainerLease {
+	#lease(queue: ModelQueue, { id, replica, origin, key }: ContainerAddress): ContainerLease {
 		const use = this.#container(id);
 		const now = steadyTime();
 		if (use.running++ === 0) use.lastByteAt = now;
@@ -233,6 +235,7 @@ export class Traffic {
 			id,
 			replica,
 			origin,
+			key,
 			bytesCame: () => {
 				use.lastByteAt = steadyTime();
 			},

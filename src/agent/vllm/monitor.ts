@@ -143,7 +143,7 @@ export class Monitor {
 		const answer = await probeModels(vllm);
 		if (answer?.status === 401) {
 			this.markDead({
-				reason: "its container was started with another VLLM_API_KEY than this agent has",
+				reason: "its container was started with another key than this agent knows",
 				fix: "nothing: it is replaced; keep the agent's data directory, which holds the key, to avoid that",
 			});
 			this.options.tick.notify();

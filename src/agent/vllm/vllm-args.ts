@@ -25,7 +25,7 @@ const RESERVED_FLAGS: Record<string, string> = {
 	"--uds": "the agent talks to it over TCP",
 	"--model": "set `model`",
 	"--served-model-name": "set `name`",
-	"--api-key": "set VLLM_API_KEY in the agent's environment",
+	"--api-key": "the agent makes one for each container",
 	"--hf-token": "set HF_TOKEN in the agent's environment",
 	"--config": "write its options into `args`",
 	"--root-path": "the agent calls it at the root",

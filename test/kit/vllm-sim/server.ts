@@ -11,7 +11,8 @@ import { checkModel, type Json, promptTokens, readBody, renderChat } from "./req
 import { tokenId, tokenize } from "./tokens.ts";
 
 /** What the server is over. */
-export interface ServerOptions extends Pick<Site, "abilities" | "details" | "forceUsage" | "pack" | "keepAliveMs" | "trustsTemplates" | "finished"> {
+export interface ServerOptions
+	extends Pick<Site, "abilities" | "details" | "forceUsage" | "pack" | "keepAliveMs" | "trustsTemplates" | "finished"> {
 	readonly model: Model;
 	readonly engines: readonly Engine[];
 	readonly keys: readonly string[];
