@@ -10,6 +10,7 @@ import { IDLE_SECONDS } from "../http/listen.ts";
 import { readRequestBody, releaseBody } from "../http/request-body.ts";
 import type { Detail } from "../http/route-docs.ts";
 import type { Call } from "../openai/call.ts";
+import type { CallFacts } from "../openai/call-facts.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { ClientConnection } from "../proxy/call-client.ts";
 import { CallRecord, newRequestId } from "../proxy/call-record.ts";
@@ -104,9 +105,7 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		const found = catalog.find(model) ?? (await resolveModel(catalog, model, caller, context.isBehindRouter));
 		const isAlias = found.alias?.name === found.label;
 		record.named(found, isAlias || catalog.names.includes(model) || answered.has(found.label));
-		const isOpen = !caller?.isRestricted && !caller?.budget;
-		const route = isOpen ? found : usableRoute(caller!, parsed.facts, found, accounts?.usage.prices);
-		if (!context.isBehindRouter) refuseEngineFields(caller, parsed.facts, route);
+		const route = allowedRoute(context, accounts, caller, parsed.facts, found);
 		if (parsed.unasked) return unaskedAnswer(parsed.unasked(readCall), dialect, record);
 		record.tellsCost = accounts !== undefined && config.usage.cost_in_answers;
 		if (accounts && isLimited) {
@@ -135,6 +134,20 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		lead?.fail();
 		return failedCall(asRouterError(thrown), dialect, record, readCall);
 	}
+}
+
+/** What its caller may use of a call's route, and send there. Throws what `usableRoute` and `refuseEngineFields` do. */
+function allowedRoute(
+	{ isBehindRouter }: Pick<CallContext, "isBehindRouter">,
+	accounts: Accounts | undefined,
+	caller: Caller | undefined,
+	facts: CallFacts,
+	found: Route,
+): Route {
+	const isOpen = !caller?.isRestricted && !caller?.budget;
+	const route = isOpen ? found : usableRoute(caller!, facts, found, accounts?.usage.prices);
+	if (!isBehindRouter) refuseEngineFields(caller, facts, route);
+	return route;
 }
 
 /**

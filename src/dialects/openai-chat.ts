@@ -131,8 +131,6 @@ class RequestFacts implements CallFacts {
 	private readonly isLive: boolean = false;
 	/** Fields that tools may stand in. */
 	private readonly toolFields: readonly RequestField[] = NO_FIELDS;
-	/** Fields that not every caller may send, or not of any size. */
-	private readonly engineFields: readonly RequestField[] = NO_FIELDS;
 
 	/** @param body checked against the operation's schema */
 	constructor(
@@ -186,18 +184,6 @@ class RequestFacts implements CallFacts {
 				case "tools":
 				case "gemini":
 					this.toolFields = [...this.toolFields, field];
-					break;
-				case "chat_template":
-				case "chat_template_kwargs":
-				case "mm_processor_kwargs":
-				case "media_io_kwargs":
-				case "response_format":
-				case "structured_outputs":
-				case "guided_json":
-				case "guided_regex":
-				case "guided_choice":
-				case "guided_grammar":
-					this.engineFields = [...this.engineFields, field];
 					break;
 				case "models":
 				case "fallbacks":
@@ -254,7 +240,7 @@ class RequestFacts implements CallFacts {
 	}
 
 	engineField(): EngineField | undefined {
-		return this.engineFields.length === 0 ? undefined : engineFieldIn(this.body, this.engineFields);
+		return engineFieldIn(this.body);
 	}
 
 	canonical(without: ReadonlySet<string>): Buffer {

@@ -37,6 +37,9 @@ const MOST: ReadonlyMap<string, number> = new Map([
 /** Members of `structured_outputs` that are schemas. */
 const SCHEMAS = new Set(["json", "structural_tag"]);
 
+/** Whether a field of that name may be one. */
+export const isEngineField = (name: string): boolean => MOST.has(name);
+
 /** The first of a request's fields that not every caller may send; undefined where there is none. */
 export function engineFieldIn(
 	body: ParsedBody,

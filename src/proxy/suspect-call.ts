@@ -24,15 +24,7 @@ const STREAM_TURN_MS = 30_000;
 const WHOLE_TURN_MS = 3_000;
 
 /** Failures that say nothing of whether the engine takes the call. */
-const INCONCLUSIVE: ReadonlySet<FailureKind> = new Set([
-	"transport",
-	"truncated",
-	"timeout",
-	"overloaded",
-	"busy",
-	"evicted",
-	"rate",
-]);
+const INCONCLUSIVE = new Set<FailureKind>(["transport", "truncated", "timeout", "overloaded", "busy", "rate"]);
 
 /** The call. */
 export interface SuspectContext {
