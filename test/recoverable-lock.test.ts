@@ -62,6 +62,43 @@ describe("a worker that is ended in the midst of", () => {
 	});
 });
 
+describe("where the system does not say which threads there are", () => {
+	test("who has kept the main thread waiting for 15 s counts as ended, and no one before", () => {
+		const cells = new Int32Array(new SharedArrayBuffer(64));
+		const ended: number[] = [];
+		const main = new SharingThreads(cells, 1, 0);
+		main.onEnded = (thread) => ended.push(thread);
+		const worker = new SharingThreads(cells, 1, 3, () => 0);
+		main.recover(3, 14_980);
+		worker.recover(3, 60_000);
+		expect(ended).toEqual([]);
+		main.recover(3, 15_000);
+		expect(ended).toEqual([3]);
+	});
+
+	test("it gets the lock of one that is gone, and waits anew for each holder", () => {
+		const cells = new Int32Array(new SharedArrayBuffer(64));
+		const main = new SharingThreads(cells, 1, 0);
+		new SharingThreads(cells, 1, 1, () => 0);
+		const holders = [2, ...Array<number>(700).fill(1), 2, ...Array<number>(800).fill(1)];
+		let looks = 0;
+		/** A lock that each look finds held. */
+		class Held extends RecoverableLock {
+			override acquireWithin(): boolean {
+				const holder = holders[looks++];
+				if (cells[0] !== -1) cells[0] = (holder ?? 1) + 1;
+				return cells[0] === -1;
+			}
+		}
+		main.onEnded = () => {
+			cells[0] = -1;
+		};
+		new Held(cells, 0, main).acquire();
+		// Of the 15 s of the last one: 20 ms a look.
+		expect(looks).toBe(1 + 700 + 1 + 751 + 1);
+	});
+});
+
 test("the main thread that takes a lock twice is told so", () => {
 	const cells = new Int32Array(new SharedArrayBuffer(64));
 	const lock = new RecoverableLock(cells, 0, new SharingThreads(cells, 1, 0));

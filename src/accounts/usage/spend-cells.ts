@@ -202,7 +202,7 @@ export class SpendCells implements SpendStore {
 		const { blocks, kind } = this;
 		const name = this.#name(key);
 		const tag = this.#tag(period);
-		for (;;) {
+		for (let ms = SLEEP_MS; ; ms += SLEEP_MS) {
 			blocks.acquire();
 			const { cells, thread } = blocks;
 			const block = blocks.find(kind, name) || blocks.make(kind, name);
@@ -216,7 +216,7 @@ export class SpendCells implements SpendStore {
 			if (state === UNREAD) cells[found.state] = thread + 1;
 			blocks.release();
 			if (state === UNREAD) this.#ask(key, period, found.state);
-			else if (Atomics.wait(cells, found.state, state, SLEEP_MS) === "timed-out") blocks.threads.recover(state - 1);
+			else if (Atomics.wait(cells, found.state, state, SLEEP_MS) === "timed-out") blocks.threads.recover(state - 1, ms);
 		}
 	}
 
