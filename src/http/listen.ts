@@ -3,6 +3,8 @@ import type { AnyElysia } from "elysia";
 import { StartError } from "../errors.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Stoppable } from "./lifecycle.ts";
+import { nameClients } from "./passed-connections.ts";
+import type { PeerAddresses } from "./peer-addresses.ts";
 import { readTls, type TlsFiles, type TlsPair, watchTls } from "./tls.ts";
 
 /** Seconds without a byte until Bun closes a connection (slow loris). Calls that take their time lift it, and so do streams of logs. */
@@ -31,6 +33,16 @@ export interface ListenOptions {
 	readonly tlsPollMs?: number;
 	/** Other threads of the process listen there, too; absent: it is this server's alone. */
 	readonly sharing?: PortSharing | undefined;
+	/** Another thread accepts the connections, and passes them on; absent: this server does. */
+	readonly passed?: PassedListening | undefined;
+}
+
+/** What a server has of the thread that passes connections on to it. */
+export interface PassedListening {
+	/** Who is at the other end of each. */
+	readonly peers: PeerAddresses;
+	/** The server listens on another port now, and on the one before for this moment more. */
+	moved(port: number): void;
 }
 
 /** Which of the threads it is: the `first` finds out that no other process has the port, and picks one where it is 0. */
@@ -76,15 +88,8 @@ export function listen(app: AnyElysia, options: ListenOptions): BoundServer {
 		return server;
 	};
 	const sumOf = (what: keyof Pending) => [...servers].reduce((sum, server) => sum + server[what], 0);
-	const stopServer = async (server: Stoppable & Pending) => {
-		try {
-			await server.stop();
-		} catch (err) {
-			options.log.logger.error({ err }, "The server of the certificate before failed to stop; going on.");
-		}
-		servers.delete(server);
-	};
-
+	const stopServer = (server: Stoppable & Pending) =>
+		void stopped(server, options.log).then(() => servers.delete(server));
 	const { tls } = options;
 	const first = options.certificate ?? (tls ? readTls(tls) : undefined);
 	let inUse = first;
@@ -92,7 +97,15 @@ export function listen(app: AnyElysia, options: ListenOptions): BoundServer {
 	let current = serve(asked, first);
 	const port = current.port ?? asked;
 	const useCertificate = (pair: TlsPair) => {
-		void stopServer(current);
+		if (options.passed) {
+			// On another port, so that no other program can have the one that connections are passed on to, not even for a moment.
+			const before = current;
+			current = serve(0, pair);
+			options.passed.moved(current.port!);
+			stopServer(before);
+			return;
+		}
+		stopServer(current);
 		try {
 			current = serve(port, pair);
 			inUse = pair;
@@ -109,9 +122,8 @@ export function listen(app: AnyElysia, options: ListenOptions): BoundServer {
 	const isWatched = tls !== undefined && first !== undefined && options.certificate === undefined;
 	const unwatch = isWatched ? watchTls(tls, first, options.log.logger, useCertificate, options.tlsPollMs) : () => {};
 
-	const name = host.includes(":") ? `[${host}]` : host;
 	return {
-		url: `${first ? "https" : "http"}://${name}:${port}`,
+		url: listeningUrl(host, port, first !== undefined),
 		port,
 		get pendingRequests() {
 			return sumOf("pendingRequests");
@@ -127,8 +139,28 @@ export function listen(app: AnyElysia, options: ListenOptions): BoundServer {
 	};
 }
 
+/** The server of the certificate before has finished what it was answering. */
+async function stopped(server: Stoppable, { logger }: ListenOptions["log"]): Promise<void> {
+	try {
+		await server.stop();
+	} catch (err) {
+		logger.error({ err }, "The server of the certificate before failed to stop; going on.");
+	}
+}
+
+/** `http://127.0.0.1:8000`. */
+export function listeningUrl(host: string, port: number, isTls: boolean): string {
+	const name = host.includes(":") ? `[${host}]` : host;
+	return `${isTls ? "https" : "http"}://${name}:${port}`;
+}
+
 /** Makes `app` listen on `port` with this certificate. Throws StartError. */
-function bind(app: AnyElysia, { host, bodyLimit, sharing }: ListenOptions, port: number, tls: TlsPair | undefined) {
+function bind(
+	app: AnyElysia,
+	{ host, bodyLimit, sharing, passed }: ListenOptions,
+	port: number,
+	tls: TlsPair | undefined,
+) {
 	try {
 		app.listen({
 			hostname: host,
@@ -141,9 +173,10 @@ function bind(app: AnyElysia, { host, bodyLimit, sharing }: ListenOptions, port:
 			...(tls ? { tls: { cert: tls.cert, key: tls.key } } : {}),
 		});
 	} catch (cause) {
-		throw listenProblem(cause, host, port);
+		throw bindProblem(cause, host, port);
 	}
 	if (!app.server) throw new StartError(`Nothing listens on ${host}:${port}.`);
+	if (passed) nameClients(app.server, passed.peers);
 	return app.server;
 }
 
@@ -155,12 +188,12 @@ function unsharedPort(host: string, port: number): number {
 		listener.stop(true);
 		return found;
 	} catch (cause) {
-		throw listenProblem(cause, host, port);
+		throw bindProblem(cause, host, port);
 	}
 }
 
 /** What Bun threw while binding `host:port`, as a StartError. */
-function listenProblem(cause: unknown, host: string, port: number): StartError {
+export function bindProblem(cause: unknown, host: string, port: number): StartError {
 	const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
 	return new StartError(sentence(code, host, port, cause), { cause });
 }

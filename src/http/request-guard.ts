@@ -10,6 +10,7 @@ import { Elysia } from "elysia";
 import { allowedOrigin } from "../accounts/auth/origin.ts";
 import { dialectOf } from "../dialects/request-dialect.ts";
 import { RouterError } from "../errors.ts";
+import type { Peers } from "./client-address.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 
 /** Longest URL, characters: prompts belong in the body, where they are in no log. */
@@ -42,7 +43,7 @@ const EXPOSED = [
 export type GuardVerdict = Response | Readonly<Record<string, string>>;
 
 /** The checks; undefined for a request of which there is nothing to say, which most are. */
-export type RequestGuard = (request: Request) => GuardVerdict | undefined;
+export type RequestGuard = (request: Request, server?: Peers | null) => GuardVerdict | undefined;
 
 /**
  * The guard of a whole server.
@@ -104,8 +105,8 @@ const pathOf = (url: string): string => /^(?:[a-z]+:\/\/[^/?#]*)?([^?#]*)/i.exec
 
 /** The guard as a hook of Elysia's, for all routes that are registered later. */
 export function guardHook(guard: RequestGuard) {
-	return new Elysia({ name: "http/request-guard" }).onRequest(({ request, set }) => {
-		const verdict = guard(request);
+	return new Elysia({ name: "http/request-guard" }).onRequest(({ request, set, server }) => {
+		const verdict = guard(request, server);
 		if (verdict instanceof Response) return verdict;
 		if (verdict) Object.assign(set.headers, verdict);
 		return undefined;
@@ -113,12 +114,12 @@ export function guardHook(guard: RequestGuard) {
 }
 
 /** The guard before a handler that Bun's router calls without Elysia. The handler must not reject. */
-export function guarded<Server>(
+export function guarded<Server extends Peers | null | undefined>(
 	guard: RequestGuard,
 	handle: (request: Request, server: Server) => Promise<Response>,
 ): (request: Request, server: Server) => Promise<Response> | Response {
 	return (request, server) => {
-		const verdict = guard(request);
+		const verdict = guard(request, server);
 		if (verdict === undefined) return handle(request, server);
 		return verdict instanceof Response
 			? verdict
