@@ -40,6 +40,8 @@ test("a worker that hangs while it starts is ended, and its start has failed", a
 	const worker = new WorkerThread({ thread: 1 } as WorkerStart, reports, 2_000);
 	expect(await worker.listening).toEqual({ problem: "its thread has ended (no sign of life for 2 s)", isStart: false });
 	expect([await worker.ended, hung, worker.isRunning]).toEqual(["no sign of life for 2 s", 1, false]);
+	// Whoever asks it for a sign of life from now on is not kept waiting.
+	expect(await worker.confirm()).toBe(false);
 });
 
 describe("a worker that hangs", () => {

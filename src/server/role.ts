@@ -13,6 +13,7 @@ import type { Peers } from "../http/client-address.ts";
 import { createLifecycle, type Lifecycle, type Stoppable } from "../http/lifecycle.ts";
 import { type BoundServer, type Listening, type ListenOptions, listen } from "../http/listen.ts";
 import type { PageAccess } from "../http/page-access.ts";
+import { refusingStrangers, routesForPassed } from "../http/passed-connections.ts";
 import { requestGuard } from "../http/request-guard.ts";
 import { type ProxyParts, ProxyState } from "../proxy/proxy-state.ts";
 import type { Running } from "../running.ts";
@@ -64,6 +65,8 @@ export interface RoleAppOptions {
 	readonly routes?: Readonly<Record<string, Readonly<Record<string, BunRoute>>>>;
 	/** The server among routers; another at each start unless given. */
 	readonly instance?: string;
+	/** Another thread accepts the connections: nobody else's are answered. */
+	readonly isPassed?: boolean;
 }
 
 /** Answers a request without Elysia. Never rejects. */
@@ -166,14 +169,15 @@ export function createApp(
 	{ role, config, title, description }: RolePlan,
 	{ metrics, log, lifecycle, upstreams }: RoleServices,
 	context: CallContext,
-	{ current, pages, metricsText = metrics.text, healthNotes, routes }: RoleAppOptions,
+	{ current, pages, metricsText = metrics.text, healthNotes, routes = {}, isPassed = false }: RoleAppOptions,
 ): Elysia {
 	metrics.watchProxy({
 		waiting: () => upstreams.waiting(),
 		keysOut: () => upstreams.keysOut(current.snapshot.catalog.entries),
 	});
 	const crossSite = crossSiteRule(current);
-	const guard = requestGuard(config.server.cors_origins, lifecycle);
+	const open = requestGuard(config.server.cors_origins, lifecycle);
+	const guard = isPassed ? refusingStrangers(open) : open;
 	const app = httpBase({
 		role,
 		version: VERSION,
@@ -188,7 +192,7 @@ export function createApp(
 	});
 	const calls = callHandlers(context);
 	app.use(apiRoutes(context, undefined, calls));
-	app.config.serve = { routes: { ...directRoutes(calls, guard), ...routes } };
+	app.config.serve = { routes: { ...directRoutes(calls, guard), ...(isPassed ? routesForPassed(routes) : routes) } };
 	app.config.websocket = { ...SOCKETS, maxPayloadLength: config.server.body_limit };
 	return app;
 }
@@ -230,14 +234,14 @@ export function drainingTunnels(server: DrainingServer, tunnels: DrainListener):
 	};
 }
 
-/** Makes the app listen. @param shared what a thread has of others that listen there, too @throws {StartError} as `listen` does */
+/** Makes the app listen. @param inThread what is another way in a worker thread @throws {StartError} as `listen` does */
 export function bindApp(
 	app: AnyElysia,
 	{ host, port, tls, config }: RolePlan,
 	{ log }: Pick<RoleServices, "log">,
-	shared?: Pick<ListenOptions, "sharing" | "certificate">,
+	inThread?: Partial<Pick<ListenOptions, "host" | "port" | "sharing" | "passed" | "certificate">>,
 ): BoundServer {
-	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log, ...shared });
+	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log, ...inThread });
 	giveBackMemory(() => server.pendingRequests === 0);
 	return server;
 }

@@ -46,6 +46,7 @@ import { agentUpstream, routerSnapshot } from "./snapshot.ts";
 import { reportSuspect } from "./suspect-report.ts";
 import { mainState, workerThreads } from "./threads/main-thread.ts";
 import { createSharedMemory, proxyParts } from "./threads/shared-memory.ts";
+import { spreadsConnections } from "./threads/worker-count.ts";
 
 /** How often agents that are known by their addresses are asked for their models, ms. Registered ones say them about as often. */
 const ASK_AGENTS_MS = 5_000;
@@ -56,13 +57,25 @@ export interface RunningRouter extends Running {
 	readonly registrar: AgentRegistrar;
 }
 
-/** Starts the router. Throws StartError (port taken, no key on a public address, a base URL that leads back here). */
-export async function startRouter(loaded: Loaded, env: Environment): Promise<RunningRouter> {
+/**
+ * Starts the router. Throws StartError (port taken, no key on a public address, a base URL that leads back here).
+ * @param isSpread whether the system spreads the connections of a port over several workers; else the main thread does
+ */
+export async function startRouter(
+	loaded: Loaded,
+	env: Environment,
+	isSpread: boolean = spreadsConnections(),
+): Promise<RunningRouter> {
 	const plan = routerPlan(loaded.config, env);
-	return startLocked(plan, (lock) => createRouter(plan, loaded, lock));
+	return startLocked(plan, (lock) => createRouter(plan, loaded, lock, isSpread));
 }
 
-async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Promise<RunningRouter> {
+async function createRouter(
+	plan: RolePlan,
+	loaded: Loaded,
+	lock: DirectoryLock,
+	isSpread: boolean,
+): Promise<RunningRouter> {
 	const { config, env, workers } = plan;
 	const memory = workers > 1 ? createSharedMemory(config, workers) : undefined;
 	const services = createServices(plan, memory && proxyParts({ thread: 0, offset: 0, memory }));
@@ -85,7 +98,8 @@ async function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock)
 	const served = { ...ofAgents, suspects, thinking };
 	const router: ReloadedRouter = { snapshot, env, state, ...served, log, metrics, generatedAuth: generated && auth };
 	const responses = responseWriter(router, redis, lifecycle);
-	const threads = workerThreads(plan, router, services, { memory, generatedKey: generated?.hash, responses, redis });
+	const shared = { memory, generatedKey: generated?.hash, responses, redis, isSpread };
+	const threads = workerThreads(plan, router, services, shared);
 	const cache = threads?.cache ?? createAnswerCache(config, redis?.answers());
 	metrics.watchAgents(fleet.counts);
 	metrics.watchLedger(() => ({ state: state.ledgerState, waiting: ledger.waiting }));

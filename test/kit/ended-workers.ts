@@ -8,6 +8,7 @@ import { lines } from "./lines.ts";
 
 // Else the router would start anew, and this would be gone.
 process.env["BUN_CONFIG_MAX_HTTP_REQUESTS"] ??= "65535";
+if (process.env["ROUTER_TEST_PORT"] === "balanced") await import("./balanced-platform.ts");
 
 const Real = globalThis.Worker;
 const running: Worker[] = [];

@@ -27,6 +27,9 @@ export interface RouterOptions {
 export const oneWorker = (config: Json = {}): Record<string, string> =>
 	(config["server"] as Json | undefined)?.["workers"] === undefined ? { ROUTER_WORKERS: "1" } : {};
 
+/** Whether the main thread of a router with several workers is to pass connections on, as elsewhere than on Linux. */
+export const isBalanced = process.env["ROUTER_TEST_PORT"] === "balanced";
+
 /** A running router. */
 export interface RunningRouter {
 	/** `http://127.0.0.1:<port>`, no slash at the end. */
@@ -52,7 +55,8 @@ export interface RunningRouter {
 
 /** The command line that starts it. Throws when the binary was asked for and is not built. */
 export function command(source: "source" | "binary"): string[] {
-	if (source === "source") return [process.execPath, join(ROOT, "src/main.ts")];
+	const program = isBalanced ? join(import.meta.dir, "balanced-router.ts") : join(ROOT, "src/main.ts");
+	if (source === "source") return [process.execPath, program];
 	const binary = join(ROOT, "dist/router");
 	if (!existsSync(binary)) throw new Error("dist/router is not there: run `make build` first");
 	return [binary];
@@ -82,6 +86,7 @@ export async function startRouter(options: RouterOptions = {}): Promise<RunningR
 			DATA_DIR: join(directory, "data"),
 			LOG_DIR: join(directory, "logs"),
 			...oneWorker(options.config),
+			...(isBalanced && { ROUTER_TEST_PORT: "balanced" }),
 			...options.env,
 		},
 		stdin: options.command ? "pipe" : "ignore",

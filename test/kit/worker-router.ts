@@ -5,9 +5,10 @@ import { join } from "node:path";
 import { load } from "../../src/config/load.ts";
 import { startRouter } from "../../src/server/router.ts";
 import type { ToMain } from "../../src/server/threads/link.ts";
+import { spreadsConnections } from "../../src/server/threads/worker-count.ts";
 import { directory } from "./cli.ts";
 import type { Json } from "./exchange.ts";
-import { oneWorker } from "./router.ts";
+import { isBalanced, oneWorker } from "./router.ts";
 
 /** Sections of a router with two workers; the server's further settings. */
 export const twoWorkers = (more: Json = {}, server: Json = {}): Json => ({
@@ -20,6 +21,8 @@ export interface StartedWorker {
 	readonly worker: Worker;
 	/** Calls that it has told of so far. */
 	calls(): number;
+	/** Where it listens; 0 until it has said so. */
+	port(): number;
 }
 
 /**
@@ -39,10 +42,12 @@ export function recordWorkers(program?: string): {
 			super(isRouters && program !== undefined ? program : args[0], args[1]);
 			if (!isRouters) return;
 			let calls = 0;
+			let port = 0;
 			this.addEventListener("message", ({ data }: MessageEvent<ToMain>) => {
 				if (data.type === "metrics") calls = callsIn(data.values);
+				if (data.type === "listening" || data.type === "moved") ({ port } = data);
 			});
-			workers.push({ worker: this as unknown as Worker, calls: () => calls });
+			workers.push({ worker: this as unknown as Worker, calls: () => calls, port: () => port });
 		}
 	} as typeof Worker;
 	return {
@@ -59,13 +64,16 @@ function callsIn(values: string): number {
 	return (requests?.values ?? []).reduce((sum, { value }) => sum + value, 0);
 }
 
-/** Starts a router in this process, with a directory of its own. */
-export async function startHere(config: Json, port = 0) {
+/**
+ * Starts a router in this process, with a directory of its own.
+ * @param isSpread whether the system spreads connections over its workers; else its main thread passes them on
+ */
+export async function startHere(config: Json, port = 0, isSpread = !isBalanced && spreadsConnections()) {
 	const home = directory({ "router.yaml": JSON.stringify(config) });
 	const env = { PORT: String(port), ...oneWorker(config) };
 	try {
 		const loaded = load({ flags: {}, env, cwd: home.path, role: "router" });
-		const router = await startRouter(loaded, env);
+		const router = await startRouter(loaded, env, isSpread);
 		return {
 			url: router.url,
 			log: () => readFileSync(join(home.path, "logs/router.log"), "utf8"),

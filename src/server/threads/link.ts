@@ -27,9 +27,11 @@ export interface WorkerStart {
 	readonly env: Environment;
 	/** What to show; undefined for plain HTTP. The main thread alone reads its files. */
 	readonly certificate: TlsPair | undefined;
-	/** The port to listen on. The first worker of a process finds out whether it is free, and picks one where it is 0. */
+	/** The port that clients connect to. The first worker of a process finds out whether it is free, and picks one where it is 0. */
 	readonly port: number;
 	readonly isFirst: boolean;
+	/** Where the main thread accepts connections and passes them on: who is at the other end of each. Undefined where workers listen on the port. */
+	readonly peers: SharedArrayBuffer | undefined;
 	/** SHA-256 of the key that the start made, hex. */
 	readonly generatedKey: string | undefined;
 	/** Keys that were created at run time, as JSON. */
@@ -100,6 +102,8 @@ export type ToWorker =
 	| { readonly type: "config"; readonly id: number; readonly config: Config }
 	/** New connections are to be shown another certificate. */
 	| { readonly type: "certificate"; readonly id: number; readonly pair: TlsPair }
+	/** Whether it runs is wanted. */
+	| { readonly type: "confirm"; readonly id: number }
 	/** All counts are wanted now. */
 	| { readonly type: "flush"; readonly id: number }
 	/** What was asked with this `id` is done. */
@@ -120,6 +124,8 @@ export type ToMain =
 	/** It waits for the clock. */
 	| { readonly type: "clock" }
 	| { readonly type: "listening"; readonly url: string; readonly port: number }
+	/** Connections are to be passed on to this port; the one before takes none in a moment. */
+	| { readonly type: "moved"; readonly port: number }
 	/** It could not start. `isStart`: the sentence is for people, see `StartError`. */
 	| { readonly type: "failed"; readonly message: string; readonly isStart: boolean }
 	/** Lines of the log, each with its end. */

@@ -22,6 +22,7 @@ import type { RouterState, StateParts } from "../router-state.ts";
 import { giveBackMemory } from "../start-memory.ts";
 import { takeObjects } from "./remote-objects.ts";
 import { accountParts, proxyParts, type SharedMemory } from "./shared-memory.ts";
+import { BalancedPort, SharedPort } from "./worker-port.ts";
 import { WorkerThreads } from "./worker-threads.ts";
 
 /** How often workers are told what has changed of agents, and that their leases age, ms. */
@@ -50,6 +51,8 @@ interface MainParts {
 	readonly responses: ResponseStore;
 	/** Where the configuration has a Redis. */
 	readonly redis: RedisFeatures | undefined;
+	/** Whether the system spreads the connections of a port over workers; else this thread does. */
+	readonly isSpread: boolean;
 }
 
 /** What the main thread's state shares with those of workers. */
@@ -60,10 +63,10 @@ export const mainState = (memory: SharedMemory, threads: number): StateParts => 
 
 /** Undefined where one thread does it all. */
 export function workerThreads(
-	{ config, env, port, tls }: RolePlan,
+	{ config, env, host, port, tls }: RolePlan,
 	router: ReloadedRouter,
 	{ log, metrics, upstreams }: RoleServices,
-	{ memory, generatedKey, responses, redis: features }: MainParts,
+	{ memory, generatedKey, responses, redis: features, isSpread }: MainParts,
 ): MainThread | undefined {
 	if (!memory) return undefined;
 	const redis = features?.workers(upstreams.targets as SharedRoutingState);
@@ -74,7 +77,7 @@ export function workerThreads(
 	const threads = new WorkerThreads({
 		count: memory.facts.workers,
 		memory,
-		port,
+		openPort: () => (isSpread ? new SharedPort(port) : new BalancedPort(host, port, tls !== undefined)),
 		start: (thread) => ({
 			...startOf(router, changes),
 			env: { ...env },

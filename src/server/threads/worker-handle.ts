@@ -70,6 +70,10 @@ export class WorkerThread {
 	#why: string | undefined;
 	#hasStarted = false;
 	#isUnwanted = false;
+	#port = 0;
+	/** The answer that is waited for, and the one after it. */
+	#confirming: Promise<boolean> | undefined;
+	#confirmingNext: Promise<boolean> | undefined;
 
 	/** Starts it. @param startHangMs how long it may be silent until then */
 	constructor(
@@ -98,6 +102,29 @@ export class WorkerThread {
 		this.#worker.addEventListener("close", (event) => this.#end((event as CloseEvent).code));
 		this.#unwatch = this.#watch(startHangMs);
 		this.send({ type: "start", ...start, clock, heartbeat: this.#heartbeat });
+	}
+
+	/** Where it listens. */
+	get port(): number {
+		return this.#port;
+	}
+
+	/** Resolves with whether it runs, by its own word, which it was asked for when this was called, or later. */
+	confirm(): Promise<boolean> {
+		// What it is asked from now on it does not answer.
+		if (!this.isRunning) return Promise.resolve(false);
+		if (this.#confirming) {
+			this.#confirmingNext ??= this.#confirming.then(() => {
+				this.#confirmingNext = undefined;
+				return this.confirm();
+			});
+			return this.#confirmingNext;
+		}
+		this.#confirming = this.ask({ type: "confirm" }).then((answer) => {
+			this.#confirming = undefined;
+			return answer !== undefined;
+		});
+		return this.#confirming;
 	}
 
 	/** It takes calls. */
@@ -153,6 +180,8 @@ export class WorkerThread {
 		if (this.#hangs === KEPT_LOOKS) this.reports.kept();
 		this.#why ??= `no sign of life for ${mostMs / 1000} s`;
 		this.#isUnwanted = true;
+		// Connections that wait for its word go to another one.
+		this.#questions.end();
 		this.#worker.terminate();
 	}
 
@@ -171,7 +200,11 @@ export class WorkerThread {
 			case "clock":
 				this.#clock.answer();
 				return;
+			case "moved":
+				this.#port = message.port;
+				return;
 			case "listening":
+				this.#port = message.port;
 				this.#started({ url: message.url, port: message.port });
 				return;
 			case "failed":

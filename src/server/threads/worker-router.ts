@@ -9,6 +9,8 @@ import { type ClaimPort, claimPort } from "../../cache/thread-store.ts";
 import type { Config } from "../../config/schema.ts";
 import { StartError } from "../../errors.ts";
 import type { BoundServer } from "../../http/listen.ts";
+import { PASSING_HOST } from "../../http/passed-connections.ts";
+import { PeerAddresses } from "../../http/peer-addresses.ts";
 import { clockOffset } from "../../memory/shared-clock.ts";
 import { readCa } from "../../proxy/net/transport.ts";
 import { EventQueue } from "../../telemetry/event-queue.ts";
@@ -189,6 +191,9 @@ class ThreadRouter implements WorkerRouter {
 			case "certificate":
 				this.#try(message.id, () => this.#server.useCertificate(message.pair));
 				return;
+			case "confirm":
+				this.#done(message.id);
+				return;
 			case "flush":
 				void this.#sendMetrics().then(() => this.#done(message.id));
 				return;
@@ -266,7 +271,7 @@ class ThreadRouter implements WorkerRouter {
 		return createAnswerCache(config, this.#redis?.answers(), view);
 	}
 
-	#listen(plan: RolePlan, { isFirst, certificate }: WorkerStart): BoundServer {
+	#listen(plan: RolePlan, { isFirst, certificate, peers }: WorkerStart): BoundServer {
 		const forward: Forward = (request) => this.#requests.ask({ type: "forward", request });
 		const stored = remoteResponses(this.#responses, this.send, () => this.snapshot.config.responses);
 		const options: RoleAppOptions = {
@@ -282,9 +287,15 @@ class ThreadRouter implements WorkerRouter {
 				...tunnelRoutes(this.#tunnels, (request, peer) => refusedTunnel(forward, request, peer)),
 			},
 			instance: this.memory.memory.facts.instance,
+			isPassed: peers !== undefined,
 		};
 		const app = createApp(plan, this.#services, callContext(plan, this.#services, options), options);
-		const server = bindApp(app, plan, this.#services, { sharing: isFirst ? "first" : "further", certificate });
+		const moved = (port: number) => this.send({ type: "moved", port });
+		const passed = peers && { peers: new PeerAddresses(peers), moved };
+		const place = passed
+			? { host: PASSING_HOST, port: 0, passed }
+			: { sharing: isFirst ? ("first" as const) : ("further" as const) };
+		const server = bindApp(app, plan, this.#services, { ...place, certificate });
 		const draining = drainingTunnels(server, this.#tunnels);
 		const stoppable = {
 			stop: async () => {

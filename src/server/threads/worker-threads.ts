@@ -23,6 +23,7 @@ import type { Asking, ToWorker, WorkerStart } from "./link.ts";
 import type { FreeThread, SharedMemory } from "./shared-memory.ts";
 import { eventMemory, WorkerEvents } from "./worker-events.ts";
 import { type WorkerReports, WorkerThread } from "./worker-handle.ts";
+import type { WorkerPort } from "./worker-port.ts";
 
 /**
  * How long it takes until another worker is started in the place of one, ms: at once, but where that ends, too, and has not run for a while,
@@ -53,8 +54,8 @@ export interface WorkerThreadsOptions {
 		WorkerStart,
 		"config" | "env" | "certificate" | "generatedKey" | "keys" | "agents" | "objects" | "redis" | "writer"
 	>;
-	/** 0 picks one. */
-	readonly port: number;
+	/** Where clients connect to. @throws {StartError} where that can't be */
+	readonly openPort: () => WorkerPort;
 	readonly log: Pick<Log, "logger" | "take" | "sink">;
 	readonly metrics: Pick<Metrics, "values" | "workerEnded" | "workerHung" | "sink">;
 	readonly ledger: Pick<Ledger, "attemptClosed" | "callSettled" | "save">;
@@ -82,7 +83,7 @@ export class WorkerThreads implements Stoppable {
 	/** How many were started. */
 	#count = 0;
 	#forwarded: ForwardedRequests | undefined;
-	#listening: { readonly url: string; readonly port: number } | undefined;
+	#port: WorkerPort | undefined;
 	/** By worker: how long until the next start. */
 	readonly #pauses = new Map<number, number>();
 	#isDraining = false;
@@ -104,7 +105,9 @@ export class WorkerThreads implements Stoppable {
 	 */
 	async listen(app: AnyElysia): Promise<Listening> {
 		this.#forwarded = new ForwardedRequests(app);
-		const { count } = this.options;
+		const { count, openPort } = this.options;
+		const opened = openPort();
+		this.#port = opened;
 		try {
 			for (let thread = 1; thread <= count; thread++) await this.#start(thread);
 		} catch (error) {
@@ -112,7 +115,7 @@ export class WorkerThreads implements Stoppable {
 			throw error;
 		}
 		this.#reading = setInterval(() => this.#saveEvents(), READ_MS);
-		const { url, port } = this.#listening!;
+		const { url, port } = opened.at;
 		return { url, port, stop: (isCut) => this.stop(isCut) };
 	}
 
@@ -176,10 +179,13 @@ export class WorkerThreads implements Stoppable {
 		this.#isStopping = true;
 		this.options.tunnels.exchangeOf(0).drained();
 		for (const timer of this.#timers.values()) clearTimeout(timer);
+		const taken = this.#port?.stop();
+		if (!isCut) await taken;
 		const running = [...this.#workers.values()];
 		for (const worker of running) worker.send({ type: isCut ? "cut" : "stop" });
 		const stops = Promise.all(running.map(({ stopped }) => stopped));
 		await (isCut ? within(CUT_MS, stops) : stops);
+		if (!isCut) await this.#port?.drained();
 		this.terminate();
 		// Of those that had not stopped by then their calls are known at their end.
 		await within(END_MS, Promise.all(running.map(({ ended }) => ended)));
@@ -189,6 +195,7 @@ export class WorkerThreads implements Stoppable {
 	terminate(): void {
 		this.#isStopping = true;
 		clearInterval(this.#reading);
+		this.#port?.cut();
 		for (const timer of this.#timers.values()) clearTimeout(timer);
 		for (const worker of this.#workers.values()) worker.terminate();
 		this.#workers.clear();
@@ -196,11 +203,10 @@ export class WorkerThreads implements Stoppable {
 
 	/** Resolves once the worker listens. */
 	async #start(thread: number): Promise<void> {
-		const isFirst = this.#listening === undefined;
-		const port = this.#listening?.port ?? this.options.port;
+		const place = this.#port!.place();
 		const events = eventMemory();
 		const epoch = this.#count++;
-		const start = { ...this.options.start(thread), thread, epoch, port, isFirst, memory: this.options.memory, events };
+		const start = { ...this.options.start(thread), thread, epoch, ...place, memory: this.options.memory, events };
 		const workerEvents = new WorkerEvents(events, this.options);
 		const worker = new WorkerThread(start, this.#reports(thread, workerEvents));
 		this.#workers.set(thread, worker);
@@ -215,7 +221,7 @@ export class WorkerThreads implements Stoppable {
 			if (listening.isStart) throw new StartError(listening.problem);
 			throw new Error(`worker ${thread} can't start: ${listening.problem}`);
 		}
-		this.#listening ??= listening;
+		this.#port!.took(worker, place, listening);
 		const startedAt = performance.now();
 		void worker.ended.then((why) => this.#replace(worker, why, performance.now() - startedAt));
 	}
@@ -280,6 +286,7 @@ export class WorkerThreads implements Stoppable {
 	#replace(worker: WorkerThread, why: string, ranMs: number): void {
 		const { thread } = worker;
 		if (this.#workers.get(thread) === worker) this.#workers.delete(thread);
+		this.#port!.left(worker);
 		this.#metrics.end(thread);
 		// Before what they held is given back, so that what they have spent is never less than known.
 		this.#events.get(worker)?.end();
