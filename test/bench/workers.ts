@@ -1,11 +1,13 @@
 /**
  * `make bench-workers`: what two worker threads cost against one. CPU a call of the compiled router, and how the system spreads 64 keep-alive
- * connections over both. Some two minutes; Linux.
+ * connections over both. Some three minutes; Linux.
  *
  *     bun test/bench/workers.ts [--binary FILE]
  *
- * In each round one worker is measured before and after two: what it differs by from itself is what this machine can tell. BENCH_ROUNDS (5),
- * BENCH_SECONDS (2), BENCH_ONLY and BENCH_PIN as in `make bench`: all threads of the router share a core unless that is `off`.
+ * Two are measured under the same connections as one, of which each has half, and under as many for each worker: the more calls a wake-up finds,
+ * the less each costs, whoever answers it. In each round one worker is measured before and after two: what it differs by from itself is what this
+ * machine can tell. BENCH_ROUNDS (5), BENCH_SECONDS (2), BENCH_ONLY and BENCH_PIN as in `make bench`: all threads of the router share a core
+ * unless that is `off`.
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -84,28 +86,43 @@ async function main(): Promise<void> {
 	const seconds = wholeNumber("BENCH_SECONDS", 2);
 	const rounds = wholeNumber("BENCH_ROUNDS", 5);
 	pinSelf();
-	const contender = (name: string, workers: number): Contender => ({
+	const contender = (name: string, workers: number, scenario: Scenario): Contender => ({
 		name,
 		warmUpS: warmUp(seconds),
 		isRouter: true,
-		start: (upstream, scenario) => startRouter(upstream, flags.binary, withWorkers(workers, scenario)),
+		scenario,
+		start: (upstream, load) => startRouter(upstream, flags.binary, withWorkers(workers, load)),
 	});
-	const who = [contender("one worker", 1), contender("two workers", 2), contender("one worker again", 1)];
 	await using upstream = await startWholeUpstream();
-	const rows: string[][] = [["load", "one worker, CPU µs", "two, CPU µs", "two/one", "one/one", "≤ 1.05", ""]];
+	const rows: string[][] = [
+		["load", "connections of one, two", "one worker, CPU µs", "two, CPU µs", "two/one", "one/one", "≤ 1.05", ""],
+	];
 	const loads = chooseLoads({ only: process.env["BENCH_ONLY"] ?? "whole 1 KB, 32 connections" });
 	for (const load of loads) {
 		if (load.cached || (load.variant !== "plain" && load.variant !== "guarded")) continue;
-		const name = load.name.replace("32", String(CONNECTIONS));
+		const name = load.name.replace(", 32 connections", "");
 		console.error(`bench: ${name}`);
-		const results = await compare(who, upstream, { ...load, name, connections: CONNECTIONS }, { rounds, seconds });
-		const [before, now, after] = results as [Result, Result, Result];
-		const { old, now: two, ratio, spread, verdict } = comparison(before, now, after);
-		const remarks = [...new Set(results.map(remark).filter(Boolean))].join("; ");
-		const isKept = verdict === "failed" ? "failed" : ratio <= MOST_CPU ? "yes" : "no";
-		rows.push([name, old.toFixed(1), two.toFixed(1), ratio.toFixed(3), `±${spread.toFixed(3)}`, isKept, remarks]);
+		const of = (connections: number): Scenario => ({ ...load, name, connections });
+		const who = [
+			contender("one worker", 1, of(CONNECTIONS)),
+			contender("two workers", 2, of(CONNECTIONS)),
+			contender("two workers, as many connections each", 2, of(2 * CONNECTIONS)),
+			contender("one worker again", 1, of(CONNECTIONS)),
+		];
+		const results = await compare(who, upstream, of(CONNECTIONS), { rounds, seconds });
+		const [before, shared, each, after] = results as [Result, Result, Result, Result];
+		for (const [connections, now] of [
+			[CONNECTIONS, shared],
+			[2 * CONNECTIONS, each],
+		] as const) {
+			const { old, now: two, ratio, spread, verdict } = comparison(before, now, after);
+			const remarks = [...new Set([before, now, after].map(remark).filter(Boolean))].join("; ");
+			const isKept = verdict === "failed" ? "failed" : ratio <= MOST_CPU ? "yes" : "no";
+			const figures = [old.toFixed(1), two.toFixed(1), ratio.toFixed(3), `±${spread.toFixed(3)}`];
+			rows.push([name, `${CONNECTIONS}, ${connections}`, ...figures, isKept, remarks]);
+		}
 	}
-	console.log(markdown(rows, 1));
+	console.log(markdown(rows, 2));
 	const shares: number[] = [];
 	for (let round = 0; round < SPREADS; round++) {
 		await using router = await startRouter(upstream.url, flags.binary, { server: { workers: 2 } });
