@@ -1,5 +1,5 @@
 /** One load on several processes in turn, round by round, because machines are noisy. */
-import { load as send } from "./client.ts";
+import { type Load, load as send, type Window } from "./client.ts";
 import type { Scenario } from "./loads.ts";
 import { cpuMicros, median, peakRssMb, rssMb } from "./measure.ts";
 import { PINS } from "./pins.ts";
@@ -15,8 +15,10 @@ export interface Contender {
 	readonly isRouter: boolean;
 	/** Its own load, where others are compared under another one. */
 	readonly scenario?: Scenario;
-	/** In front of `upstream`, a URL that ends with the scenario's mode. */
-	start(upstream: string, scenario: Scenario): Promise<Running>;
+	/** How many threads or processes share its calls, each of which compiles for itself; 1 unless given. */
+	readonly threads?: number;
+	/** In front of `upstream`, a URL that ends with the scenario's mode. Of several processes each gets its part of the load's connections. */
+	start(upstream: string, scenario: Scenario): Promise<Running | readonly Running[]>;
 }
 
 /** One measurement. A call is an answer or a whole stream; of `slow` streams, which have no end, an event. */
@@ -48,11 +50,39 @@ export interface Result {
 /** Above this share of its core upstream or load may be what is measured. */
 export const BUSY = 0.9;
 
-async function measure(subject: Running, upstream: Running, scenario: Scenario, seconds: number): Promise<Sample> {
-	const read = () => ({ subject: cpuMicros(subject.pid), upstream: cpuMicros(upstream.pid), at: performance.now() });
+/** Loads all of them at once, as `send` does one: times are those of the slowest. */
+async function sendToAll(
+	subjects: readonly Running[],
+	scenario: Scenario,
+	seconds: number,
+	window: Window = { began() {}, ended() {} },
+): Promise<Load & { cpu: number }> {
+	const part = { ...scenario, connections: scenario.connections / subjects.length };
+	let [begun, ended] = [0, 0];
+	const ofAll: Window = {
+		began: () => begun++ === 0 && window.began(),
+		ended: () => ++ended === subjects.length && window.ended(),
+	};
+	const seen = await Promise.all(subjects.map(({ url }) => send(url, part, seconds, ofAll)));
+	const most = (field: keyof Load) => Math.max(...seen.map((load) => load[field]));
+	const [calls, failed, cpu] = [sum(seen, "calls"), sum(seen, "failed"), sum(seen, "cpu")];
+	return { calls, failed, cpu, seconds: most("seconds"), p50: most("p50"), p99: most("p99"), p999: most("p999") };
+}
+
+const sum = <K extends string>(all: readonly Readonly<Record<K, number>>[], field: K): number =>
+	all.reduce((total, each) => total + each[field], 0);
+
+async function measure(
+	subjects: readonly Running[],
+	upstream: Running,
+	scenario: Scenario,
+	seconds: number,
+): Promise<Sample> {
+	const ofAll = (figure: (pid: number) => number) => subjects.reduce((total, { pid }) => total + figure(pid), 0);
+	const read = () => ({ subject: ofAll(cpuMicros), upstream: cpuMicros(upstream.pid), at: performance.now() });
 	let before = read();
 	let after = before;
-	const seen = await send(subject.url, scenario, seconds, {
+	const seen = await sendToAll(subjects, scenario, seconds, {
 		began: () => {
 			before = read();
 		},
@@ -69,8 +99,8 @@ async function measure(subject: Running, upstream: Running, scenario: Scenario, 
 		p99: seen.p99,
 		p999: seen.p999,
 		cpuPerCall: (after.subject - before.subject) / calls,
-		rss: rssMb(subject.pid),
-		peak: peakRssMb(subject.pid),
+		rss: ofAll(rssMb),
+		peak: ofAll(peakRssMb),
 		around: PINS ? shares[0] + shares[1] : Math.max(...shares),
 		failed: seen.failed,
 	};
@@ -90,10 +120,14 @@ const WARM_CALLS = 20_000;
 /** Longest that slow loads are warmed up, s. */
 const WARM_MOST_S = 20;
 
-async function warmUp(subject: Running, scenario: Scenario, seconds: number): Promise<void> {
+async function warmUp(
+	subjects: readonly Running[],
+	scenario: Scenario,
+	{ warmUpS: seconds, threads = 1 }: Pick<Contender, "warmUpS" | "threads">,
+): Promise<void> {
 	let calls = 0;
-	for (let spent = 0; spent < WARM_MOST_S && calls < WARM_CALLS; spent += seconds) {
-		const seen = await send(subject.url, warming(scenario), seconds, { began() {}, ended() {} });
+	for (let spent = 0; spent < WARM_MOST_S && calls < WARM_CALLS * threads; spent += seconds) {
+		const seen = await sendToAll(subjects, warming(scenario), seconds);
 		calls += seen.calls / scenario.eventsPerCall;
 		// Of runs that only show that the bench runs.
 		if (seconds === 1) return;
@@ -111,18 +145,26 @@ export async function compare(
 	{ rounds, seconds }: { rounds: number; seconds: number },
 ): Promise<Result[]> {
 	await using stack = new AsyncDisposableStack();
-	const entries: { contender: Contender; scenario: Scenario; subject: Running; result: Result }[] = [];
+	const entries: {
+		contender: Contender;
+		scenario: Scenario;
+		subjects: readonly Running[];
+		result: Result;
+	}[] = [];
 	for (const contender of contenders) {
 		const scenario = contender.scenario ?? load;
-		const subject = stack.use(await contender.start(`${upstream.url}/${scenario.mode}`, scenario));
-		entries.push({ contender, scenario, subject, result: { name: contender.name, samples: [], problems: new Set() } });
+		const subjects = [await contender.start(`${upstream.url}/${scenario.mode}`, scenario)].flat();
+		for (const subject of subjects) stack.use(subject);
+		entries.push({ contender, scenario, subjects, result: { name: contender.name, samples: [], problems: new Set() } });
 	}
-	const look = async ({ contender, scenario, subject, result }: (typeof entries)[number]) => {
-		const problem = await sample(subject.url, scenario, contender.isRouter).catch(String);
-		if (problem) result.problems.add(problem);
+	const look = async ({ contender, scenario, subjects, result }: (typeof entries)[number]) => {
+		for (const { url } of subjects) {
+			const problem = await sample(url, scenario, contender.isRouter).catch(String);
+			if (problem) result.problems.add(problem);
+		}
 	};
-	for (const { contender, scenario, subject } of entries) {
-		if (contender.warmUpS > 0) await warmUp(subject, scenario, contender.warmUpS);
+	for (const { contender, scenario, subjects } of entries) {
+		if (contender.warmUpS > 0) await warmUp(subjects, scenario, contender);
 	}
 	for (let round = 0; round < rounds; round++) {
 		for (let turn = 0; turn < entries.length; turn++) {
@@ -131,7 +173,7 @@ export async function compare(
 			await look(entry);
 			// A second look in the midst of the load: an answer that goes wrong only then is no less wrong.
 			const looking = Bun.sleep(seconds * 500).then(() => look(entry));
-			entry.result.samples.push(await measure(entry.subject, upstream, entry.scenario, seconds));
+			entry.result.samples.push(await measure(entry.subjects, upstream, entry.scenario, seconds));
 			await looking;
 		}
 	}

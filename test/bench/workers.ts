@@ -1,20 +1,21 @@
 /**
  * `make bench-workers`: what two worker threads cost against one. CPU a call of the compiled router, and how the system spreads 64 keep-alive
- * connections over both. Some three minutes; Linux.
+ * connections over both. Some four minutes; Linux.
  *
  *     bun test/bench/workers.ts [--binary FILE]
  *
- * Two are measured under the same connections as one, of which each has half, and under as many for each worker: the more calls a wake-up finds,
- * the less each costs, whoever answers it. In each round one worker is measured before and after two: what it differs by from itself is what this
- * machine can tell. BENCH_ROUNDS (5), BENCH_SECONDS (2), BENCH_ONLY and BENCH_PIN as in `make bench`: all threads of the router share a core
- * unless that is `off`.
+ * Two are measured under the same connections as one, of which each has half, and under as many for each worker. What two threads cost that
+ * have nothing to do with each other two routers of one worker show, on the same core and under half of the connections each: each compiles
+ * for itself, and what one has in the core's caches the other drives out. In each round one worker is measured before and after the others:
+ * what it differs by from itself is what this machine can tell. BENCH_ROUNDS (5), BENCH_SECONDS (2), BENCH_ONLY and BENCH_PIN as in
+ * `make bench`: all threads of the router share a core unless that is `off`.
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { chooseLoads, type Scenario } from "./loads.ts";
 import { pinSelf } from "./pins.ts";
 import { clearAwayAtEnd, type Running } from "./processes.ts";
-import { type Contender, compare, type Result } from "./rounds.ts";
+import { type Contender, compare } from "./rounds.ts";
 import { warmUp, wholeNumber } from "./settings.ts";
 import { GUARDED, startRouter, startWholeUpstream } from "./subject.ts";
 import { comparison, markdown, remark } from "./table.ts";
@@ -25,6 +26,8 @@ const SPREADS = 10;
 /** How a router of two workers is to compare with one of one worker, and which part of the connections each is to get. */
 const MOST_CPU = 1.05;
 const LEAST_SHARE = 0.4;
+/** Those that {@link MOST_CPU} is about. */
+const TWO = "two workers";
 
 const withWorkers = (workers: number, scenario: Pick<Scenario, "variant">) => ({
 	...(scenario.variant === "guarded" ? GUARDED : {}),
@@ -80,60 +83,80 @@ export async function spreadOf(router: Pick<Running, "pid" | "url">, connections
 	return counts;
 }
 
-async function main(): Promise<void> {
-	clearAwayAtEnd();
-	const { values: flags } = parseArgs({ options: { binary: { type: "string", default: "dist/router" } } });
+/** What two workers cost of each load, and what it is compared with. */
+async function cpuTable(upstream: Running, binary: string, loads: readonly Scenario[]): Promise<string> {
 	const seconds = wholeNumber("BENCH_SECONDS", 2);
 	const rounds = wholeNumber("BENCH_ROUNDS", 5);
-	pinSelf();
 	const contender = (name: string, workers: number, scenario: Scenario): Contender => ({
 		name,
 		warmUpS: warmUp(seconds),
 		isRouter: true,
 		scenario,
-		start: (upstream, load) => startRouter(upstream, flags.binary, withWorkers(workers, load)),
+		threads: workers,
+		start: (upstream, load) => startRouter(upstream, binary, withWorkers(workers, load)),
 	});
-	await using upstream = await startWholeUpstream();
-	const rows: string[][] = [
-		["load", "connections of one, two", "one worker, CPU µs", "two, CPU µs", "two/one", "one/one", "≤ 1.05", ""],
-	];
-	const loads = chooseLoads({ only: process.env["BENCH_ONLY"] ?? "whole 1 KB, 32 connections" });
+	const twoRouters = (scenario: Scenario): Contender => ({
+		...contender("two routers of one worker", 1, scenario),
+		threads: 2,
+		start: (upstream, load) => Promise.all([1, 2].map(() => startRouter(upstream, binary, withWorkers(1, load)))),
+	});
+	const rows: string[][] = [["load", "", "connections", "CPU µs", "× one worker", "one/one", "≤ 1.05", ""]];
 	for (const load of loads) {
-		if (load.cached || (load.variant !== "plain" && load.variant !== "guarded")) continue;
 		const name = load.name.replace(", 32 connections", "");
 		console.error(`bench: ${name}`);
 		const of = (connections: number): Scenario => ({ ...load, name, connections });
 		const who = [
 			contender("one worker", 1, of(CONNECTIONS)),
-			contender("two workers", 2, of(CONNECTIONS)),
-			contender("two workers, as many connections each", 2, of(2 * CONNECTIONS)),
+			contender(TWO, 2, of(CONNECTIONS)),
+			contender(TWO, 2, of(2 * CONNECTIONS)),
+			twoRouters(of(CONNECTIONS)),
 			contender("one worker again", 1, of(CONNECTIONS)),
 		];
 		const results = await compare(who, upstream, of(CONNECTIONS), { rounds, seconds });
-		const [before, shared, each, after] = results as [Result, Result, Result, Result];
-		for (const [connections, now] of [
-			[CONNECTIONS, shared],
-			[2 * CONNECTIONS, each],
-		] as const) {
-			const { old, now: two, ratio, spread, verdict } = comparison(before, now, after);
+		const [before, after] = [results[0]!, results.at(-1)!];
+		for (const [at, now] of results.slice(0, -1).entries()) {
+			const { now: cpu, ratio, spread, verdict } = comparison(before, now, after);
 			const remarks = [...new Set([before, now, after].map(remark).filter(Boolean))].join("; ");
 			const isKept = verdict === "failed" ? "failed" : ratio <= MOST_CPU ? "yes" : "no";
-			const figures = [old.toFixed(1), two.toFixed(1), ratio.toFixed(3), `±${spread.toFixed(3)}`];
-			rows.push([name, `${CONNECTIONS}, ${connections}`, ...figures, isKept, remarks]);
+			const compared = [ratio.toFixed(3), `±${spread.toFixed(3)}`, now.name === TWO ? isKept : ""];
+			const isOne = now === before;
+			const connections = String(who[at]!.scenario!.connections);
+			rows.push([
+				isOne ? name : "",
+				now.name,
+				connections,
+				cpu.toFixed(1),
+				...(isOne ? ["", "", ""] : compared),
+				remarks,
+			]);
 		}
 	}
-	console.log(markdown(rows, 2));
+	return markdown(rows, 2);
+}
+
+/** How connections are spread over two workers, several times. */
+async function spreads(upstream: Running, binary: string): Promise<string> {
 	const shares: number[] = [];
 	for (let round = 0; round < SPREADS; round++) {
-		await using router = await startRouter(upstream.url, flags.binary, { server: { workers: 2 } });
+		await using router = await startRouter(upstream.url, binary, { server: { workers: 2 } });
 		const counts = await spreadOf(router, CONNECTIONS);
 		shares.push(counts.length < 2 ? 0 : Math.min(...counts) / counts.reduce((sum, count) => sum + count, 0));
 	}
 	const within = shares.filter((share) => share >= LEAST_SHARE).length;
 	const said = shares.map((share) => `${Math.round(share * 100)} %`).join(", ");
-	console.log(
-		`${CONNECTIONS} connections, the worker with fewer: ${said}; ${within} of ${SPREADS} within 40 to 60 %, by chance 9 of 10`,
+	return `${CONNECTIONS} connections, the worker with fewer: ${said}; ${within} of ${SPREADS} within 40 to 60 %, by chance 9 of 10`;
+}
+
+async function main(): Promise<void> {
+	clearAwayAtEnd();
+	const { values: flags } = parseArgs({ options: { binary: { type: "string", default: "dist/router" } } });
+	pinSelf();
+	await using upstream = await startWholeUpstream();
+	const loads = chooseLoads({ only: process.env["BENCH_ONLY"] ?? "whole 1 KB, 32 connections" }).filter(
+		({ cached, variant }) => !cached && (variant === "plain" || variant === "guarded"),
 	);
+	console.log(await cpuTable(upstream, flags.binary, loads));
+	console.log(await spreads(upstream, flags.binary));
 }
 
 if (import.meta.main) await main();
