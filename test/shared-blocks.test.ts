@@ -83,6 +83,10 @@ test("names are looked for and found among thousands, in any order of what is ma
 	const known = new Map<string, number>();
 	for (let step = 0; step < 60_000; step++) {
 		const [blocks, other] = step % 2 ? [one, two] : [two, one];
+		for (const each of [other, blocks]) {
+			each.acquire();
+			each.release();
+		}
 		const text = String(below(4_000));
 		const block = named(blocks, text);
 		expect(block).toBe(known.get(text) ?? 0);

@@ -54,7 +54,7 @@ export class BlockName {
 }
 
 /** Blocks that there is memory for at first. Each thread's garbage collector counts it as live, and lets the more garbage lie. */
-const FIRST_BLOCKS = 4_096;
+const FIRST_BLOCKS = 512;
 /** More than anybody makes without letting others in: there is memory for as many, unless all blocks are in use. */
 const SPARE_BLOCKS = 64;
 

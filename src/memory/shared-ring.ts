@@ -15,7 +15,7 @@ import {
 export interface RingMemory {
 	/** All that it may take, bytes. */
 	readonly limit: number;
-	/** Lock, state and index. */
+	/** Lock, state and index. It grows once, when there is something to find. */
 	readonly index: SharedArrayBuffer;
 	/** The values, growable: pages are taken as they are used. */
 	readonly values: SharedArrayBuffer;
@@ -28,15 +28,15 @@ const THREAD_IDS = 4;
 /** Where the state stands, and where the index begins, bytes. */
 const STATE = 64;
 const INDEX = STATE + RING_STATE.cells * Uint32Array.BYTES_PER_ELEMENT;
-/** What it begins with, bytes. Each thread's garbage collector counts what the memory was when the thread got it, and leaves as much garbage. */
-const FIRST = 1024 * 1024;
+/** What the values begin with, bytes. Each thread's garbage collector counts what the memory was when the thread got it, and leaves as much garbage. */
+const FIRST = 64 * 1024;
 
 /** @param limit all memory that the ring may take, bytes; at least 4096 */
 export function ringMemory(limit: number): RingMemory {
 	const { slots, size } = ringSize(limit);
 	return {
 		limit,
-		index: new SharedArrayBuffer(INDEX + slots * Uint32Array.BYTES_PER_ELEMENT),
+		index: new SharedArrayBuffer(INDEX, { maxByteLength: INDEX + slots * Uint32Array.BYTES_PER_ELEMENT }),
 		values: new SharedArrayBuffer(Math.min(size, FIRST), { maxByteLength: size }),
 	};
 }
@@ -139,7 +139,13 @@ export class SharedRing implements ValueRing {
 	/** Begins a step, which `#close` ends. */
 	#open(): Ring {
 		this.#lock.acquire();
-		this.#ring.load(this.#state);
+		try {
+			this.#ring.load(this.#state);
+		} catch (error) {
+			// No memory to look at it.
+			this.#lock.release();
+			throw error;
+		}
 		return this.#ring;
 	}
 
@@ -168,6 +174,7 @@ class SharedBlock implements RingBlock {
 		private readonly values: SharedArrayBuffer,
 		{ slots }: RingSize,
 	) {
+		index.grow(index.maxByteLength);
 		this.index = new Uint32Array(index, INDEX, slots);
 		this.#bytes = this.#view();
 	}

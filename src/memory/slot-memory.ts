@@ -64,9 +64,12 @@ export interface SlotOwner {
 	isWell(address: SlotAddress): boolean;
 }
 
-/** Bytes that slots take; one more than the capacity, for all ids that find no room. */
-export function slotBytes({ capacity, cellBytes }: SlotSizes): number {
-	return (HEAD_CELLS + bucketsFor(capacity)) * 4 + (capacity + 1) * (SLOT_BYTES + cellBytes);
+/**
+ * Bytes that slots take; one more than the capacity, for all ids that find no room.
+ * @param slots for how many of them: memory that may grow begins with few
+ */
+export function slotBytes({ capacity, cellBytes }: SlotSizes, slots = capacity): number {
+	return (HEAD_CELLS + bucketsFor(capacity)) * 4 + (slots + 1) * (SLOT_BYTES + cellBytes);
 }
 
 const bucketsFor = (capacity: number) => Math.max(16, 2 ** Math.ceil(Math.log2(capacity * 2)));
@@ -99,17 +102,19 @@ export class SlotMemory {
 	readonly #capacity: number;
 
 	/**
+	 * @param memory as long as `slotBytes` says from there on; or shorter, and growable to that: there is more of it as ids come
 	 * @param begin where they begin in the memory, bytes; a multiple of 8
 	 * @param threads those that share the memory
 	 */
 	constructor(
-		memory: SharedArrayBuffer,
+		private readonly memory: SharedArrayBuffer,
 		begin: number,
 		sizes: SlotSizes,
 		threads: SharingThreads,
 		private readonly owner: SlotOwner,
 	) {
 		const buckets = bucketsFor(sizes.capacity);
+		// These grow with the memory.
 		this.#ints = new Int32Array(memory);
 		this.#bytes = new Uint8Array(memory);
 		this.#head = begin / 4;
@@ -250,7 +255,7 @@ export class SlotMemory {
 	#choose(): number {
 		const ints = this.#ints;
 		const given = ints[this.#head + GIVEN]!;
-		if (given < this.#capacity) {
+		if (given < this.#capacity && this.#hasMemory(given)) {
 			ints[this.#head + GIVEN] = given + 1;
 			Atomics.add(ints, this.#slot(given) + GENERATION, 1);
 			return given;
@@ -267,12 +272,25 @@ export class SlotMemory {
 		return NO_SLOT;
 	}
 
+	/** Whether there is memory for the next slot: where there was none, for twice as many as before. */
+	#hasMemory(number: number): boolean {
+		const bytesOf = (slots: number) => 4 * (this.#slots + (slots + 1) * this.#slotCells);
+		if (bytesOf(number + 1) <= this.memory.byteLength) return true;
+		try {
+			this.memory.grow(bytesOf(Math.min(this.#capacity, 2 * number + 1)));
+			return true;
+		} catch {
+			// The machine has no more: the least recently used makes room.
+			return false;
+		}
+	}
+
 	#leastRecent(): number {
 		const ints = this.#ints;
-		const { uses } = this;
+		const { uses, given } = this;
 		let least = NO_SLOT;
 		let greatestAge = -1;
-		for (let number = 0; number < this.#capacity; number++) {
+		for (let number = 0; number < given; number++) {
 			const head = this.#slot(number);
 			const age = (uses - ints[head + LAST_USE]!) >>> 0;
 			// Most are looked at no further.
@@ -325,7 +343,8 @@ export class SlotMemory {
 		return this.#head + HEAD_CELLS + (hash & this.#mask);
 	}
 
+	/** The one that ids share comes first: there is memory for it from the start. */
 	#slot(number: number): number {
-		return this.#slots + number * this.#slotCells;
+		return this.#slots + (number === this.#capacity ? 0 : number + 1) * this.#slotCells;
 	}
 }

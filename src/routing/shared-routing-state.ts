@@ -30,15 +30,18 @@ import {
 } from "./target-state.ts";
 
 const SIZES = { capacity: MOST_TARGETS, cellBytes: TARGET_BYTES };
-/** The head, 32-bit cells: openings of breakers, ids of threads; the table of targets follows, then sessions. */
+/** The head, 32-bit cells: openings of breakers, ids of threads; sessions follow, then the table of targets. */
 const OPENINGS = 0;
 const THREAD_IDS = 4;
 const HEAD_BYTES = 64;
-const SESSIONS_AT = HEAD_BYTES + slotBytes(SIZES);
+const SESSIONS_AT = HEAD_BYTES;
+const TARGETS_AT = SESSIONS_AT + SESSIONS_BYTES;
+/** Targets that there is memory for at first: JavaScriptCore counts it as memory of each thread's heap. */
+const FIRST_TARGETS = 32;
 
 /** Memory that threads share. All zero at first. */
 export interface RoutingMemory {
-	/** Targets and sessions: some 10 MB of addresses, of which pages are used as they come. */
+	/** Sessions and targets: 1.2 MB, and 11 where it has grown for as many targets as there may be. */
 	readonly targets: SharedArrayBuffer;
 	/** What replicas have in their prefix caches. */
 	readonly prefixes: SharedArrayBuffer;
@@ -46,7 +49,9 @@ export interface RoutingMemory {
 
 /** Makes it. */
 export const makeRoutingMemory = (): RoutingMemory => ({
-	targets: new SharedArrayBuffer(SESSIONS_AT + SESSIONS_BYTES),
+	targets: new SharedArrayBuffer(TARGETS_AT + slotBytes(SIZES, FIRST_TARGETS), {
+		maxByteLength: TARGETS_AT + slotBytes(SIZES),
+	}),
 	prefixes: makePrefixes(),
 });
 
@@ -92,7 +97,7 @@ export class SharedRoutingState implements RoutingState {
 		};
 		this.#table = new SlotTable({
 			memory,
-			begin: HEAD_BYTES,
+			begin: TARGETS_AT,
 			threads,
 			...SIZES,
 			make: (address) => new SharedTarget(this.#memory, address),

@@ -47,6 +47,7 @@ export const TARGET_BYTES = Math.ceil((INTS * 4 + FLOATS * 8) / 64) * 64;
 
 /** What all targets of one thread have in common. */
 export interface TargetMemory {
+	/** Views that grow with the memory. */
 	readonly ints: Int32Array<SharedArrayBuffer>;
 	readonly floats: Float64Array<SharedArrayBuffer>;
 	readonly thread: number;
@@ -102,14 +103,18 @@ export class SharedTarget implements TargetView {
 		readonly memory: TargetMemory,
 		address: SlotAddress,
 	) {
-		const { ints, floats, thread, threads, offset } = memory;
+		const { thread, threads, offset } = memory;
+		// Of a fixed length, which are read faster than those that grow along.
+		const end = address.cells + TARGET_BYTES;
+		const ints = new Int32Array(memory.ints.buffer, 0, end / 4);
+		const floats = new Float64Array(memory.floats.buffer, 0, end / 8);
 		this.#ints = ints;
 		this.#floats = floats;
 		this.#at = address.cells / 4;
 		this.#floatsAt = floatsOf(address);
 		this.#holders = address.holders;
 		this.lock = new RecoverableLock(ints, this.#at + LOCK, threads);
-		this.health = new SharedBreaker(breakerAt(memory, address), thread, offset);
+		this.health = new SharedBreaker(breakerAt({ ints, floats }, address), thread, offset);
 		this.firstToken = new SharedLatency(floats, this.#floatsAt + FIRST_TOKEN, offset);
 		this.answer = new SharedLatency(floats, this.#floatsAt + ANSWER, offset);
 		this.answerTokens = new SharedLatency(floats, this.#floatsAt + ANSWER_TOKENS, offset);
