@@ -2,7 +2,8 @@
 import { expect } from "bun:test";
 import { DeadLeases } from "../src/accounts/limits/dead-leases.ts";
 import type { Limit } from "../src/accounts/limits/limiter.ts";
-import { leasesKey, RedisLimiter } from "../src/accounts/limits/redis-limiter.ts";
+import { leasesKey } from "../src/accounts/limits/redis-limit-keys.ts";
+import { RedisLimiter } from "../src/accounts/limits/redis-limiter.ts";
 import { needing } from "./kit/needing.ts";
 import { openLimiter } from "./kit/open-limiter.ts";
 import { type RedisServer, startRedis } from "./kit/redis.ts";

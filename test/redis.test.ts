@@ -18,7 +18,16 @@ describe("the state table", () => {
 		[["ready", "miss", "miss", "miss", "miss"], "unsure"],
 		[["ready", "reply"], "up"],
 		[["ready", "reply", "miss", "miss"], "up"],
-		[["ready", "reply", "miss", "miss", "miss"], "unsure"],
+		[["ready", "late"], "slow"],
+		[["ready", "late", "reply"], "up"],
+		[["ready", "hung"], "unsure"],
+		[["ready", "reply", "hung"], "up"],
+		[["ready", "reply", "late"], "up"],
+		[["ready", "reply", "miss", "miss", "miss"], "slow"],
+		[["ready", "reply", "miss", "miss", "miss", "miss", "late"], "slow"],
+		[["ready", "reply", "miss", "miss", "miss", "hung"], "unsure"],
+		[["ready", "reply", "miss", "miss", "miss", "hung", "late"], "slow"],
+		[["ready", "reply", "miss", "miss", "miss", "lost"], "away"],
 		[["ready", "reply", "miss", "miss", "reply", "miss", "miss"], "up"],
 		[["ready", "reply", "miss", "miss", "miss", "reply"], "up"],
 		[["ready", "reply", "lost"], "away"],
@@ -192,6 +201,33 @@ needing("redis").describe("a server that", () => {
 		await until(() => connected.reasons.length > 0);
 		expect(connected.reasons.at(-1)).toBe("ECONNREFUSED");
 		expect(await get()).toBeUndefined();
+	});
+
+	test("is slow: what must be exact is asked all the same, and answered late; what hangs is told from it", async () => {
+		const proxy = slowProxy(server.port);
+		connected = connectRedis(`redis://127.0.0.1:${proxy.port}/0`);
+		await connected.up();
+		const ask = () => connected.redis.ask({ name: "two", lua: "return 2" }, [], []);
+		let alive = 0;
+		connected.redis.onAlive(() => alive++);
+		proxy.delayMs = Number.POSITIVE_INFINITY;
+		const late = Array.from({ length: 3 }, ask);
+		expect(await Promise.all(late.map((each) => each?.soon))).toEqual([undefined, undefined, undefined]);
+		expect(connected.states.at(-1)).toBe("slow");
+		const further = ask();
+		proxy.delayMs = 100;
+		expect(await Promise.all([...late, further].map((each) => each?.whole))).toEqual([2, 2, 2, 2]);
+		expect([connected.redis.isUp, connected.redis.isAlive, alive]).toEqual([false, true, 0]);
+		proxy.delayMs = Number.POSITIVE_INFINITY;
+		await until(() => !connected.redis.isAlive, "the state of one that hangs");
+		expect(ask()).toBeUndefined();
+		proxy.delayMs = 100;
+		await until(() => alive === 1, "the late answers");
+		expect(connected.states.at(-1)).toBe("slow");
+		proxy.delayMs = 0;
+		await connected.up();
+		expect(alive).toBe(1);
+		proxy.stop();
 	});
 
 	test("is slow: it is not waited for again and again", async () => {

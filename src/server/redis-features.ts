@@ -2,8 +2,9 @@
 import { randomBytes } from "node:crypto";
 import { mirrorKeys } from "../accounts/auth/key-mirror.ts";
 import type { KeyStore } from "../accounts/auth/key-store.ts";
-import type { Limiter } from "../accounts/limits/limiter.ts";
-import { RedisLimiter, type Spender } from "../accounts/limits/redis-limiter.ts";
+import type { Limiter, LocalLimiter } from "../accounts/limits/limiter.ts";
+import { RedisLimiter } from "../accounts/limits/redis-limiter.ts";
+import type { Spender } from "../accounts/limits/redis-reservations.ts";
 import { SharedSpend } from "../accounts/usage/shared-spend.ts";
 import { SharedUsage, type UsageExchange } from "../accounts/usage/shared-usage.ts";
 import type { PublishedSpend } from "../accounts/usage/spend.ts";
@@ -36,7 +37,7 @@ export interface RedisFeatures {
 	answers(): SharedStore;
 	/** Stored responses. */
 	responses(): SharedResponses;
-	limiter(own: Limiter, spender: Spender): Limiter;
+	limiter(own: LocalLimiter, spender: Spender): Limiter;
 	keys(store: KeyStore): void;
 	/** @param replica names this replica's ledger; the same after a restart */
 	spend(replica: string, own: PublishedSpend): SharedSpend;

@@ -5,7 +5,7 @@ import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 
 const WITHOUT =
-	"Redis can't be used: answers are kept in this process only, each process counts limits for itself and chooses targets by what it knows, keys, agents and what others spent stay as last known.";
+	"Redis can't be used: answers are kept in this process only, each process counts limits for itself (where Redis is only slow, it is still asked near a limit) and chooses targets by what it knows, keys, agents and what others took and spent stay as last known.";
 const WITH =
 	"Redis is used: answers, limits, keys, spend, agents and what targets are chosen by are shared with the other routers.";
 

@@ -1,7 +1,7 @@
 /** What the router knows of its callers: keys, limits, spending and the ledger. It outlives a reload of the configuration. */
 
 import { StoredKeys, type StoredKeysOptions } from "../accounts/auth/stored-keys.ts";
-import type { Limiter } from "../accounts/limits/limiter.ts";
+import type { Limiter, LocalLimiter } from "../accounts/limits/limiter.ts";
 import type { SharedLimits } from "../accounts/limits/shared-limiter.ts";
 import { SlidingWindowLimiter } from "../accounts/limits/sliding-window.ts";
 import { HardwareClocks } from "../accounts/usage/hardware-clocks.ts";
@@ -55,7 +55,7 @@ export interface StateParts {
 	/** What calls have come to. */
 	readonly learned?: LearnedView;
 	/** A worker's, where routers count limits together. @param own counts for this router @param spent what this one has spent, USD */
-	readonly limiter?: (own: Limiter, spent: SpendStore["spent"]) => Limiter;
+	readonly limiter?: (own: LocalLimiter, spent: SpendStore["spent"]) => Limiter;
 }
 
 /** What it reads of a configuration. */
@@ -125,13 +125,14 @@ export class RouterState {
 		this.clocks = parts?.clocks ?? new HardwareClocks();
 		this.#shared = parts?.limits(this.store.ledger);
 		this.#localSpend = this.#shared?.spend ?? new LocalSpend(this.store.ledger);
-		let windows = this.#ownLimiter(parts);
+		const counted = this.#shared?.limiter ?? new SlidingWindowLimiter();
+		let limiter: Limiter = this.#workersLimiter(parts) ?? counted;
 		if (redis) {
 			this.#replica = replicaOf(config.data_dir);
 			const { name } = this.#replica;
 			const own = this.#shared?.spend.published ?? this.#localSpend;
 			// Where several threads answer calls, each of those has a limiter of its own at Redis.
-			if (!this.#shared) windows = redis.limiter(windows, { replica: name, spent: own.spent.bind(own) });
+			if (!this.#shared) limiter = redis.limiter(counted, { replica: name, spent: own.spent.bind(own) });
 			this.#sharedSpend = redis.spend(name, own);
 			redis.keys(this.keys);
 			shareObjects(redis, this.store);
@@ -140,7 +141,7 @@ export class RouterState {
 				redis.usage(name, () => this.#days()),
 			);
 		}
-		this.limiter = windows;
+		this.limiter = limiter;
 		this.spend = this.#sharedSpend ?? this.#localSpend;
 		this.ledger = new Ledger({
 			store: this.store.ledger,
@@ -232,11 +233,11 @@ export class RouterState {
 		this.#version = found;
 	}
 
-	/** What counts limits: for this thread, or for all of the process, or for all routers. */
-	#ownLimiter(parts: StateParts | undefined): Limiter {
-		if (!this.#shared) return new SlidingWindowLimiter();
+	/** What counts limits for all routers, where this is a worker's. */
+	#workersLimiter(parts: StateParts | undefined): Limiter | undefined {
+		if (!this.#shared) return undefined;
 		const { limiter, spend } = this.#shared;
-		return parts?.limiter?.(limiter, (key, period) => spend.own(key, period)) ?? limiter;
+		return parts?.limiter?.(limiter, (key, period) => spend.own(key, period));
 	}
 
 	/** The ledger's rows, a day each, the latest first. */

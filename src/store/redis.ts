@@ -2,12 +2,14 @@
 import type { RedisAddress } from "../config/redis-url.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type RedisClient, redisClient } from "./redis-client.ts";
-import { AWAY, afterEvent, type RedisEvent, type RedisState, type RedisStatus } from "./redis-state.ts";
+import { AWAY, afterEvent, HUNG_MS, type RedisEvent, type RedisState, type RedisStatus } from "./redis-state.ts";
 
-/** How often an unsure Redis is sent a `PING`, ms. */
+/** How often an unsure or slow Redis is sent a `PING`, ms. */
 const PROBE_MS = 250;
 /** Unanswered probes until the connection is made anew: it may lead to a machine that is gone. */
 const MOST_PROBES = 20;
+/** Why a server that answers is not used for all. */
+const LATE = "its answers come late";
 /** The oldest supported version. */
 const OLDEST = [6, 2] as const;
 
@@ -18,6 +20,14 @@ export type RedisFailure = "refused" | "timeout" | "lost" | "error";
 export interface RedisScript {
 	readonly name: string;
 	readonly lua: string;
+}
+
+/** What became of a command that was sent. Neither promise rejects. */
+export interface RedisAnswer {
+	/** Its result, or undefined where none came within the deadline or the server refused it. */
+	readonly soon: Promise<unknown>;
+	/** Its result, whenever it comes; undefined where the connection is lost before or the server refused it. */
+	readonly whole: Promise<unknown>;
 }
 
 /** Listens to changes and failures. Called synchronously; must not throw. */
@@ -50,7 +60,10 @@ export class SharedRedis {
 	#probe: ReturnType<typeof setInterval> | undefined;
 	#probes = 0;
 	readonly #deadlines: Deadlines;
+	/** When an answer came last, or the state changed, `performance.now()`. */
+	#heardAt = 0;
 	readonly #upListeners = new Set<() => void>();
+	readonly #aliveListeners = new Set<() => void>();
 	readonly #defined = new Set<string>();
 
 	constructor(private readonly options: RedisOptions) {
@@ -60,6 +73,12 @@ export class SharedRedis {
 	/** Whether commands are sent. */
 	get isUp(): boolean {
 		return this.#status.state === "up";
+	}
+
+	/** Whether it answers, be it late: what has to be exact may be asked. */
+	get isAlive(): boolean {
+		const { state } = this.#status;
+		return state === "up" || state === "slow";
 	}
 
 	/** The full name of a key or channel. */
@@ -88,9 +107,14 @@ export class SharedRedis {
 		this.#upListeners.add(listener);
 	}
 
+	/** Calls the listener each time that it answers again after it did not. */
+	onAlive(listener: () => void): void {
+		this.#aliveListeners.add(listener);
+	}
+
 	/** Runs a command: its result, or undefined where none came in time or the server refused it. Never rejects. */
 	run<T>(command: (client: RedisClient) => Promise<T>): Promise<T | undefined> {
-		if (this.isUp) return this.#send(command, false) as Promise<T | undefined>;
+		if (this.isUp) return this.#send(command, false).soon as Promise<T | undefined>;
 		this.options.listener.failed("refused");
 		return Promise.resolve(undefined);
 	}
@@ -107,6 +131,13 @@ export class SharedRedis {
 	/** The same, with texts in its result as bytes. */
 	scriptBuffer(script: RedisScript, keys: readonly string[], args: readonly (string | number | Uint8Array)[]) {
 		return this.run((client) => this.#scripted(client, script, "Buffer", keys, args));
+	}
+
+	/** Sends a script also to a Redis that is slow. Undefined where none answers: it was not sent. */
+	ask(script: RedisScript, keys: readonly string[], args: readonly (string | number)[]): RedisAnswer | undefined {
+		if (this.isAlive) return this.#send((client) => this.#scripted(client, script, "", keys, args), false);
+		this.options.listener.failed("refused");
+		return undefined;
 	}
 
 	/** Another connection of the same kind, for subscriptions: it queues commands until it is connected. */
@@ -134,8 +165,8 @@ export class SharedRedis {
 		return (client as unknown as Scripted)[name + form]!(keys.length, ...keys, ...args);
 	}
 
-	#send(command: Command, isProbe: boolean): Promise<unknown> {
-		const { promise, resolve } = Promise.withResolvers<unknown>();
+	#send(command: Command, isProbe: boolean): RedisAnswer {
+		const { promise: soon, resolve } = Promise.withResolvers<unknown>();
 		const failed = (why: RedisFailure) => {
 			if (!isProbe) this.options.listener.failed(why);
 			resolve(undefined);
@@ -149,17 +180,20 @@ export class SharedRedis {
 			entry.isOver = true;
 			return isInTime;
 		};
-		this.#begin(command).then(
+		const whole = this.#begin(command).then(
 			(value) => {
-				if (!isFirst()) return;
-				this.#event("reply", undefined);
-				resolve(value);
+				const isInTime = isFirst();
+				this.#heardAt = performance.now();
+				this.#event(isInTime ? "reply" : "late", LATE);
+				if (isInTime) resolve(value);
+				return value;
 			},
 			(error: Error) => {
 				if (isFirst()) failed(this.#classify(error));
+				return undefined;
 			},
 		);
-		return promise;
+		return { soon, whole };
 	}
 
 	async #begin(command: Command): Promise<unknown> {
@@ -189,20 +223,26 @@ export class SharedRedis {
 
 	#event(event: RedisEvent, reason: string | undefined): void {
 		const before = this.#status.state;
+		const wasAlive = this.isAlive;
 		this.#status = afterEvent(this.#status, event);
 		const { state } = this.#status;
 		if (state === before) return;
 		this.#reason = state === "up" ? undefined : reason;
+		this.#heardAt = performance.now();
 		clearInterval(this.#probe);
-		if (state === "unsure") this.#beginProbes();
+		if (state === "unsure" || state === "slow") this.#beginProbes();
 		this.options.listener.changed(state, this.#reason);
+		if (!wasAlive && this.isAlive) for (const listener of this.#aliveListeners) listener();
 		if (state === "up") for (const listener of this.#upListeners) listener();
 	}
 
 	#beginProbes(): void {
 		this.#probes = 0;
 		const probe = () => {
-			if (++this.#probes > MOST_PROBES) this.#reconnect();
+			const isSlow = this.#status.state === "slow";
+			if (isSlow && performance.now() - this.#heardAt > HUNG_MS) {
+				this.#event("hung", `it gave no answer within ${HUNG_MS} ms`);
+			} else if (!isSlow && ++this.#probes > MOST_PROBES) this.#reconnect();
 			else void this.#send((client) => client.ping(), true);
 		};
 		this.#probe = setInterval(probe, PROBE_MS);

@@ -1,8 +1,8 @@
 /** A limiter that lets everyone in and keeps count of what it is told: stands for the one in the process. */
-import type { Limit, Limiter, Reservation } from "../../src/accounts/limits/limiter.ts";
+import type { Limit, LocalLimiter, Reservation } from "../../src/accounts/limits/limiter.ts";
 
 /** It, and what is reserved in it: by limit, settled tokens included, cancelled ones not. */
-export interface OpenLimiter extends Limiter {
+export interface OpenLimiter extends LocalLimiter {
 	readonly taken: Map<string, number>;
 	/** Ids that it refuses. */
 	readonly refuses: Set<string>;
@@ -35,6 +35,7 @@ export function openLimiter(): OpenLimiter {
 				counts === "tokens" ? tokens - amount : counts === "concurrency" ? -1 : 0,
 			);
 		},
+		takenBefore: () => [],
 		cancel({ limits }) {
 			add(limits, ({ amount }) => -amount);
 		},

@@ -90,9 +90,20 @@ export async function startRedis({
 }
 
 /** A TCP relay in front of a port that holds every byte of the answers back for a while. */
-export function slowProxy(port: number): { readonly port: number; delayMs: number; stop(): void } {
+export function slowProxy(port: number): {
+	readonly port: number;
+	/** Infinity: until it is another number. */
+	delayMs: number;
+	stop(): void;
+} {
 	type Side = { peer: Awaited<ReturnType<typeof Bun.connect>> | undefined; waiting: Uint8Array[] };
-	const state = { delayMs: 0 };
+	let delayMs = 0;
+	/** Answers that wait, in their order, and from when on they may go, ms. */
+	const held: { readonly from: number; readonly send: () => void }[] = [];
+	const release = () => {
+		if (delayMs === Number.POSITIVE_INFINITY) return;
+		while (held.length > 0 && held[0]!.from + delayMs <= performance.now()) held.shift()!.send();
+	};
 	const server = Bun.listen<Side>({
 		hostname: "127.0.0.1",
 		port: 0,
@@ -105,8 +116,9 @@ export function slowProxy(port: number): { readonly port: number; delayMs: numbe
 					socket: {
 						data: (_, bytes) => {
 							const copy = Uint8Array.from(bytes);
-							if (state.delayMs === 0) socket.write(copy);
-							else setTimeout(() => socket.write(copy), state.delayMs);
+							if (delayMs === 0) return void socket.write(copy);
+							held.push({ from: performance.now(), send: () => void socket.write(copy) });
+							if (delayMs !== Number.POSITIVE_INFINITY) setTimeout(release, delayMs + 1);
 						},
 						close: () => void socket.end(),
 						error: () => void socket.end(),
@@ -128,10 +140,11 @@ export function slowProxy(port: number): { readonly port: number; delayMs: numbe
 	return {
 		port: server.port,
 		get delayMs() {
-			return state.delayMs;
+			return delayMs;
 		},
 		set delayMs(ms: number) {
-			state.delayMs = ms;
+			delayMs = ms;
+			release();
 		},
 		stop: () => server.stop(true),
 	};

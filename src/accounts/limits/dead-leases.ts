@@ -1,7 +1,8 @@
 /** What workers that have died held of limits at Redis: given back by their router, long before it would lapse. */
 import type { SharedRedis } from "../../store/redis.ts";
-import { leasesKey, reservedKeys } from "./redis-limiter.ts";
-import { FREE, LEASE_MS } from "./redis-script.ts";
+import { leasesKey, reservedKeys } from "./redis-limit-keys.ts";
+import { FREE } from "./redis-script.ts";
+import { LEASE_MS } from "./redis-script-parts.ts";
 
 /** How soon they are looked for once more, ms: what a worker had sent when it died Redis may read later than what its router sends. */
 const AGAIN_MS = 500;

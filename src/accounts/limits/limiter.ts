@@ -77,3 +77,19 @@ export interface Limiter {
 	/** The call was refused for another reason, or never made: as if it had not been taken. */
 	cancel(reservation: Reservation, now: number): void;
 }
+
+/** Which window. */
+export type WindowName = Pick<Limit, "id" | "unit">;
+
+/** What was taken of a window: when, on the clock of whoever asks, ms; and how much. */
+export interface TakenAt {
+	readonly at: number;
+	readonly amount: number;
+}
+
+/** Counts in this process. Decides at once. */
+export interface LocalLimiter extends Limiter {
+	take(limits: readonly Limit[], now: number): LimitDecision;
+	/** What is in a window that was taken before a moment, the oldest first: of all threads that count together. Nothing of a limit without one. */
+	takenBefore(window: WindowName, before: number): readonly TakenAt[];
+}

@@ -1,96 +1,75 @@
 /** Limits that all replicas count together, in Redis. */
-import type { SharedRedis } from "../../store/redis.ts";
-import { PERIOD_TTL_MS, type Spending, type SpendStore, TOTAL_TTL_MS, unitsOf, usdOf } from "../usage/spend.ts";
-import type { Limit, LimitDecision, Limiter, LimitStatus, Reservation } from "./limiter.ts";
-import { LEASE_MS, RENEW, SETTLE, TAKE } from "./redis-script.ts";
+import type { RedisAnswer, SharedRedis } from "../../store/redis.ts";
+import { HUNG_MS } from "../../store/redis-state.ts";
+import { unitsOf, usdOf } from "../usage/spend.ts";
+import { goesOn, type HeardLimit, HeardLimits, hear, lapsesIn, withOthers } from "./heard-limits.ts";
+import type { Limit, LimitDecision, Limiter, LimitStatus, LocalLimiter, Reservation } from "./limiter.ts";
+import { isWindow, LETTERS, leasesKey, limitKeys, type RedisLimit, sinceKey, withLeases } from "./redis-limit-keys.ts";
+import { type LimitDelta, RedisReservation, RedisReservations, type Spender } from "./redis-reservations.ts";
+import { LOOK, TAKE } from "./redis-script.ts";
+import { LEASE_MS } from "./redis-script-parts.ts";
+import { UntoldCounts } from "./untold-counts.ts";
 
 /** How often leases of running calls are renewed, ms: two renewals may be lost. */
 const RENEW_MS = LEASE_MS / 3;
-/** How soon a change is sent again that Redis did not take while it was there, ms. */
-const RETRY_CHANGES_MS = 1_000;
-/** After so many times leases have lapsed by themselves: a change that Redis refuses would be sent for ever otherwise. */
-const MOST_MISSES = LEASE_MS / RETRY_CHANGES_MS;
-/** Changes that wait while Redis is away: more than any router has calls under way. */
-const MOST_PENDING = 20_000;
-
-const LETTERS = { requests: "r", tokens: "t", concurrency: "c", usd: "b", guesses: "g" } as const;
-/** The lease of a call that has a guess among its tokens: Redis leaves a guess out only where no other call has one. */
-interface GuessLease {
-	readonly id: string;
-	readonly unit: "guesses";
-	readonly max: number;
-	readonly windowMs: number;
-	readonly amount: number;
-	readonly certain?: undefined;
-	readonly spending?: undefined;
-}
-
-/** What Redis is asked for. */
-type RedisLimit = Limit | GuessLease;
-
-/** What stands behind a reservation. */
-interface RedisReservation {
-	/** In this process. */
-	readonly local: Reservation;
-	/** Its name in Redis. */
-	readonly id: string;
-	readonly limits: readonly RedisLimit[];
-	/** When, on Redis's clock, ms. Absent where it gave no answer: it may have taken it all the same, or may yet. */
-	readonly at?: number;
-}
-
-/** Where Redis keeps what it counts of limits. */
-const SPACE = "{limits}:";
-
-/** The list of where a worker has leases: its router gives them back where it dies. @param worker names it among all that share the Redis */
-export const leasesKey = (redis: Pick<SharedRedis, "key">, worker: string): string => redis.key(`${SPACE}of:${worker}`);
-/** What is reserved of a key's budget, and the sum of that. @param key the key's id */
-export const reservedKeys = (redis: Pick<SharedRedis, "key">, key: string): [held: string, sum: string] => [
-	redis.key(`${SPACE}held:${key}`),
-	redis.key(`${SPACE}sum:${key}`),
-];
-
-/** Whose spending Redis adds up. */
-export interface Spender {
-	readonly replica: string;
-	/** USD. */
-	readonly spent: SpendStore["spent"];
-}
+/** How often it is looked whether Redis has lost what it counted, ms: by calls it is seen at once. */
+const LOOK_MS = 1_000;
+/** How long routers take to put back what Redis has lost, ms: each looks within a second, some have to connect first. */
+const PUT_BACK_MS = 3_000;
 
 /** What differs. */
 export interface RedisLimiterOptions {
 	/** It is a worker's, and its router gives back what it held where it dies. */
 	readonly isOneOfSeveral?: boolean;
+	/** The process, of which several limiters may be; by default `router`. */
+	readonly process?: string;
 	/** How often leases of running calls are renewed, ms. */
 	readonly renewMs?: number;
 }
 
-/** What is to be changed in Redis, of a call that is over. */
-interface ReservationChange {
-	readonly id: string;
+/** A call that is let in by what this process has counted. */
+interface AskedCall {
+	/** Redis was asked; otherwise it is told of what the call takes of windows. */
+	readonly isAsked: boolean;
+	readonly local: Extract<LimitDecision, { isAllowed: true }>;
+	readonly taken: RedisReservation;
+	/** Of each limit: its name at Redis, and what was heard of it. */
+	readonly keys: readonly string[];
+	readonly heard: readonly HeardLimit[];
+	/** When, `performance.now()`. */
+	readonly now: number;
+}
+
+/** What Redis says of a call. */
+interface RedisDecision {
+	readonly isTaken: boolean;
+	/** On Redis's clock, ms. */
 	readonly at: number;
-	/** Added to what was taken of each; leases end. */
-	readonly changes: readonly { readonly limit: RedisLimit; readonly delta: number }[];
-	/** How often Redis did not take it while it was there. */
-	readonly misses: number;
+	readonly refused: number;
+	/** ms; -1: for ever. */
+	readonly waitMs: number;
+	/** Since when Redis has lost nothing, ms. */
+	readonly since: number;
+	readonly found: readonly { readonly limit: RedisLimit; readonly remaining: number; readonly resetMs: number }[];
 }
 
 /**
- * Counts in this process first, which is what holds while Redis is away: what one process has admitted alone is part of what all
- * have, so what is too much for it needs no further question. A Redis that was flushed lets each replica use its limit
- * once more, and no more than that.
+ * Counts in this process first: what one process has admitted alone is part of what all have, so what is too much for it needs no further
+ * question. Then Redis is asked, and its answer waited for up to the deadline; near a limit for as long as it answers at all. What was let in
+ * without an answer Redis is told when it can be, and what it has lost (a flush) each router puts back. Until then what was heard of others stands.
  */
 export class RedisLimiter implements Limiter {
 	readonly #renewMs: number;
-	readonly #taken = new WeakMap<Reservation, RedisReservation>();
-	/** Those that hold leases: of calls at once, or of a part of a budget. */
-	readonly #running = new Set<RedisReservation>();
-	/** Of calls that ended while Redis took nothing: their leases would keep others out for half a minute, their estimates for a whole one. */
-	readonly #pending = new Set<ReservationChange>();
-	#retryTimer: ReturnType<typeof setTimeout> | undefined;
+	/** Those that were let in and are not over. */
+	readonly #calls = new WeakMap<Reservation, AskedCall>();
+	readonly #heard = new HeardLimits();
+	readonly #reservations: RedisReservations;
+	readonly #untold: UntoldCounts;
+	#since: number | undefined;
+	/** Redis has lost what it counted, at least once. */
+	#hasLost = false;
 	#count = 0;
-
-	/** The worker's list of where it has leases, as the last key of a script; none where the router has one worker. */
+	/** The worker's list of where it has leases; none where the router has one worker. */
 	readonly #list: readonly string[];
 
 	/**
@@ -98,177 +77,239 @@ export class RedisLimiter implements Limiter {
 	 * @param spender what this replica alone has spent, and its name, which is the same after a restart
 	 */
 	constructor(
-		private readonly redis: SharedRedis,
-		private readonly local: Limiter,
+		private readonly redis: Pick<SharedRedis, "key" | "ask" | "isUp" | "isAlive" | "onAlive">,
+		private readonly local: LocalLimiter,
 		private readonly router: string,
-		private readonly spender: Spender,
-		{ isOneOfSeveral = false, renewMs = RENEW_MS }: RedisLimiterOptions = {},
+		spender: Spender,
+		{ isOneOfSeveral = false, process = router, renewMs = RENEW_MS }: RedisLimiterOptions = {},
 	) {
 		this.#renewMs = renewMs;
 		this.#list = isOneOfSeveral ? [leasesKey(redis, router)] : [];
-		redis.onUp(() => this.#sendPending());
+		this.#reservations = new RedisReservations(redis, spender, this.#list);
+		this.#untold = new UntoldCounts(redis, local, this.#heard, process);
+		redis.onAlive(() => {
+			this.#reservations.sendPending();
+			void this.#look();
+		});
 	}
 
-	/** Renews leases until it is ended. */
+	/** Renews leases, and looks after what Redis has lost, until it is ended. */
 	open(): () => void {
-		const timer = setInterval(() => this.#renew(), this.#renewMs);
-		timer.unref();
-		return () => clearInterval(timer);
+		const timers = [
+			setInterval(() => this.#reservations.renew(false), this.#renewMs),
+			setInterval(() => void this.#look(), LOOK_MS),
+		];
+		for (const timer of timers) timer.unref();
+		return () => {
+			for (const timer of timers) clearInterval(timer);
+		};
 	}
 
 	async take(limits: readonly Limit[], now: number): Promise<LimitDecision> {
-		const local = await this.local.take(limits, now);
+		const local = this.local.take(limits, now);
 		if (!local.isAllowed || limits.length === 0) return local;
-		const { reservation } = local;
 		// As it was asked, and not as this process has taken it: a call of another process may be under way.
 		const asked = withLeases(limits);
-		const id = `${this.router}:${this.#count++}`;
+		const names = limitKeys(this.redis, asked);
+		const keys = names.filter((_, index) => index < asked.length && asked[index]!.unit !== "guesses");
+		const heard = limits.map((limit, index) => this.#heard.of(keys[index]!, limit));
+		const taken = new RedisReservation(local.reservation, `${this.router}:${this.#count++}`, asked);
+		names.push(...this.#list, sinceKey(this.redis));
 		const args = asked.flatMap((limit) => this.#takeArguments(limit));
-		const isAsked = this.redis.isUp;
-		const keys = this.#keys(asked);
-		keys.push(...this.#list);
-		const answer = await this.redis.script(TAKE, keys, [id, ...this.#spender(asked), ...args]);
-		if (!isNumbers(answer, 4 + asked.length * 3)) {
-			if (isAsked) this.#begin(reservation, { local: reservation, id, limits: asked });
-			return local;
+		const sent = this.redis.ask(TAKE, names, [taken.id, ...this.#reservations.spenderOf(asked), ...args]);
+		const call = { isAsked: sent !== undefined, local, taken, keys, heard, now };
+		let answer: unknown;
+		if (sent) {
+			if (this.redis.isUp) answer = await sent.soon;
+			if (answer === undefined && !mayGoOn(call)) answer = await within(sent.whole, HUNG_MS);
 		}
-		const [isTaken, at, refused, waitMs] = answer as [number, number, number, number];
-		const found = asked.map((limit, index) => {
-			const [remaining, resetMs, amount] = answer.slice(4 + index * 3) as [number, number, number];
-			return { limit: amountOf(limit, amount), remaining: amountFrom(limit, remaining), resetMs };
-		});
-		const statuses = found.filter(isLimitStatus);
-		if (isTaken === 1) {
-			const shared = { limits: statuses.map(({ limit }) => limit), id };
-			this.#begin(shared, { local: reservation, id, limits: found.map(({ limit }) => limit), at });
-			return { isAllowed: true, reservation: shared, statuses };
-		}
-		this.local.cancel(reservation, now);
-		const retryAfterMs = waitMs === -1 ? Number.POSITIVE_INFINITY : waitMs;
-		return { isAllowed: false, refused: asked[refused] as Limit, retryAfterMs, statuses };
+		const decision = decisionIn(answer, asked);
+		return decision ? this.#decided(call, decision) : this.#withoutAnswer(call, sent);
 	}
 
 	settle(reservation: Reservation, tokens: number, now: number): void {
-		const taken = this.#end(reservation);
-		this.local.settle(taken?.local ?? reservation, tokens, now);
-		this.#change(taken, ({ unit, amount }) => (unit === "tokens" ? tokens - amount : 0));
+		const call = this.#calls.get(reservation);
+		this.local.settle(call?.local.reservation ?? reservation, tokens, now);
+		this.#end(reservation, call, ({ unit, amount }) => (unit === "tokens" ? tokens - amount : 0));
 	}
 
 	cancel(reservation: Reservation, now: number): void {
-		const taken = this.#end(reservation);
-		this.local.cancel(taken?.local ?? reservation, now);
-		this.#change(taken, ({ amount }) => -amount);
+		const call = this.#calls.get(reservation);
+		this.local.cancel(call?.local.reservation ?? reservation, now);
+		this.#end(reservation, call, ({ amount }) => -amount);
 	}
 
-	#begin(reservation: Reservation, taken: RedisReservation): void {
-		this.#taken.set(reservation, taken);
-		if (taken.limits.some(isLease)) this.#running.add(taken);
+	#end(reservation: Reservation, call: AskedCall | undefined, deltaOf: LimitDelta): void {
+		if (!call) return;
+		this.#calls.delete(reservation);
+		if (call.isAsked) this.#reservations.end(call.taken, deltaOf);
+		else this.#note(call, deltaOf);
 	}
 
-	/** What stood behind a reservation; undefined for one that Redis was not asked for: it is the local limiter's. */
-	#end(reservation: Reservation): RedisReservation | undefined {
-		const taken = this.#taken.get(reservation);
-		this.#taken.delete(reservation);
-		if (taken) this.#running.delete(taken);
-		return taken;
-	}
-
-	#change(taken: RedisReservation | undefined, deltaOf: (limit: RedisLimit) => number): void {
-		if (!taken) return;
-		const { id, limits, at } = taken;
-		const changes = limits
-			.map((limit) => ({ limit, delta: limit.spending ? unitsOf(limit.amount) : Math.round(deltaOf(limit)) }))
-			// Which step an unheard one would stand in nobody knows: it leaves with its window.
-			.filter(({ limit, delta }) => isLease(limit) || (at !== undefined && delta !== 0));
-		if (changes.length > 0) void this.#send({ id, at: at ?? 0, changes, misses: 0 });
-	}
-
-	async #send(change: ReservationChange): Promise<void> {
-		const { id, at, changes } = change;
-		const isSent = this.redis.isUp;
-		const args = changes.flatMap(({ limit, delta }) => {
-			const window = limit.spending ? this.#localSpending(limit.spending) : limit.windowMs;
-			return [LETTERS[limit.unit], window, delta];
-		});
-		const limits = changes.map(({ limit }) => limit);
-		const all = [id, at, ...this.#spender(limits), ...args];
-		const answer = await this.redis.script(SETTLE, this.#keys(limits), all);
-		if (answer !== undefined) return;
-		// What was sent may be carried out yet: amounts must not be sent twice, leases may be ended twice.
-		const left = isSent ? changes.filter(({ limit }) => isLease(limit)) : changes;
-		const misses = change.misses + Number(isSent);
-		if (left.length === 0 || misses > MOST_MISSES || this.#pending.size >= MOST_PENDING) return;
-		this.#pending.add({ id, at, changes: left, misses });
-		if (this.redis.isUp) this.#retryTimer ??= setTimeout(() => this.#sendPending(), RETRY_CHANGES_MS).unref();
-	}
-
-	#sendPending(): void {
-		clearTimeout(this.#retryTimer);
-		this.#retryTimer = undefined;
-		if (!this.redis.isUp) return;
-		const pending = [...this.#pending];
-		this.#pending.clear();
-		for (const change of pending) void this.#send(change);
-	}
-
-	#renew(): void {
-		for (const { id, limits } of this.#running) {
-			const keys: string[] = [];
-			const members: string[] = [];
-			for (const limit of limits) {
-				if (limit.unit === "concurrency" || limit.unit === "guesses") {
-					keys.push(this.#keyOf(limit));
-					members.push(id);
-				} else if (limit.spending) {
-					keys.push(...reservedKeys(this.redis, limit.spending.key));
-					members.push(`${id} ${unitsOf(limit.amount)}`, "");
-				}
-			}
-			void this.redis.script(RENEW, [...keys, ...this.#list], members);
+	#decided(call: AskedCall, decision: RedisDecision): LimitDecision {
+		const { local, taken, now } = call;
+		const isYoung = this.#hear(call, decision);
+		const statuses = decision.found.filter(isLimitStatus);
+		if (!decision.isTaken) {
+			this.local.cancel(local.reservation, now);
+			const retryAfterMs = decision.waitMs === -1 ? Number.POSITIVE_INFINITY : decision.waitMs;
+			return { isAllowed: false, refused: taken.limits[decision.refused] as Limit, retryAfterMs, statuses };
 		}
+		this.#takes(taken, decision);
+		const refusal = isYoung ? refusedByOthers(call) : undefined;
+		if (refusal) {
+			this.local.cancel(local.reservation, now);
+			this.#reservations.end(taken, ({ amount }) => -amount);
+			return refusal;
+		}
+		const reservation = { limits: statuses.map(({ limit }) => limit), id: taken.id };
+		this.#begin(reservation, call);
+		return { isAllowed: true, reservation, statuses };
+	}
+
+	/** @param sent what Redis may answer yet; undefined where it could not be asked */
+	#withoutAnswer(call: AskedCall, sent: RedisAnswer | undefined): LimitDecision {
+		const { local, taken, heard, now } = call;
+		const { reservation } = local;
+		const refusal = refusedByOthers(call);
+		if (sent) this.#await(call, sent, refusal === undefined);
+		if (refusal) {
+			this.local.cancel(reservation, now);
+			this.#reservations.end(taken, ({ amount }) => -amount);
+			return refusal;
+		}
+		this.#begin(reservation, call);
+		if (!sent) this.#note(call, ({ amount }) => amount);
+		return {
+			isAllowed: true,
+			reservation,
+			statuses: local.statuses.map((status, at) => withOthers(heard[at]!, status, now)),
+		};
+	}
+
+	/** A call goes on, or is refused, before Redis has answered. */
+	#await(call: AskedCall, sent: RedisAnswer, isLetIn: boolean): void {
+		const { taken, heard, local } = call;
+		taken.isAwaited = true;
+		const asked = taken.limits;
+		for (const [at, { limit }] of local.statuses.entries()) heard[at]!.unanswered += limit.amount;
+		void sent.whole.then((answer) => {
+			for (const [at, { limit }] of local.statuses.entries()) heard[at]!.unanswered -= limit.amount;
+			const decision = decisionIn(answer, asked);
+			if (decision) {
+				this.#hear(call, decision);
+				if (decision.isTaken) this.#takes(taken, decision);
+				else if (isLetIn) this.#countRefused(call, decision);
+			}
+			this.#reservations.answered(taken);
+		});
+	}
+
+	/** Redis has refused a call that went on: what it has taken is counted all the same. */
+	#countRefused(call: AskedCall, { at }: RedisDecision): void {
+		this.#note(call, ({ amount }) => amount);
+		this.#untold.tell(performance.now());
+		call.taken.at = at;
+	}
+
+	#takes(taken: RedisReservation, { at, found }: RedisDecision): void {
+		taken.at = at;
+		taken.limits = found.map(({ limit }) => limit);
+	}
+
+	#begin(reservation: Reservation, call: AskedCall): void {
+		this.#calls.set(reservation, call);
+		if (call.isAsked) this.#reservations.begin(call.taken);
+	}
+
+	/** Redis is to be told of what was taken of windows. */
+	#note({ local, keys, now }: AskedCall, amountOf: LimitDelta): void {
+		for (const [at, { limit }] of local.statuses.entries()) {
+			const amount = amountOf(limit);
+			if (isWindow(limit) && amount !== 0) this.#untold.note(keys[at]!, limit, now, amount);
+		}
+	}
+
+	/** Takes what Redis says of limits. Whether it has lost what it counted, and others may not have put theirs back yet. */
+	#hear({ local, heard, now }: AskedCall, { isTaken, at, since, found }: RedisDecision): boolean {
+		const isYoung = this.#hearSince(at, since, now);
+		for (const [index, { remaining }] of found.filter(isLimitStatus).entries()) {
+			const own = local.statuses[index]!;
+			// What was not taken there is no part of what is left there.
+			hear(heard[index]!, own.remaining + (isTaken ? 0 : own.limit.amount), remaining, now, isYoung);
+		}
+		return isYoung;
+	}
+
+	/** @param at Redis's clock, ms @param sentAt when it was asked, `performance.now()` */
+	#hearSince(at: number, since: number, sentAt: number): boolean {
+		const isOther = since !== this.#since;
+		const isLost = isOther && this.#since !== undefined;
+		this.#since = since;
+		if (isLost) {
+			this.#hasLost = true;
+			// What was sent before that call has come there before, and was lost.
+			this.#untold.putBack(sentAt - (at - since), performance.now());
+			this.#reservations.renew(true);
+		}
+		return this.#hasLost && at - since < PUT_BACK_MS;
+	}
+
+	/** Looks whether Redis has lost what it counted, and tells it what it was not told. */
+	async #look(): Promise<void> {
+		if (!this.redis.isAlive) return;
+		const sentAt = performance.now();
+		const answer = await this.redis.ask(LOOK, [sinceKey(this.redis)], [])?.whole;
+		if (!isNumbers(answer, 2)) return;
+		const [at, since] = answer as [number, number];
+		this.#hearSince(at, since / 1000, sentAt);
+		this.#untold.tell(performance.now());
 	}
 
 	/** The arguments of TAKE for a limit. */
 	#takeArguments({ unit, max, windowMs, amount, certain, spending }: RedisLimit): (string | number)[] {
 		if (!spending) return [LETTERS[unit], max, windowMs, amount, certain ?? -1];
-		return [LETTERS[unit], unitsOf(max), unitsOf(spending.usd), unitsOf(amount), this.#localSpending(spending)];
-	}
-
-	#localSpending({ key, period }: Spending): number {
-		return unitsOf(this.spender.spent(key, period));
-	}
-
-	/** The replica that spends, and how long its spending stays in Redis, ms. */
-	#spender(limits: readonly RedisLimit[]): readonly [string, number] {
-		const isTotal = limits.some(({ spending }) => spending?.period === "total");
-		return [`of ${this.spender.replica}`, isTotal ? TOTAL_TTL_MS : PERIOD_TTL_MS];
-	}
-
-	/** All in one slot: a script may touch no other. */
-	#keys(limits: readonly RedisLimit[]): string[] {
-		const keys = limits.map((limit) => this.#keyOf(limit));
-		for (const { spending } of limits) if (spending) keys.push(...reservedKeys(this.redis, spending.key));
-		return keys;
-	}
-
-	/** The window, or the period, is part of the name, since what is counted there is of it alone. */
-	#keyOf({ id, unit, windowMs, spending }: RedisLimit): string {
-		return this.redis.key(
-			`${SPACE}${LETTERS[unit]}:${spending ? `${spending.period}:${spending.key}` : `${windowMs}:${id}`}`,
-		);
+		const own = this.#reservations.ownSpending(spending);
+		return [LETTERS[unit], unitsOf(max), unitsOf(spending.usd), unitsOf(amount), own];
 	}
 }
 
-/** It lasts as long as the call, and no longer than it is renewed. */
-const isLease = ({ unit }: RedisLimit): boolean => unit === "concurrency" || unit === "usd" || unit === "guesses";
-
-/** The limits, with a lease behind each that has a guess. */
-function withLeases(limits: readonly Limit[]): readonly RedisLimit[] {
-	return limits.flatMap((limit) => (limit.certain === undefined ? limit : [limit, guessLeaseOf(limit)]));
+/** Whether a call is far enough from its limits, by what is known, to go on before Redis has answered. */
+function mayGoOn({ local, heard, now }: AskedCall): boolean {
+	return local.statuses.every((status, at) => {
+		const { limit, remaining } = withOthers(heard[at]!, status, now);
+		return goesOn(heard[at]!, limit.amount, remaining);
+	});
 }
 
-function guessLeaseOf({ id, windowMs }: Limit): GuessLease {
-	return { id, unit: "guesses", max: Number.MAX_SAFE_INTEGER, windowMs, amount: 1 };
+/** The refusal of a call that finds no room in a window beside what others have taken; undefined where it does. */
+function refusedByOthers({ local, heard, now }: AskedCall): LimitDecision | undefined {
+	const statuses = local.statuses.map((status, at) => withOthers(heard[at]!, status, now));
+	const over = statuses.findIndex(({ limit, remaining }) => isWindow(limit) && remaining < 0);
+	if (over === -1) return undefined;
+	const { limit, remaining } = statuses[over]!;
+	const shown = statuses.map((status) => ({ ...status, remaining: Math.max(0, status.remaining) }));
+	return { isAllowed: false, refused: limit, retryAfterMs: lapsesIn(heard[over]!, -remaining), statuses: shown };
+}
+
+/** What a promise that does not reject comes to; undefined where that takes longer. */
+async function within(promise: Promise<unknown>, ms: number): Promise<unknown> {
+	const { promise: late, resolve } = Promise.withResolvers<undefined>();
+	const timer = setTimeout(resolve, ms, undefined);
+	const value = await Promise.race([promise, late]);
+	clearTimeout(timer);
+	return value;
+}
+
+/** An answer to TAKE; undefined where it is none. */
+function decisionIn(answer: unknown, asked: readonly RedisLimit[]): RedisDecision | undefined {
+	if (!isNumbers(answer, 5 + asked.length * 3)) return undefined;
+	const [isTaken, at, refused, waitMs, since] = answer as [number, number, number, number, number];
+	const found = asked.map((limit, index) => {
+		const [remaining, resetMs, amount] = answer.slice(5 + index * 3) as [number, number, number];
+		return { limit: amountOf(limit, amount), remaining: amountFrom(limit, remaining), resetMs };
+	});
+	return { isTaken: isTaken === 1, at, refused, waitMs, since: since / 1000, found };
 }
 
 /** Clients are shown limits alone. */

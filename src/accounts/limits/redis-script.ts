@@ -1,108 +1,9 @@
-/**
- * The limiter inside Redis: what is kept, and the scripts that change it. One call is one script, so nobody comes in between.
- *
- * A window is kept in 240 steps: bounded memory however many calls come, and a step is let go only when the last moment in it
- * has left the window. So no window of that length ever holds more than the limit, and what is freed is freed 0.42 % of the
- * window late at most. The clock is Redis's: those of the replicas may differ.
- *
- * - requests, tokens: a hash with `s`, the sum; `o` and `n`, the oldest and the newest step; and a field a step
- * - concurrency, and of tokens the calls with a guess: a sorted set of reservations by when they lapse
- * - usd: what each replica has spent in a period, a hash with `s`, the sum, and a field a replica, whose number only grows, so that to be
- *   sent twice, late or never does no harm; of a key, a sorted set of reservations as `id amount` by when they lapse, and their sum
- */
-
-/** Steps a window is kept in. */
-export const STEPS = 240;
-/** How long a reservation of concurrency or of a budget lasts that is not renewed, ms: those of a router that died are free then. */
-export const LEASE_MS = 30_000;
-/** When a call under way will be over nobody knows; asking again after so long costs little, ms. */
-const ASK_AGAIN_MS = 1_000;
-
-/** What all scripts share: the clock, and a window brought up to date. */
-const WINDOW = `
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local function stepOf(at, window) return math.floor(at * ${STEPS} / window) end
-local function endOf(step, window) return (step + 1) * window / ${STEPS} end
--- Lets go of the steps that have left the window. Returns sum, oldest and newest step.
-local function advance(key, window)
-	local kept = redis.call('HMGET', key, 's', 'o', 'n')
-	local current = stepOf(now, window)
-	if not kept[1] then return 0, current, current end
-	local sum, oldest, newest = tonumber(kept[1]), tonumber(kept[2]), tonumber(kept[3])
-	local from = oldest
-	while oldest <= newest and endOf(oldest, window) + window <= now do
-		local amount = redis.call('HGET', key, oldest)
-		if amount then
-			sum = sum - tonumber(amount)
-			redis.call('HDEL', key, oldest)
-		end
-		oldest = oldest + 1
-	end
-	if oldest > newest then
-		redis.call('DEL', key)
-		return 0, current, current
-	end
-	if oldest > from then redis.call('HSET', key, 's', sum, 'o', oldest) end
-	return sum, oldest, newest
-end
-`;
-
-/** When a window will have room. */
-const ROOM = `
--- In ms: nil where there is, -1 where there never will be.
-local function waitOf(key, sum, oldest, newest, window, limit, amount)
-	if amount > limit then return -1 end
-	if sum + amount <= limit then return nil end
-	local freed, step = 0, oldest
-	while step <= newest do
-		freed = freed + tonumber(redis.call('HGET', key, step) or '0')
-		if sum - freed + amount <= limit then break end
-		step = step + 1
-	end
-	return math.ceil(endOf(step, window) + window - now)
-end
-`;
-
-/** The list of where a worker has leases, as long as they last. */
-const LEASES = `
-local function noteLease(list, key)
-	if not list then return end
-	redis.call('ZADD', list, now + ${LEASE_MS}, key)
-	redis.call('PEXPIRE', list, ${LEASE_MS})
-end
-`;
-
-/** What is spent and reserved of budgets, in whole billionths of a USD. */
-const BUDGET = `
-local function whole(number) return string.format('%.0f', number) end
--- What is reserved by calls under way; those of routers that died are let go.
-local function heldOf(heldKey, sumKey)
-	local lapsed = redis.call('ZRANGEBYSCORE', heldKey, '-inf', now)
-	local sum = tonumber(redis.call('GET', sumKey) or '0')
-	if #lapsed > 0 then
-		for _, member in ipairs(lapsed) do sum = sum - tonumber(string.match(member, '%d+$')) end
-		redis.call('ZREMRANGEBYSCORE', heldKey, '-inf', now)
-		redis.call('SET', sumKey, whole(sum), 'KEEPTTL')
-	end
-	if redis.call('ZCARD', heldKey) == 0 then return 0 end
-	return sum
-end
--- Takes down what a replica has spent. Returns what all have.
-local function spentOf(key, replica, own, ttl)
-	local kept = redis.call('HMGET', key, 's', replica)
-	local sum, before = tonumber(kept[1] or '0'), tonumber(kept[2] or '0')
-	if own <= before then return sum end
-	sum = sum + own - before
-	redis.call('HSET', key, 's', whole(sum), replica, whole(own))
-	redis.call('PEXPIRE', key, ttl)
-	return sum
-end
-`;
+/** The limiter inside Redis: the scripts that change what it keeps (`redis-script-parts.ts`). One call is one script, so nobody comes in between. */
+import { ASK_AGAIN_MS, BUDGET, LEASE_MS, LEASES, ROOM, SINCE_MS, STEPS, UNBROKEN, WINDOW } from "./redis-script-parts.ts";
 
 /**
  * KEYS: one a limit, then of each budget its reservations and their sum, then, where the router has several workers, the worker's list of
- * where it has leases. ARGV: the reservation, the replica and how long its spending is kept in ms, then of each limit its unit, its most,
+ * where it has leases; last, since when Redis has lost nothing. ARGV: the reservation, the replica and how long its spending is kept in ms, then of each limit its unit, its most,
  * and three more:
  *
  * - `r`, `t` (requests, tokens): its window in ms, the amount, and what of that is certain; -1 where all of it is. A guess that does not
@@ -110,15 +11,15 @@ end
  * - `c` (concurrency), `g` (calls with a guess, without a limit): nothing, 1, nothing
  * - `b` (a budget): what all replicas have spent as this one has heard, the amount, and what this one has spent itself
  *
- * Returns whether it was taken (1 or 0), the time, the refused limit's number and its wait in ms (-1: for ever), then of each limit
- * what is left, when all is there again in ms, and what was taken.
+ * Returns whether it was taken (1 or 0), the time, the refused limit's number and its wait in ms (-1: for ever), since when Redis has lost
+ * nothing (µs), then of each limit what is left, when all is there again in ms, and what was taken.
  */
 export const TAKE = {
 	name: "routerTake",
-	lua: `${WINDOW}${ROOM}${BUDGET}${LEASES}
+	lua: `${WINDOW}${ROOM}${BUDGET}${LEASES}${UNBROKEN}
 local count = (#ARGV - 3) / 5
 local further = count
-local answer = { 1, now, -1, 0 }
+local answer = { 1, now, -1, 0, sinceOf(KEYS[#KEYS]) }
 local states = {}
 for index = 1, count do
 	local key, at = KEYS[index], 4 + (index - 1) * 5
@@ -165,7 +66,7 @@ for index = 1, count do
 	state.amount = amount
 	states[index] = state
 end
-local list = KEYS[further + 1]
+local list = KEYS[further + 2] and KEYS[further + 1]
 if list then redis.call('ZREMRANGEBYSCORE', list, '-inf', now) end
 for index = 1, count do
 	local key, at = KEYS[index], 4 + (index - 1) * 5
@@ -244,21 +145,70 @@ return 1`,
 };
 
 /**
- * KEYS: sorted sets of reservations, and sums of those of budgets; the worker's list, as for `TAKE`. ARGV: of each but that the reservation
- * as it stands there, or nothing. Makes them last, there where they still are.
+ * KEYS: sorted sets of reservations, and sums of those of budgets; the worker's list, as for `TAKE`. ARGV: 1 where Redis has lost them, 0
+ * otherwise; then of each but the list the reservation as it stands there, or nothing. Makes them last, there where they still are; those
+ * that Redis has lost are put back.
  */
 export const RENEW = {
 	name: "routerRenewLeases",
-	lua: `${WINDOW}${LEASES}
-local list = KEYS[#ARGV + 1]
-for index, member in ipairs(ARGV) do
-	local key = KEYS[index]
+	lua: `${WINDOW}${BUDGET}${LEASES}
+local isLost = ARGV[1] == '1'
+local list = KEYS[#ARGV]
+for index = 1, #ARGV - 1 do
+	local key, member = KEYS[index], ARGV[index + 1]
 	if member == '' then
 		redis.call('PEXPIRE', key, ${LEASE_MS})
+	elseif isLost then
+		if redis.call('ZADD', key, 'NX', now + ${LEASE_MS}, member) == 1 then
+			redis.call('PEXPIRE', key, ${LEASE_MS})
+			noteLease(list, key)
+			if ARGV[index + 2] == '' then
+				local sum = tonumber(redis.call('GET', KEYS[index + 1]) or '0') + tonumber(string.match(member, '%d+$'))
+				redis.call('SET', KEYS[index + 1], whole(sum), 'PX', ${LEASE_MS})
+			end
+		end
 	elseif redis.call('ZADD', key, 'XX', 'CH', now + ${LEASE_MS}, member) == 1 then
 		redis.call('PEXPIRE', key, ${LEASE_MS})
 		noteLease(list, key)
 	end
+end
+return 1`,
+};
+
+/** KEYS: since when Redis has lost nothing. Returns the time, ms, and that, µs; it is remembered for another while. */
+export const LOOK = {
+	name: "routerLookLimits",
+	lua: `${WINDOW}${UNBROKEN}
+local since = sinceOf(KEYS[1])
+redis.call('PEXPIRE', KEYS[1], ${SINCE_MS})
+return { now, since }`,
+};
+
+/**
+ * KEYS: windows. ARGV: who puts back what Redis has lost, or nothing; then of each window its length in ms, and how many steps of it follow:
+ * how long ago in ms, and how much. Adds that to what is counted there. What Redis has lost each router puts back once.
+ */
+export const COUNT = {
+	name: "routerCount",
+	lua: `${WINDOW}
+local at = 2
+for _, key in ipairs(KEYS) do
+	local window, steps = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+	at = at + 2
+	local sum, oldest, newest = advance(key, window)
+	if steps > 0 and (ARGV[1] == '' or redis.call('HSETNX', key, ARGV[1], 1) == 1) then
+		for index = at, at + 2 * steps - 1, 2 do
+			local step, amount = stepOf(now - tonumber(ARGV[index]), window), tonumber(ARGV[index + 1])
+			if endOf(step, window) + window > now then
+				redis.call('HINCRBY', key, step, amount)
+				sum = sum + amount
+				oldest, newest = math.min(oldest, step), math.max(newest, step)
+			end
+		end
+		redis.call('HSET', key, 's', sum, 'o', oldest, 'n', newest)
+		redis.call('PEXPIRE', key, math.ceil(window + 2 * window / ${STEPS}))
+	end
+	at = at + 2 * steps
 end
 return 1`,
 };

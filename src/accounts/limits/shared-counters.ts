@@ -5,10 +5,12 @@
 import { BLOCK_CELLS, BLOCK_NUMBERS, type BlockName, type SharedBlocks } from "../../memory/shared-blocks.ts";
 import { MOST_THREADS } from "../../memory/shared-lock.ts";
 import { unitsOf, usdOf } from "../usage/spend.ts";
-import type { Limit, LimitUnit } from "./limiter.ts";
+import { budgetFits, budgetWait, type Counter, RETRY_MS } from "./counters.ts";
+import type { Limit, LimitUnit, TakenAt } from "./limiter.ts";
 import {
 	addEntry,
 	changeEntry,
+	entriesBefore,
 	expireEntries,
 	hasEntries,
 	repairEntries,
@@ -17,7 +19,6 @@ import {
 	timeUntilLeft,
 	WINDOW_LENGTH,
 } from "./shared-window.ts";
-import { budgetFits, budgetWait, type Counter, RETRY_MS } from "./sliding-window.ts";
 
 /** Kinds of blocks; further ones in the same memory follow. Counts of requests and of tokens differ by their names. */
 const KINDS: Readonly<Record<LimitUnit, number>> = { requests: 2, tokens: 3, concurrency: 4, usd: 5 };
@@ -48,6 +49,12 @@ export abstract class SharedCounter implements Counter {
 		this.#name = blocks.nameOf(this.#kind, id);
 	}
 
+	/** Finds its block. False where it has none: nothing was counted. */
+	find(): boolean {
+		this.block = this.blocks.find(this.#kind, this.#name);
+		return this.block !== 0;
+	}
+
 	/** Finds or makes its block. False where there is no room for one. */
 	locate({ windowMs }: Limit): boolean {
 		const { blocks } = this;
@@ -76,6 +83,10 @@ export abstract class SharedCounter implements Counter {
 
 	resetMs(_now: number): number {
 		return 0;
+	}
+
+	takenBefore(_before: number): readonly TakenAt[] {
+		return [];
 	}
 
 	abstract readonly sum: number;
@@ -175,6 +186,9 @@ class SharedWindow extends SharedCounter {
 	override resetMs(now: number): number {
 		return timeUntilEmpty(this.blocks, this.block, now);
 	}
+	override takenBefore(before: number): readonly TakenAt[] {
+		return entriesBefore(this.blocks, this.block, before);
+	}
 }
 
 /** Where there is no room for a counter, nothing is counted: calls go on. */
@@ -189,6 +203,7 @@ export const UNCOUNTED: Counter = {
 	leave: () => {},
 	waitFor: () => 0,
 	resetMs: () => 0,
+	takenBefore: () => [],
 };
 
 /** A counter of that unit and name. */

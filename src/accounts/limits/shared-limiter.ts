@@ -2,7 +2,8 @@
 import { makeBlocks, SharedBlocks, SWEPT_AT } from "../../memory/shared-blocks.ts";
 import type { LedgerStore } from "../../store/ledger-table.ts";
 import { SpendCells } from "../usage/spend-cells.ts";
-import type { Limit, LimitDecision, Limiter, LimitUnit, Reservation } from "./limiter.ts";
+import type { Counter } from "./counters.ts";
+import type { Limit, LimitDecision, LimitUnit, LocalLimiter, Reservation, TakenAt, WindowName } from "./limiter.ts";
 import {
 	dropCounter,
 	OTHER_KIND,
@@ -12,7 +13,7 @@ import {
 	sweepCounters,
 	UNCOUNTED,
 } from "./shared-counters.ts";
-import { type Counter, CountingLimiter, SWEEP_MS } from "./sliding-window.ts";
+import { CountingLimiter, SWEEP_MS } from "./sliding-window.ts";
 
 /** Names of one unit that a thread remembers the hash of: clients choose addresses. */
 const MOST_NAMES = 10_000;
@@ -54,7 +55,7 @@ export function sharedLimits({ memory, thread, offset, ledger }: LimitsView): Sh
  * calls; of more those that came within some ms leave together, with the last of them. Where there is no room for more counters, those that
  * were not used for longest are dropped.
  */
-export class SharedLimiter extends CountingLimiter implements Limiter {
+export class SharedLimiter extends CountingLimiter implements LocalLimiter {
 	readonly #counters: Readonly<Record<LimitUnit, Map<string, SharedCounter>>> = {
 		requests: new Map(),
 		tokens: new Map(),
@@ -100,6 +101,19 @@ export class SharedLimiter extends CountingLimiter implements Limiter {
 		this.#end(reservation, now, undefined);
 	}
 
+	takenBefore({ id, unit }: WindowName, before: number): readonly TakenAt[] {
+		const { blocks, offset } = this;
+		let taken: readonly TakenAt[] = [];
+		blocks.acquire();
+		try {
+			const counter = this.#counterOf(unit, id);
+			if (counter.find()) taken = counter.takenBefore(before + offset);
+		} finally {
+			blocks.release();
+		}
+		return taken.map(({ at, amount }) => ({ at: at - offset, amount }));
+	}
+
 	/** The main thread's: what a thread that has died held is given back; what it had taken of windows leaves with them. */
 	freed(thread: number): void {
 		const { blocks, spend } = this;
@@ -110,7 +124,11 @@ export class SharedLimiter extends CountingLimiter implements Limiter {
 	}
 
 	protected override counter(limit: Limit): Counter {
-		const { id, unit } = limit;
+		const counter = this.#counterOf(limit.unit, limit.id);
+		return counter.locate(limit) ? counter : UNCOUNTED;
+	}
+
+	#counterOf(unit: LimitUnit, id: string): SharedCounter {
 		const counters = this.#counters[unit];
 		let counter = counters.get(id);
 		if (!counter) {
@@ -118,7 +136,7 @@ export class SharedLimiter extends CountingLimiter implements Limiter {
 			if (counters.size >= MOST_NAMES) counters.clear();
 			counters.set(id, counter);
 		}
-		return counter.locate(limit) ? counter : UNCOUNTED;
+		return counter;
 	}
 
 	#end(reservation: Reservation, now: number, tokens: number | undefined): void {

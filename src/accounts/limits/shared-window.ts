@@ -11,6 +11,7 @@ import {
 	PART_NUMBERS,
 	type SharedBlocks,
 } from "../../memory/shared-blocks.ts";
+import type { TakenAt } from "./limiter.ts";
 
 /** Numbers of a counter's block: the window's length, ms; the sum of all amounts in it; when the newest entry was made, and last added to. */
 export const WINDOW_LENGTH = 5;
@@ -93,6 +94,19 @@ export function timeUntilEmpty(blocks: SharedBlocks, block: number, now: number)
 	if (!hasEntries(blocks, block)) return 0;
 	const from = block * BLOCK_NUMBERS;
 	return blocks.numbers[from + LAST_AT]! + blocks.numbers[from + WINDOW_LENGTH]! - now;
+}
+
+/** What is in a window that was taken before a moment, the oldest first. */
+export function entriesBefore(blocks: SharedBlocks, block: number, before: number): TakenAt[] {
+	const { numbers } = blocks;
+	const taken: TakenAt[] = [];
+	findEntry(blocks, block, (place) => {
+		const at = numbers[place]!;
+		if (at >= before) return true;
+		taken.push({ at, amount: numbers[place + 1]! });
+		return false;
+	});
+	return taken;
 }
 
 /** Forgets what has left a window. */

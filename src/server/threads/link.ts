@@ -39,8 +39,8 @@ export interface WorkerStart {
 	readonly agents: AgentNews;
 	/** Whose files and batches there are, where the database can't be read there. */
 	readonly objects: readonly SharedRow[];
-	/** Where the configuration has a Redis: what this worker is called there, and the ledger of the process. */
-	readonly redis: { readonly name: string; readonly replica: string } | undefined;
+	/** Where the configuration has a Redis: what this worker is called there, its process, and the ledger of that. */
+	readonly redis: { readonly name: string; readonly router: string; readonly replica: string } | undefined;
 	/** The main thread's `Store.writerId`. */
 	readonly writer: string;
 	/** Where the clock's offset is asked for: `shared-clock.ts`. */

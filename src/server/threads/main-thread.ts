@@ -83,7 +83,7 @@ export function workerThreads(
 			env: { ...env },
 			certificate: certificate.inUse,
 			generatedKey: generatedKey?.toString("hex"),
-			redis: redis && { name: redis.begin(thread), replica: state.replica },
+			redis: redis && { name: redis.begin(thread), router: features!.router, replica: state.replica },
 		}),
 		log,
 		metrics,

@@ -2,8 +2,9 @@
  * A worker's own connection to Redis, for what its calls ask there: limits and answers. All else is exchanged by the main thread, which
  * alone says what becomes of Redis.
  */
-import type { Limiter } from "../../accounts/limits/limiter.ts";
-import { RedisLimiter, type Spender } from "../../accounts/limits/redis-limiter.ts";
+import type { Limiter, LocalLimiter } from "../../accounts/limits/limiter.ts";
+import { RedisLimiter } from "../../accounts/limits/redis-limiter.ts";
+import type { Spender } from "../../accounts/limits/redis-reservations.ts";
 import { redisStore } from "../../cache/redis-store.ts";
 import type { SharedStore } from "../../cache/shared-store.ts";
 import { NotedRouting } from "../../routing/exchanged-threads.ts";
@@ -68,9 +69,10 @@ export class WorkerRedis {
 	}
 
 	/** @param own counts for this router @param spent what this router has spent, USD */
-	limiter(own: Limiter, spent: Spender["spent"]): Limiter {
-		const { name, replica } = this.start;
-		const limiter = new RedisLimiter(this.#redis, own, name, { replica, spent }, { isOneOfSeveral: true });
+	limiter(own: LocalLimiter, spent: Spender["spent"]): Limiter {
+		const { name, router, replica } = this.start;
+		const options = { isOneOfSeveral: true, process: router };
+		const limiter = new RedisLimiter(this.#redis, own, name, { replica, spent }, options);
 		this.#parts.push(() => limiter.open());
 		return limiter;
 	}

@@ -1,0 +1,198 @@
+/** What is counted of one limit in the memory of one thread: entries of a window, calls under way, what is reserved of a budget. */
+import type { Limit, TakenAt } from "./limiter.ts";
+
+/** The fewest entries that a window has room for. */
+const SMALLEST = 16;
+/** How soon it is worth another try where nobody knows when there will be room, ms. */
+export const RETRY_MS = 1_000;
+
+/** What is counted of one limit. */
+export interface Counter {
+	readonly sum: number;
+	/** Calls that have taken of it and are under way. */
+	readonly running: number;
+	readonly isEmpty: boolean;
+	hasRoom(limit: Limit): boolean;
+	/** Forgets what has left the window. */
+	expire(now: number): void;
+	/** Returns the entry's number. */
+	add(amount: number, now: number): number;
+	/** Adds to the amount of an entry; one that has left the window is gone. */
+	change(entry: number, difference: number): void;
+	/** A call that took so much is over. */
+	leave(amount: number): void;
+	/** When there will be room, if nobody else comes, ms. */
+	waitFor(limit: Limit, now: number): number;
+	resetMs(now: number): number;
+	/** What is in its window that was taken before a moment; nothing where it has none. */
+	takenBefore(before: number): readonly TakenAt[];
+}
+
+/** Calls at once. */
+export class ConcurrencyCounter implements Counter {
+	sum = 0;
+	get running(): number {
+		return this.sum;
+	}
+	hasRoom({ amount, max }: Limit): boolean {
+		return this.sum + amount <= max;
+	}
+	expire(): void {}
+	add(amount: number): number {
+		this.sum += amount;
+		return -1;
+	}
+	change(): void {}
+	leave(amount: number): void {
+		this.sum -= amount;
+	}
+	waitFor(): number {
+		return RETRY_MS;
+	}
+	resetMs(): number {
+		return 0;
+	}
+	takenBefore(): readonly TakenAt[] {
+		return [];
+	}
+	get isEmpty(): boolean {
+		return this.sum === 0;
+	}
+}
+
+/** USD: sums of doubles drift by less, and no call is refused for so little. */
+const TOLERANCE_USD = 1e-9;
+
+/** What calls under way may cost of one budget, USD. What was spent comes with the limit. */
+export class BudgetCounter implements Counter {
+	sum = 0;
+	running = 0;
+	hasRoom(limit: Limit): boolean {
+		return budgetFits(limit, this.sum, this.running);
+	}
+	expire(): void {}
+	add(amount: number): number {
+		this.running++;
+		this.sum += amount;
+		return -1;
+	}
+	change(): void {}
+	leave(amount: number): void {
+		this.running--;
+		// Sums of doubles drift: nothing under way is nothing.
+		this.sum = this.running === 0 ? 0 : this.sum - amount;
+	}
+	waitFor(limit: Limit): number {
+		return budgetWait(limit);
+	}
+	resetMs(): number {
+		return 0;
+	}
+	takenBefore(): readonly TakenAt[] {
+		return [];
+	}
+	get isEmpty(): boolean {
+		return this.running === 0;
+	}
+}
+
+/** Whether a budget has room beside what is reserved, USD, by so many calls. */
+export function budgetFits({ amount, max, spending }: Limit, reserved: number, running: number): boolean {
+	const spent = spending?.usd ?? 0;
+	return spent + reserved + amount <= max + TOLERANCE_USD || (running === 0 && spent < max);
+}
+
+/** What is reserved may be free at any moment; what is spent, never in this period. */
+export function budgetWait({ max, spending }: Limit): number {
+	return (spending?.usd ?? 0) >= max ? Number.POSITIVE_INFINITY : RETRY_MS;
+}
+
+/** The entries of a window, the oldest first, in a ring that grows by doubling and shrinks by halves. */
+export class WindowCounter implements Counter {
+	sum = 0;
+	running = 0;
+	#times = new Float64Array(SMALLEST);
+	#amounts = new Float64Array(SMALLEST);
+	/** Numbers of the oldest entry and of the next one; entries are numbered through. */
+	#first = 0;
+	#next = 0;
+
+	constructor(private readonly windowMs: number) {}
+
+	get isEmpty(): boolean {
+		return this.#first === this.#next && this.running === 0;
+	}
+
+	hasRoom({ amount, max }: Limit): boolean {
+		return this.sum + amount <= max;
+	}
+
+	expire(now: number): void {
+		const mask = this.#times.length - 1;
+		while (this.#first < this.#next && this.#times[this.#first & mask]! + this.windowMs <= now) {
+			this.sum -= this.#amounts[this.#first & mask]!;
+			this.#first++;
+		}
+		const size = this.#next - this.#first;
+		if (this.#times.length > SMALLEST && size < this.#times.length / 8) this.#resize(this.#times.length / 2);
+	}
+
+	add(amount: number, now: number): number {
+		if (this.#next - this.#first === this.#times.length) this.#resize(this.#times.length * 2);
+		const at = this.#next & (this.#times.length - 1);
+		this.#times[at] = now;
+		this.#amounts[at] = amount;
+		this.sum += amount;
+		this.running++;
+		return this.#next++;
+	}
+
+	change(entry: number, difference: number): void {
+		if (entry < this.#first) return;
+		this.sum += difference;
+		this.#amounts[entry & (this.#amounts.length - 1)]! += difference;
+	}
+
+	leave(): void {
+		this.running--;
+	}
+
+	waitFor({ amount, max }: Limit, now: number): number {
+		let excess = this.sum + amount - max;
+		if (amount > max) return Number.POSITIVE_INFINITY;
+		const mask = this.#times.length - 1;
+		for (let entry = this.#first; entry < this.#next; entry++) {
+			excess -= this.#amounts[entry & mask]!;
+			if (excess <= 0) return this.#times[entry & mask]! + this.windowMs - now;
+		}
+		return this.windowMs;
+	}
+
+	resetMs(now: number): number {
+		if (this.#first === this.#next) return 0;
+		return this.#times[(this.#next - 1) & (this.#times.length - 1)]! + this.windowMs - now;
+	}
+
+	takenBefore(before: number): readonly TakenAt[] {
+		const mask = this.#times.length - 1;
+		const taken: TakenAt[] = [];
+		for (let entry = this.#first; entry < this.#next; entry++) {
+			const at = this.#times[entry & mask]!;
+			if (at >= before) break;
+			taken.push({ at, amount: this.#amounts[entry & mask]! });
+		}
+		return taken;
+	}
+
+	#resize(length: number): void {
+		const times = new Float64Array(length);
+		const amounts = new Float64Array(length);
+		const mask = this.#times.length - 1;
+		for (let entry = this.#first; entry < this.#next; entry++) {
+			times[entry & (length - 1)] = this.#times[entry & mask]!;
+			amounts[entry & (length - 1)] = this.#amounts[entry & mask]!;
+		}
+		this.#times = times;
+		this.#amounts = amounts;
+	}
+}

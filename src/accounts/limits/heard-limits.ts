@@ -1,0 +1,81 @@
+/**
+ * What a router has heard from Redis of limits. Of what other routers have taken the last that was heard stands, and lapses evenly over the
+ * window, where Redis can't be asked, has not answered yet, or has lost what it counted. Pure: no clock, no socket.
+ */
+import type { Limit, LimitStatus } from "./limiter.ts";
+import { isWindow } from "./redis-limit-keys.ts";
+import { LEASE_MS } from "./redis-script-parts.ts";
+
+/** Limits that are remembered: clients choose addresses. */
+const MOST_HEARD = 20_000;
+/** A call goes on before Redis has answered where all that do take no more than such a part of what is left. */
+const UNANSWERED_PART = 1 / 16;
+
+/** One limit. */
+export interface HeardLimit {
+	/** Without what a call takes. */
+	readonly limit: Limit;
+	/** Whether Redis has answered. */
+	isHeard: boolean;
+	/** What others had taken, and when that was heard, ms. */
+	others: number;
+	at: number;
+	/** What calls have taken that went on before Redis had answered, and has not yet. */
+	unanswered: number;
+}
+
+/** The limits of one limiter at Redis. */
+export class HeardLimits {
+	/** By their names at Redis. */
+	readonly #limits = new Map<string, HeardLimit>();
+
+	/** A limit by its name at Redis. */
+	of(key: string, limit: Limit): HeardLimit {
+		let heard = this.#limits.get(key);
+		if (!heard) {
+			heard = { limit, isHeard: false, others: 0, at: 0, unanswered: 0 };
+			if (this.#limits.size >= MOST_HEARD) this.#limits.delete(this.#limits.keys().next().value!);
+			this.#limits.set(key, heard);
+		}
+		return heard;
+	}
+
+	/** Those that have a window, by their names at Redis. */
+	*windows(): Iterable<[key: string, limit: Limit]> {
+		for (const [key, { limit }] of this.#limits) if (isWindow(limit)) yield [key, limit];
+	}
+}
+
+/**
+ * Takes what Redis has answered. @param own what is left by what this router has counted alone @param all what is left of all
+ * @param isYoung Redis has lost what it counted, and others may not have put theirs back yet
+ */
+export function hear(heard: HeardLimit, own: number, all: number, now: number, isYoung: boolean): void {
+	const others = Math.max(0, own - all);
+	heard.others = isYoung ? Math.max(others, othersOf(heard, now)) : others;
+	heard.at = now;
+	heard.isHeard = true;
+}
+
+/** What others have taken, as far as this router knows. */
+export function othersOf({ limit, others, at }: HeardLimit, now: number): number {
+	const lasts = isWindow(limit) ? limit.windowMs : LEASE_MS;
+	return others * Math.max(0, 1 - (now - at) / lasts);
+}
+
+/** How a limit stands by what this router has counted, and what it has heard of others. @param status by what it has counted */
+export function withOthers(heard: HeardLimit, status: LimitStatus, now: number): LimitStatus {
+	const others = othersOf(heard, now);
+	const whole = status.limit.unit === "usd" ? others : Math.round(others);
+	return whole === 0 ? status : { ...status, remaining: status.remaining - whole };
+}
+
+/** Whether a call may go on before Redis has answered. @param left with what it takes, by what is known */
+export function goesOn({ isHeard, unanswered }: HeardLimit, amount: number, left: number): boolean {
+	return isHeard && unanswered + amount <= left * UNANSWERED_PART;
+}
+
+/** When what others have taken will have lapsed by so much, if they take no more, ms. */
+export function lapsesIn({ limit: { windowMs }, others }: HeardLimit, amount: number): number {
+	return others > 0 ? Math.min(windowMs, Math.ceil((amount * windowMs) / others)) : windowMs;
+}

@@ -1,0 +1,112 @@
+/**
+ * What a router has counted of windows and Redis has not: of calls that were let in while it could not be asked, or that it has lost, since it
+ * was flushed or began anew. It is told when it can be.
+ */
+import type { SharedRedis } from "../../store/redis.ts";
+import type { HeardLimits } from "./heard-limits.ts";
+import type { Limit, LocalLimiter, TakenAt } from "./limiter.ts";
+import { COUNT } from "./redis-script.ts";
+import { STEPS } from "./redis-script-parts.ts";
+
+/** Windows that wait to be told of. */
+const MOST_WINDOWS = 20_000;
+/** Steps that one script adds to. */
+const PAGE_STEPS = 2_000;
+/** What was taken within such a part of a window is one entry. */
+const ENTRIES = 4_096;
+/** Entries of a window of which none is looked at whether it has left. */
+const FEW_ENTRIES = 64;
+
+/** What was taken of a window, and when. */
+interface UntoldWindow {
+	readonly windowMs: number;
+	entries: { readonly at: number; amount: number }[];
+	/** With so many entries it is looked which have left the window. */
+	most: number;
+}
+
+/** A window's name at Redis, and how much how long ago, ms. */
+type WindowCounts = readonly [key: string, windowMs: number, counts: readonly [ageMs: number, amount: number][]];
+
+/** Those of one limiter at Redis. */
+export class UntoldCounts {
+	readonly #untold = new Map<string, UntoldWindow>();
+
+	/** @param process names this router among all that share the Redis: what Redis has lost each puts back once, whichever thread does */
+	constructor(
+		private readonly redis: Pick<SharedRedis, "ask" | "isAlive">,
+		private readonly local: Pick<LocalLimiter, "takenBefore">,
+		private readonly heard: HeardLimits,
+		private readonly process: string,
+	) {}
+
+	/** Redis is to be told of this. @param at when it was taken, `performance.now()` @param amount may be less than 0 */
+	note(key: string, limit: Pick<Limit, "windowMs">, at: number, amount: number): void {
+		let window = this.#untold.get(key);
+		if (!window) {
+			if (this.#untold.size >= MOST_WINDOWS) return;
+			window = { windowMs: limit.windowMs, entries: [], most: FEW_ENTRIES };
+			this.#untold.set(key, window);
+		}
+		const { entries, windowMs } = window;
+		const last = entries.at(-1);
+		if (last && Math.abs(at - last.at) < windowMs / ENTRIES) last.amount += amount;
+		else entries.push({ at, amount });
+		if (entries.length < window.most) return;
+		window.entries = entries.filter((entry) => entry.at > at - windowMs);
+		window.most = Math.max(FEW_ENTRIES, 2 * window.entries.length);
+	}
+
+	/** Tells Redis, where it answers. */
+	tell(now: number): void {
+		if (this.#untold.size === 0 || !this.redis.isAlive) return;
+		const untold = [...this.#untold];
+		this.#untold.clear();
+		this.#send(
+			"",
+			untold.map(([key, { windowMs, entries }]) => countsOf(key, windowMs, entries, now)),
+		);
+	}
+
+	/** Redis has lost what was counted before a moment: it is put back. @param before `performance.now()` */
+	putBack(before: number, now: number): void {
+		// What Redis was not told yet of the time before is among it.
+		for (const window of this.#untold.values()) window.entries = window.entries.filter(({ at }) => at >= before);
+		const lost: WindowCounts[] = [];
+		for (const [key, limit] of this.heard.windows()) {
+			const taken = this.local.takenBefore(limit, before);
+			if (taken.length > 0) lost.push(countsOf(key, limit.windowMs, taken, now));
+		}
+		this.#send(`of:${this.process}`, lost);
+	}
+
+	/** @param marker who puts back what was lost, or "" */
+	#send(marker: string, windows: readonly WindowCounts[]): void {
+		for (let at = 0; at < windows.length; ) {
+			const keys: string[] = [];
+			const args: (string | number)[] = [marker];
+			for (let steps = 0; at < windows.length && steps < PAGE_STEPS; at++) {
+				const [key, windowMs, counts] = windows[at]!;
+				keys.push(key);
+				args.push(windowMs, counts.length, ...counts.flat());
+				steps += counts.length;
+			}
+			// What was sent may have been carried out, though nobody hears of it: it is not sent twice.
+			this.redis.ask(COUNT, keys, args);
+		}
+	}
+}
+
+/** In steps, each as old as its end, so that nothing leaves the window before its time. */
+function countsOf(key: string, windowMs: number, taken: readonly TakenAt[], now: number): WindowCounts {
+	const steps = new Map<number, number>();
+	for (const { at, amount } of taken) {
+		const step = Math.floor((at * STEPS) / windowMs);
+		steps.set(step, (steps.get(step) ?? 0) + amount);
+	}
+	const counts = [...steps].map(([step, amount]): [number, number] => [
+		Math.max(0, Math.round(now - ((step + 1) * windowMs) / STEPS)),
+		Math.round(amount),
+	]);
+	return [key, windowMs, counts];
+}
