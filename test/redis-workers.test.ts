@@ -126,6 +126,24 @@ test("a key that is revoked at one router is refused by each worker of the other
 	await until(() => works(401), "the revocation at all workers");
 });
 
+test("a past call of any worker is found at both routers, which say whose ledger has it", async () => {
+	const answer = await callOnce(routers[0].url, { model: "box/m" }, bearer("key-of-user"));
+	await answer.text();
+	const id = answer.headers.get("x-request-id")!;
+	const found: Loose[] = [];
+	for (const router of [0, 1]) {
+		await until(async () => {
+			found[router] = await admin(router, `/calls/${id}`);
+			return found[router]["id"] === id;
+		}, "the call");
+	}
+	expect(found[1]).toEqual(found[0]!);
+	expect(found[0]).toMatchObject({ key: "user", status: 200, router: { host: expect.any(String) } });
+	const refused = await admin(1, "/calls/req_of_nobody");
+	expect(refused).toMatchObject({ error: { code: "call_not_found" } });
+	expect((refused["error"] as Loose)["message"]).toContain("nor in that of another one");
+});
+
 test("usage of calls of all workers is one sum at both routers", async () => {
 	for (let at = 0; at < 12; at++) expect(await call(at % 2, "key-of-user", { model: "box/m" })).toBe(200);
 	for (const router of [0, 1]) {

@@ -4,6 +4,7 @@ import { decimal } from "../openai/usage-edits.ts";
 import type { Explanation } from "../routing/explain.ts";
 import type { AdminService, ShownInvitation, ShownSecret, UsageQuery } from "../server/admin/admin-service.ts";
 import type { ShownCall } from "../server/admin/call-view.ts";
+import type { FoundCall } from "../server/admin/past-calls.ts";
 import { explanationText } from "./explain-command.ts";
 import { plainText, table } from "./table.ts";
 
@@ -78,7 +79,7 @@ export function invitationsTable(invitations: readonly ShownInvitation[]): strin
 }
 
 /** A past call: what became of it, why it went where it went, its attempts, and what it cost. */
-export function callText(call: ShownCall): string {
+export function callText(call: FoundCall): string {
 	const { id, at, status, ms, first_token_ms, key, team, user, attempts } = call;
 	const who = [key && `key ${key}`, team && `team ${team}`, user && `user ${user}`].filter(Boolean).join(", ");
 	const first = first_token_ms === undefined ? "" : `, first token after ${first_token_ms} ms`;
@@ -94,6 +95,7 @@ export function callText(call: ShownCall): string {
 	return [
 		`${id}, ${at}: ${status}${error} in ${ms} ms${first}`,
 		...(who === "" ? [] : [who]),
+		...(call.router ? [plainText(`router ${call.router.replica} on ${call.router.host}`)] : []),
 		...(call.refusal === undefined ? [] : [plainText(call.refusal)]),
 		"",
 		decisionText(call),

@@ -13,7 +13,7 @@ import {
 	type ShownSecret,
 	usageQuery,
 } from "../server/admin/admin-service.ts";
-import type { ShownCall } from "../server/admin/call-view.ts";
+import { type FoundCall, PastCalls } from "../server/admin/past-calls.ts";
 import { RouterState } from "../server/router-state.ts";
 import type { AdminCommand, KeyOptions } from "./admin-args.ts";
 import { callText, invitationsTable, keysTable, secretText, usageTable } from "./admin-tables.ts";
@@ -67,6 +67,7 @@ export async function administer<Result>(
 			const audit = auditLine(config, notes);
 			const service = adminService(
 				state,
+				new PastCalls(state.ledger),
 				config,
 				(...change) => void (unsavedReason() === undefined && audit(...change)),
 			);
@@ -171,7 +172,7 @@ function remote(url: string, config: Config): AdminClient {
 		revokeKey: (which) => router.ask(at("keys", which, "revoke"), key, "{}"),
 		rotateKey: (which, overlap) => router.ask(at("keys", which, "rotate"), key, JSON.stringify({ overlap })),
 		usage: ({ by, from, to }) => router.ask(`/admin/usage?by=${by.join(",")}&from=${from}&to=${to}`, key),
-		call: (id) => router.ask<ShownCall>(at("calls", id), key),
+		call: (id) => router.ask<FoundCall>(at("calls", id), key),
 		invitations: () => list<ShownInvitation>(at("invitations")),
 		revokeInvitation: (id) => router.ask(at("invitations", id, "revoke"), key, "{}"),
 	};

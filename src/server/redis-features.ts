@@ -20,6 +20,7 @@ import type { SharedRoutingState } from "../routing/shared-routing-state.ts";
 import type { UsageRow } from "../store/ledger-batch.ts";
 import { type RedisOptions, SharedRedis } from "../store/redis.ts";
 import { RedisBus } from "../store/redis-bus.ts";
+import { type AnswerQuestion, RedisQuestions } from "../store/redis-questions.ts";
 import { redisResponses, type SharedResponses } from "../store/redis-responses.ts";
 import { type SharedRow, SharedTable, type TableHolder } from "../store/shared-table.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -47,6 +48,8 @@ export interface RedisFeatures {
 	routing(state: ExchangedTargets): void;
 	/** The same where several threads answer calls, and all else that is done for those. */
 	workers(state: SharedRoutingState): RedisWorkers;
+	/** Questions to the other routers, of one kind. @param answer what this router says to theirs */
+	questions(kind: string, answer: AnswerQuestion): RedisQuestions;
 	/** A table of the caller's own. Returns how to publish its rows. */
 	table(name: string, ttlMs: number, holder: TableHolder): (rows: readonly SharedRow[]) => void;
 	/** Begins to connect. Returns how to end it. */
@@ -113,6 +116,7 @@ export function redisFeatures(config: Config, reports: RedisReports): RedisFeatu
 			routing(targets);
 			return new RedisWorkers({ redis, router, outages, targets });
 		},
+		questions: (kind, answer) => new RedisQuestions(redis, bus, router, kind, answer),
 		table(name, ttlMs, holder) {
 			const table = new SharedTable(redis, bus, name, ttlMs, holder);
 			parts.push(() => table.open());

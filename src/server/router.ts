@@ -18,6 +18,7 @@ import { LocalRoutingState } from "../routing/local-routing-state.ts";
 import type { Running } from "../running.ts";
 import type { DirectoryLock } from "../store/directory-lock.ts";
 import { adminRoutes } from "./admin/admin-routes.ts";
+import { PastCalls } from "./admin/past-calls.ts";
 import { AgentAccess } from "./agents/agent-access.ts";
 import { AgentRegistry } from "./agents/agent-registry.ts";
 import { admitTunnel, agentRoutes, inProcessRegistrar } from "./agents/agent-routes.ts";
@@ -121,7 +122,7 @@ async function createRouter(
 	const context = callContext(plan, services, options);
 	const routes = new Elysia({ name: "router" })
 		.use(agentRoutes(agents, fleet, access, router))
-		.use(adminRoutes(state, router, log));
+		.use(adminRoutes(state, pastCalls(state, redis), router, log));
 	const app = createApp(plan, services, context, options).use(routes);
 
 	const server = threads ? await threads.serve(app, services, lock) : serve(app, plan, services, lock, tunnels);
@@ -171,6 +172,11 @@ function sharedRedis(config: Config, services: RoleServices): RedisFeatures | un
 	const { targets } = services.upstreams;
 	if (targets instanceof LocalRoutingState) redis?.routing(targets);
 	return redis;
+}
+
+/** The calls of the ledger, and of the other routers of the Redis. */
+function pastCalls({ ledger, replica }: RouterState, redis: RedisFeatures | undefined): PastCalls {
+	return new PastCalls(ledger, replica, redis && ((answer) => redis.questions("calls", answer)));
 }
 
 /** Responses that clients go on from, as long as the configuration in force says. What waits is written before the store is closed. */

@@ -8,6 +8,7 @@ import type { RouterState } from "../router-state.ts";
 import type { CurrentSnapshot, RouterSnapshot } from "../snapshot.ts";
 import { CALL, CREATE_KEY, INVITATIONS, KEYS, REVOKE_INVITATION, REVOKE_KEY, ROTATE_KEY, USAGE } from "./admin-docs.ts";
 import { type AdminService, adminService, NewKeyBody, RotateBody, usageQuery } from "./admin-service.ts";
+import type { PastCalls } from "./past-calls.ts";
 
 const newKey = bodyReader(NewKeyBody);
 const rotation = bodyReader(RotateBody);
@@ -21,12 +22,17 @@ const raw = { parse: "none" } as const;
 type ServiceFor = (request: Request) => AdminService;
 
 /** The plugin. Every answer is private, so that no cache on its way keeps it. */
-export function adminRoutes(state: RouterState, current: CurrentSnapshot<RouterSnapshot>, log: Pick<Log, "logger">) {
+export function adminRoutes(
+	state: RouterState,
+	calls: PastCalls,
+	current: CurrentSnapshot<RouterSnapshot>,
+	log: Pick<Log, "logger">,
+) {
 	const serviceFor = (request: Request): AdminService => {
 		const { config, admin } = current.snapshot;
 		const by = admin.authenticate(request.headers);
 		// Changes are logged under the administrator's name, whatever the log's level.
-		return adminService(state, config, (action, what) =>
+		return adminService(state, calls, config, (action, what) =>
 			log.logger.child({}, { level: "info" }).info({ audit: action, by, ...what }, "audit"),
 		);
 	};

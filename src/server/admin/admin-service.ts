@@ -8,7 +8,7 @@ import { parseDuration } from "../../config/units.ts";
 import { RouterError } from "../../errors.ts";
 import type { Store } from "../../store/store.ts";
 import type { RouterState } from "../router-state.ts";
-import { type ShownCall, shownCall } from "./call-view.ts";
+import type { PastCalls } from "./past-calls.ts";
 
 const closed = { additionalProperties: false } as const;
 const limit = Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000_000 }));
@@ -102,10 +102,10 @@ const ID_LENGTH = 12;
 type Audit = (action: string, what: object) => void;
 
 /** The service of an administrator, by one configuration. */
-export function adminService(state: RouterState, config: Config, audit: Audit) {
+export function adminService(state: RouterState, calls: PastCalls, config: Config, audit: Audit) {
 	return {
 		...keyOperations(state, config, audit),
-		...ledgerQueries(state),
+		...ledgerQueries(state, calls),
 		...invitationOperations(state.store, audit),
 	};
 }
@@ -146,23 +146,13 @@ function keyOperations({ keys, store, spend }: RouterState, config: Config, audi
 	};
 }
 
-function ledgerQueries(state: RouterState) {
+function ledgerQueries(state: RouterState, calls: PastCalls) {
 	return {
 		async usage({ by, from, to }: UsageQuery): Promise<{ data: ShownUsage[]; partial?: true }> {
 			const { rows, isPartial } = await state.usage(from, to);
 			return { data: usageBy(rows, by), ...(isPartial ? { partial: true as const } : {}) };
 		},
-		async call(id: string): Promise<ShownCall> {
-			const found = await state.ledger.call(id);
-			if (found) return shownCall(found.call, found.attempts);
-			throw new RouterError(
-				"call_not_found",
-				`There is no call "${id.slice(0, 100)}" in this router's ledger; a call is in it about a second after its end.`,
-				{
-					param: "id",
-				},
-			);
-		},
+		call: (id: string) => calls.find(id),
 	};
 }
 
