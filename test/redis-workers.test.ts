@@ -40,6 +40,7 @@ beforeAll(async () => {
 			keyOf("saver", { budget: { usd: BUDGET, per: "total" } }),
 			keyOf("alone", { rpm: 40 }),
 			keyOf("user", {}),
+			keyOf("asked", {}),
 		],
 		providers: { box: { type: "openai-compatible", base_url: upstream.origin } },
 		prices: { "box/*": { input: 0, output: 10 } },
@@ -127,7 +128,7 @@ test("a key that is revoked at one router is refused by each worker of the other
 });
 
 test("a past call of any worker is found at both routers, which say whose ledger has it", async () => {
-	const answer = await callOnce(routers[0].url, { model: "box/m" }, bearer("key-of-user"));
+	const answer = await callOnce(routers[0].url, { model: "box/m" }, bearer("key-of-asked"));
 	await answer.text();
 	const id = answer.headers.get("x-request-id")!;
 	const found: Loose[] = [];
@@ -138,7 +139,7 @@ test("a past call of any worker is found at both routers, which say whose ledger
 		}, "the call");
 	}
 	expect(found[1]).toEqual(found[0]!);
-	expect(found[0]).toMatchObject({ key: "user", status: 200, router: { host: expect.any(String) } });
+	expect(found[0]).toMatchObject({ key: "asked", status: 200, router: { host: expect.any(String) } });
 	const refused = await admin(1, "/calls/req_of_nobody");
 	expect(refused).toMatchObject({ error: { code: "call_not_found" } });
 	expect((refused["error"] as Loose)["message"]).toContain("nor in that of another one");
