@@ -265,6 +265,26 @@ describe("behind threads, routers", () => {
 		expect([waits, calls()]).toEqual([1, 0]);
 	});
 
+	test("that make the call are no longer waited for by a caller whose time is over, streamed or not", async () => {
+		const signals: AbortSignal[] = [];
+		const store: SharedStore = {
+			claim: () => ({ is: "elsewhere" }),
+			wait: (_, signal) => {
+				const { promise, resolve } = Promise.withResolvers<CallClaim>();
+				signals.push(signal);
+				signal.addEventListener("abort", () => resolve({ is: "elsewhere" }));
+				return promise;
+			},
+			put: () => {},
+		};
+		routers[1] = routerOf(1, store);
+		for (const stream of [false, true]) {
+			const headers = { "x-router-timeout-ms": "50" };
+			expect((await sendCached(routers[1], { stream }, "a", undefined, headers)).status).toBe(504);
+		}
+		expect(signals.map(({ aborted }) => aborted)).toEqual([true, true]);
+	});
+
 	test("that can't be asked leave the claims among threads as they are", async () => {
 		const store = storeOf(() => ({ is: "unavailable" }));
 		routers = [0, 1, 2, 3].map((thread) => routerOf(thread, store));

@@ -8,6 +8,7 @@ import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers } from "./kit/faults.ts";
 import { providerWith } from "./kit/key-kinds.ts";
 import type { KeyJob, TakenKeys } from "./kit/key-worker.ts";
+import { until } from "./kit/until.ts";
 import { callOnce, outcomesOf, startHere, twoWorkers } from "./kit/worker-router.ts";
 
 const KEYS = ["one", "two", "three"];
@@ -40,6 +41,19 @@ describe("a key that one thread was refused with", () => {
 		for (const other of [providerWith("p", ["put right"]), providerWith("q", ["a"])]) {
 			expect(two.outOfUseMs(at(other))).toBeUndefined();
 		}
+	});
+
+	test("is tried again in all once another configuration is in force", () => {
+		const [one, two] = threads();
+		const target = at(providerWith("p", ["a", "b"]));
+		for (const index of [0, 1]) two.ended(target, { index, isProbe: false }, refused);
+		expect(one.outOfUseMs(target)).toBeGreaterThan(0);
+		one.forget();
+		expect([one, two].map((each) => [each.hasRefusals, each.outOfUseMs(target)])).toEqual([
+			[false, undefined],
+			[false, undefined],
+		]);
+		expect(two.take(target, [], false).isProbe).toBe(false);
 	});
 
 	test("is found to be good by one call, and in use again in all", () => {
@@ -115,5 +129,23 @@ describe("a router of two workers", () => {
 		expect([used[0], used[1]! + used[2]!]).toEqual([1, 21]);
 		const text = await (await fetch(`${router.url}/metrics`)).text();
 		expect(text).toContain('router_keys_out_of_use{provider="p"} 1');
+	});
+
+	test("asks again with a refused key once its configuration is read anew, as one worker does", async () => {
+		const upstream = startFaultUpstream(answers("401 Unauthorized", "{}"));
+		stops.push(() => upstream.stop());
+		const provider = { type: "openai-compatible", base_url: upstream.origin, api_key: "sk-of-the-test" };
+		const config = twoWorkers({ providers: { p: provider } });
+		const router = await startHere(config);
+		stops.push(() => router.stop());
+		const isOut = async () => {
+			const text = await (await fetch(`${router.url}/metrics`)).text();
+			return text.includes('router_keys_out_of_use{provider="p"} 1');
+		};
+		await (await callOnce(router.url, { model: "p/m" })).text();
+		await until(isOut, "the key out of use");
+		router.write({ ...config, prices: { "p/*": { input: 1, output: 1 } } });
+		process.kill(process.pid, "SIGHUP");
+		await until(async () => !(await isOut()), "the key in use");
 	});
 });

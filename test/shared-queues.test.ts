@@ -45,6 +45,20 @@ describe("over several threads", () => {
 		expect([one.waiting, two.waiting]).toEqual([0, 0]);
 	});
 
+	test("a call that fails when it hears of its place keeps none of its thread waiting", async () => {
+		const { threads, one, two } = lines(2, { concurrency: 1, size: 10 });
+		const running = enter(two);
+		const { queues } = threads.of(1);
+		const hear = () => {
+			throw new Error("its own fault");
+		};
+		queues.waiters.set(-1, { begin: () => {}, hear });
+		const waiting = enter(one);
+		running.leave();
+		expect(() => queues.hear()).toThrow("its own fault");
+		expect(await hasTurn(waiting)).toBe(true);
+	});
+
 	test("as many wait as may, of all of them", () => {
 		const { threads, one, two } = lines(2, { concurrency: 1, size: 3 });
 		const running = enter(one);

@@ -190,15 +190,18 @@ export class AnswerCache {
 	): Promise<Found> {
 		const { key, call } = lookup;
 		const { signal } = lead.call.client;
+		const left = new AbortController();
+		signal.addEventListener("abort", () => left.abort());
 		try {
 			const along = lead.followed();
-			const claiming = claimOrWait(level, first, key, signal, along);
+			const claiming = claimOrWait(level, first, key, left.signal, along);
 			const isBegun = along?.begun.then(() => ({ is: "begun" }) as const);
 			const waited = await waiting(isBegun ? Promise.race([claiming, isBegun]) : claiming, signal, lookup);
 			if (waited && along?.hasBegun) return this.#readAlong(lead, along, claiming, lookup);
 			if (!waited) {
 				along?.leave();
-				// Nobody will use what it may still get.
+				// Its time may be over, and its client still there: nobody waits for it any more.
+				left.abort();
 				void claiming.then((late) => "release" in late && late.release?.(undefined));
 				throw gaveUp(call);
 			}

@@ -73,6 +73,11 @@ export class SharedKeyRotation extends KeyRotation {
 		return new SharedAccounts(this.#refusals, idOf(provider), size, this.#turns);
 	}
 
+	/** The main thread's: another configuration is in force, with which all keys are tried again, as they are by one thread alone. */
+	forget(): void {
+		this.#refusals.forget();
+	}
+
 	/** The main thread's: lets go what a thread held that has died. */
 	freed(thread: number): void {
 		this.#refusals.freed(thread);
@@ -122,6 +127,14 @@ class SharedRefusals implements Copied {
 	/** Changes what is known: one thread at a time. */
 	change<T>(step: () => T): T {
 		return this.#copy.change(step);
+	}
+
+	forget(): void {
+		this.change(() => {
+			for (const { keys, models, coolsDownUntil } of this.#known.values()) {
+				for (const each of [keys, models, coolsDownUntil]) each.clear();
+			}
+		});
 	}
 
 	freed(thread: number): void {

@@ -47,9 +47,17 @@ export class SharedQueues implements CallQueues {
 		blocks.threads.onEnded = (thread) => this.freed(thread);
 	}
 
-	/** Has those calls of this thread run to which another one has given places. */
+	/** Has those calls of this thread run to which another one has given places. Throws what the first of them does that fails, after all have heard. */
 	hear(): void {
-		for (const waiter of this.waiters.values()) waiter.hear();
+		const failures: unknown[] = [];
+		for (const waiter of this.waiters.values()) {
+			try {
+				waiter.hear();
+			} catch (thrown) {
+				failures.push(thrown);
+			}
+		}
+		if (failures.length > 0) throw failures[0];
 	}
 
 	/** Where there is no memory for one more queue, the thread has one of its own. */

@@ -64,10 +64,13 @@ type StateConfig = Pick<Config, "data_dir" | "usage">;
 /** How long Redis keeps whose files and batches there are when no router changes any, ms. Each router has them in its own database. */
 const OBJECTS_MS = 365 * 86_400_000;
 
-/** Has all routers of one Redis know whose files and batches there are. */
-function shareObjects(redis: RedisFeatures, store: Store): void {
+/** Has all routers of one Redis know whose files and batches there are. @param took hears of what others have changed */
+function shareObjects(redis: RedisFeatures, store: Store, took: (rows: readonly SharedRow[]) => void): void {
 	const holder = {
-		take: (rows: readonly SharedRow[]) => store.takeObjects(rows),
+		take(rows: readonly SharedRow[]) {
+			const taken = store.takeObjects(rows);
+			if (taken.length > 0) took(taken);
+		},
 		rows: () => store.objectRows(),
 	};
 	const publish = redis.table("objects", OBJECTS_MS, holder);
@@ -96,6 +99,8 @@ export class RouterState {
 	readonly clocks: Pick<HardwareClocks, "start">;
 	/** What calls have come to. */
 	readonly learned: LearnedView;
+	/** Hears whose files and batches there are, as other routers say. */
+	onObjects: ((rows: readonly SharedRow[]) => void) | undefined;
 	readonly #localSpend: LocalSpend | SpendCells;
 	readonly #shared: SharedLimits | undefined;
 	readonly #replica: Replica | undefined;
@@ -135,7 +140,7 @@ export class RouterState {
 			if (!this.#shared) limiter = redis.limiter(counted, { replica: name, spent: own.spent.bind(own) });
 			this.#sharedSpend = redis.spend(name, own);
 			redis.keys(this.keys);
-			shareObjects(redis, this.store);
+			shareObjects(redis, this.store, (rows) => this.onObjects?.(rows));
 			this.#publisher = new UsagePublisher(
 				this.store.ledger,
 				redis.usage(name, () => this.#days()),

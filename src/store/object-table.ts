@@ -47,8 +47,8 @@ export interface SharedObjects {
 	/** Finds out whether there are any: until then there may be. */
 	lookForObjects(): void;
 	objectRows(): SharedRow[];
-	/** Takes over rows of other replicas and threads; what is newer here stays. */
-	takeObjects(rows: readonly SharedRow[]): void;
+	/** Takes over rows of other replicas and threads; what is newer here stays. Those that were news. */
+	takeObjects(rows: readonly SharedRow[]): SharedRow[];
 }
 
 /** A row: its version is when it was changed, Unix time, ms. */

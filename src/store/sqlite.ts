@@ -159,13 +159,15 @@ class SqliteStore extends DatabaseFile implements Store {
 		return this.read(allObjects).map(sharedRow);
 	}
 
-	takeObjects(rows: readonly SharedRow[]): void {
+	takeObjects(rows: readonly SharedRow[]): SharedRow[] {
 		const changes = rows.flatMap(changeIn);
 		// Threads of one file read there what another one has written.
 		const isNew = (change: ObjectChange) =>
 			!this.read((from) => objectVersions(from, change)).some((known) => known >= change.changedAt);
 		this.hasObjects ||= changes.length > 0;
-		this.#writeObjects(changes.filter(isNew));
+		const news = changes.filter(isNew);
+		this.#writeObjects(news);
+		return news.map(sharedRow);
 	}
 
 	objectsTold(): Promise<void> {

@@ -8,6 +8,7 @@ import { type AbandonedCalls, claimPort } from "../../cache/thread-store.ts";
 import type { Config } from "../../config/schema.ts";
 import type { Listening } from "../../http/listen.ts";
 import { readTls, type TlsFiles, type TlsPair, watchTls } from "../../http/tls.ts";
+import type { SharedKeyRotation } from "../../proxy/shared-key-rotation.ts";
 import { sharedQueues } from "../../proxy/shared-queues.ts";
 import type { SharedRoutingState } from "../../routing/shared-routing-state.ts";
 import type { DirectoryLock } from "../../store/directory-lock.ts";
@@ -102,8 +103,9 @@ export function workerThreads(
 	// Last: what was claimed at Redis is given back by the worker's name there.
 	if (redis) threads.onEnded((thread) => redis.ended(thread));
 	tellKeys(threads, keys);
+	state.onObjects = (rows) => threads.changeObjects(rows);
 	router.onTunnel = () => threads.tellAgents();
-	router.onReload = reconfigure(config, memory, threads);
+	router.onReload = reconfigure(config, memory, threads, upstreams.keys as SharedKeyRotation);
 	return {
 		cache,
 		options: { metricsText: () => threads.metricsText(), instance: memory.facts.instance },
@@ -187,13 +189,19 @@ function countTogether(threads: WorkerThreads, state: RouterState, memory: Share
  * worker has ended.
  * @param config that of the start
  */
-function reconfigure(config: Config, { queues: memory }: SharedMemory, threads: WorkerThreads) {
+function reconfigure(
+	config: Config,
+	{ queues: memory }: SharedMemory,
+	threads: WorkerThreads,
+	keys: Pick<SharedKeyRotation, "forget">,
+) {
 	const queues = sharedQueues(memory, { thread: 0, offset: 0 });
 	threads.onEnded((thread) => queues.freed(thread));
 	queues.configure(config.models);
 	return (changed: Config) => {
 		queues.configure(changed.models);
-		void threads.changeConfig(changed);
+		// Attempts of the configuration before may find a key refused until then.
+		void threads.changeConfig(changed).then(() => keys.forget());
 	};
 }
 

@@ -132,6 +132,8 @@ class ThreadRouter implements WorkerRouter {
 		});
 		this.#state = this.#createState(config, start.writer);
 		this.#takeKeys(keys);
+		// Before it is told of some: those need not be in the database.
+		this.#state.store.lookForObjects();
 		tellObjects(this.#state.store, start.objects, (row) => this.#objects.ask({ type: "objects", rows: [row] }));
 		const { keys: stored } = this.#state;
 		if (generatedKey !== undefined) {

@@ -135,6 +135,11 @@ export class WorkerThreads implements Stoppable {
 		this.#tell({ type: "keys", keys });
 	}
 
+	/** Another router has changed whose files and batches there are. */
+	changeObjects(rows: readonly SharedRow[]): void {
+		this.#tell({ type: "objects", rows });
+	}
+
 	/** What has changed of agents. No answer to an agent is given before all workers know. */
 	tellAgents(): void {
 		const news = this.options.agentNews();
