@@ -20,6 +20,8 @@ export interface Policy {
 	picker(): Picker;
 	/** Routers, to which calls are sent in turn. One where it is absent; several share a Redis. */
 	readonly routers?: number;
+	/** Worker threads of each router; 1 where it is absent. */
+	readonly workers?: number;
 }
 
 const least = (inFlight: readonly number[]): number => {
@@ -41,6 +43,7 @@ export const POLICIES: readonly Policy[] = [
 	{ name: "least load", picker: () => least },
 	{ name: "ours", picker: () => () => undefined },
 	{ name: "ours, three routers over Redis", picker: () => () => undefined, routers: 3 },
+	{ name: "ours, three of two workers each", picker: () => () => undefined, routers: 3, workers: 2 },
 ];
 
 /** What a run gave. */
@@ -70,7 +73,7 @@ export async function run(
 	);
 	let fleet: Fleet | undefined;
 	try {
-		fleet = await startFleet(policy.routers ?? 1, sims, source);
+		fleet = await startFleet(policy, sims, source);
 		const urls = fleet.routers.map(({ url }) => url);
 		const load = new Load(urls, policy.picker());
 		await Promise.all(chats.map((chat) => load.play(chat, speed)));
@@ -91,11 +94,15 @@ interface Fleet {
 	stop(): Promise<void>;
 }
 
-/** So many routers in front of the replicas, over a Redis of their own where they are several. */
-async function startFleet(count: number, sims: readonly Sim[], source: "source" | "binary"): Promise<Fleet> {
+/** A policy's routers in front of the replicas, over a Redis of their own where they are several. */
+async function startFleet(
+	{ routers: count = 1, workers = 1 }: Policy,
+	sims: readonly Sim[],
+	source: "source" | "binary",
+): Promise<Fleet> {
 	const redis = count > 1 ? await startRedis() : undefined;
 	const env = { LOG_LEVEL: "error", ...(redis && { REDIS_URL: redis.url }) };
-	const options = { source, config: configFor(sims), env };
+	const options = { source, config: { ...configFor(sims), server: { workers } }, env };
 	const routers = await Promise.all(Array.from({ length: count }, () => startRouter(options)));
 	const stop = async () => void (await Promise.all([redis?.stop(), ...routers.map((router) => router.stop())]));
 	if (redis) {
