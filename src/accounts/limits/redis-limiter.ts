@@ -66,6 +66,8 @@ export class RedisLimiter implements Limiter {
 	readonly #reservations: RedisReservations;
 	readonly #untold: UntoldCounts;
 	#since: number | undefined;
+	/** How far Redis's clock is ahead of `performance.now()`, by the last answer, ms. */
+	#offset = 0;
 	/** Redis has lost what it counted, at least once. */
 	#hasLost = false;
 	#count = 0;
@@ -208,7 +210,7 @@ export class RedisLimiter implements Limiter {
 	/** Redis has refused a call that went on: what it has taken is counted all the same. */
 	#countRefused(call: AskedCall, { at }: RedisDecision): void {
 		this.#note(call, ({ amount }) => amount);
-		this.#untold.tell(performance.now());
+		this.#untold.tell(this.#offset);
 		call.taken.at = at;
 	}
 
@@ -246,10 +248,11 @@ export class RedisLimiter implements Limiter {
 		const isOther = since !== this.#since;
 		const isLost = isOther && this.#since !== undefined;
 		this.#since = since;
+		this.#offset = at - sentAt;
 		if (isLost) {
 			this.#hasLost = true;
 			// What was sent before that call has come there before, and was lost.
-			this.#untold.putBack(sentAt - (at - since), performance.now());
+			this.#untold.putBack(since - this.#offset, this.#offset);
 			this.#reservations.renew(true);
 		}
 		return this.#hasLost && at - since < PUT_BACK_MS;
@@ -263,7 +266,7 @@ export class RedisLimiter implements Limiter {
 		if (!isNumbers(answer, 2)) return;
 		const [at, since] = answer as [number, number];
 		this.#hearSince(at, since / 1000, sentAt);
-		this.#untold.tell(performance.now());
+		this.#untold.tell(this.#offset);
 	}
 
 	/** The arguments of TAKE for a limit. */

@@ -186,7 +186,7 @@ return { now, since }`,
 
 /**
  * KEYS: windows. ARGV: who puts back what Redis has lost, or nothing; then of each window its length in ms, and how many steps of it follow:
- * how long ago in ms, and how much. Adds that to what is counted there. What Redis has lost each router puts back once.
+ * a moment of it, ms, and how much. Adds that to what is counted there. What Redis has lost each router puts back once.
  */
 export const COUNT = {
 	name: "routerCount",
@@ -198,7 +198,7 @@ for _, key in ipairs(KEYS) do
 	local sum, oldest, newest = advance(key, window)
 	if steps > 0 and (ARGV[1] == '' or redis.call('HSETNX', key, ARGV[1], 1) == 1) then
 		for index = at, at + 2 * steps - 1, 2 do
-			local step, amount = stepOf(now - tonumber(ARGV[index]), window), tonumber(ARGV[index + 1])
+			local step, amount = stepOf(math.min(now, tonumber(ARGV[index])), window), tonumber(ARGV[index + 1])
 			if endOf(step, window) + window > now then
 				redis.call('HINCRBY', key, step, amount)
 				sum = sum + amount

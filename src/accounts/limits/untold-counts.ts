@@ -25,8 +25,8 @@ interface UntoldWindow {
 	most: number;
 }
 
-/** A window's name at Redis, and how much how long ago, ms. */
-type WindowCounts = readonly [key: string, windowMs: number, counts: readonly [ageMs: number, amount: number][]];
+/** A window's name at Redis, and how much was taken when, on Redis's clock, ms. */
+type WindowCounts = readonly [key: string, windowMs: number, counts: readonly [at: number, amount: number][]];
 
 /** Those of one limiter at Redis. */
 export class UntoldCounts {
@@ -57,25 +57,25 @@ export class UntoldCounts {
 		window.most = Math.max(FEW_ENTRIES, 2 * window.entries.length);
 	}
 
-	/** Tells Redis, where it answers. */
-	tell(now: number): void {
+	/** Tells Redis, where it answers. @param offset how far its clock is ahead of `performance.now()`, ms */
+	tell(offset: number): void {
 		if (this.#untold.size === 0 || !this.redis.isAlive) return;
 		const untold = [...this.#untold];
 		this.#untold.clear();
 		this.#send(
 			"",
-			untold.map(([key, { windowMs, entries }]) => countsOf(key, windowMs, entries, now)),
+			untold.map(([key, { windowMs, entries }]) => countsOf(key, windowMs, entries, offset)),
 		);
 	}
 
-	/** Redis has lost what was counted before a moment: it is put back. @param before `performance.now()` */
-	putBack(before: number, now: number): void {
+	/** Redis has lost what was counted before a moment: it is put back. @param before `performance.now()` @param offset as for `tell` */
+	putBack(before: number, offset: number): void {
 		// What Redis was not told yet of the time before is among it.
 		for (const window of this.#untold.values()) window.entries = window.entries.filter(({ at }) => at >= before);
 		const lost: WindowCounts[] = [];
 		for (const [key, limit] of this.heard.windows()) {
 			const taken = this.local.takenBefore(limit, before);
-			if (taken.length > 0) lost.push(countsOf(key, limit.windowMs, taken, now));
+			if (taken.length > 0) lost.push(countsOf(key, limit.windowMs, taken, offset));
 		}
 		this.#send(`of:${this.process}`, lost);
 	}
@@ -97,16 +97,13 @@ export class UntoldCounts {
 	}
 }
 
-/** In steps, each as old as its end, so that nothing leaves the window before its time. */
-function countsOf(key: string, windowMs: number, taken: readonly TakenAt[], now: number): WindowCounts {
+/** In the steps in which Redis counts. */
+function countsOf(key: string, windowMs: number, taken: readonly TakenAt[], offset: number): WindowCounts {
+	const stepMs = windowMs / STEPS;
 	const steps = new Map<number, number>();
 	for (const { at, amount } of taken) {
-		const step = Math.floor((at * STEPS) / windowMs);
+		const step = Math.floor((at + offset) / stepMs);
 		steps.set(step, (steps.get(step) ?? 0) + amount);
 	}
-	const counts = [...steps].map(([step, amount]): [number, number] => [
-		Math.max(0, Math.round(now - ((step + 1) * windowMs) / STEPS)),
-		Math.round(amount),
-	]);
-	return [key, windowMs, counts];
+	return [key, windowMs, [...steps].map(([step, amount]) => [(step + 0.5) * stepMs, Math.round(amount)])];
 }
