@@ -67,24 +67,28 @@ describe.each([
 	});
 });
 
-needing("redis").test("a file of another router of one Redis is its key's at each worker, without a disk too", async () => {
-	const server = await startRedis();
-	const providers = { openai: { api_key: "sk-of-the-test", base_url: files.origin } };
-	const config = { keys, providers, redis: { url: server.url } };
-	const routers = [await startHere(twoWorkers({ ...config, data_dir: "/proc/nothing" })), await startHere(config)];
-	try {
-		const headers = { authorization: "Bearer key-of-a-1234", connection: "close" };
-		const form = new FormData();
-		form.set("purpose", "user_data");
-		form.set("file", new File(["words"], "words.txt"));
-		const made = await fetch(`${routers[1]!.url}/v1/files`, { method: "POST", headers, body: form });
-		const { id } = (await made.json()) as Loose;
-		const read = async () => (await fetch(`${routers[0]!.url}/v1/files/${id}`, { headers })).status;
-		await until(async () => (await Promise.all(Array.from({ length: 12 }, read))).every((status) => status === 200));
-		const statuses = await Promise.all(Array.from({ length: 24 }, read));
-		expect(statuses).toEqual(Array(24).fill(200));
-	} finally {
-		await Promise.all(routers.map((router) => router.stop()));
-		await server.stop();
-	}
-}, 60_000);
+needing("redis").test(
+	"a file of another router of one Redis is its key's at each worker, without a disk too",
+	async () => {
+		const server = await startRedis();
+		const providers = { openai: { api_key: "sk-of-the-test", base_url: files.origin } };
+		const config = { keys, providers, redis: { url: server.url } };
+		const routers = [await startHere(twoWorkers({ ...config, data_dir: "/proc/nothing" })), await startHere(config)];
+		try {
+			const headers = { authorization: "Bearer key-of-a-1234", connection: "close" };
+			const form = new FormData();
+			form.set("purpose", "user_data");
+			form.set("file", new File(["words"], "words.txt"));
+			const made = await fetch(`${routers[1]!.url}/v1/files`, { method: "POST", headers, body: form });
+			const { id } = (await made.json()) as Loose;
+			const read = async () => (await fetch(`${routers[0]!.url}/v1/files/${id}`, { headers })).status;
+			await until(async () => (await Promise.all(Array.from({ length: 12 }, read))).every((status) => status === 200));
+			const statuses = await Promise.all(Array.from({ length: 24 }, read));
+			expect(statuses).toEqual(Array(24).fill(200));
+		} finally {
+			await Promise.all(routers.map((router) => router.stop()));
+			await server.stop();
+		}
+	},
+	60_000,
+);

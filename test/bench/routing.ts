@@ -56,7 +56,10 @@ function fleetVerdicts(rows: readonly Row[]): { text: string; isKept: boolean }[
 	return several.map(({ policy, mean, failed }) => {
 		const more = mean / one.mean - 1;
 		const isKept = failed === 0 && more <= 0.1;
-		return { text: `${isKept ? "ok" : "BROKEN"}: ${policy}: within 10 % of one (${(more * 100).toFixed(1)} %)`, isKept };
+		return {
+			text: `${isKept ? "ok" : "BROKEN"}: ${policy}: within 10 % of one (${(more * 100).toFixed(1)} %)`,
+			isKept,
+		};
 	});
 }
 

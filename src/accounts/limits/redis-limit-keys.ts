@@ -37,9 +37,7 @@ export const reservedKeys = (redis: Named, key: string): [held: string, sum: str
 
 /** The window, or the period, is part of the name, since what is counted there is of it alone. */
 export function limitKey(redis: Named, { id, unit, windowMs, spending }: RedisLimit): string {
-	return redis.key(
-		`${SPACE}${LETTERS[unit]}:${spending ? `${spending.period}:${spending.key}` : `${windowMs}:${id}`}`,
-	);
+	return redis.key(`${SPACE}${LETTERS[unit]}:${spending ? `${spending.period}:${spending.key}` : `${windowMs}:${id}`}`);
 }
 
 /** Those of limits, in their order; then of each budget its reservations and their sum. */

@@ -1,5 +1,15 @@
 /** The limiter inside Redis: the scripts that change what it keeps (`redis-script-parts.ts`). One call is one script, so nobody comes in between. */
-import { ASK_AGAIN_MS, BUDGET, LEASE_MS, LEASES, ROOM, SINCE_MS, STEPS, UNBROKEN, WINDOW } from "./redis-script-parts.ts";
+import {
+	ASK_AGAIN_MS,
+	BUDGET,
+	LEASE_MS,
+	LEASES,
+	ROOM,
+	SINCE_MS,
+	STEPS,
+	UNBROKEN,
+	WINDOW,
+} from "./redis-script-parts.ts";
 
 /**
  * KEYS: one a limit, then of each budget its reservations and their sum, then, where the router has several workers, the worker's list of

@@ -2,7 +2,7 @@
 import { hostname } from "node:os";
 import type { Ledger } from "../../accounts/usage/ledger.ts";
 import { RouterError } from "../../errors.ts";
-import type { Answers, AnswerQuestion } from "../../store/redis-questions.ts";
+import type { AnswerQuestion, Answers } from "../../store/redis-questions.ts";
 import { type ShownCall, shownCall } from "./call-view.ts";
 
 /** Letters of an id that a message shows. */
@@ -62,7 +62,8 @@ function whereText(answers: Answers | undefined): string {
 	if (!answers) return own;
 	if (!answers.isAsked) return `${own}, and the other routers could not be asked, since Redis can't be used`;
 	const { without, silent } = answers;
-	const asked = without === 0 ? own : `${own}, nor in ${without === 1 ? "that of another one" : `those of ${without} others`}`;
+	const asked =
+		without === 0 ? own : `${own}, nor in ${without === 1 ? "that of another one" : `those of ${without} others`}`;
 	if (silent === 0) return asked;
 	const which = silent === undefined ? "others may not have answered" : `${silent} more did not answer`;
 	return `${asked} (${which} in time)`;
