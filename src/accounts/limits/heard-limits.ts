@@ -8,8 +8,11 @@ import { LEASE_MS } from "./redis-script-parts.ts";
 
 /** Limits that are remembered: clients choose addresses. */
 const MOST_HEARD = 20_000;
-/** A call goes on before Redis has answered where all that do take no more than such a part of what is left. */
+/** A call goes on before Redis has answered where all calls that have no answer take no more than such a part of what is left. */
 const UNANSWERED_PART = 1 / 16;
+/** And where so many times what all have taken in the last second or two is left. */
+const LASTS_TIMES = 2;
+const MARK_MS = 1_000;
 
 /** One limit. */
 export interface HeardLimit {
@@ -20,9 +23,17 @@ export interface HeardLimit {
 	/** What others had taken, and when that was heard, ms. */
 	others: number;
 	at: number;
-	/** What calls have taken that went on before Redis had answered, and has not yet. */
+	/** What is left of all, as Redis says. */
+	left: number;
+	/** What was left when the last second began, and when the one before did. */
+	leftMarked: number;
+	leftBefore: number;
+	markedAt: number;
+	/** What calls take that Redis has not answered yet. */
 	unanswered: number;
 }
+
+const NOTHING_LEFT = { left: 0, leftMarked: 0, leftBefore: 0, markedAt: 0 };
 
 /** The limits of one limiter at Redis. */
 export class HeardLimits {
@@ -33,7 +44,7 @@ export class HeardLimits {
 	of(key: string, limit: Limit): HeardLimit {
 		let heard = this.#limits.get(key);
 		if (!heard) {
-			heard = { limit, isHeard: false, others: 0, at: 0, unanswered: 0 };
+			heard = { limit, isHeard: false, others: 0, at: 0, unanswered: 0, ...NOTHING_LEFT };
 			if (this.#limits.size >= MOST_HEARD) this.#limits.delete(this.#limits.keys().next().value!);
 			this.#limits.set(key, heard);
 		}
@@ -54,6 +65,13 @@ export function hear(heard: HeardLimit, own: number, all: number, now: number, i
 	const others = Math.max(0, own - all);
 	heard.others = isYoung ? Math.max(others, othersOf(heard, now)) : others;
 	heard.at = now;
+	heard.left = all;
+	if (!heard.isHeard) Object.assign(heard, { leftMarked: all, leftBefore: all, markedAt: now });
+	else if (now - heard.markedAt > MARK_MS) {
+		heard.leftBefore = heard.leftMarked;
+		heard.leftMarked = all;
+		heard.markedAt = now;
+	}
 	heard.isHeard = true;
 }
 
@@ -70,9 +88,10 @@ export function withOthers(heard: HeardLimit, status: LimitStatus, now: number):
 	return whole === 0 ? status : { ...status, remaining: status.remaining - whole };
 }
 
-/** Whether a call may go on before Redis has answered. @param left with what it takes, by what is known */
-export function goesOn({ isHeard, unanswered }: HeardLimit, amount: number, left: number): boolean {
-	return isHeard && unanswered + amount <= left * UNANSWERED_PART;
+/** Whether a call may go on before Redis has answered. @param left by what is known, without what it takes itself */
+export function goesOn(heard: HeardLimit, left: number): boolean {
+	const taken = Math.max(0, heard.leftBefore - heard.left);
+	return heard.isHeard && heard.unanswered <= left * UNANSWERED_PART && left >= taken * LASTS_TIMES;
 }
 
 /** When what others have taken will have lapsed by so much, if they take no more, ms. */

@@ -122,6 +122,8 @@ export class RedisLimiter implements Limiter {
 		const call = { isAsked: sent !== undefined, local, taken, keys, heard, now };
 		let answer: unknown;
 		if (sent) {
+			this.#awaits(call, 1);
+			void sent.whole.then(() => this.#awaits(call, -1));
 			if (this.redis.isUp) answer = await sent.soon;
 			if (answer === undefined && !mayGoOn(call)) answer = await within(sent.whole, HUNG_MS);
 		}
@@ -191,12 +193,10 @@ export class RedisLimiter implements Limiter {
 
 	/** A call goes on, or is refused, before Redis has answered. */
 	#await(call: AskedCall, sent: RedisAnswer, isLetIn: boolean): void {
-		const { taken, heard, local } = call;
+		const { taken } = call;
 		taken.isAwaited = true;
 		const asked = taken.limits;
-		for (const [at, { limit }] of local.statuses.entries()) heard[at]!.unanswered += limit.amount;
 		void sent.whole.then((answer) => {
-			for (const [at, { limit }] of local.statuses.entries()) heard[at]!.unanswered -= limit.amount;
 			const decision = decisionIn(answer, asked);
 			if (decision) {
 				this.#hear(call, decision);
@@ -205,6 +205,11 @@ export class RedisLimiter implements Limiter {
 			}
 			this.#reservations.answered(taken);
 		});
+	}
+
+	/** What a call takes has no answer yet, or has one now. */
+	#awaits({ local, heard }: AskedCall, sign: 1 | -1): void {
+		for (const [at, { limit }] of local.statuses.entries()) heard[at]!.unanswered += sign * limit.amount;
 	}
 
 	/** Redis has refused a call that went on: what it has taken is counted all the same. */
@@ -252,7 +257,7 @@ export class RedisLimiter implements Limiter {
 		if (isLost) {
 			this.#hasLost = true;
 			// What was sent before that call has come there before, and was lost.
-			this.#untold.putBack(since - this.#offset, this.#offset);
+			this.#untold.putBack(sentAt - (at - since), this.#offset);
 			this.#reservations.renew(true);
 		}
 		return this.#hasLost && at - since < PUT_BACK_MS;
@@ -265,7 +270,7 @@ export class RedisLimiter implements Limiter {
 		const answer = await this.redis.ask(LOOK, [sinceKey(this.redis)], [])?.whole;
 		if (!isNumbers(answer, 2)) return;
 		const [at, since] = answer as [number, number];
-		this.#hearSince(at, since / 1000, sentAt);
+		this.#hearSince(at / 1000, since / 1000, sentAt);
 		this.#untold.tell(this.#offset);
 	}
 
@@ -280,8 +285,7 @@ export class RedisLimiter implements Limiter {
 /** Whether a call is far enough from its limits, by what is known, to go on before Redis has answered. */
 function mayGoOn({ local, heard, now }: AskedCall): boolean {
 	return local.statuses.every((status, at) => {
-		const { limit, remaining } = withOthers(heard[at]!, status, now);
-		return goesOn(heard[at]!, limit.amount, remaining);
+		return goesOn(heard[at]!, withOthers(heard[at]!, status, now).remaining);
 	});
 }
 
@@ -312,7 +316,7 @@ function decisionIn(answer: unknown, asked: readonly RedisLimit[]): RedisDecisio
 		const [remaining, resetMs, amount] = answer.slice(5 + index * 3) as [number, number, number];
 		return { limit: amountOf(limit, amount), remaining: amountFrom(limit, remaining), resetMs };
 	});
-	return { isTaken: isTaken === 1, at, refused, waitMs, since: since / 1000, found };
+	return { isTaken: isTaken === 1, at: at / 1000, refused, waitMs, since: since / 1000, found };
 }
 
 /** Clients are shown limits alone. */

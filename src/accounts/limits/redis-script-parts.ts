@@ -25,6 +25,7 @@ export const SINCE_MS = 3_600_000;
 export const WINDOW = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local micros = time[1] * 1000000 + time[2]
 local function stepOf(at, window) return math.floor(at * ${STEPS} / window) end
 local function endOf(step, window) return (step + 1) * window / ${STEPS} end
 -- Lets go of the steps that have left the window. Returns sum, oldest and newest step.
@@ -73,7 +74,7 @@ export const UNBROKEN = `
 local function sinceOf(key)
 	local since = redis.call('GET', key)
 	if not since then
-		since = string.format('%.0f', time[1] * 1000000 + time[2])
+		since = string.format('%.0f', micros)
 		redis.call('SET', key, since, 'PX', ${SINCE_MS})
 	end
 	return tonumber(since)

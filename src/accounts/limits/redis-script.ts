@@ -21,7 +21,7 @@ import {
  * - `c` (concurrency), `g` (calls with a guess, without a limit): nothing, 1, nothing
  * - `b` (a budget): what all replicas have spent as this one has heard, the amount, and what this one has spent itself
  *
- * Returns whether it was taken (1 or 0), the time, the refused limit's number and its wait in ms (-1: for ever), since when Redis has lost
+ * Returns whether it was taken (1 or 0), the time (µs), the refused limit's number and its wait in ms (-1: for ever), since when Redis has lost
  * nothing (µs), then of each limit what is left, when all is there again in ms, and what was taken.
  */
 export const TAKE = {
@@ -29,7 +29,7 @@ export const TAKE = {
 	lua: `${WINDOW}${ROOM}${BUDGET}${LEASES}${UNBROKEN}
 local count = (#ARGV - 3) / 5
 local further = count
-local answer = { 1, now, -1, 0, sinceOf(KEYS[#KEYS]) }
+local answer = { 1, micros, -1, 0, sinceOf(KEYS[#KEYS]) }
 local states = {}
 for index = 1, count do
 	local key, at = KEYS[index], 4 + (index - 1) * 5
@@ -185,13 +185,13 @@ end
 return 1`,
 };
 
-/** KEYS: since when Redis has lost nothing. Returns the time, ms, and that, µs; it is remembered for another while. */
+/** KEYS: since when Redis has lost nothing. Returns the time and that, µs; it is remembered for another while. */
 export const LOOK = {
 	name: "routerLookLimits",
 	lua: `${WINDOW}${UNBROKEN}
 local since = sinceOf(KEYS[1])
 redis.call('PEXPIRE', KEYS[1], ${SINCE_MS})
-return { now, since }`,
+return { micros, since }`,
 };
 
 /**
