@@ -119,6 +119,6 @@ describe("a past call that is in no router's ledger is refused in words that say
 	test("nothing of what another one says that is no such call", async () => {
 		const asked = await calls("a");
 		await answering("b", async () => '{"id":"another","attempts":[]}');
-		expect(await refusal(asked)).toContain("in this router's ledger; a call");
+		expect(await refusal(asked)).toContain('There is no call "req_1" in this router');
 	});
 });
