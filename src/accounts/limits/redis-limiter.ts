@@ -125,7 +125,7 @@ export class RedisLimiter implements Limiter {
 			this.#awaits(call, 1);
 			void sent.whole.then(() => this.#awaits(call, -1));
 			if (this.redis.isUp) answer = await sent.soon;
-			if (answer === undefined && !mayGoOn(call)) answer = await within(sent.whole, HUNG_MS);
+			if (answer === undefined && !goesUnanswered(call)) answer = await within(sent.whole, HUNG_MS);
 		}
 		const decision = decisionIn(answer, asked);
 		return decision ? this.#decided(call, decision) : this.#withoutAnswer(call, sent);
@@ -283,7 +283,7 @@ export class RedisLimiter implements Limiter {
 }
 
 /** Whether a call is far enough from its limits, by what is known, to go on before Redis has answered. */
-function mayGoOn({ local, heard, now }: AskedCall): boolean {
+function goesUnanswered({ local, heard, now }: AskedCall): boolean {
 	return local.statuses.every((status, at) => {
 		return goesOn(heard[at]!, withOthers(heard[at]!, status, now).remaining);
 	});

@@ -22,7 +22,7 @@ export const ASK_AGAIN_MS = 1_000;
 export const SINCE_MS = 3_600_000;
 
 /** What all scripts share: the clock, and a window brought up to date. */
-export const WINDOW = `
+export const WINDOW_LUA = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local micros = time[1] * 1000000 + time[2]
@@ -53,7 +53,7 @@ end
 `;
 
 /** When a window will have room. */
-export const ROOM = `
+export const ROOM_LUA = `
 -- In ms: nil where there is, -1 where there never will be.
 local function waitOf(key, sum, oldest, newest, window, limit, amount)
 	if amount > limit then return -1 end
@@ -69,7 +69,7 @@ end
 `;
 
 /** Since when Redis has lost nothing that it counted: another time than before tells who asks that it was flushed, or began anew. */
-export const UNBROKEN = `
+export const UNBROKEN_LUA = `
 -- In microseconds.
 local function sinceOf(key)
 	local since = redis.call('GET', key)
@@ -82,7 +82,7 @@ end
 `;
 
 /** The list of where a worker has leases, as long as they last. */
-export const LEASES = `
+export const LEASES_LUA = `
 local function noteLease(list, key)
 	if not list then return end
 	redis.call('ZADD', list, now + ${LEASE_MS}, key)
@@ -91,7 +91,7 @@ end
 `;
 
 /** What is spent and reserved of budgets, in whole billionths of a USD. */
-export const BUDGET = `
+export const BUDGET_LUA = `
 local function whole(number) return string.format('%.0f', number) end
 -- What is reserved by calls under way; those of routers that died are let go.
 local function heldOf(heldKey, sumKey)

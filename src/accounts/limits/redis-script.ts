@@ -1,14 +1,14 @@
 /** The limiter inside Redis: the scripts that change what it keeps (`redis-script-parts.ts`). One call is one script, so nobody comes in between. */
 import {
 	ASK_AGAIN_MS,
-	BUDGET,
+	BUDGET_LUA,
 	LEASE_MS,
-	LEASES,
-	ROOM,
+	LEASES_LUA,
+	ROOM_LUA,
 	SINCE_MS,
 	STEPS,
-	UNBROKEN,
-	WINDOW,
+	UNBROKEN_LUA,
+	WINDOW_LUA,
 } from "./redis-script-parts.ts";
 
 /**
@@ -26,7 +26,7 @@ import {
  */
 export const TAKE = {
 	name: "routerTake",
-	lua: `${WINDOW}${ROOM}${BUDGET}${LEASES}${UNBROKEN}
+	lua: `${WINDOW_LUA}${ROOM_LUA}${BUDGET_LUA}${LEASES_LUA}${UNBROKEN_LUA}
 local count = (#ARGV - 3) / 5
 local further = count
 local answer = { 1, micros, -1, 0, sinceOf(KEYS[#KEYS]) }
@@ -122,7 +122,7 @@ return answer`,
  */
 export const SETTLE = {
 	name: "routerSettle",
-	lua: `${WINDOW}${BUDGET}
+	lua: `${WINDOW_LUA}${BUDGET_LUA}
 local taken = tonumber(ARGV[2])
 local count = (#ARGV - 4) / 3
 local further = count
@@ -161,7 +161,7 @@ return 1`,
  */
 export const RENEW = {
 	name: "routerRenewLeases",
-	lua: `${WINDOW}${BUDGET}${LEASES}
+	lua: `${WINDOW_LUA}${BUDGET_LUA}${LEASES_LUA}
 local isLost = ARGV[1] == '1'
 local list = KEYS[#ARGV]
 for index = 1, #ARGV - 1 do
@@ -188,7 +188,7 @@ return 1`,
 /** KEYS: since when Redis has lost nothing. Returns the time and that, µs; it is remembered for another while. */
 export const LOOK = {
 	name: "routerLookLimits",
-	lua: `${WINDOW}${UNBROKEN}
+	lua: `${WINDOW_LUA}${UNBROKEN_LUA}
 local since = sinceOf(KEYS[1])
 redis.call('PEXPIRE', KEYS[1], ${SINCE_MS})
 return { micros, since }`,
@@ -200,7 +200,7 @@ return { micros, since }`,
  */
 export const COUNT = {
 	name: "routerCount",
-	lua: `${WINDOW}
+	lua: `${WINDOW_LUA}
 local at = 2
 for _, key in ipairs(KEYS) do
 	local window, steps = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
@@ -229,7 +229,7 @@ return 1`,
  */
 export const FREE = {
 	name: "routerFreeLeases",
-	lua: `${WINDOW}${BUDGET}
+	lua: `${WINDOW_LUA}${BUDGET_LUA}
 for index = 1, #KEYS, 2 do
 	local set, sumKey = KEYS[index], KEYS[index + 1]
 	local freed = 0

@@ -103,7 +103,7 @@ export function workerThreads(
 	// Last: what was claimed at Redis is given back by the worker's name there.
 	if (redis) threads.onEnded((thread) => redis.ended(thread));
 	tellKeys(threads, keys);
-	state.onObjects = (rows) => threads.changeObjects(rows);
+	state.onObjects = (rows) => threads.tell({ type: "objects", rows });
 	router.onTunnel = () => threads.tellAgents();
 	router.onReload = reconfigure(config, memory, threads, upstreams.keys as SharedKeyRotation);
 	return {
@@ -168,7 +168,8 @@ function startOf({ snapshot, state: { keys, store } }: ReloadedRouter, agents: A
 
 /** Keys that this process has changed, and those that other routers have. */
 function tellKeys(threads: WorkerThreads, keys: StoredKeys): void {
-	const tell = (changed: readonly StoredKey[]) => threads.changeKeys(changed.map((key) => JSON.stringify(key)));
+	const tell = (changed: readonly StoredKey[]) =>
+		threads.tell({ type: "keys", keys: changed.map((key) => JSON.stringify(key)) });
 	keys.onChange((key) => tell([key]));
 	keys.onMerge(tell);
 }

@@ -130,20 +130,16 @@ export class WorkerThreads implements Stoppable {
 		return this.#metrics.text(await this.options.metrics.values());
 	}
 
-	/** Keys have changed, as JSON. No answer to an administrator is given before all workers know. */
-	changeKeys(keys: readonly string[]): void {
-		this.#tell({ type: "keys", keys });
-	}
-
-	/** Another router has changed whose files and batches there are. */
-	changeObjects(rows: readonly SharedRow[]): void {
-		this.#tell({ type: "objects", rows });
+	/** What all workers are to know: keys that have changed, or whose files there are. No answer to an administrator is given before they do. */
+	tell(message: Extract<Asking<ToWorker>, { readonly type: "keys" | "objects" | "agents" }>): void {
+		// What it resolves with holds nothing of what was told before: workers are told something each second, for as long as the process runs.
+		this.#telling = Promise.all([this.#telling, this.#askAll(message)]).then(() => {});
 	}
 
 	/** What has changed of agents. No answer to an agent is given before all workers know. */
 	tellAgents(): void {
 		const news = this.options.agentNews();
-		this.#tell({ type: "agents", news });
+		this.tell({ type: "agents", news });
 	}
 
 	/** Tells a worker, if it runs, that a call is over. */
@@ -331,11 +327,6 @@ export class WorkerThreads implements Stoppable {
 			logger.error({ worker: thread, err }, "A worker can't start; it is tried again.");
 			this.#startLater(thread);
 		}
-	}
-
-	/** What it resolves with holds nothing of what was told before: workers are told something each second, for as long as the process runs. */
-	#tell(message: Asking<ToWorker>): void {
-		this.#telling = Promise.all([this.#telling, this.#askAll(message)]).then(() => {});
 	}
 
 	/** Resolves when all have done it, or ended; after a while in any case. */
