@@ -6,7 +6,7 @@ parts = @$(run) parts
 ready = node_modules/.installed
 image = router
 
-.PHONY: dev test check format build bench bench-dialects bench-compare bench-workers walk profile endurance bench-routing chaos faults fuzz langchain clients image try-binary try-image release \
+.PHONY: dev test check format build bench bench-dialects bench-compare bench-workers walk profile endurance bench-routing chaos faults fuzz langchain zeromq clients image try-binary try-image release \
 	try-release clean
 
 dev: $(ready)
@@ -71,6 +71,10 @@ faults: $(ready)
 # LangChain for Python, with whose tests `make test` tries the router.
 langchain: $(ready)
 	$(parts) pip langchain
+
+# ZeroMQ for Python, which publishes to the agent's tests as vLLM does.
+zeromq: $(ready)
+	$(parts) pip zeromq
 
 # Real clients on four kinds of models, as a table. ONLY is a part of a client's name, KIND one of a kind's.
 clients: dist/router

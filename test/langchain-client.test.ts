@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { needing } from "./kit/needing.ts";
 import { MODELS, startStrictVendors } from "./kit/strict-vendors.ts";
-import { LANGCHAIN_TESTS, PYTHON } from "./parts/langchain.ts";
+import { LANGCHAIN, LANGCHAIN_TESTS } from "./parts/langchain.ts";
 
 const { test } = needing("langchain");
 
@@ -35,7 +35,7 @@ async function run(): Promise<Run> {
 	const report = join(scratch, "report.xml");
 	try {
 		const flags = ["--quiet", "--tb=short", "-p", "no:cacheprovider", `--junitxml=${report}`];
-		const child = Bun.spawn([PYTHON, "-B", "-m", "pytest", ...flags, LANGCHAIN_TESTS], {
+		const child = Bun.spawn([LANGCHAIN.python, "-B", "-m", "pytest", ...flags, LANGCHAIN_TESTS], {
 			cwd: scratch,
 			env: {
 				HOME: scratch,

@@ -7,8 +7,9 @@
  */
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { clientsProblem, installClients } from "./clients.ts";
-import { installLangChain, langchainProblem } from "./langchain.ts";
+import { LANGCHAIN } from "./langchain.ts";
 import { missingPrograms, PARTS, type Part, type PartName } from "./table.ts";
+import { ZEROMQ } from "./zeromq.ts";
 
 /** The machine, for a test to stand in for. */
 export interface Host {
@@ -103,9 +104,13 @@ if (import.meta.main) {
 		process.exit(2);
 	}
 	const missing = await install(names as PartName[]);
-	if (names.includes("langchain")) {
-		await installLangChain();
-		if (langchainProblem()) missing.push("langchain");
+	for (const [name, venv] of [
+		["langchain", LANGCHAIN],
+		["zeromq", ZEROMQ],
+	] as const) {
+		if (!names.includes(name)) continue;
+		await venv.install();
+		if (venv.problem()) missing.push(name);
 	}
 	if (names.includes("clients")) {
 		await installClients();

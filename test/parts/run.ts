@@ -11,13 +11,15 @@ import { join } from "node:path";
 import { dockerProblem, startDockerEngine } from "../kit/docker.ts";
 import { installClients } from "./clients.ts";
 import { install, THIS_MACHINE } from "./install.ts";
-import { installLangChain } from "./langchain.ts";
+import { LANGCHAIN } from "./langchain.ts";
 import { lines, skippedIn } from "./report.ts";
 import { OF_TESTS } from "./table.ts";
+import { ZEROMQ } from "./zeromq.ts";
 
 await install([...OF_TESTS, "pip"]);
 if (THIS_MACHINE.mayInstall) {
-	await installLangChain();
+	await LANGCHAIN.install();
+	await ZEROMQ.install();
 	await installClients();
 }
 const problem = dockerProblem() ?? (await tryDocker());

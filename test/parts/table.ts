@@ -6,7 +6,8 @@ import { existsSync } from "node:fs";
 import { dockerProblem } from "../kit/docker.ts";
 import { RECORDINGS } from "../kit/recordings.ts";
 import { clientsProblem } from "./clients.ts";
-import { langchainProblem } from "./langchain.ts";
+import { LANGCHAIN } from "./langchain.ts";
+import { ZEROMQ } from "./zeromq.ts";
 
 /** One of them. */
 export interface Part {
@@ -72,7 +73,13 @@ export const PARTS = {
 		what: "LangChain for Python",
 		programs: {},
 		how: "make langchain, with python3 and pip3 there",
-		problem: langchainProblem,
+		problem: () => LANGCHAIN.problem(),
+	},
+	zeromq: {
+		what: "ZeroMQ for Python",
+		programs: {},
+		how: "make zeromq, with python3 and pip3 there",
+		problem: () => ZEROMQ.problem(),
 	},
 	clients: {
 		what: "clients from their packages",
@@ -121,6 +128,7 @@ export const OF_TESTS = [
 	"chromium",
 	"nginx",
 	"langchain",
+	"zeromq",
 	"clients",
 	"recordings",
 	"waits",

@@ -1,0 +1,208 @@
+/**
+ * One engine's KV-cache events, whole and in order: vLLM publishes batches with a number each (PUB), drops those that a subscriber is too
+ * slow for, and sends the last 10,000 again where it is asked (ROUTER). What can't be had again is said, so that nobody relies on it.
+ */
+import { decodeKvBatch, type KvEvent, KvEventFault } from "./kv-events.ts";
+import { openZmtp, type ZmtpSocket } from "./zmtp-socket.ts";
+
+/** From one try to connect to the next, ms. */
+const FIRST_WAIT_MS = 250;
+const LONGEST_WAIT_MS = 8_000;
+/** How long a replay may take, ms: vLLM looks for requests every 100 ms, and may have 10,000 batches to send. */
+const REPLAY_MS = 30_000;
+/** Batches that wait for the end of a replay, at most; where there are more the oldest are dropped, and asked for again. */
+const MOST_WAITING = 10_000;
+/** The number of a replay's last message. */
+const END = 0xffff_ffff_ffff_ffffn;
+
+/** What hears of an engine's cache. */
+export interface KvEventSink {
+	/** Nothing of before counts. @param isWhole what follows is all that has happened since the engine's start */
+	restarted(isWhole: boolean): void;
+	events(events: readonly KvEvent[]): void;
+}
+
+/** Where an engine publishes. */
+export interface KvEventSourceOptions {
+	readonly hostname: string;
+	readonly port: number;
+	readonly replayPort: number;
+	readonly sink: KvEventSink;
+	/** Told what went wrong, one sentence. */
+	problem(sentence: string): void;
+}
+
+/** A batch as it is published. */
+interface Batch {
+	readonly sequence: number;
+	readonly payload: Buffer;
+}
+
+/** The source: connects, and again whenever the connection is lost. Nothing of it throws. */
+export class KvEventSource {
+	#subscription: ZmtpSocket | undefined;
+	#replay: ZmtpSocket | undefined;
+	#timer: ReturnType<typeof setTimeout> | undefined;
+	#failures = 0;
+	#isEnded = false;
+	/** The last batch that was taken: by its number and its bytes an engine that was started anew is told from the same one. */
+	#last: { readonly sequence: number; readonly hash: bigint } | undefined;
+	/** All since the engine's start is known. */
+	#isWhole = false;
+	/** What came while a replay is under way; undefined: none is. */
+	#waiting: Batch[] | undefined;
+
+	constructor(private readonly options: KvEventSourceOptions) {}
+
+	/** Begins. */
+	start(): void {
+		const { hostname, port } = this.options;
+		this.#subscription = openZmtp({
+			hostname,
+			port,
+			role: "SUB",
+			ready: () => {
+				this.#failures = 0;
+				this.#askAgain();
+			},
+			message: (frames) => this.#published(frames),
+			closed: (why) => this.#lost(why),
+		});
+	}
+
+	/** Ends it. */
+	end(): void {
+		this.#isEnded = true;
+		clearTimeout(this.#timer);
+		this.#subscription?.close();
+		this.#replay?.close();
+	}
+
+	#lost(why: string): void {
+		this.#replay?.close();
+		this.#waiting = undefined;
+		if (this.#isEnded) return;
+		// An engine that starts has no socket yet.
+		if (this.#failures === 3) this.options.problem(`The engine's KV events can't be had: its socket ${why}.`);
+		const waitMs = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(this.#failures++, 10));
+		this.#timer = setTimeout(() => this.start(), waitMs);
+		this.#timer.unref();
+	}
+
+	#published(frames: readonly Buffer[]): void {
+		const [sequence, payload] = frames.slice(-2);
+		if (frames.length < 3 || sequence!.length !== 8) {
+			this.options.problem("The engine publishes something else than KV events.");
+			return;
+		}
+		const batch = { sequence: Number(sequence!.readBigUInt64BE()), payload: Buffer.from(payload!) };
+		if (this.#waiting) {
+			if (this.#waiting.push(batch) > MOST_WAITING) this.#waiting.shift();
+			return;
+		}
+		if (batch.sequence === this.#next) this.#take(batch);
+		else this.#askAgain(batch);
+	}
+
+	get #next(): number {
+		return this.#last === undefined ? 0 : this.#last.sequence + 1;
+	}
+
+	/** Asks for all from the last batch on, that one included; without one, for all. What is published meanwhile waits. */
+	#askAgain(batch?: Batch): void {
+		this.#waiting = batch ? [batch] : [];
+		const last = this.#last;
+		void this.#replayed(last?.sequence ?? 0).then((batches) => {
+			if (this.#isEnded || !this.#waiting) return;
+			const [first] = batches ?? [];
+			if (last === undefined) this.#begin(batches, first);
+			else if (first?.sequence === last.sequence && hashOf(first.payload) === last.hash)
+				this.#takeAll(batches!.slice(1));
+			else if (batches === undefined || (first && first.sequence > last.sequence)) {
+				// It may be the same engine, of which something is missing.
+				this.#forget(false);
+				this.#takeAll(batches ?? []);
+			} else {
+				this.#last = undefined;
+				this.#askAgain(this.#waiting[0]);
+				return;
+			}
+			this.#drain();
+		});
+	}
+
+	/** Nothing is known yet. */
+	#begin(batches: readonly Batch[] | undefined, first: Batch | undefined): void {
+		this.#forget(batches !== undefined && (first === undefined || first.sequence === 0));
+		this.#takeAll(batches ?? []);
+	}
+
+	/** What came during a replay: what that had, too, is passed over. */
+	#drain(): void {
+		const waiting = this.#waiting!.filter(({ sequence }) => sequence >= this.#next);
+		this.#waiting = undefined;
+		for (const batch of waiting) {
+			// It is in no replay, and nowhere else.
+			if (batch.sequence !== this.#next && (this.#last || this.#isWhole)) this.#forget(false);
+			this.#take(batch);
+		}
+	}
+
+	#forget(isWhole: boolean): void {
+		this.#last = undefined;
+		this.#isWhole = isWhole;
+		this.options.sink.restarted(isWhole);
+	}
+
+	#takeAll(batches: readonly Batch[]): void {
+		for (const batch of batches) this.#take(batch);
+	}
+
+	#take({ sequence, payload }: Batch): void {
+		this.#last = { sequence, hash: hashOf(payload) };
+		try {
+			this.options.sink.events(decodeKvBatch(payload));
+		} catch (thrown) {
+			if (!(thrown instanceof KvEventFault)) throw thrown;
+			this.options.problem(`The engine's KV events can't be read: ${thrown.message}.`);
+			this.options.sink.restarted(false);
+		}
+	}
+
+	/** The batches from this one on that the engine still has; undefined where it does not answer. */
+	#replayed(from: number): Promise<Batch[] | undefined> {
+		const { hostname, replayPort } = this.options;
+		const { promise, resolve } = Promise.withResolvers<Batch[] | undefined>();
+		const batches: Batch[] = [];
+		const timer = setTimeout(() => over(undefined), REPLAY_MS);
+		timer.unref();
+		const over = (found: Batch[] | undefined) => {
+			clearTimeout(timer);
+			socket.close();
+			resolve(found);
+		};
+		const socket = openZmtp({
+			hostname,
+			port: replayPort,
+			role: "DEALER",
+			ready() {
+				const start = Buffer.alloc(8);
+				start.writeBigUInt64BE(BigInt(from));
+				// The empty frame stands where a REQ socket has one: vLLM asks for it.
+				socket.send([Buffer.alloc(0), start]);
+			},
+			message(frames) {
+				const [sequence, payload] = frames.slice(-2);
+				if (frames.length < 2 || sequence!.length !== 8) return;
+				const number = sequence!.readBigUInt64BE();
+				if (number === END) over(batches);
+				else batches.push({ sequence: Number(number), payload: Buffer.from(payload!) });
+			},
+			closed: () => over(undefined),
+		});
+		this.#replay = socket;
+		return promise;
+	}
+}
+
+const hashOf = (payload: Buffer): bigint => Bun.hash.wyhash(payload);

@@ -1,0 +1,173 @@
+/** The events of an engine, from a real PUB and ROUTER of libzmq and msgspec's encoder: gaps, replays, restarts, lost and unknown messages. */
+import { expect } from "bun:test";
+import { KvEventSource } from "../src/agent/vllm/kv-event-source.ts";
+import type { KvEvent } from "../src/agent/vllm/kv-events.ts";
+import { type KvPublisher, type PublishedEvent, startPublisher } from "./kit/kv-publisher.ts";
+import { needing } from "./kit/needing.ts";
+import { freePort } from "./kit/redis.ts";
+import { until } from "./kit/until.ts";
+
+const { test } = needing("zeromq");
+
+/** A source at a publisher, and what it has told: events by their first hash, `whole` and `part` where all before does not count. */
+function listen({ port, replayPort }: Pick<KvPublisher, "port" | "replayPort">) {
+	const heard: (number | string)[] = [];
+	const problems: string[] = [];
+	const source = new KvEventSource({
+		hostname: "127.0.0.1",
+		port,
+		replayPort,
+		sink: {
+			restarted: (isWhole) => void heard.push(isWhole ? "whole" : "part"),
+			events: (events) => void heard.push(...events.map(nameOf)),
+		},
+		problem: (sentence) => void problems.push(sentence),
+	});
+	source.start();
+	return { heard, problems, [Symbol.dispose]: () => source.end() };
+}
+
+const nameOf = (event: KvEvent) => ("hashes" in event ? Number(event.hashes[0]) : event.kind);
+const stored = (hash: number): PublishedEvent => [
+	"BlockStored",
+	{ block_hashes: [hash], parent_block_hash: null, token_ids: [1, 2], block_size: 2 },
+];
+const heardAll = (heard: readonly unknown[], last: unknown) =>
+	until(() => heard.at(-1) === last, `${last} in ${JSON.stringify(heard)}`);
+
+test("what was published before anybody listened is had, in the order in which it happened", async () => {
+	const publisher = await startPublisher();
+	for (const hash of [1, 2, 3]) await publisher.publish([stored(hash)]);
+	using listener = listen(publisher);
+	await heardAll(listener.heard, 3);
+	await publisher.publish([stored(4), ["AllBlocksCleared", {}]], { array: true });
+	await heardAll(listener.heard, "cleared");
+	expect(listener.heard).toEqual(["whole", 1, 2, 3, 4, "cleared"]);
+	await publisher.stop();
+});
+
+test("batches that were lost on their way are asked for again", async () => {
+	const publisher = await startPublisher();
+	using listener = listen(publisher);
+	await heardAll(listener.heard, "whole");
+	await publisher.publish([stored(1)]);
+	await heardAll(listener.heard, 1);
+	await publisher.publish([stored(2)], { lost: true });
+	await publisher.publish([stored(3)], { lost: true });
+	await publisher.publish([stored(4)]);
+	await publisher.publish([stored(5)]);
+	await heardAll(listener.heard, 5);
+	expect(listener.heard).toEqual(["whole", 1, 2, 3, 4, 5]);
+	expect(listener.problems).toEqual([]);
+	await publisher.stop();
+});
+
+test("where the engine no longer has what was lost nothing of before counts", async () => {
+	const publisher = await startPublisher({ buffer_steps: 2 });
+	using listener = listen(publisher);
+	await heardAll(listener.heard, "whole");
+	await publisher.publish([stored(1)]);
+	await heardAll(listener.heard, 1);
+	for (const hash of [2, 3, 4]) await publisher.publish([stored(hash)], { lost: true });
+	await publisher.publish([stored(5)]);
+	await heardAll(listener.heard, 5);
+	expect(listener.heard).toEqual(["whole", 1, "part", 4, 5]);
+	await publisher.stop();
+});
+
+test("an engine that sends nothing again is listened to, and a gap forgets", async () => {
+	const publisher = await startPublisher({ replay_port: -1 });
+	using listener = listen({ port: publisher.port, replayPort: freePort() });
+	await heardAll(listener.heard, "part");
+	await publisher.publish([stored(1)]);
+	await heardAll(listener.heard, 1);
+	await publisher.publish([stored(2)], { lost: true });
+	await publisher.publish([stored(3)]);
+	await heardAll(listener.heard, 3);
+	expect(listener.heard).toEqual(["part", 1, "part", 3]);
+	await publisher.stop();
+});
+
+test("an engine that was started anew is told from the same one, also where it has published as much", async () => {
+	const first = await startPublisher();
+	using listener = listen(first);
+	await heardAll(listener.heard, "whole");
+	for (const hash of [1, 2]) await first.publish([stored(hash)]);
+	await heardAll(listener.heard, 2);
+	await first.stop();
+	const second = await startPublisher({ port: first.port, replay_port: first.replayPort });
+	for (const hash of [11, 12, 13]) await second.publish([stored(hash)]);
+	await heardAll(listener.heard, 13);
+	expect(listener.heard).toEqual(["whole", 1, 2, "whole", 11, 12, 13]);
+	await second.stop();
+});
+
+test("one that was started anew and has published less than before is heard from its beginning, too", async () => {
+	const first = await startPublisher();
+	using listener = listen(first);
+	await heardAll(listener.heard, "whole");
+	for (const hash of [1, 2, 3]) await first.publish([stored(hash)]);
+	await heardAll(listener.heard, 3);
+	await first.stop();
+	const second = await startPublisher({ port: first.port, replay_port: first.replayPort });
+	await heardAll(listener.heard, "whole");
+	await second.publish([stored(11)]);
+	await heardAll(listener.heard, 11);
+	expect(listener.heard).toEqual(["whole", 1, 2, 3, "whole", 11]);
+	await second.stop();
+});
+
+test("a subscriber that was too slow, so that messages were dropped at the high-water mark, catches up", async () => {
+	const publisher = await startPublisher({ hwm: 4, send_buffer: 4_096 });
+	using listener = listen(publisher);
+	await heardAll(listener.heard, "whole");
+	const large: PublishedEvent = [
+		"BlockStored",
+		{ block_hashes: [1], parent_block_hash: null, token_ids: new Array(60_000).fill(70_000), block_size: 60_000 },
+	];
+	// More at once than the socket and its mark hold together: what comes behind is dropped, too, until there is room.
+	await publisher.publish([large], { times: 60 });
+	await until(async () => {
+		await publisher.publish([stored(2)]);
+		return listener.heard.includes(2);
+	}, "a message behind");
+	await publisher.publish([stored(3)]);
+	await heardAll(listener.heard, 3);
+	expect(listener.heard.slice(0, 61)).toEqual(["whole", ...new Array<number>(60).fill(1)]);
+	expect(new Set(listener.heard.slice(61))).toEqual(new Set([2, 3]));
+	expect(publisher.replays).toBeGreaterThan(1);
+	await publisher.stop();
+});
+
+test("messages that are no events are told and passed over; a batch that can't be read forgets", async () => {
+	const publisher = await startPublisher();
+	using listener = listen(publisher);
+	await heardAll(listener.heard, "whole");
+	await publisher.send("61");
+	await publisher.send("", "01", "c0");
+	await publisher.publish([["BlockMoved", { where: "disk" }], stored(1)]);
+	await heardAll(listener.heard, 1);
+	await publisher.publish([], { raw: "c1" });
+	await publisher.publish([stored(2)]);
+	await heardAll(listener.heard, 2);
+	expect(listener.heard).toEqual(["whole", 1, "part", 2]);
+	expect(listener.problems.map((each) => each.slice(0, 40))).toEqual([
+		"The engine publishes something else than",
+		"The engine publishes something else than",
+		"The engine's KV events can't be read: a ",
+	]);
+	await publisher.stop();
+});
+
+test("an engine that comes later is found, and that it is not there is told once", async () => {
+	const [port, replayPort] = [freePort(), freePort()];
+	using listener = listen({ port, replayPort });
+	await until(() => listener.problems.length > 0, "a problem");
+	const publisher = await startPublisher({ port, replay_port: replayPort });
+	await publisher.publish([stored(1)]);
+	await heardAll(listener.heard, 1);
+	expect(listener.problems).toEqual([
+		"The engine's KV events can't be had: its socket can't be reached (ECONNREFUSED).",
+	]);
+	await publisher.stop();
+});
