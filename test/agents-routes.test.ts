@@ -69,7 +69,8 @@ describe("with a token and keys", () => {
 		const answer = await post("/register", registration({ version: "9.9.9", gpus: [], more: { of: "it" } }));
 		expect(answer.status).toBe(200);
 		const told = (await answer.json()) as { secret: string; heartbeat_ms: number; reachable: boolean };
-		expect(told).toEqual({ secret: expect.stringMatching(/^[\w-]{43}$/), heartbeat_ms: 5000, reachable: true });
+		const rest = { heartbeat_ms: 5000, reachable: true, prefix_blocks: 256 };
+		expect(told).toEqual({ secret: expect.stringMatching(/^[\w-]{43}$/), ...rest });
 		const models = [{ name: "qwen", state: "ready", running: 2, later: 1 }];
 		const beat = await post("/heartbeat", { name: "gpu-1", instance: INSTANCE, models });
 		expect([beat.status, await beat.json()]).toEqual([200, {}]);

@@ -136,6 +136,35 @@ const instance = Type.Optional(
 	}),
 );
 
+/** Largest list of blocks in one report, characters of base64: 16,384 of 4 bytes. */
+const MAX_BLOCKS_TEXT = 87_384;
+const blocks = (description: string) =>
+	Type.Optional(
+		Type.String({
+			maxLength: MAX_BLOCKS_TEXT,
+			description: `${description} 4 bytes each, the lowest first, as base64.`,
+		}),
+	);
+
+/**
+ * What one replica's engine has in its prefix cache, as blocks of the prompts that it was given: hashes of 256 characters and all before
+ * them, as `promptOf` (routing/affinity.ts) makes them of the same call.
+ */
+export const PrefixReport = open(
+	{
+		model: ModelName,
+		replica: Type.Integer({ minimum: 0, maximum: 1023 }),
+		version: Type.Integer({ minimum: 1, description: "Of what it has; one more with each report." }),
+		since: Type.Optional(
+			Type.Integer({ minimum: 1, description: "The version to which this comes; absent: it has nothing but this." }),
+		),
+		added: blocks("Blocks that it has now."),
+		removed: blocks("Blocks that it has no more."),
+	},
+	"What one replica's engine has in its prefix cache, or what of that has changed.",
+);
+export type PrefixReport = Static<typeof PrefixReport>;
+
 /** `POST /register`. */
 export const Register = open(
 	{
@@ -163,6 +192,9 @@ export const RegisterAnswer = open(
 		}),
 		heartbeat_ms: Type.Integer({ minimum: 1, description: "How often it wants to hear of the agent." }),
 		reachable: Type.Boolean({ description: "Whether the router could call the endpoint." }),
+		prefix_blocks: Type.Optional(
+			Type.Integer({ description: "Characters a block of the reports of prefix caches that it takes; absent: none." }),
+		),
 		problem: Type.Optional(Type.String({ description: "If not, why, and what to do." })),
 	},
 	"The router takes it.",
@@ -173,12 +205,34 @@ export type RegisterAnswer = Static<typeof RegisterAnswer>;
  * `POST /heartbeat`. 404 where the router does not know the agent, which then registers; 409 where another agent of that
  * name is alive.
  */
-export const Heartbeat = open({ name: AgentName, instance, models, gpus }, "An agent that is alive.");
+export const Heartbeat = open(
+	{
+		name: AgentName,
+		instance,
+		models,
+		gpus,
+		prefixes: Type.Optional(
+			Type.Array(PrefixReport, {
+				maxItems: MAX_MODELS,
+				description: "Of replicas whose caches have changed. Absent: the agent does not report that.",
+			}),
+		),
+	},
+	"An agent that is alive.",
+);
 export type Heartbeat = Static<typeof Heartbeat>;
 
 /** What `POST /heartbeat` answers: `{}`, or what is wrong with the way back. */
 export const HeartbeatAnswer = open(
-	{ reachable: Type.Optional(Type.Boolean()), problem: Type.Optional(Type.String()) },
+	{
+		reachable: Type.Optional(Type.Boolean()),
+		problem: Type.Optional(Type.String()),
+		resend: Type.Optional(
+			Type.Array(Type.String(), {
+				description: "Replicas whose prefix caches it wants to hear of whole: `<model>#<replica>`.",
+			}),
+		),
+	},
 	"The router has heard it.",
 );
 export type HeartbeatAnswer = Static<typeof HeartbeatAnswer>;
@@ -188,6 +242,9 @@ export interface AgentRegistrar {
 	register(body: Register): Promise<RegisterAnswer>;
 	heartbeat(body: Heartbeat): Promise<HeartbeatAnswer>;
 }
+
+/** How a router names a replica that is to report its whole prefix cache. */
+export const prefixKey = (model: string, replica: number): string => `${model}#${replica}`;
 
 /** What a model's replicas do, as text to compare: how busy they are is no part of it. */
 export function replicaStates(replicas: readonly ReplicaReport[] = []): string {

@@ -1,7 +1,10 @@
 /**
- * What a replica probably still has in its prefix cache, found without a tokenizer: a prompt is cut into blocks of 256 characters,
- * each block's hash covers all before it, and each replica's blocks are remembered, most recently used ones first.
+ * What a replica has in its prefix cache, found without a tokenizer: a prompt is cut into blocks of 256 characters, each block's hash covers
+ * all before it, and each replica's blocks are remembered, most recently used ones first: what it probably still has. Where its agent
+ * reports what its engine really has, that counts besides, and what is reported to be gone is forgotten.
  */
+import type { HeldBlocks, HeldReport } from "./held-blocks.ts";
+
 /** Characters a block. */
 export const BLOCK = 256;
 /** Most blocks of a prompt that are looked at: 524,288 characters. What comes behind them counts as they do. */
@@ -39,6 +42,8 @@ export interface BlockSet {
 	/** Uses this one. */
 	add(block: number): void;
 	has(block: number): boolean;
+	/** Forgets this one. */
+	delete(block: number): void;
 	/** All of them, the most recent last; some may come twice. */
 	values(): Iterable<number>;
 	clear(): void;
@@ -46,7 +51,14 @@ export interface BlockSet {
 
 /** One replica's blocks. */
 export class PrefixCache {
-	constructor(private readonly blocks: BlockSet = new LruSet(MOST_REMEMBERED_BLOCKS)) {}
+	/**
+	 * @param blocks it was given
+	 * @param held what its engine says it has; undefined where nobody reports that
+	 */
+	constructor(
+		private readonly blocks: BlockSet = new LruSet(MOST_REMEMBERED_BLOCKS),
+		public held: HeldBlocks | undefined = undefined,
+	) {}
 
 	/** It is given this prompt. Last block first: of a prompt that is half forgotten the beginning is kept. */
 	add({ blocks }: Pick<Prompt, "blocks">): void {
@@ -55,13 +67,13 @@ export class PrefixCache {
 
 	/** How many characters of a prompt it would have to compute, at least 1: there is always a last token. */
 	uncached({ characters, blocks }: Prompt): number {
-		if (blocks.length === 0 || !this.blocks.has(blocks[0]!)) return Math.max(1, characters);
+		if (blocks.length === 0 || !this.#has(blocks[0]!)) return Math.max(1, characters);
 		// A block's hash covers what is before it, so what is known ends at one place: found in log2(2048) looks.
 		let known = 1;
 		let end = blocks.length;
 		while (known < end) {
 			const middle = (known + end + 1) >> 1;
-			if (this.blocks.has(blocks[middle - 1]!)) known = middle;
+			if (this.#has(blocks[middle - 1]!)) known = middle;
 			else end = middle - 1;
 		}
 		const isAll = known === MOST_BLOCKS;
@@ -73,9 +85,19 @@ export class PrefixCache {
 		return Int32Array.from(this.blocks.values()).reverse();
 	}
 
-	/** Its memory is empty: it was started anew. */
+	/** Its memory is empty: it was started anew. What its engine has is for its agent to say. */
 	clear(): void {
 		this.blocks.clear();
+	}
+
+	/** What its agent reports. */
+	report(report: HeldReport): void {
+		this.held?.take(report);
+		for (const block of report.removed) this.blocks.delete(block);
+	}
+
+	#has(block: number): boolean {
+		return this.blocks.has(block) || this.held?.has(block) === true;
 	}
 }
 
@@ -110,6 +132,11 @@ export class LruSet {
 
 	has(value: number): boolean {
 		return this.#newer.has(value) || this.#older.has(value);
+	}
+
+	delete(value: number): void {
+		this.#newer.delete(value);
+		this.#older.delete(value);
 	}
 
 	clear(): void {

@@ -1,6 +1,7 @@
 /** What is known of each target, in the heap of the one thread that answers calls. */
-import { PrefixCache } from "./affinity.ts";
+import { NO_BLOCKS, PrefixCache } from "./affinity.ts";
 import { type Breaker, breakerAfter, breakerEventOf, CLOSED } from "./breaker.ts";
+import { HeldBlocks, type HeldReport } from "./held-blocks.ts";
 import { Latency } from "./latency.ts";
 import {
 	type AttemptEnd,
@@ -125,6 +126,19 @@ export class LocalRoutingState implements RoutingState, ExchangedState {
 		this.listener?.promptsGone(target);
 	}
 
+	reported(target: string, report: HeldReport | undefined): void {
+		if (!report) {
+			const prefixes = this.#targets.get(target)?.prefixes;
+			if (prefixes) prefixes.held = undefined;
+			return;
+		}
+		const prefixes = this.#cacheOf(this.#known(target));
+		const { held } = prefixes;
+		const count = (report.isAll ? 0 : (held?.count ?? 0)) + report.added.length;
+		if (!held || count > held.most) prefixes.held = larger(held, report.isAll ? count : count * 2);
+		prefixes.report(report);
+	}
+
 	ownLoad(target: string): TargetLoad {
 		const known = this.#targets.get(target);
 		return known ? ownPart(known) : NO_LOAD;
@@ -207,6 +221,13 @@ export class LocalRoutingState implements RoutingState, ExchangedState {
 		known.prefixes ??= new PrefixCache();
 		return known.prefixes;
 	}
+}
+
+/** The same blocks with room for so many. */
+function larger(held: HeldBlocks | undefined, count: number): HeldBlocks {
+	const made = HeldBlocks.for(count);
+	if (held) made.take({ isAll: true, added: Int32Array.from(held.values()), removed: NO_BLOCKS });
+	return made;
 }
 
 function ownPart({ inFlight, queuedCharacters, unanswered, others }: TargetState): TargetLoad {

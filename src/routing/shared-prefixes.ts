@@ -5,6 +5,7 @@
  */
 import { RecoverableLock, type SharingThreads } from "../memory/recoverable-lock.ts";
 import { type BlockSet, MOST_REMEMBERED_BLOCKS, PrefixCache } from "./affinity.ts";
+import type { HeldBlocks } from "./held-blocks.ts";
 
 /** A slab's head, 32-bit cells; two generations of blocks follow. */
 const HEAD_CELLS = 16;
@@ -27,6 +28,8 @@ export const MOST_SLABS = 256;
  * memory of each thread's heap, used or not, and lets as much garbage more pile up there, and more, before it collects.
  */
 const FIRST_SLABS = 8;
+/** A cell whose block was forgotten. It counts until the generations are exchanged, so that searches go on behind it. */
+const FORGOTTEN = -1;
 /** Before all slabs: a lock. */
 const POOL_CELLS = 16;
 
@@ -50,8 +53,7 @@ export class PrefixBlocks implements BlockSet {
 
 	add(block: number): void {
 		const { ints, at } = this;
-		// An empty cell is 0.
-		const value = block | 0 || 1;
+		const value = cellOf(block);
 		const state = ints[at + STATE]!;
 		const newer = (state >>> 4) & 1;
 		const begin = at + HEAD_CELLS + newer * ROOM;
@@ -71,7 +73,7 @@ export class PrefixBlocks implements BlockSet {
 
 	has(block: number): boolean {
 		const { ints, at } = this;
-		const value = block | 0 || 1;
+		const value = cellOf(block);
 		for (let generation = 0; generation < 2; generation++) {
 			const begin = at + HEAD_CELLS + generation * ROOM;
 			for (let run = 0; run < LONGEST_RUN; run++) {
@@ -83,12 +85,28 @@ export class PrefixBlocks implements BlockSet {
 		return false;
 	}
 
+	delete(block: number): void {
+		const { ints, at } = this;
+		const value = cellOf(block);
+		for (let generation = 0; generation < 2; generation++) {
+			const begin = at + HEAD_CELLS + generation * ROOM;
+			for (let run = 0; run < LONGEST_RUN; run++) {
+				const cell = begin + ((value + run) & (ROOM - 1));
+				if (ints[cell] === 0) break;
+				if (ints[cell] === value) ints[cell] = FORGOTTEN;
+			}
+		}
+	}
+
 	/** Of each generation in the order of their hashes. */
 	*values(): Iterable<number> {
 		const newer = (this.ints[this.at + STATE]! >>> 4) & 1;
 		for (const generation of [1 - newer, newer]) {
 			const begin = this.at + HEAD_CELLS + generation * ROOM;
-			for (let cell = begin; cell < begin + ROOM; cell++) if (this.ints[cell] !== 0) yield this.ints[cell]!;
+			for (let cell = begin; cell < begin + ROOM; cell++) {
+				const value = this.ints[cell]!;
+				if (value !== 0 && value !== FORGOTTEN) yield value;
+			}
 		}
 	}
 
@@ -121,6 +139,12 @@ export class PrefixBlocks implements BlockSet {
 	}
 }
 
+/** A block as a cell has it. */
+function cellOf(block: number): number {
+	const value = block | 0;
+	return value === 0 || value === FORGOTTEN ? 1 : value;
+}
+
 /** The slabs, and which target has which. Nothing else is locked while their lock is held. */
 export class PrefixSlabs {
 	readonly #lock: RecoverableLock;
@@ -143,9 +167,9 @@ export class PrefixSlabs {
 		this.#lock = new RecoverableLock(new Int32Array(memory, 0, POOL_CELLS), 0, threads);
 	}
 
-	/** What a slab's target is remembered to have. @param slab from 0 */
-	cache(slab: number): PrefixCache {
-		return new PrefixCache(this.#blocks(slab));
+	/** What a slab's target is remembered to have. @param slab from 0 @param held what its engine says it has */
+	cache(slab: number, held?: HeldBlocks): PrefixCache {
+		return new PrefixCache(this.#blocks(slab), held);
 	}
 
 	/**

@@ -3,6 +3,7 @@ import { SharingThreads } from "../memory/recoverable-lock.ts";
 import { slotBytes } from "../memory/slot-memory.ts";
 import { SlotTable, type TableSlot, type ThreadClock } from "../memory/slot-table.ts";
 import type { Breaker } from "./breaker.ts";
+import { type HeldReport, HeldSlabs, makeHeld } from "./held-blocks.ts";
 import { SharedAttempt } from "./shared-attempt.ts";
 import { breakerState } from "./shared-breaker.ts";
 import { makePrefixes, PrefixSlabs } from "./shared-prefixes.ts";
@@ -10,6 +11,7 @@ import { SESSIONS_BYTES, SharedSessions } from "./shared-sessions.ts";
 import {
 	breakerAt,
 	freeTarget,
+	heldCellOf,
 	ownLoadOf,
 	resetTarget,
 	SharedTarget,
@@ -45,6 +47,8 @@ export interface RoutingMemory {
 	readonly targets: SharedArrayBuffer;
 	/** What replicas have in their prefix caches. */
 	readonly prefixes: SharedArrayBuffer;
+	/** What their engines say they have. */
+	readonly held: SharedArrayBuffer;
 }
 
 /** Makes it. */
@@ -53,6 +57,7 @@ export const makeRoutingMemory = (): RoutingMemory => ({
 		maxByteLength: TARGETS_AT + slotBytes(SIZES),
 	}),
 	prefixes: makePrefixes(),
+	held: makeHeld(),
 });
 
 /** A session says where it went by the slot of the target, plus 1, and by its generation, which is even. */
@@ -69,6 +74,7 @@ export class SharedRoutingState implements RoutingState {
 	readonly #memory: TargetMemory;
 	readonly #table: SlotTable<SharedTarget>;
 	readonly #prefixes: PrefixSlabs;
+	readonly #held: HeldSlabs;
 	readonly #sessions: SharedSessions;
 	readonly #unknown: SharedTarget;
 
@@ -77,7 +83,7 @@ export class SharedRoutingState implements RoutingState {
 	 * @param time this thread's clock, which never goes back, ms
 	 */
 	constructor(
-		{ targets: memory, prefixes }: RoutingMemory,
+		{ targets: memory, prefixes, held }: RoutingMemory,
 		{ thread, offset }: ThreadClock,
 		private readonly time: () => number = () => performance.now(),
 	) {
@@ -92,7 +98,7 @@ export class SharedRoutingState implements RoutingState {
 			threads,
 			offset,
 			time,
-			prefixes: (slab) => this.#prefixes.cache(slab),
+			prefixes: (slab, set) => this.#prefixes.cache(slab, set < 0 ? undefined : this.#held.blocks(set)),
 			opened: () => Atomics.add(ints, OPENINGS, 1),
 		};
 		this.#table = new SlotTable({
@@ -109,6 +115,7 @@ export class SharedRoutingState implements RoutingState {
 		});
 		const slabCell = (number: number) => slabCellOf(this.#table.addressOf(number));
 		this.#prefixes = new PrefixSlabs(prefixes, ints, threads, slabCell);
+		this.#held = new HeldSlabs(held, ints, (number) => heldCellOf(this.#table.addressOf(number)));
 		this.#sessions = new SharedSessions(ints, SESSIONS_AT / 4, threads);
 		this.#unknown = unknownTarget(this.#memory);
 	}
@@ -162,6 +169,22 @@ export class SharedRoutingState implements RoutingState {
 	restarted(target: string): void {
 		this.forgetPrompts(target);
 		this.listener?.promptsGone(target);
+	}
+
+	/** By the main thread, to which agents report. */
+	reported(target: string, report: HeldReport | undefined): void {
+		if (!report) {
+			const slot = this.#table.find(target);
+			if (slot) Atomics.store(this.#ints, heldCellOf(this.#table.addressOf(slot.number)), 0);
+			return;
+		}
+		const slot = this.#table.hold(target);
+		if (hasRoom(slot)) {
+			this.#prefixes.use(slot.number, this.#table.uses);
+			this.#held.give(slot.number);
+			slot.value.prefixes?.report(report);
+		}
+		this.#table.letGo(slot);
 	}
 
 	/** The part of a target's load that is this router's own. */

@@ -24,6 +24,8 @@ const IS_UNREACHABLE = 4;
 const PAUSED_FOR = 5;
 /** Attempts that wait for their first token, by thread: see `OTHERS`. */
 const WAITING = 6;
+/** Behind one for each thread. */
+const HELD = 15;
 const INTS = 16;
 /** 64-bit cells behind them. */
 const PAUSED_UNTIL = 0;
@@ -57,8 +59,8 @@ export interface TargetMemory {
 	readonly offset: number;
 	/** This thread's clock, ms. */
 	time(): number;
-	/** What a slab's target is remembered to have. @param slab from 0 */
-	prefixes(slab: number): PrefixCache;
+	/** What a slab's target is remembered to have. @param slab from 0 @param held the set of what its engine says it has, from 0; -1: none */
+	prefixes(slab: number, held: number): PrefixCache;
 	/** A breaker has opened. */
 	opened(): void;
 }
@@ -77,6 +79,8 @@ export interface QueuedAttempt {
 
 /** Where in `ints` a target says which slab of prefixes it has, plus 1. */
 export const slabCellOf = ({ cells }: SlotAddress): number => cells / 4 + SLAB;
+/** And where it says which set of blocks its engine has, plus 1. */
+export const heldCellOf = ({ cells }: SlotAddress): number => cells / 4 + HELD;
 
 /** One thread's view of a target; its times are on that thread's clock. */
 export class SharedTarget implements TargetView {
@@ -95,6 +99,8 @@ export class SharedTarget implements TargetView {
 	#prefixes: PrefixCache | undefined;
 	/** The slab that they are in, plus 1. */
 	#slab = 0;
+	/** The set of what its engine has, plus 1. */
+	#held = 0;
 	/** Streamed attempts of this thread that wait for their first token. */
 	#oldest: QueuedAttempt | undefined;
 	#newest: QueuedAttempt | undefined;
@@ -153,9 +159,11 @@ export class SharedTarget implements TargetView {
 
 	get prefixes(): PrefixCache | undefined {
 		const slab = this.#ints[this.#at + SLAB]!;
-		if (slab !== this.#slab) {
-			this.#prefixes = slab === 0 ? undefined : this.memory.prefixes(slab - 1);
+		const held = this.#ints[this.#at + HELD]!;
+		if (slab !== this.#slab || held !== this.#held) {
+			this.#prefixes = slab === 0 ? undefined : this.memory.prefixes(slab - 1, held - 1);
 			this.#slab = slab;
+			this.#held = held;
 		}
 		return this.#prefixes;
 	}
@@ -248,6 +256,7 @@ export function resetTarget(memory: TargetMemory, address: SlotAddress): void {
 		ints[at + PROBER] = 0;
 		ints[at + IS_UNREACHABLE] = 0;
 		ints[at + PAUSED_FOR] = 0;
+		ints[at + HELD] = 0;
 		ints.fill(0, at + WAITING, at + WAITING + MOST_THREADS);
 		floats[floatsAt + PAUSED_UNTIL] = Number.NEGATIVE_INFINITY;
 		floats[floatsAt + ANSWERED_AT] = Number.NEGATIVE_INFINITY;

@@ -6,6 +6,7 @@
 import type { FailureKind } from "../providers/failure.ts";
 import type { PrefixCache, Prompt } from "./affinity.ts";
 import type { Breaker } from "./breaker.ts";
+import type { HeldReport } from "./held-blocks.ts";
 import type { LatencyView } from "./latency.ts";
 
 /** What a call brings to whichever target it goes to. */
@@ -96,6 +97,8 @@ export interface RoutingState extends StateView {
 	pause(target: string, ms: number, why: PauseReason): void;
 	/** Its server was started anew, or put to sleep: its prefix cache is empty. */
 	restarted(target: string): void;
+	/** Its agent says what its engine has in its prefix cache; undefined: it says that no longer. */
+	reported(target: string, report: HeldReport | undefined): void;
 }
 
 /** Told of what other routers want to know, on the path of each call: it may take a note, and nothing else. */

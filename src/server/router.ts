@@ -20,6 +20,7 @@ import type { DirectoryLock } from "../store/directory-lock.ts";
 import { adminRoutes } from "./admin/admin-routes.ts";
 import { PastCalls } from "./admin/past-calls.ts";
 import { AgentAccess } from "./agents/agent-access.ts";
+import { AgentPrefixes } from "./agents/agent-prefixes.ts";
 import { AgentRegistry } from "./agents/agent-registry.ts";
 import { admitTunnel, agentRoutes, inProcessRegistrar } from "./agents/agent-routes.ts";
 import { AgentTransport } from "./agents/agent-transport.ts";
@@ -142,7 +143,8 @@ function createAgents(
 	const tunnels = hub.thread(0);
 	const secrets = agentSecrets(config.data_dir, (sentence) => problems.report(sentence));
 	const transport = new AgentTransport(readCa(config.ca_file), tunnels);
-	const agents = new AgentRegistry({ upstream, transport, store, secrets, log, link: redis, tunnels: hub });
+	const prefixes = new AgentPrefixes(upstreams.targets);
+	const agents = new AgentRegistry({ upstream, transport, store, secrets, log, link: redis, tunnels: hub, prefixes });
 	if (redis) shareAgents(redis, agents, store, secrets);
 	const fleet = new AgentFleet(agents, upstreams.targets);
 	agents.onLost((target) => upstreams.targets.restarted(target));

@@ -51,6 +51,7 @@ const twoWorkers: ExchangedKind = {
 			pause: (...pause) => last.pause(...pause),
 			// Agents are the main thread's.
 			restarted: (target) => main.restarted(target),
+			reported: (target, report) => main.reported(target, report),
 		};
 		return { state, exchanged };
 	},

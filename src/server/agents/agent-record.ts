@@ -37,6 +37,8 @@ export interface AgentRecord extends AgentView {
 	loggedLease: Lease;
 	/** Heard of since it was last stored. */
 	isDirty: boolean;
+	/** When other routers were last told of it, on the lease clock, ms. */
+	sharedAt: number;
 }
 
 /** Calls an agent. @param secret which it knows @param upstream what all agents have in common */

@@ -1,15 +1,14 @@
 /** The agents that have registered: what was last heard of each, for how long that counts, and what is stored. */
 
-import type { AgentSecrets } from "../../accounts/auth/agent-secrets.ts";
 import { RouterError } from "../../errors.ts";
 import { HEARTBEAT_MS, type Heartbeat, type Register, type RegisterAnswer } from "../../protocol/agent.ts";
 import { tunnelEndpoint } from "../../protocol/tunnel.ts";
-import type { Provider, Transport } from "../../providers/provider.ts";
+import type { Provider } from "../../providers/provider.ts";
 import type { Upstream } from "../../providers/registry.ts";
+import { BLOCK } from "../../routing/affinity.ts";
 import { admission } from "../../routing/agent-targets.ts";
 import { heardBeforeRestart, type Lease, LeaseClock, leaseAt } from "../../routing/lease.ts";
-import type { Store, StoredAgent } from "../../store/store.ts";
-import type { Log } from "../../telemetry/log.ts";
+import type { StoredAgent } from "../../store/store.ts";
 import {
 	type AgentRecord,
 	agentProvider,
@@ -23,10 +22,10 @@ import {
 	tunnelProblem,
 	unknownAgent,
 } from "./agent-record.ts";
+import type { AgentRegistryOptions } from "./agent-registry-options.ts";
 import { callBack } from "./agent-transport.ts";
 import { RegistryLog } from "./registry-log.ts";
 import { ServedNames } from "./served-names.ts";
-import type { TunnelHub } from "./tunnels.ts";
 
 /** How often leases are looked at, ms; the lease clock has to be read at least as often. */
 const TICK_MS = 1_000;
@@ -36,23 +35,8 @@ const STORE_MS = 30_000;
 const FORGET_MS = 7 * 86_400_000;
 /** Most agents. */
 const MOST = 1_000;
-
-/** What it works with. */
-export interface AgentRegistryOptions {
-	/** What all agents have in common: the provider `local`. */
-	readonly upstream: Upstream;
-	readonly transport: Transport;
-	readonly store: Store;
-	readonly secrets: AgentSecrets;
-	readonly log: Pick<Log, "logger">;
-	/** To the routers that share agents. While it is not up leases do not age: others may hear of agents, and can't pass that on. */
-	readonly link?: { readonly isUp: boolean } | undefined;
-	/** Which agents have a tunnel: those whose endpoints say so can be called while it is open. */
-	readonly tunnels?: Pick<TunnelHub, "isOpen">;
-	/** Tests: clocks, ms; the first never goes back. */
-	readonly time?: () => number;
-	readonly wall?: () => number;
-}
+/** How often other routers are told of an agent that does what it did, ms: heartbeats come twice as seldom. */
+const SHARE_MS = HEARTBEAT_MS / 2;
 
 /** Holds the agents. Nothing is opened before `open` or the first registration. */
 export class AgentRegistry {
@@ -139,7 +123,11 @@ export class AgentRegistry {
 		this.#log.registered(agent, before?.endpoint, how === "takeover");
 		this.#log.namesakes(agent, this.#agents.values());
 		const { isReachable: reachable } = agent;
-		return { secret, heartbeat_ms: HEARTBEAT_MS, reachable, ...(problem === undefined ? {} : { problem }) };
+		return {
+			...{ secret, heartbeat_ms: HEARTBEAT_MS, reachable },
+			...(this.options.prefixes && { prefix_blocks: BLOCK }),
+			...(problem === undefined ? {} : { problem }),
+		};
 	}
 
 	/**
@@ -167,8 +155,11 @@ export class AgentRegistry {
 		this.#logLease(agent);
 		if (!isSame) this.#store(agent);
 		if (!isSame) this.#log.namesakes(agent, this.#agents.values());
-		this.#share(agent);
-		return agent.isReachable ? {} : this.#callBack(agent);
+		// What has changed of prefix caches is reported at once: other routers are told of the agent no more often for that.
+		if (!isSame || this.#clock.now() - agent.sharedAt >= SHARE_MS) this.#share(agent);
+		const missing = this.options.prefixes?.take(agent.name, models, body.prefixes) ?? [];
+		const resend = missing.length > 0 ? { resend: missing } : {};
+		return agent.isReachable ? resend : { ...(await this.#callBack(agent)), ...resend };
 	}
 
 	/** Whether an agent may open a tunnel. Throws `agent_name_taken`. */
@@ -312,6 +303,7 @@ export class AgentRegistry {
 			mustRegister: false,
 			loggedLease: leaseAt(heard.heardAt, this.#clock.now()),
 			isDirty: false,
+			sharedAt: Number.NEGATIVE_INFINITY,
 		};
 		this.#reportTargets(who.name, this.#agents.get(who.name)?.models, agent.models);
 		this.#agents.set(who.name, agent);
@@ -339,10 +331,12 @@ export class AgentRegistry {
 	}
 
 	#share(agent: AgentRecord): void {
+		agent.sharedAt = this.#clock.now();
 		if (!agent.isInProcess) this.#heard?.(storedOf(agent));
 	}
 
 	#forget(name: string): void {
+		this.options.prefixes?.forget(name);
 		this.#agents.delete(name);
 		this.options.store.removeAgent(name);
 	}

@@ -137,7 +137,13 @@ export class AgentReplica implements FleetRegistry {
 			const known = this.#agents.get(rest.name);
 			const isSame = known?.endpoint === rest.endpoint && known.provider.secret === secret;
 			const provider = isSame ? known.provider : agentProvider(rest, secret, this.upstream, this.transport);
-			const ofRegistry = { problem: undefined, mustRegister: false, loggedLease: "fresh", isDirty: false } as const;
+			const ofRegistry = {
+				problem: undefined,
+				mustRegister: false,
+				loggedLease: "fresh",
+				isDirty: false,
+				sharedAt: 0,
+			} as const;
 			this.#agents.set(rest.name, { ...rest, ...ofRegistry, models: modelsByName(models), provider });
 		}
 	}

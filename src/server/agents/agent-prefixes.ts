@@ -1,0 +1,61 @@
+/** What agents report of their engines' prefix caches: which version of it is known of each replica, and what is passed on to routing. */
+import { type ModelReport, type PrefixReport, prefixKey } from "../../protocol/agent.ts";
+import { decodeBlocks } from "../../routing/routing-message.ts";
+import type { RoutingState } from "../../routing/target-state.ts";
+import { targetId } from "./agent-record.ts";
+
+/** Of one replica. */
+interface Known {
+	readonly target: string;
+	version: number;
+}
+
+/** Of all agents. */
+export class AgentPrefixes {
+	/** By agent, by replica. */
+	readonly #known = new Map<string, Map<string, Known>>();
+
+	constructor(private readonly state: Pick<RoutingState, "reported">) {}
+
+	/**
+	 * Takes what a heartbeat reports. Returns the replicas of which something is missing, to be reported whole.
+	 * @param reports undefined: the agent reports nothing of the kind, and what it once did does not count
+	 */
+	take(
+		agent: string,
+		models: ReadonlyMap<string, ModelReport>,
+		reports: readonly PrefixReport[] | undefined,
+	): readonly string[] {
+		if (!reports) {
+			this.forget(agent);
+			return [];
+		}
+		const known = this.#known.get(agent) ?? new Map<string, Known>();
+		this.#known.set(agent, known);
+		const missing: string[] = [];
+		for (const { model, replica, version, since, added = "", removed = "" } of reports) {
+			const key = prefixKey(model, replica);
+			const report = models.get(model);
+			if (!report) continue;
+			const target = targetId(agent, model, hasSeveral(report) ? replica : undefined);
+			const before = known.get(key);
+			if (since !== undefined && (before?.version !== since || before.target !== target)) {
+				missing.push(key);
+				continue;
+			}
+			known.set(key, { target, version });
+			const changes = { added: decodeBlocks(added), removed: decodeBlocks(removed) };
+			this.state.reported(target, { isAll: since === undefined, ...changes });
+		}
+		return missing;
+	}
+
+	/** Nothing that this agent has reported counts any more. */
+	forget(agent: string): void {
+		for (const { target } of this.#known.get(agent)?.values() ?? []) this.state.reported(target, undefined);
+		this.#known.delete(agent);
+	}
+}
+
+/** Whether its replicas are targets each: see `accessTo`. */
+const hasSeveral = ({ replicas = [] }: ModelReport): boolean => new Set(replicas.map((each) => each.replica)).size > 1;
