@@ -1,9 +1,10 @@
 /** The agent's link to its router: it registers, is heard of, and finds back from whatever happens. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { inProcessClient } from "../src/agent/router-link/link-client.ts";
+import type { LinkOptions } from "../src/agent/router-link/link-options.ts";
 import { NOT_JOINED, nextLinkStep } from "../src/agent/router-link/link-step.ts";
 import { httpOrigin, localAddressTo } from "../src/agent/router-link/local-address.ts";
-import { type LinkOptions, startLink } from "../src/agent/router-link/router-link.ts";
+import { startLink } from "../src/agent/router-link/router-link.ts";
 import { RouterError } from "../src/errors.ts";
 import type { ModelReport, ModelState } from "../src/protocol/agent.ts";
 import { httpTransport } from "../src/proxy/net/transport.ts";

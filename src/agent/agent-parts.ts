@@ -25,12 +25,12 @@ import { Inventory } from "./models/inventory.ts";
 import { ModelRegistry } from "./models/model-registry.ts";
 import { ModelStatuses } from "./models/model-status.ts";
 import { ModelViews } from "./models/model-view.ts";
+import { PrefixReports } from "./models/prefix-reports.ts";
 import { Traffic } from "./models/traffic.ts";
 import { Notify } from "./notify.ts";
 
 /** Deadlines of the Docker CLI, ms. */
-const DOCKER_TIMEOUT_MS = 20_000;
-const PULL_SILENCE_MS = 300_000;
+const DEADLINES = { deadlineMs: 20_000, pullSilenceMs: 300_000 };
 
 /** State of the host, of the engine and of calls, and what reads it. The loop (`runAgent`) is made from these. */
 export interface AgentParts {
@@ -64,6 +64,8 @@ export interface AgentParts {
 	/** How containers end. */
 	readonly ends: ContainerEnds;
 	readonly inventory: Inventory;
+	/** What is in the prefix caches of its engines. */
+	readonly prefixes: PrefixReports;
 	readonly adapters: AdapterList;
 	readonly records: EffectRecords;
 	readonly views: ModelViews;
@@ -84,10 +86,9 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const http = httpTransport({ ca });
 	const proxyFor = proxyFromEnvironment(env);
 	const outside = httpTransport({ ca, proxyFor });
-	const deadlines = { deadlineMs: DOCKER_TIMEOUT_MS, pullSilenceMs: PULL_SILENCE_MS };
 	const network = settings.namedNetwork === undefined ? settings.network : undefined;
-	const docker = new DockerCli({ command: settings.command, env, network, ...deadlines });
-	const tick = new Notify();
+	const docker = new DockerCli({ command: settings.command, env, network, ...DEADLINES });
+	const [tick, changes] = [new Notify(), new Notify()];
 	const statuses = new ModelStatuses();
 	const { size, running, wait: waitMs } = agent.queue;
 	const traffic = new Traffic({ size, running, waitMs }, statuses, tick);
@@ -102,6 +103,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const stallMs = agent.stall;
 	const inventory = new Inventory({ registry, specs, settings, docker, engine, traffic, http, stallMs, tick });
 	const adapters = new AdapterList({ registry, inventory, log });
+	const prefixes = new PrefixReports(log, () => changes.notify());
 	return {
 		config,
 		env,
@@ -117,7 +119,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		docker,
 		registry,
 		tick,
-		changes: new Notify(),
+		changes,
 		statuses,
 		traffic,
 		gpus,
@@ -126,10 +128,11 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		engine,
 		ends,
 		inventory,
+		prefixes,
 		records: new EffectRecords(),
 		adapters,
 		views: new ModelViews(registry, statuses, inventory, traffic, adapters),
-		models: new ContainerModels({ registry, adapters, statuses, traffic, http, ends, config }),
+		models: new ContainerModels({ registry, adapters, statuses, traffic, http, ends, prefixes, config }),
 		metrics: agentMetrics({ registry, statuses, traffic, gpus, engine, inventory }),
 		credential: new RouterCredential(),
 	};

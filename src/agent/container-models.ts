@@ -9,7 +9,7 @@ import type { AdapterList } from "./models/adapter-list.ts";
 import type { DeathWatch } from "./models/container-death.ts";
 import type { ModelRegistry, RegisteredModel } from "./models/model-registry.ts";
 import { isCallable, type ModelStatuses } from "./models/model-status.ts";
-import { CONTAINER_BASE_URL, modelTransport } from "./models/model-transport.ts";
+import { CONTAINER_BASE_URL, modelTransport, type PromptWatch } from "./models/model-transport.ts";
 import type { Traffic } from "./models/traffic.ts";
 import { toolParserHint } from "./vllm/tool-parsers.ts";
 
@@ -22,6 +22,8 @@ export interface ContainerModelsOptions {
 	readonly http: Transport;
 	/** How containers ended. */
 	readonly ends: DeathWatch;
+	/** Hears of the calls that containers are given. */
+	readonly prefixes: PromptWatch;
 	readonly config: Config;
 }
 
@@ -51,7 +53,7 @@ export class ContainerModels {
 	 * model's: its calls wait, run and count as that one's.
 	 */
 	find(called: string): { readonly provider: Provider; readonly replicas: number } | undefined {
-		const { registry, adapters, statuses, traffic, http, ends } = this.options;
+		const { registry, adapters, statuses, traffic, http, ends, prefixes } = this.options;
 		const entry = registry.get(called) ?? adapters.baseOf(called);
 		if (!entry) return undefined;
 		const { name } = entry.spec;
@@ -59,7 +61,7 @@ export class ContainerModels {
 		if (!provider) {
 			const progress = () => statuses.progressText(name);
 			const explain = (body: string) => explainRefusal(body, registry.get(name)?.spec.model ?? name);
-			const transport = modelTransport({ model: name, traffic, http, progress, explain, ends });
+			const transport = modelTransport({ model: name, traffic, http, progress, explain, ends, prefixes });
 			provider = openAiCompatible(this.#upstream, transport);
 			this.#providers.set(name, provider);
 		}

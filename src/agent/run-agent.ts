@@ -117,7 +117,7 @@ function linkTo(
 	instance: string,
 	registrar?: AgentRegistrar,
 ) {
-	const { config, env, settings, http, outside, views, gpus, changes, credential, log } = parts;
+	const { config, env, settings, http, outside, views, gpus, prefixes, changes, credential, log } = parts;
 	const { vllm_url, tunnel: mode } = config.agent;
 	const advertise = config.agent.advertise ?? (registrar && url);
 	const external = vllm_url ? new ExternalVllm(config, http, changes) : undefined;
@@ -150,6 +150,7 @@ function linkTo(
 			models: joined(views.reports(), external?.reports() ?? []),
 			gpus: gpus.reading.gpus.map(gpuReport),
 		}),
+		prefixes,
 		changes,
 		onSecret: (secret) => credential.set(secret),
 		log,

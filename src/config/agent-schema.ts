@@ -237,6 +237,11 @@ export const agent = section(
 			default: true,
 			description: "Put on-demand models to sleep in host memory, where they fit, rather than stop them.",
 		}),
+		kv_events: Type.Union([Type.Literal("auto"), Type.Literal("always"), Type.Literal("never")], {
+			default: "auto",
+			description:
+				"Have vLLM publish what is in its prefix cache, so that the router knows it. `auto`: where its image's tag names 0.28 or later; older ones cache models with several kinds of layers worse with it.",
+		}),
 		stop_containers: Type.Boolean({
 			default: false,
 			description: "Stop the containers when the agent stops; else they go on and the next start takes them over.",

@@ -7,6 +7,7 @@ import { RoutingExchange } from "../../src/routing/routing-exchange.ts";
 import type { Chat } from "../bench/routing-workloads.ts";
 import { random } from "./random.ts";
 import { call, replica, route } from "./routes.ts";
+import { SimulatedTime } from "./simulated-time.ts";
 
 const REPLICAS = 4;
 /** A replica computes a prompt's token so fast, ms, and begins each prompt with so much. */
@@ -28,32 +29,6 @@ export interface Simulation {
 	readonly messageMs: number | undefined;
 	/** Of whom chance is. */
 	readonly seed: number;
-}
-
-/** Events in the order of their times. */
-class SimulatedTime {
-	now = 0;
-	readonly #events: { readonly at: number; readonly run: () => void }[] = [];
-
-	readonly after = (ms: number, run: () => void): (() => void) => {
-		const event = { at: this.now + ms, run };
-		const behind = this.#events.findLastIndex(({ at }) => at <= event.at);
-		this.#events.splice(behind + 1, 0, event);
-		return () => {
-			const index = this.#events.indexOf(event);
-			if (index !== -1) this.#events.splice(index, 1);
-		};
-	};
-
-	/** Runs events until `isOver`. What they left to promises is done before the next one. */
-	async run(isOver: () => boolean): Promise<void> {
-		while (!isOver()) {
-			const { at, run } = this.#events.shift()!;
-			this.now = at;
-			run();
-			for (let turn = 0; turn < 10; turn++) await null;
-		}
-	}
 }
 
 /** One replica: it computes one prompt after the other, and has the blocks used last. */

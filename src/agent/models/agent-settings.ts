@@ -59,6 +59,7 @@ export function agentSettings(config: Config, env: Environment, vllmKey: string)
 		env: Object.keys(variables),
 		shutdownTimeoutS: SHUTDOWN_S,
 		sleep,
+		kvEvents: config.agent.kv_events,
 		variables: { ...env, ...variables },
 		vllmKey,
 		hubEndpoint,

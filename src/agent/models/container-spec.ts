@@ -5,6 +5,13 @@ import type { ContainerOwner } from "../docker/container-owner.ts";
 import { type EngineHost, engineHost } from "../docker/engine-host.ts";
 import type { Hardware } from "../gpu/hardware.ts";
 import type { Problem } from "../problem.ts";
+import {
+	KV_EVENT_ARGS,
+	type KvEventPorts,
+	kvEventLabels,
+	kvEventPublishArgs,
+	publishesKvEvents,
+} from "../vllm/kv-event-args.ts";
 import { canSleep, stopGraceS, vllmArgs } from "../vllm/vllm-args.ts";
 import { acceleratorOf, containerImage, hashedImage } from "../vllm/vllm-image.ts";
 import type { AgentSettings } from "./agent-settings.ts";
@@ -54,13 +61,25 @@ export function specHash(spec: ModelSpec, settings: SpecSettings): string {
 		.slice(0, 32);
 }
 
-/** The container for one replica. `spec` must have passed `specProblem`; `port` is free on loopback. */
+/** Ports that are free on loopback. */
+export interface ContainerPorts {
+	/** Of vLLM's HTTP. */
+	readonly port: number;
+	/** Of its KV events, where it is to publish them. */
+	readonly kvEvents?: KvEventPorts;
+}
+
+/**
+ * The container for one replica. `spec` must have passed `specProblem`. Whether it publishes KV events is no part of its hash: one that runs
+ * without goes on.
+ */
 export function containerSpec(
 	spec: ModelSpec,
-	placed: Placement & { readonly port: number; readonly keyWord?: string },
+	placed: Placement & { readonly port: number; readonly keyWord?: string; readonly kvEvents?: KvEventPorts },
 	settings: SpecSettings,
 ): ContainerSpec {
 	const { replica, port, keyWord } = placed;
+	const kvEvents = publishesKvEvents(spec, settings) ? placed.kvEvents : undefined;
 	const isOnCpu = acceleratorOf(spec, settings) === "cpu";
 	const isOnHost = placed.devices.length === 0;
 	// Without a reading of its GPUs a host has devices placed that it lacks.
@@ -80,6 +99,7 @@ export function containerSpec(
 		"router.devices": devices.join(","),
 		"router.memory": String(Math.floor(bytes)),
 		...(keyWord !== undefined && { [KEY_LABEL]: keyWord }),
+		...(kvEvents && kvEventLabels(kvEvents)),
 	};
 	const isLocal = spec.model.startsWith("/");
 	const image = containerImage(spec, settings);
@@ -97,6 +117,7 @@ export function containerSpec(
 		// Only `/v1` of vLLM's HTTP asks for the key: other containers don't see it, and it is published on loopback alone.
 		...(settings.network === undefined ? [] : [`--network=${settings.network}`]),
 		`--publish=127.0.0.1:${port}:8000`,
+		...(kvEvents ? kvEventPublishArgs(kvEvents) : []),
 		`--volume=${settings.cacheDir}:/root/.cache/huggingface`,
 		// Compiled kernels: a later start is much shorter.
 		"--volume=vllm-cache:/root/.cache/vllm",
@@ -108,6 +129,7 @@ export function containerSpec(
 		...variables(spec, settings).map((variable) => `--env=${variable}`),
 		image,
 		...vllmArgs(spec, placement, settings, image),
+		...(kvEvents ? KV_EVENT_ARGS : []),
 	];
 	return { name, labels, args, hash };
 }
@@ -230,12 +252,12 @@ export class ContainerSpecs {
 	}
 
 	/** The arguments of `docker run`; undefined for a model that is no longer registered. */
-	run(key: string, placement: Placement, port: number): RunCommand | undefined {
+	run(key: string, placement: Placement, ports: ContainerPorts): RunCommand | undefined {
 		const entry = this.registry.get(modelOfKey(key));
 		if (!entry) return undefined;
 		const settings = { ...this.#of(entry), ownerLabels: this.owner.labels() };
 		const keyWord = newKeyWord();
-		const { args } = containerSpec(entry.spec, { ...placement, port, keyWord }, settings);
+		const { args } = containerSpec(entry.spec, { ...placement, ...ports, keyWord }, settings);
 		const env = { ...this.settings.variables, VLLM_API_KEY: containerKey(this.settings.vllmKey, keyWord) };
 		return { args, env, image: this.image(entry) };
 	}

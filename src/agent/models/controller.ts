@@ -18,6 +18,7 @@ import type { EffectRecords } from "./effects.ts";
 import type { Inventory, InventoryItem } from "./inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelStatuses } from "./model-status.ts";
+import type { PrefixReports } from "./prefix-reports.ts";
 import { modelOfKey, nextFailure } from "./replica-state.ts";
 import type { EndedEffect, RunningEffects } from "./running-effects.ts";
 import { type Decision, type Residents, schedule } from "./scheduler.ts";
@@ -47,6 +48,7 @@ export interface ControllerOptions {
 	readonly hardware: Hardware;
 	readonly gpus: GpuWatch;
 	readonly inventory: Inventory;
+	readonly prefixes: PrefixReports;
 	readonly specs: ContainerSpecs;
 	readonly placer: Placer;
 	readonly traffic: Traffic;
@@ -83,11 +85,12 @@ export class ModelController {
 
 	/** Ends the loop; containers stay as they are. */
 	end(): void {
-		const { engine, gpus, inventory, effects, tick } = this.options;
+		const { engine, gpus, inventory, prefixes, effects, tick } = this.options;
 		this.#end.abort();
 		engine.end();
 		gpus.end();
 		inventory.end();
+		prefixes.end();
 		effects.end();
 		tick.notify();
 	}
@@ -121,7 +124,7 @@ export class ModelController {
 	}
 
 	async #tick(): Promise<void> {
-		const { registry, engine, effects, inventory, traffic, hardware, publisher } = this.options;
+		const { registry, engine, effects, inventory, prefixes, traffic, hardware, publisher } = this.options;
 		for (const ended of effects.collect()) this.#effectEnded(ended);
 		for (const model of registry.takeOrders()) this.#retryNow(model);
 		const endedKeys = effects.endedKeys();
@@ -131,6 +134,7 @@ export class ModelController {
 		if (isListed) effects.confirm(endedKeys);
 		inventory.sync(engine.containers);
 		const { items } = inventory;
+		prefixes.sync(items);
 		// With a problem of the engine's the list may be that of another agent's containers.
 		const gone = isListed && !engine.problem ? before.filter(({ id }) => !items.some((item) => item.id === id)) : [];
 		for (const each of gone) this.#removedBySomebody(each);

@@ -11,7 +11,7 @@ import type { Placer } from "../gpu/placer.ts";
 import type { Problem } from "../problem.ts";
 import { diagnose } from "../vllm/vllm-log.ts";
 import { setSleep } from "../vllm/vllm-probe.ts";
-import type { ContainerSpecs } from "./container-spec.ts";
+import type { ContainerPorts, ContainerSpecs } from "./container-spec.ts";
 import type { Inventory, InventoryItem } from "./inventory.ts";
 import type { Action } from "./replica-state.ts";
 
@@ -115,7 +115,7 @@ async function start(key: string, { docker, specs, placer, records }: EffectTool
 	if (problem) return { ended: "failed", problem };
 	for (let tries = 1; ; tries++) {
 		const placement = placer.placement(key);
-		const run = placement && specs.run(key, placement, freePort());
+		const run = placement && specs.run(key, placement, freePorts());
 		if (!run) return { ended: "well" };
 		try {
 			await docker.run(run.args, run.env);
@@ -238,10 +238,11 @@ function exitProblem({ state, exitCode }: InventoryItem, command: ContainerSpecs
 	return { reason: `its container ended with exit code ${exitCode} and logged no error`, fix };
 }
 
-/** A port that nobody listens on at this moment. */
-function freePort(): number {
-	const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-	const { port } = listener;
-	listener.stop(true);
-	return port;
+/** Ports that nobody listens on at this moment. */
+function freePorts(): ContainerPorts {
+	const listen = () => Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+	const listeners = [listen(), listen(), listen()] as const;
+	const [port, events, replay] = listeners.map((listener) => listener.port) as [number, number, number];
+	for (const listener of listeners) listener.stop(true);
+	return { port, kvEvents: { events, replay } };
 }

@@ -7,6 +7,7 @@ import type { EngineWatch } from "../docker/engine-watch.ts";
 import { allocationsFromLabels } from "../gpu/allocations.ts";
 import type { ReplicaMemory } from "../gpu/capacity.ts";
 import type { Notifier } from "../notify.ts";
+import { type KvEventPorts, kvEventPorts } from "../vllm/kv-event-args.ts";
 import { mayHaveAdapters } from "../vllm/lora-modules.ts";
 import { Monitor } from "../vllm/monitor.ts";
 import type { VllmEndpoint } from "../vllm/vllm-probe.ts";
@@ -27,6 +28,8 @@ export interface InventoryItem extends ObservedContainer {
 	readonly ran: { readonly from: number; readonly to: number };
 	/** Where its vLLM answers; absent where it publishes no port. */
 	readonly vllm?: VllmEndpoint;
+	/** Where its KV events are had; absent where it publishes none. */
+	readonly kvEvents?: KvEventPorts;
 	readonly memory: ReplicaMemory;
 	/** Absent while it does not run. */
 	readonly monitor?: Monitor;
@@ -122,6 +125,7 @@ export class Inventory {
 		const monitor = this.#monitors.get(id);
 		const vllm = this.#vllm(container);
 		const problem = monitor?.problem;
+		const kvEvents = kvEventPorts(labels);
 		return {
 			id,
 			model,
@@ -136,6 +140,7 @@ export class Inventory {
 			startedAt: monitor?.firstSeenAt ?? startedAt,
 			progressAt: monitor?.progressAt ?? startedAt,
 			...(vllm && { vllm }),
+			...(kvEvents && { kvEvents }),
 			...(problem && { problem }),
 			...(monitor && { monitor }),
 			memory: { model, replica, allocations: allocationsFromLabels(labels), isAsleep: monitor?.health === "asleep" },

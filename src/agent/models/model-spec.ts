@@ -84,6 +84,8 @@ export interface SpecSettings {
 	readonly shutdownTimeoutS: number;
 	/** Whether models may sleep (`--enable-sleep-mode`). */
 	readonly sleep: boolean;
+	/** Whether vLLM publishes its KV events; `auto`: where its image is known to be of 0.28 or later; absent: never. */
+	readonly kvEvents?: "auto" | "always" | "never";
 	/** By which an agent knows that a container is its own. */
 	readonly ownerLabels?: Readonly<Record<string, string>>;
 }

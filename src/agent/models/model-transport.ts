@@ -35,6 +35,14 @@ export interface ModelTransportOptions {
 	readonly explain: (body: string) => string;
 	/** How containers ended; absent: nobody knows, and a break is only that. */
 	readonly ends?: DeathWatch | undefined;
+	/** Hears of the calls that containers are given. */
+	readonly prefixes?: PromptWatch | undefined;
+}
+
+/** Told of each call that a container is given. */
+export interface PromptWatch {
+	/** Returns what is to be called when the answer has ended; undefined where nobody asks. @param id of the container */
+	given(id: string, request: UpstreamRequest): (() => void) | undefined;
 }
 
 /** The transport of one model. */
@@ -92,7 +100,7 @@ function addressed(request: UpstreamRequest, { origin, key }: ContainerLease): U
 
 /** Sends the call to its container, and releases the lease when the answer has ended, failed or been given up. */
 async function forward(
-	{ http, explain, ends }: ModelTransportOptions,
+	{ http, explain, ends, prefixes }: ModelTransportOptions,
 	lease: ContainerLease,
 	request: UpstreamRequest,
 	signal: CancelSignal,
@@ -101,6 +109,7 @@ async function forward(
 	if (signal.aborted) release();
 	signal.addEventListener("abort", release, { once: true });
 	const inContainer = new CallInContainer(lease, signal, ends);
+	const answered = prefixes?.given(lease.id, request);
 	let answer: UpstreamAnswer;
 	try {
 		answer = await http.send(addressed(request, lease), signal);
@@ -115,6 +124,7 @@ async function forward(
 	const ended = () => {
 		signal.removeEventListener("abort", release);
 		release();
+		answered?.();
 	};
 	if (answer.status === 503) return refused(answer, inContainer, lease, ends !== undefined, ended);
 	const relayed = relayedAnswer(answer, request.stream === true, inContainer, lease, ended);

@@ -2,16 +2,15 @@
  * The agent's link to its router: it registers, sends a heartbeat every few seconds, and registers again by itself when the
  * router, this agent or an address of either has changed. It never gives up.
  */
-import { type GpuReport, HEARTBEAT_MS, type ModelReport, modelReport, replicaStates } from "../../protocol/agent.ts";
+import { HEARTBEAT_MS, type ModelReport, modelReport, replicaStates } from "../../protocol/agent.ts";
 import { tunnelEndpoint } from "../../protocol/tunnel.ts";
-import type { Transport } from "../../providers/provider.ts";
-import type { Log } from "../../telemetry/log.ts";
+import { BLOCK } from "../../routing/affinity.ts";
 import { VERSION } from "../../version.ts";
 import { Notify } from "../notify.ts";
 import { type RouterClient, type RouterReply, routerClient } from "./link-client.ts";
+import type { LinkOptions, LinkReport, LinkStatus, LocalAddresses } from "./link-options.ts";
 import { type LinkOutcome, type LinkPhase, NOT_JOINED, nextLinkStep } from "./link-step.ts";
 import { httpOrigin, localAddresses, localAddressTo } from "./local-address.ts";
-import type { TunnelClient } from "./tunnel-client.ts";
 
 /** How often the report is compared with the last one that was sent, ms. */
 const POLL_MS = 1_000;
@@ -24,61 +23,6 @@ const LAST_HEARTBEAT_MS = 2_000;
 const UNREACHED = 2;
 /** How long a tunnel is waited for before the agent registers, ms. */
 const OPEN_MS = 2_000;
-
-/** What the agent serves at this moment. A bare name counts as ready. */
-export interface LinkReport {
-	readonly models: readonly (string | ModelReport)[];
-	readonly gpus?: readonly GpuReport[] | undefined;
-}
-
-/** How to reach the router, and what to report. */
-export interface LinkOptions {
-	/** The router's base URL. */
-	readonly router: string;
-	/** The agents' shared token; a router on loopback wants none. */
-	readonly token?: string | undefined;
-	readonly name: string;
-	readonly instance?: string | undefined;
-	/** The origin at which the router reaches this agent; by default the address from which this host reaches the router. */
-	readonly advertise?: string | undefined;
-	/** The port this agent listens on. */
-	readonly port: number;
-	readonly transport: Transport;
-	/** In place of an address: from the start, or (`auto`) once the router can't call that. */
-	readonly tunnel?: { readonly mode: "always" | "auto"; readonly client: AgentTunnel } | undefined;
-	/** Takes the place of requests to `router`: that is in this process. */
-	readonly client?: RouterClient | undefined;
-	/** Called every second and with every heartbeat: has to be cheap. */
-	report(): LinkReport;
-	/** Takes the secret that the router's calls carry from then on. */
-	onSecret(secret: string): void;
-	readonly log: Pick<Log, "logger">;
-	/** Notified when the models of the report, or their states, have changed. */
-	readonly changes?: Notify;
-	/** For tests: this host's addresses. */
-	readonly addresses?: LocalAddresses;
-}
-
-/** The part of a tunnel that a link uses. */
-type AgentTunnel = Pick<TunnelClient, "opened" | "isOpen">;
-
-/** The address from which this host reaches a router, and all addresses it has. */
-interface LocalAddresses {
-	to(router: string): Promise<string>;
-	now(): string;
-}
-
-/** What the link is doing. */
-export interface LinkStatus {
-	/** `joining`: not registered yet; `joined`; `away`: the router does not answer; `refused`: it does not accept the agent. */
-	readonly state: "joining" | "joined" | "away" | "refused" | "stopped";
-	/** The origin that was registered last. */
-	readonly endpoint?: string | undefined;
-	/** Whether the router can call back. */
-	readonly reachable?: boolean | undefined;
-	/** What is wrong, one sentence. */
-	readonly problem?: string | undefined;
-}
 
 /** Starts a link. To be called once the agent listens: the router calls back. Nothing of it throws or rejects. */
 export function startLink(options: LinkOptions): RouterLink {
@@ -97,6 +41,8 @@ export class RouterLink {
 	#status: LinkStatus = { state: "joining" };
 	#phase: LinkPhase = NOT_JOINED;
 	#heartbeatMs = HEARTBEAT_MS;
+	/** The router takes reports of prefix caches. */
+	#takesPrefixes = false;
 	/** Signature of the models that were reported last. */
 	#lastReported = "";
 	#knownAddresses = "";
@@ -209,7 +155,9 @@ export class RouterLink {
 			if (result.seenAs !== undefined && this.#takeTunnel()) return "unknown";
 			return this.#failed(result);
 		}
-		const { secret, heartbeat_ms, reachable, problem } = result.answer;
+		const { secret, heartbeat_ms, reachable, problem, prefix_blocks } = result.answer;
+		this.#takesPrefixes = prefix_blocks === BLOCK;
+		this.#options.prefixes?.unheard();
 		this.#heartbeatMs = Math.min(60_000, Math.max(100, heartbeat_ms));
 		onSecret(secret);
 		if (this.#status.endpoint !== origin) log.logger.info({ router, endpoint: origin }, "The router has this agent.");
@@ -230,8 +178,19 @@ export class RouterLink {
 	}
 
 	async #heartbeat(): Promise<LinkOutcome> {
-		const result = await this.#client.heartbeat(this.#body(), this.#end.signal);
-		if (result.outcome !== "ok") return this.#failed(result);
+		const { prefixes } = this.#options;
+		const reports = this.#takesPrefixes ? prefixes?.take() : undefined;
+		const result = await this.#client.heartbeat(
+			{ ...this.#body(), ...(reports && { prefixes: reports }) },
+			this.#end.signal,
+		);
+		if (result.outcome !== "ok") {
+			prefixes?.unheard();
+			return this.#failed(result);
+		}
+		if (result.answer.resend) prefixes?.unheard(result.answer.resend);
+		// More than one report holds, or what the router asks for again.
+		if (reports && prefixes!.hasNews) this.changed();
 		this.#unreached = result.answer.reachable === false ? this.#unreached + 1 : 0;
 		if (this.#unreached >= UNREACHED && this.#takeTunnel()) return "unknown";
 		this.#joined(result.answer.reachable, result.answer.problem);

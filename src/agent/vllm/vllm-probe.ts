@@ -1,4 +1,4 @@
-/** HTTP requests to one vLLM: health, models, metrics, sleep. */
+/** HTTP requests to one vLLM: health, models, metrics, sleep, tokens. */
 import type { Transport } from "../../providers/provider.ts";
 import { readText } from "../../proxy/net/read-body.ts";
 import { parseVllmMetrics, type VllmMetrics } from "./vllm-metrics.ts";
@@ -77,13 +77,28 @@ export async function setSleep(vllm: VllmEndpoint, what: "sleep" | "wake", ms: n
 	if (answer?.status !== 200) throw new Error(`it answered ${answer?.status ?? "nothing"} to ${path}`);
 }
 
+/** The tokens of a prompt, as the engine makes them of the same fields of a call; undefined where it does not say. @param body JSON */
+export async function probeTokens(vllm: VllmEndpoint, body: string): Promise<number[] | undefined> {
+	const answer = await request(vllm, "/tokenize", { body });
+	if (answer?.status !== 200) return undefined;
+	try {
+		const { tokens } = JSON.parse(answer.text) as { tokens?: unknown };
+		return Array.isArray(tokens) && tokens.every(Number.isInteger) ? (tokens as number[]) : undefined;
+	} catch {
+		return undefined;
+	}
+}
+
 async function request(
 	{ origin, key, http }: VllmEndpoint,
 	path: string,
 	{ body, ms = PROBE_TIMEOUT_MS }: { body?: string; ms?: number } = {},
 ): Promise<{ status: number; text: string } | undefined> {
 	try {
-		const headers: Record<string, string> = key ? { authorization: `Bearer ${key}` } : {};
+		const headers: Record<string, string> = {
+			...(key && { authorization: `Bearer ${key}` }),
+			...(body && { "content-type": "application/json" }),
+		};
 		const sent = { url: origin + path, headers, ...(body !== undefined && { body }) };
 		const answer = await http.send(sent, AbortSignal.timeout(ms));
 		return { status: answer.status, text: await readText(answer, MAX_ANSWER) };

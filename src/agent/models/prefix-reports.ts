@@ -1,0 +1,166 @@
+/**
+ * What the agent's engines have in their prefix caches, for the router: their KV events (../vllm/kv-event-source.ts), joined with the
+ * prompts of the calls that they were given. ../vllm/design.md says how, and why.
+ */
+import { type PrefixReport, prefixKey } from "../../protocol/agent.ts";
+import type { UpstreamRequest } from "../../providers/provider.ts";
+import { encodeBlocks } from "../../routing/routing-message.ts";
+import type { Log } from "../../telemetry/log.ts";
+import { HeldPrefixes } from "../vllm/held-prefixes.ts";
+import type { KvEventPorts } from "../vllm/kv-event-args.ts";
+import { KvEventSource } from "../vllm/kv-event-source.ts";
+import { ModelPrompts } from "../vllm/model-prompts.ts";
+import { readPrompt } from "../vllm/read-prompt.ts";
+import type { VllmEndpoint } from "../vllm/vllm-probe.ts";
+
+/** Blocks of characters in one report to the router, at most: with base64 some 440 KB of the 1 MB that it takes. */
+const MOST_REPORTED = 81_920;
+
+/** From a change until it is reported, ms: what changes meanwhile is reported with it. */
+const PAUSE_MS = 100;
+
+/** What is looked at of a container. */
+export interface PrefixContainer {
+	readonly id: string;
+	readonly model: string;
+	readonly replica: number;
+	readonly state: string;
+	readonly vllm?: VllmEndpoint;
+	readonly kvEvents?: KvEventPorts;
+}
+
+/** One container's engine. */
+interface Engine {
+	readonly container: PrefixContainer;
+	readonly vllm: VllmEndpoint;
+	readonly source: KvEventSource;
+	readonly held: HeldPrefixes;
+	readonly prompts: ModelPrompts;
+}
+
+/** All of them. */
+export class PrefixReports {
+	/** By container. */
+	readonly #engines = new Map<string, Engine>();
+	/** By model. */
+	readonly #prompts = new Map<string, ModelPrompts>();
+	/** Replicas whose engines are gone, which the router has yet to hear. */
+	readonly #gone = new Map<string, PrefixReport>();
+
+	#timer: ReturnType<typeof setTimeout> | undefined;
+
+	/** @param changed called when the router is to be told something, ten times a second at most */
+	constructor(
+		private readonly log: Pick<Log, "logger">,
+		private readonly changed: () => void,
+	) {}
+
+	/** To be called after each list of containers. */
+	sync(containers: readonly PrefixContainer[]): void {
+		const running = new Map(
+			containers.flatMap((each) =>
+				each.state === "running" && each.kvEvents && each.vllm ? [[each.id, each] as const] : [],
+			),
+		);
+		for (const [id, engine] of this.#engines) if (!running.has(id)) this.#end(engine);
+		for (const [id, container] of running) if (!this.#engines.has(id)) this.#watch(container);
+	}
+
+	/** Ends all. */
+	end(): void {
+		clearTimeout(this.#timer);
+		for (const { source } of this.#engines.values()) source.end();
+	}
+
+	/**
+	 * A container is given a call. Returns what is to be called when its answer has ended; undefined where nothing is made of its prompt.
+	 * Costs the call nothing: its prompt is read when it has been sent.
+	 */
+	given(id: string, request: UpstreamRequest): (() => void) | undefined {
+		const engine = this.#engines.get(id);
+		if (!engine) return undefined;
+		const { promise, resolve } = Promise.withResolvers<void>();
+		setImmediate(() => {
+			const read = readPrompt(request, engine.container.model);
+			if (!read) return;
+			engine.prompts.given(read, engine.vllm);
+			void promise.then(() => engine.prompts.whenKnown(() => engine.held.settled(read.prompt)));
+		});
+		return resolve;
+	}
+
+	/** Whether the router is to be told something. */
+	get hasNews(): boolean {
+		return this.#gone.size > 0 || [...this.#engines.values()].some(({ held }) => held.hasNews);
+	}
+
+	/** What the router is told next, and counts as told. What does not fit comes with the next report. */
+	take(): PrefixReport[] {
+		const reports = [...this.#gone.values()];
+		this.#gone.clear();
+		let room = MOST_REPORTED;
+		for (const { container, held } of this.#engines.values()) {
+			if (!held.hasNews || room <= 0) continue;
+			const { since, version, added, removed } = held.take();
+			room -= added.length + removed.length;
+			const { model, replica } = container;
+			reports.push({
+				...{ model, replica, version },
+				...(since !== undefined && { since }),
+				...(added.length > 0 && { added: encodeBlocks(added) }),
+				...(removed.length > 0 && { removed: encodeBlocks(removed) }),
+			});
+		}
+		return reports;
+	}
+
+	/** The router has not heard the last report, or lacks what some of these replicas have. @param keys undefined: of all */
+	unheard(keys?: readonly string[]): void {
+		for (const { container, held } of this.#engines.values()) {
+			if (!keys || keys.includes(prefixKey(container.model, container.replica))) held.unheard();
+		}
+	}
+
+	#watch(container: PrefixContainer): void {
+		const { id, model, replica, kvEvents, vllm } = container;
+		const prompts = this.#promptsOf(model);
+		const held = new HeldPrefixes(prompts.blocks, () => this.#changed());
+		const source = new KvEventSource({
+			hostname: "127.0.0.1",
+			port: kvEvents!.events,
+			replayPort: kvEvents!.replay,
+			sink: held,
+			problem: (sentence) => this.log.logger.warn({ model, replica, container: id.slice(0, 12) }, sentence),
+		});
+		this.#gone.delete(prefixKey(model, replica));
+		this.#engines.set(id, { container, vllm: vllm!, source, held, prompts });
+		prompts.add(held);
+		source.start();
+	}
+
+	#end({ container, source, held, prompts }: Engine): void {
+		source.end();
+		prompts.remove(held);
+		this.#engines.delete(container.id);
+		const { model, replica } = container;
+		this.#gone.set(prefixKey(model, replica), { model, replica, version: 1 });
+		this.#changed();
+	}
+
+	/** An engine's events come some dozen at a time, and each report is a request. */
+	#changed(): void {
+		this.#timer ??= setTimeout(() => {
+			this.#timer = undefined;
+			this.changed();
+		}, PAUSE_MS).unref();
+	}
+
+	#promptsOf(model: string): ModelPrompts {
+		let prompts = this.#prompts.get(model);
+		if (!prompts) {
+			prompts = new ModelPrompts();
+			this.#prompts.set(model, prompts);
+		}
+		return prompts;
+	}
+}

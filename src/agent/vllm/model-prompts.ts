@@ -1,0 +1,88 @@
+/** The prompts of one model's calls, at all of its replicas: which of them are tokenized, one after the other, and who hears of it. */
+
+import type { HeldPrefixes } from "./held-prefixes.ts";
+import { blockContents } from "./kv-blocks.ts";
+import { PromptBlocks } from "./prompt-blocks.ts";
+import type { ReadPrompt } from "./read-prompt.ts";
+import { probeTokens, type VllmEndpoint } from "./vllm-probe.ts";
+
+/** Prompts that wait to be tokenized, at most. Of more the oldest are left out: their blocks are guessed, as without events. */
+const MOST_WAITING = 64;
+
+/** How long the first events of a model are waited for, ms. */
+const FIRST_EVENT_MS = 10_000;
+
+/** One model's. */
+export class ModelPrompts {
+	readonly blocks = new PromptBlocks({
+		needs: (character, content) => {
+			for (const held of this.#replicas) held.needs(character, content);
+		},
+		forgotten: (character) => {
+			for (const held of this.#replicas) held.forgotten(character);
+		},
+	});
+	readonly #replicas = new Set<HeldPrefixes>();
+	#waiting: { readonly read: ReadPrompt; readonly vllm: VllmEndpoint }[] = [];
+	#work: Promise<void> | undefined;
+	/** Resolved when an engine has said how large its blocks are. */
+	#sized = Promise.withResolvers<void>();
+	/** Prompts that were tokenized. */
+	tokenized = 0;
+
+	/** A replica's engine is there from now on. */
+	add(held: HeldPrefixes): void {
+		this.#replicas.add(held);
+		held.sized = () => this.#sized.resolve();
+	}
+
+	/** And not any more. */
+	remove(held: HeldPrefixes): void {
+		this.#replicas.delete(held);
+	}
+
+	/** An engine is given a prompt: it is tokenized there where that is worth it. */
+	given(read: ReadPrompt, vllm: VllmEndpoint): void {
+		if (!this.blocks.see(read.prompt)) return;
+		if (this.#waiting.push({ read, vllm }) > MOST_WAITING) this.#waiting.shift();
+		this.#work ??= this.#tokenize().finally(() => {
+			this.#work = undefined;
+		});
+	}
+
+	/** Does something once all that was given so far is tokenized, or left out. */
+	whenKnown(run: () => void): void {
+		if (this.#work) void this.#work.then(run);
+		else run();
+	}
+
+	/** One at a time: the engine's API server has its calls to tokenize, too. */
+	async #tokenize(): Promise<void> {
+		for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) {
+			const { read, vllm } = next;
+			// The one before it may have been the same.
+			if (this.blocks.knows(read.prompt)) continue;
+			const tokens = await probeTokens(vllm, read.tokenize);
+			const blockSize = this.#blockSize() ?? (await this.#whenSized());
+			if (!tokens || blockSize === undefined) continue;
+			this.tokenized++;
+			this.blocks.learn(read.prompt, blockContents(tokens, blockSize, ""), tokens.length, blockSize);
+		}
+	}
+
+	/** The first prompt may be tokenized before it is computed. */
+	async #whenSized(): Promise<number | undefined> {
+		const { promise, resolve } = Promise.withResolvers<void>();
+		const timer = setTimeout(resolve, FIRST_EVENT_MS);
+		await Promise.race([promise, this.#sized.promise]);
+		clearTimeout(timer);
+		this.#sized = Promise.withResolvers();
+		return this.#blockSize();
+	}
+
+	/** Tokens a block: replicas of one model have one size. */
+	#blockSize(): number | undefined {
+		for (const { blockSize } of this.#replicas) if (blockSize) return blockSize;
+		return undefined;
+	}
+}
