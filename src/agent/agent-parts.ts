@@ -86,8 +86,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const http = httpTransport({ ca });
 	const proxyFor = proxyFromEnvironment(env);
 	const outside = httpTransport({ ca, proxyFor });
-	const network = settings.namedNetwork === undefined ? settings.network : undefined;
-	const docker = new DockerCli({ command: settings.command, env, network, ...DEADLINES });
+	const docker = dockerOf(settings, env);
 	const [tick, changes] = [new Notify(), new Notify()];
 	const statuses = new ModelStatuses();
 	const { size, running, wait: waitMs } = agent.queue;
@@ -145,6 +144,10 @@ function instanceOf(dataDir: string): () => Instance {
 		known ??= agentInstance(dataDir);
 		return known;
 	};
+}
+
+function dockerOf({ command, network, namedNetwork }: AgentSettings, env: Environment): Docker {
+	return new DockerCli({ command, env, network: namedNetwork === undefined ? network : undefined, ...DEADLINES });
 }
 
 function ownerOf({ agent, command }: AgentSettings, instance: () => string): ContainerOwner {
