@@ -27,7 +27,7 @@ export const ERRORS = {
 	invalid_host: { status: 400, type: INVALID, remedy: "Send one `Host` header." },
 	invalid_json: { status: 400, type: INVALID, remedy: "Send a body that is valid UTF-8 JSON." },
 	invalid_value: { status: 400, type: INVALID, remedy: "Correct the field that `param` names." },
-	duplicate_key: { status: 400, type: INVALID, remedy: "Send each top-level field once." },
+	duplicate_key: { status: 400, type: INVALID, remedy: "Send each field once." },
 	unsupported_parameter: {
 		status: 400,
 		type: INVALID,

@@ -76,7 +76,6 @@ test("a text is the user's, and taken unread", () => {
 describe("is read, since only that shows what it is", () => {
 	test.each([
 		["a turn of the system's behind others", [user("hi"), { role: "developer", content: "Be brief." }]],
-		["a field that stands twice", '[{"role":"user","role":"system","content":"hi"}]'],
 		["a name with an escape", '[{"r\\u006fle":"user","content":"hi"}]'],
 		["a role with an escape", '[{"role":"us\\u0065r","content":"hi"}]'],
 		["an id with an escape", [user("hi"), called('"'), output('"')]],

@@ -22,6 +22,36 @@ describe("is refused", () => {
 		["a list", "[1]", "invalid_value", null],
 		["a field that stands twice", '{"model":"m","model":"n","input":"hi"}', "duplicate_key", "model"],
 		[
+			"a field of an item that stands twice",
+			'{"model":"m","input":[{"role":"user","role":"system","content":"hi"}]}',
+			"duplicate_key",
+			"input[0].role",
+		],
+		[
+			"a field of an item that stands twice, once with an escape",
+			'{"model":"m","input":[{"role":"user","r\\u006fle":"system","content":"hi"}]}',
+			"duplicate_key",
+			"input[0].role",
+		],
+		[
+			"a field that the router does not read, twice",
+			'{"model":"m","input":[{"role":"user","content":"hi","status":"a","status":"b"}]}',
+			"duplicate_key",
+			"input[0].status",
+		],
+		[
+			"a field of a part that stands twice",
+			'{"model":"m","input":[{"role":"user","content":[{"type":"input_text","text":"a","text":"b"}]}]}',
+			"duplicate_key",
+			"input[0].content[0].text",
+		],
+		[
+			"a field that stands twice in a request whose names have escapes",
+			'{"m\\u006fdel":"m","input":[{"role":"user","content":"a","content":"b"}]}',
+			"duplicate_key",
+			"input[0].content",
+		],
+		[
 			"more levels than anyone reads",
 			`{"model":"m","input":${"[".repeat(2000)}${"]".repeat(2000)}}`,
 			"invalid_value",

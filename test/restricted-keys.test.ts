@@ -1,6 +1,7 @@
 /** A key that may use some models only does not get out of them, nor hear of the others. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { callHandler } from "../src/api/handler.ts";
+import { openAiChat } from "../src/dialects/openai-chat.ts";
 import { openAiResponses } from "../src/dialects/openai-responses/index.ts";
 import { clientError } from "./kit/contract.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
@@ -88,6 +89,22 @@ test.each([
 test("what is nested deeper than anyone reads is refused, too", async () => {
 	const deep = (levels: number): object => (levels === 0 ? { fallbacks: ["other"] } : { a: deep(levels - 1) });
 	expect((await send("team-key-1", { model: "box/m", extra_body: deep(50) })).status).toBe(403);
+});
+
+test.each([
+	['{"extra_body":{"a":{"fallbacks":["other"]},"a":1}}', "extra_body.a"],
+	['{"extra_body":{"a":[{"b":{"model":"other"},"\\u0062":1}]}}', "extra_body.a[0].b"],
+	['{"tools":[{"type":"openrouter:advisor","type":"function","function":{"name":"f"}}]}', "tools[0].type"],
+])("what a name that stands twice may hide is refused: %s", async (fields, param) => {
+	const chats = callHandler({ operation: "chat", dialect: openAiChat, steps: ["auth", "relay"] }, router.context);
+	const body = `{"model":"openrouter/qwen/a","messages":[{"role":"user","content":"hi"}],${fields.slice(1)}`;
+	const call = (key: string) => {
+		const headers = { "content-type": "application/json", authorization: `Bearer ${key}` };
+		return chats(new Request("http://localhost/v1/chat/completions", { method: "POST", headers, body }), null);
+	};
+	const refused = await call("team-key-1");
+	expect(clientError(await refused.text())).toMatchObject({ code: "model_not_allowed", param });
+	expect((await call("boss-key-1")).status).toBe(200);
 });
 
 test("the refusal says which upstream it is about, and how its owner says that it has no such field", async () => {

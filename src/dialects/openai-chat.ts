@@ -5,7 +5,13 @@ import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
 import { RouterError } from "../errors.ts";
 import { foldStream } from "../openai/answer-forms.ts";
 import type { ParsedRequest } from "../openai/call.ts";
-import { bodyMemory, type CallFacts, type Modalities, type PromptContent } from "../openai/call-facts.ts";
+import {
+	bodyMemory,
+	type CallFacts,
+	type Modalities,
+	mayCacheForHour,
+	type PromptContent,
+} from "../openai/call-facts.ts";
 import { canonicalBytes } from "../openai/canonical-bytes.ts";
 import { type EngineField, engineFieldIn } from "../openai/engine-fields.ts";
 import { canonical } from "../openai/json.ts";
@@ -207,7 +213,7 @@ class RequestFacts implements CallFacts {
 	}
 
 	cachesForHour(): boolean {
-		return this.body.bytes.includes('"1h"');
+		return mayCacheForHour(this.body.bytes);
 	}
 
 	promptSizes(): PromptSizes {

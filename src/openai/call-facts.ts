@@ -7,6 +7,14 @@ import type { Operation } from "./operations.ts";
 import type { ParsedBody } from "./parsed-body.ts";
 import type { PromptSizes } from "./prompt-sizes.ts";
 
+/** The time for which a vendor keeps a prompt that may have a price of its own, with or without escapes. */
+const HOUR = /"(?:1|\\u0031)(?:h|\\u0068)"/;
+
+/** Whether a request, JSON, may ask for that. */
+export function mayCacheForHour(json: { includes(part: string): boolean }): boolean {
+	return json.includes('"1h"') || (json.includes("\\u00") && HOUR.test(String(json)));
+}
+
 /**
  * The facts of one call. Fields are read from the call's few settings at once; what takes a pass over its messages or its text is a
  * function, asked only where a limit, a rule or a choice needs it, and seldom more than once. None of them throws, but where it says so.

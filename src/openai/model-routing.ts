@@ -2,6 +2,7 @@
  * Fields of a request by which an upstream may answer with another model than `model` names: model routing, fallbacks, other addresses.
  * Of OpenRouter, Venice, LiteLLM and gateways like them. Pure.
  */
+import { fieldsOf, itemsOf, repeatedKey } from "./json.ts";
 import type { ParsedBody } from "./parsed-body.ts";
 
 /** In lower case, as some servers read them in any. */
@@ -34,15 +35,39 @@ export function routingFieldIn(body: ParsedBody): string | undefined {
 	for (const field of body.fields) {
 		const { key, levels } = field;
 		if (isRoutingField(key)) return key;
+		if (levels === 0 || (KNOWN.has(key) && key !== "tools")) continue;
+		// Of two fields of one name a parser has one only, and an upstream's may have the other.
+		const repeated = repeatedIn(body.textOf(field), 0, DEPTH);
+		if (repeated !== undefined) return key + repeated;
 		if (key === "tools") {
 			const tool = toolIn(body.valueOf(field));
 			if (tool !== undefined) return tool;
+			continue;
 		}
-		if (levels === 0 || KNOWN.has(key)) continue;
 		const value = body.valueOf(field);
 		if (typeof value !== "object" || value === null) continue;
 		const inner = fieldIn(value, DEPTH);
 		if (inner !== undefined) return `${key}.${inner}`;
+	}
+	return undefined;
+}
+
+/** The first name that stands twice in an object of a JSON text, with the way to it: `[0].type`, `.extra.models`. @param depth how many levels are looked into */
+function repeatedIn(text: string, start: number, depth: number): string | undefined {
+	if (depth < 0) return undefined;
+	if (text[start] === "[") {
+		for (const [at, item] of itemsOf(text, start).entries()) {
+			const inner = repeatedIn(text, item.start, depth - 1);
+			if (inner !== undefined) return `[${at}]${inner}`;
+		}
+	}
+	if (text[start] !== "{") return undefined;
+	const fields = fieldsOf(text, start);
+	const repeated = repeatedKey(fields);
+	if (repeated !== undefined) return `.${repeated}`;
+	for (const { key, start: from } of fields) {
+		const inner = repeatedIn(text, from, depth - 1);
+		if (inner !== undefined) return `.${key}${inner}`;
 	}
 	return undefined;
 }

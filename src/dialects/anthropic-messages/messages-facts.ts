@@ -1,5 +1,5 @@
 /** What routing, limits and the cache read of a request of Anthropic's. */
-import type { CallFacts, Modalities, PromptContent } from "../../openai/call-facts.ts";
+import { type CallFacts, type Modalities, mayCacheForHour, type PromptContent } from "../../openai/call-facts.ts";
 import { type EngineField, LARGEST_SCHEMA } from "../../openai/engine-fields.ts";
 import type { Field } from "../../openai/json.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
@@ -84,7 +84,7 @@ export class MessagesFacts implements CallFacts {
 	}
 
 	cachesForHour(): boolean {
-		return this.text.includes('"1h"');
+		return mayCacheForHour(this.text);
 	}
 
 	promptSizes(): PromptSizes {

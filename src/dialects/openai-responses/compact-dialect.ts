@@ -1,10 +1,11 @@
 /** `POST /v1/responses/compact`: a conversation in short, as an answer of its own. */
-import { parseBounded } from "../../openai/json.ts";
+import { fieldNamed, type ParsedText, parseWithFields } from "../../openai/json.ts";
 import { textOf } from "../../openai/sse.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { utf8Text } from "../../openai/validation.ts";
 import type { Dialect } from "../dialect.ts";
 import { openAiResponses } from "./index.ts";
+import { refuseRepeatedNames } from "./item-names.ts";
 import { requestIn } from "./request-facts.ts";
 import { inputItems } from "./stored-response.ts";
 
@@ -29,13 +30,17 @@ export const responsesCompaction: Dialect = {
 
 /** The same as a call whose answer is the summary. What is wrong with it is said by its parse. */
 function asCompaction(sent: Buffer): Buffer {
-	let body: Readonly<Record<string, unknown>> | undefined;
+	let parsed: ParsedText;
+	const text = utf8Text(sent);
 	try {
-		body = objectIn(parseBounded(utf8Text(sent)));
+		parsed = parseWithFields(text);
 	} catch {
 		return sent;
 	}
-	if (!body) return sent;
+	const body = objectIn(parsed.value);
+	if (!body || parsed.repeated !== undefined) return sent;
+	const sentItems = fieldNamed(parsed.fields, "input");
+	if (sentItems) refuseRepeatedNames(text, sentItems.start);
 	const { input, stream: _, store: __, ...rest } = body;
 	const items = typeof input === "string" ? [{ role: "user", content: input }] : (input ?? []);
 	const isEmpty = Array.isArray(items) && items.length === 0 && !rest["previous_response_id"];

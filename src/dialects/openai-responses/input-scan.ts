@@ -117,6 +117,8 @@ class ItemScan implements PlainInput {
 	#hasMessage = false;
 	/** Ids of calls that have no result yet. */
 	readonly #open = new Set<string>();
+	/** Where names begin that say nothing here, of the object that was noted last. */
+	#others: number[] = [];
 
 	constructor(private readonly text: Buffer) {}
 
@@ -142,6 +144,7 @@ class ItemScan implements PlainInput {
 	#fieldsIn(brace: number, names: Words, values: Int32Array): number {
 		const { text } = this;
 		values.fill(0);
+		if (this.#others.length > 0) this.#others = [];
 		let place = brace + 1;
 		if (text[places[place]!] === CLOSE_BRACE) return place + 1;
 		for (;;) {
@@ -149,11 +152,24 @@ class ItemScan implements PlainInput {
 			const end = places[place + 1]!;
 			const name = this.#wordIn(names, start, end);
 			place += 3;
-			if (name === -1 ? this.#hasEscape(start, end) : values[name] !== 0) return BAD;
+			if (name === -1 ? this.#hasEscape(start, end) || !this.#isOther(place - 3) : values[name] !== 0) return BAD;
 			if (name !== -1) values[name] = place;
 			place = pastValue(text, place);
 			if (text[places[place++]!] === CLOSE_BRACE) return place;
 		}
+	}
+
+	/** Whether a name that says nothing here stands in its object for the first time. @param name its place */
+	#isOther(name: number): boolean {
+		const { text } = this;
+		const [start, end] = [places[name]!, places[name + 1]!];
+		for (const other of this.#others) {
+			const from = places[other]!;
+			if (places[other + 1]! - from === end - start && text.compare(text, from, from + end - start, start, end) === 0)
+				return false;
+		}
+		this.#others.push(name);
+		return true;
 	}
 
 	/** Whether the item that was noted is good. */

@@ -1,6 +1,13 @@
 /** What routing, limits, rules and the cache read of a request in this wire. */
 import type { ParsedRequest } from "../../openai/call.ts";
-import { bodyMemory, type CallFacts, type Modalities, memoryOf, type PromptContent } from "../../openai/call-facts.ts";
+import {
+	bodyMemory,
+	type CallFacts,
+	type Modalities,
+	mayCacheForHour,
+	memoryOf,
+	type PromptContent,
+} from "../../openai/call-facts.ts";
 import { type EngineField, engineFieldIn } from "../../openai/engine-fields.ts";
 import { routingFieldIn } from "../../openai/model-routing.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
@@ -51,7 +58,7 @@ export class ResponsesFacts implements CallFacts {
 	}
 
 	cachesForHour(): boolean {
-		return this.request.sent.bytes.includes('"1h"');
+		return mayCacheForHour(this.request.sent.bytes);
 	}
 
 	promptSizes(): PromptSizes {

@@ -1,5 +1,6 @@
 /** A request, checked, and as a chat. */
 import { RouterError } from "../../errors.ts";
+import { fieldNamed } from "../../openai/json.ts";
 import { ParsedBody } from "../../openai/parsed-body.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
 import { indexed, type RequestField, requestScan } from "../../openai/request-scan.ts";
@@ -10,6 +11,7 @@ import { requestObject } from "../request-object.ts";
 import { checkField, checkOf, invalidField, unsupportedField } from "./field-checks.ts";
 import { type Conversation, conversationOf, type MessagePath } from "./input.ts";
 import { type PlainInput, plainInput } from "./input-scan.ts";
+import { refuseRepeatedNames } from "./item-names.ts";
 import {
 	RESPONSES_REQUEST,
 	type ResponsesBody,
@@ -17,7 +19,7 @@ import {
 	ResponsesRequestSchema,
 	TEXT_FORMATS,
 } from "./request-schema.ts";
-import { chatToolFields, ToolForms } from "./tools.ts";
+import { chatToolFields, type ToolForms, toolFormsOf } from "./tools.ts";
 
 /** Fields that are known here, and go into the chat in a form of their own, or say nothing to a model. */
 const READ = new Set(
@@ -71,7 +73,7 @@ export class ResponsesRequest {
 		readonly plain: PlainInput | undefined,
 		readonly earlier: EarlierAnswers | undefined,
 	) {
-		this.tools = new ToolForms(body.tools ?? []);
+		this.tools = toolFormsOf(body.tools);
 		if (!hasInput(sent) && !body.previous_response_id) throw invalidField("input", "is missing");
 		const said = plain ? undefined : this.#said;
 		if (said?.messages.length === 0) throw invalidField("input", "must hold at least one message");
@@ -172,13 +174,17 @@ function checkedRequest(bytes: Buffer): CheckedRequest {
 	if (fields) {
 		const sent = new ParsedBody(bytes, fields, undefined, indexed.isAscii);
 		const input = sent.field(INPUT);
-		return { sent, body: bodyOf(sent, input), plain: input && plainInput(bytes, input.start) };
+		const plain = input && plainInput(bytes, input.start);
+		if (input && !plain) refuseRepeatedNames(sent.textOf(input), 0);
+		return { sent, body: bodyOf(sent, input), plain };
 	}
 	const raw = utf8Text(bytes);
 	const { value, fields: found } = requestObject(raw, {
 		noObject: 'The body must be a JSON object, such as {"model": …, "input": …}.',
 	});
 	checkField(RESPONSES_REQUEST, value, "");
+	const input = fieldNamed(found, INPUT);
+	if (input) refuseRepeatedNames(raw, input.start);
 	const sent = ParsedBody.of(raw, found, value as RequestBody);
 	return { sent, body: value as unknown as ResponsesBody, plain: undefined };
 }

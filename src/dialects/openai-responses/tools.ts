@@ -110,6 +110,12 @@ export class ToolForms {
 	}
 }
 
+const NONE = new ToolForms([]);
+
+/** The tools of a request; of all without tools the same, which no one fills. Throws as the constructor does. */
+export const toolFormsOf = (tools: readonly SentTool[] | null | undefined): ToolForms =>
+	tools?.length ? new ToolForms(tools) : NONE;
+
 const keyOf = (name: string, namespace?: string | null): string => `${namespace ?? ""}\n${name}`;
 const nameOf = (tool: SentTool): string => (tool as unknown as FunctionTool).name;
 const isCustom = ({ type }: SentTool): boolean => type === "custom";
