@@ -196,15 +196,20 @@ needing("recordings").test.each(streams)("of the recorded %s, and of streams lik
 	}
 	if (sse.includes('"text_delta"')) expect(passed).toBeGreaterThan(100);
 	const asItCame = compare(0, claude, [Buffer.from(sse)]);
-	expect(asItCame).toBe(behindFirst(sse, '"type":"text_delta"') + argumentsBehindFirst(sse));
+	const others = [ARGUMENTS, THOUGHTS].map((piece) => behindFirstOfBlocks(sse, piece));
+	expect(asItCame).toBe(behindFirst(sse, '"type":"text_delta"') + others[0]! + others[1]!);
 });
 
 /** How often something occurs, but for the first time. */
 const behindFirst = (text: string, what: string | RegExp): number => Math.max(0, text.split(what).length - 2);
 
-/** Pieces of calls' arguments, but for the first of each call that says something. */
-const argumentsBehindFirst = (sse: string): number =>
-	sse.split('"content_block_start"').reduce((sum, block) => sum + behindFirst(block, /"partial_json":"(?!")/), 0);
+/** Pieces of calls' arguments, and of thoughts, that say something. */
+const ARGUMENTS = /"partial_json":"(?!")/;
+const THOUGHTS = /"thinking":"(?!")/;
+
+/** How often such pieces come, but for the first of each block. */
+const behindFirstOfBlocks = (sse: string, piece: RegExp): number =>
+	sse.split('"content_block_start"').reduce((sum, block) => sum + behindFirst(block, piece), 0);
 
 /** What a client of the vendor's own wire is sent of these reads. */
 function told(decoder: StreamDecoder, writer: StreamWriter, reads: readonly Uint8Array[]): string {

@@ -2,17 +2,17 @@
  * Events of a stream that differ in their words alone, which nearly all do: what stands before the words and behind them is learned of one, and
  * the words of the next are read without a parse.
  */
-
+import { ASCII_END, EventTemplate } from "../openai/event-template.ts";
 import { joinedPieces, type SseEvent, SseSplitter, type StreamPiece, textOf } from "../openai/sse.ts";
 import { type EventFrame, TextChunks } from "../openai/text-chunks.ts";
 import { objectIn } from "../openai/usage.ts";
 
 const CONTENT = /"content":\s*"/;
+/** The same for pieces of a call's arguments. */
+export const ARGUMENTS = /"arguments":\s*"/;
 const QUOTE = '"';
-const QUOTE_BYTE = 34;
 const BACKSLASH = 92;
 const LF = 10;
-const ASCII_END = 128;
 
 /** How a wire writes events of OpenAI's. */
 export interface WordsWriter {
@@ -26,51 +26,41 @@ export interface WordsWriter {
 	readonly escaped?: ((events: string) => string) | undefined;
 }
 
-/** What stands around words, as bytes: before and behind them, and from behind some to before those of the next event. */
-interface Surroundings {
-	readonly head: Buffer;
-	readonly tail: Buffer;
-	readonly between: Buffer;
-}
-
 /** What the events of one stream have in common. */
 export class ContentTemplate {
 	/** The words that `matches` found, as JSON with its quotes, and where the event ends. */
 	literal = "";
 	end = 0;
-	#head: string | undefined;
-	#tail = "";
-	#bytes: Surroundings | undefined;
-	/** Where words begin and end in the bytes that were read last, and how long all are. */
-	#spans: number[] = [];
-	#size = 0;
-	/** All bytes of the words, or-ed: from 128 on where one is no ASCII. */
-	#bits = 0;
+	#events: EventTemplate | undefined;
+
+	/** @param field what stands before the words, up to their first quote */
+	constructor(private readonly field = CONTENT) {}
 
 	/**
-	 * Learns from an event that brings words and nothing else.
+	 * Learns from an event that brings words and nothing else; whether it could.
 	 * @param event its text, the blank line included
 	 * @param content the words
 	 */
-	learn(event: string, content: string): void {
-		const found = CONTENT.exec(event);
-		if (!found) return;
-		const start = found.index + found[0].length - 1;
-		const end = literalEnd(event, start);
-		if (end === -1 || JSON.parse(event.slice(start, end)) !== content) return;
-		this.#head = event.slice(0, start);
-		this.#tail = event.slice(end);
-		this.#bytes = undefined;
+	learn(event: string, content: string): boolean {
+		const found = this.field.exec(event);
+		if (!found) return false;
+		const start = found.index + found[0].length;
+		const end = literalEnd(event, start - 1);
+		if (end === -1 || JSON.parse(event.slice(start - 1, end)) !== content) return false;
+		const fixed = [event.slice(0, start), event.slice(end - 1)];
+		this.#events = new EventTemplate({ fixed, variables: ["text"], noted: 0, escapes: "any" });
+		return true;
 	}
 
 	/** The events of a piece, in another wire. */
 	rewritten(piece: Uint8Array, writer: WordsWriter): StreamPiece {
+		const bytes = piece instanceof Buffer ? piece : Buffer.from(piece.buffer, piece.byteOffset, piece.length);
 		const parts: (string | TextChunks)[] = [];
 		let at = 0;
-		while (at < piece.length) {
-			const past = writer.takesWords() ? this.#read(piece, at) : at;
-			const end = past > at ? past : eventEnd(piece, at);
-			parts.push(past > at ? this.#words(piece, writer) : writer.write(textOf(piece.subarray(at, end))));
+		while (at < bytes.length) {
+			const past = this.#events && writer.takesWords() ? this.#events.read(bytes, at) : at;
+			const end = past > at ? past : eventEnd(bytes, at);
+			parts.push(past > at ? this.#words(bytes, writer) : writer.write(textOf(bytes.subarray(at, end))));
 			at = end;
 		}
 		return joinedPieces("", parts);
@@ -78,69 +68,21 @@ export class ContentTemplate {
 
 	#words(piece: Uint8Array, writer: WordsWriter): string | TextChunks {
 		const frame = writer.frame();
-		const chunks = new TextChunks(piece, this.#spans, this.#size, () => frame);
-		if (!writer.escaped || this.#bits < ASCII_END) return chunks;
+		const { spans, size, bits } = this.#events!;
+		const chunks = new TextChunks(piece, spans, size, () => frame);
+		if (!writer.escaped || bits < ASCII_END) return chunks;
 		return writer.escaped(textOf(joinedPieces("", [chunks])));
-	}
-
-	/** Past the events like the learnt one that bytes have from `from` on, one behind the other; `from` where there are none. */
-	#read(bytes: Uint8Array, from: number): number {
-		if (this.#head === undefined) return from;
-		this.#bytes ??= surroundings(this.#head, this.#tail);
-		const { head, tail, between } = this.#bytes;
-		this.#spans = [];
-		this.#size = this.#bits = 0;
-		let past = from;
-		let at = from + head.length;
-		if (at > bytes.length || head.compare(bytes, from, at) !== 0) return from;
-		for (;;) {
-			const end = this.#textEnd(bytes, at);
-			// One without words is nothing to send.
-			if (end <= at) return past;
-			const next = end + between.length;
-			const goesOn = next <= bytes.length && between.compare(bytes, end, next) === 0;
-			const behind = end + tail.length;
-			if (!goesOn && (behind > bytes.length || tail.compare(bytes, end, behind) !== 0)) return past;
-			this.#spans.push(at, end);
-			this.#size += end - at;
-			past = behind;
-			if (!goesOn) return past;
-			at = next;
-		}
-	}
-
-	/** Where the JSON string is closed whose text begins there; -1 where it is not. */
-	#textEnd(bytes: Uint8Array, from: number): number {
-		let bits = 0;
-		for (let at = from; at < bytes.length; at++) {
-			const byte = bytes[at]!;
-			if (byte === QUOTE_BYTE) {
-				this.#bits |= bits;
-				return at;
-			}
-			bits |= byte;
-			if (byte === BACKSLASH) at++;
-		}
-		return -1;
 	}
 
 	/** Whether an event like those stands there. */
 	matches(text: string, at: number): boolean {
-		const head = this.#head;
-		if (head === undefined || !text.startsWith(head, at)) return false;
-		const start = at + head.length;
-		const end = literalEnd(text, start);
-		if (end === -1 || !text.startsWith(this.#tail, end)) return false;
-		this.literal = text.slice(start, end);
-		this.end = end + this.#tail.length;
+		const events = this.#events;
+		const end = events ? events.endIn(text, at) : -1;
+		if (end === -1) return false;
+		this.literal = text.slice(events!.starts[0]! - 1, events!.ends[0]! + 1);
+		this.end = end;
 		return true;
 	}
-}
-
-/** @param head up to the words with their quotes; @param tail from behind these on */
-function surroundings(head: string, tail: string): Surroundings {
-	const [before, after] = [head + QUOTE, QUOTE + tail];
-	return { head: Buffer.from(before), tail: Buffer.from(after), between: Buffer.from(after + before) };
 }
 
 /** Past the event that begins there, or past several; all that there is where the next blank line is of another form. */
@@ -161,6 +103,10 @@ function literalEnd(text: string, start: number): number {
 	return -1;
 }
 
+/** The text of a JSON string. */
+export const literalText = (literal: string): string =>
+	literal.includes("\\") ? (JSON.parse(literal) as string) : literal.slice(1, -1);
+
 /** An event's text and its data; undefined where it has none. */
 export type ReadEvent = Pick<SseEvent, "raw" | "data">;
 
@@ -180,6 +126,28 @@ export function wordsAlone(choice: unknown): string | undefined {
 	const piece = objectIn(delta);
 	if ((index ?? 0) !== 0 || finish_reason || !piece) return undefined;
 	const { content, role: _, ...rest } = piece;
-	const isAlone = typeof content === "string" && Object.values(rest).every((value) => value === null);
-	return isAlone ? content : undefined;
+	return typeof content === "string" && hasNothing(rest) ? content : undefined;
 }
+
+/** A piece of a call's arguments. */
+export interface ArgumentsPiece {
+	/** The call's. */
+	readonly index: number;
+	readonly args: string;
+}
+
+/** The piece of arguments of a chunk's first choice, where it is all that it brings; undefined where there is more. */
+export function argumentsAlone(choice: unknown): ArgumentsPiece | undefined {
+	const { index, delta, finish_reason } = objectIn(choice) ?? {};
+	if ((index ?? 0) !== 0 || finish_reason) return undefined;
+	const { tool_calls: calls, role: _, ...rest } = objectIn(delta) ?? {};
+	if (!Array.isArray(calls) || calls.length !== 1 || !hasNothing(rest)) return undefined;
+	const { index: call, function: piece, type: __, ...more } = objectIn(calls[0]) ?? {};
+	const { arguments: args, ...others } = objectIn(piece) ?? {};
+	if (typeof call !== "number" || typeof args !== "string" || !hasNothing(more) || !hasNothing(others))
+		return undefined;
+	return { index: call, args };
+}
+
+const hasNothing = (fields: Readonly<Record<string, unknown>>): boolean =>
+	Object.values(fields).every((value) => value === null);

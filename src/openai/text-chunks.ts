@@ -7,11 +7,18 @@ export interface EventFrame {
 	/** From behind one text to before the next. */
 	readonly between: Buffer;
 	readonly after: Buffer;
+	/** In an event in which the text stands twice, what is between the two. */
+	readonly middle?: Buffer;
 }
 
 /** The frame of these two halves of an event. */
 export function eventFrame([before, after]: readonly [string, string]): EventFrame {
 	return { before: Buffer.from(before), between: Buffer.from(after + before), after: Buffer.from(after) };
+}
+
+/** The same of an event in which each text stands twice. */
+export function doubleFrame([before, middle, after]: readonly [string, string, string]): EventFrame {
+	return { ...eventFrame([before, after]), middle: Buffer.from(middle) };
 }
 
 /** The texts of some bytes, in what they are sent in. */
@@ -32,13 +39,15 @@ export class TextChunks implements WritableBytes {
 	) {}
 
 	get length(): number {
-		const { before, after, between } = this.frame();
-		return before.length + after.length + this.size + (this.spans.length / 2 - 1) * between.length;
+		const { before, after, between, middle } = this.frame();
+		const count = this.spans.length / 2;
+		const length = before.length + after.length + this.size + (count - 1) * between.length;
+		return middle ? length + this.size + count * middle.length : length;
 	}
 
 	writeTo(into: Uint8Array, start: number): void {
 		const { bytes, spans } = this;
-		const { before, between, after } = this.frame();
+		const { before, between, after, middle } = this.frame();
 		into.set(before, start);
 		let at = start + before.length;
 		for (let i = 0; i < spans.length; i += 2) {
@@ -47,6 +56,10 @@ export class TextChunks implements WritableBytes {
 				at += between.length;
 			}
 			// They are short: to copy them so is faster than a call.
+			for (let from = spans[i]!; from < spans[i + 1]!; from++) into[at++] = bytes[from]!;
+			if (!middle) continue;
+			into.set(middle, at);
+			at += middle.length;
 			for (let from = spans[i]!; from < spans[i + 1]!; from++) into[at++] = bytes[from]!;
 		}
 		into.set(after, at);

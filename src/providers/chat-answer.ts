@@ -45,6 +45,12 @@ export class ChatChunks {
 		return this.delta(`{"reasoning_content":${json},"reasoning":${json}}`, index);
 	}
 
+	/** The same around any thought, as JSON between its quotes, which stands there twice. */
+	reasoningFrame(): readonly [string, string, string] {
+		const [before = "", middle = "", after = ""] = this.reasoning("").split('""');
+		return [`${before}"`, `"${middle}"`, `"${after}`];
+	}
+
 	/** A call; its arguments so far. `extra` goes beside the function. */
 	call(at: number, id: string, name: string, args: string, extra?: object, index = 0): string {
 		const call = { index: at, id, type: "function", function: { name, arguments: args }, ...extra };

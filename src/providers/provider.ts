@@ -183,8 +183,11 @@ export interface Answer {
 export interface Out {
 	/** Text to send; undefined sends the event as it came, "" sends nothing. */
 	readonly bytes?: string | undefined;
-	/** The event, parsed, where it says the same as it came to a client that speaks the upstream's wire; of `flush`, what the stream ended with. */
-	readonly own?: Readonly<Record<string, unknown>> | undefined;
+	/**
+	 * What came says the same to a client that speaks the upstream's wire, and may go on in the place of `bytes`: `true` where these are the event itself, else the
+	 * event, parsed, of which they are OpenAI's words. Of `flush`, what the stream ended with.
+	 */
+	readonly own?: Readonly<Record<string, unknown>> | true | undefined;
 	/** It carried some of the answer: text, reasoning, a tool call. */
 	readonly delta?: boolean;
 	/** It may have, and nothing is sent until that is known: the call can still go elsewhere. */
@@ -203,8 +206,6 @@ export interface Out {
 	readonly cost?: number | undefined;
 	readonly failure?: Failure | undefined;
 	readonly thinking?: readonly StoredThinking[] | undefined;
-	/** `bytes` is the event just as it came, whose own bytes may go on in their place. */
-	readonly isAsItCame?: boolean | undefined;
 	/** It was no JSON: nothing is sent for it, it is counted. */
 	readonly dropped?: boolean;
 	/** It was `[DONE]`; the pipeline writes its own. */

@@ -219,9 +219,7 @@ export class EventReader {
 		this.#apply(out, event);
 		if (out.failure && !this.isFinished) this.#over(out.failure);
 		else if (out.failure || out.done) this.#end();
-		else if (out.own && from !== undefined && isAsItCame(event) && this.#splitter.isFaithful)
-			this.#addNative(out, bytePart(this.#splitter.bytes, from, this.#splitter.at));
-		else if (out.isAsItCame && from !== undefined && this.#splitter.isFaithful) this.#goOn(from);
+		else if (out.own && from !== undefined && isAsItCame(event) && this.#splitter.isFaithful) this.#addOwn(out, from);
 		else if (out.bytes !== undefined) this.#add(out.bytes);
 		else if (!this.#rest && !event.isMended && this.#splitter.isFaithful) this.#untouched = this.#splitter.at;
 		else this.#add(event.raw);
@@ -233,10 +231,16 @@ export class EventReader {
 		if (part !== "") this.#rest.push(part);
 	}
 
+	/** Sends on an event as it came. @param from where it begins */
+	#addOwn({ own, bytes }: Out, from: number): void {
+		if (own === true) this.#goOn(from);
+		else if (own) this.#addNative(own, bytes, bytePart(this.#splitter.bytes, from, this.#splitter.at));
+	}
+
 	/** Sends on an event of which there are two forms. */
-	#addNative({ own, bytes = "" }: Out, sent: Uint8Array): void {
+	#addNative(event: NativeEvent["event"], chunks = "", sent: Uint8Array = NOTHING): void {
 		this.#isNative = true;
-		this.#add(new NativeEvent(sent, own!, bytes));
+		this.#add(new NativeEvent(sent, event, chunks));
 	}
 
 	/** All that is sent on of a chunk. */
@@ -263,7 +267,7 @@ export class EventReader {
 		this.last = rest;
 		this.#over(failure ?? rest?.failure);
 		if (!rest || rest.failure) return;
-		if (rest.own) this.#addNative(rest, NOTHING);
+		if (typeof rest.own === "object") this.#addNative(rest.own, rest.bytes);
 		else this.#add(rest.bytes ?? "");
 	}
 

@@ -38,8 +38,13 @@ export function claudeStream(rng: Random): string {
 			event("content_block_delta", ',"index":0,"delta":{"type":"thinking_delta","thinking":"hm"}'),
 			event("content_block_delta", `,"index":0,"delta":{"type":"citations_delta","citation":${JSON.stringify(cited)}}`),
 		]);
+	const thinking = () => {
+		const json = `"thinking":"${saying(rng, rng.below(20) === 0 ? BROKEN : TEXTS)}"`;
+		return event("content_block_delta", `,"index":0,"delta":{"type":"thinking_delta",${json}}`);
+	};
 	const thought = () => [
 		event("content_block_start", ',"index":0,"content_block":{"type":"thinking","thinking":""}'),
+		...many(rng, () => (rng.below(9) === 0 ? event("ping", "") : thinking())),
 		event("content_block_delta", ',"index":0,"delta":{"type":"signature_delta","signature":"s"}'),
 		event("content_block_stop", ',"index":0'),
 	];

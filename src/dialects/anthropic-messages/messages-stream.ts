@@ -25,6 +25,7 @@ const MESSAGE_STOP = namedEvent("message_stop", '{"type":"message_stop"}');
 /** An event with a piece of a block begins and ends so. */
 const DELTA_HEAD = 'event: content_block_delta\ndata: {"type":"content_block_delta","index":';
 const TEXT = '"type":"text_delta","text":';
+const THOUGHT = '"type":"thinking_delta","thinking":';
 const ARGUMENTS = '"type":"input_json_delta","partial_json":';
 const TEXT_TAIL = "}}\n\n";
 
@@ -46,7 +47,7 @@ export class MessagesStream implements StreamWriter {
 	readonly #request: string;
 	readonly #model: string;
 	readonly #template = new ContentTemplate();
-	/** What stands before the words, or arguments, of the block that is open; and around words. */
+	/** What stands before the words, the thoughts or the arguments of the block that is open; and around words. */
 	#textHead = "";
 	#frame: EventFrame | undefined;
 	readonly #words: WordsWriter = {
@@ -95,11 +96,11 @@ export class MessagesStream implements StreamWriter {
 		);
 	}
 
-	/** Whether events of Claude's are pieces of the text, or of the call, that is open. */
+	/** Whether events of Claude's are pieces of the text, of the thought, or of the call, that is open. */
 	#isOpen(own: Uint8Array): boolean {
 		const head = this.#textHead;
 		const isCall = this.#block === "tool_use";
-		if ((this.#block !== "text" && !isCall) || own.length < head.length) return false;
+		if (!this.#block || this.#block === "own" || own.length < head.length) return false;
 		for (let at = 0; at < head.length; at++) if (own[at] !== head.charCodeAt(at)) return false;
 		return !isCall || this.#calls.pass(own, head.length + 1);
 	}
@@ -218,8 +219,7 @@ export class MessagesStream implements StreamWriter {
 		const delta = objectIn(choice["delta"]) ?? {};
 		let text = this.#beside(objectIn(choice["anthropic"]));
 		const reasoning = reasoningIn(delta);
-		if (reasoning !== "")
-			text += this.#delta("thinking", `"type":"thinking_delta","thinking":${JSON.stringify(reasoning)}`);
+		if (reasoning !== "") text += this.#delta("thinking", THOUGHT + JSON.stringify(reasoning));
 		const { content, refusal, tool_calls: calls, reasoning_details: details, anthropic: own } = delta;
 		if (Array.isArray(details)) for (const detail of details) text += this.#signed(objectIn(detail) ?? {});
 		for (const detail of googlesDetails(delta)) this.#foreign.push(detail);
@@ -314,7 +314,8 @@ export class MessagesStream implements StreamWriter {
 	#enter(block: BlockType): void {
 		this.#block = block;
 		this.#index++;
-		this.#textHead = `${DELTA_HEAD}${this.#index},"delta":{${block === "tool_use" ? ARGUMENTS : TEXT}`;
+		const piece = block === "tool_use" ? ARGUMENTS : block === "thinking" ? THOUGHT : TEXT;
+		this.#textHead = `${DELTA_HEAD}${this.#index},"delta":{${piece}`;
 		this.#frame = undefined;
 	}
 

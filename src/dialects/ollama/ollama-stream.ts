@@ -1,13 +1,13 @@
 /** OpenAI's streams as Ollama's: an object a line, the last of which is `done`. */
 import type { RouterError } from "../../errors.ts";
-import { type AnswerPiece, chunksOf, SseSplitter, textOf } from "../../openai/sse.ts";
+import { type AnswerPiece, chunksOf, textOf } from "../../openai/sse.ts";
 import { googlesDetails } from "../../openai/thought-details.ts";
 import { objectIn, tokensOf } from "../../openai/usage.ts";
 import { contentText, reasoningIn } from "../chat-message.ts";
+import { ContentTemplate, eventsAt, wordsAlone } from "../content-template.ts";
 import type { DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
 import { onOneLine } from "../line-ends.ts";
 import { streamFacts } from "../openai-chat.ts";
-import { TextFrame } from "../openai-responses/text-frame.ts";
 import {
 	doneReason,
 	durations,
@@ -51,7 +51,7 @@ export class OllamaStream implements StreamWriter {
 	/** What stands before and behind words in their line. */
 	readonly #before: string;
 	readonly #after: string;
-	readonly #frame = new TextFrame();
+	readonly #words = new ContentTemplate();
 	/** In the order of their coming: Ollama's calls come whole. */
 	readonly #calls: GrowingCall[] = [];
 	/** The last one of each index. */
@@ -77,22 +77,18 @@ export class OllamaStream implements StreamWriter {
 	push(piece: AnswerPiece): string {
 		const sent = textOf(chunksOf(piece));
 		let text = "";
-		let at = 0;
-		// Nearly all is lines of data, each with its blank line behind it.
-		while (sent.startsWith("data: ", at)) {
-			const end = sent.indexOf("\n", at);
-			if (sent[end + 1] !== "\n" || sent[end - 1] === "\r") break;
-			text += this.#read(sent.slice(at + 6, end));
-			at = end + 2;
+		for (let at = 0; at < sent.length; ) {
+			if (this.#words.matches(sent, at)) {
+				const { literal, end } = this.#words;
+				if (literal !== '""') text += this.#before + onOneLine(literal.slice(1, -1)) + this.#after;
+				at = end;
+				continue;
+			}
+			const { events, end } = eventsAt(sent, at);
+			// Comments say that the upstream is still there.
+			for (const { data, raw } of events) text += data === undefined ? this.keepAlive : this.#read(data, raw);
+			at = end;
 		}
-		return at === sent.length ? text : text + this.#readOthers(sent.slice(at));
-	}
-
-	/** Events in any other form; comments say that the upstream is still there. */
-	#readOthers(sent: string): string {
-		let text = "";
-		for (const { data } of new SseSplitter().push(Buffer.from(sent)))
-			text += data === undefined ? this.keepAlive : this.#read(data);
 		return text;
 	}
 
@@ -114,15 +110,14 @@ export class OllamaStream implements StreamWriter {
 		return ndjsonLine(JSON.stringify(ollamaError(error, this.call)));
 	}
 
-	/** The lines of a chunk. */
-	#read(data: string): string {
-		const said = this.#frame.textIn(data);
-		// Words with nothing to escape, so that they stand in a text as they are.
-		if (said !== undefined) return said === "" ? "" : this.#before + onOneLine(said) + this.#after;
+	/** The lines of a chunk. @param event the text of its event */
+	#read(data: string, event: string): string {
 		const chunk = data === "[DONE]" ? undefined : chunkIn(data);
 		if (!chunk) return "";
-		this.#frame.learn(data, chunk);
 		const { usage, choices } = chunk;
+		const isOne = !usage && Array.isArray(choices) && choices.length === 1 && !objectIn(choices[0])?.["logprobs"];
+		const words = isOne ? wordsAlone(choices[0]) : undefined;
+		if (words) this.#words.learn(event, words);
 		if (usage) this.#usage = usage;
 		const choice = objectIn(Array.isArray(choices) ? choices[0] : undefined);
 		return choice && (choice["index"] ?? 0) === 0 ? this.#choice(choice) : "";

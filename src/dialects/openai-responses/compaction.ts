@@ -1,5 +1,6 @@
 /** The answer to a call for a conversation in short. */
 import { objectIn } from "../../openai/usage.ts";
+import { literalText } from "../content-template.ts";
 import type { ItemStatus, ResponseIds } from "./output-items.ts";
 import type { WriteEvent } from "./streamed-message.ts";
 import { compactionItem } from "./summary.ts";
@@ -14,8 +15,13 @@ export class CompactionOutput {
 		private readonly event: WriteEvent,
 	) {}
 
-	say(text: string): string {
-		this.#text += text;
+	say(literal: string): string {
+		this.#text += literalText(literal);
+		return "";
+	}
+
+	/** It calls nothing. */
+	sayArguments(): string {
 		return "";
 	}
 

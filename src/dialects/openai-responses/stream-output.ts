@@ -1,6 +1,7 @@
 /** The output of a response as it comes: which items are open, and the events that open, fill and close them. */
 import { addDetail, googlesDetails, isGooglesOwn } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
+import { literalText } from "../content-template.ts";
 import { asksEncrypted, type ItemStatus, imageItem, type ResponseIds, reasoningItem } from "./output-items.ts";
 import type { ResponsesRequest } from "./request.ts";
 import { type CallPiece, StreamedCall } from "./streamed-call.ts";
@@ -58,11 +59,18 @@ export class StreamOutput {
 		return events;
 	}
 
-	/** The events of words without anything else, in which JSON escapes nothing. */
-	say(text: string): string {
+	/** The events of words without anything else, JSON. */
+	say(literal: string): string {
 		const message = this.#message;
-		if (text === "") return "";
-		return message?.isSaying ? message.sayPlain(text) : this.push({ content: text }, undefined);
+		if (literal === '""') return "";
+		return message?.isSaying ? message.sayPlain(literal) : this.push({ content: literalText(literal) }, undefined);
+	}
+
+	/** The same of a piece of the arguments of the call that its upstream gives this index. */
+	sayArguments(index: number, literal: string): string {
+		const call = this.#callsByIndex.get(index);
+		if (call && call.index !== -1) return call.more(literal);
+		return this.#call({ index, function: { arguments: literalText(literal) } });
 	}
 
 	/** The events of a piece of the answer. */

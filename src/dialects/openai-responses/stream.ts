@@ -11,6 +11,7 @@ import {
 	textOf,
 } from "../../openai/sse.ts";
 import { objectIn } from "../../openai/usage.ts";
+import { ARGUMENTS, argumentsAlone, ContentTemplate, eventsAt, wordsAlone } from "../content-template.ts";
 import type { AnswerStorage, DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
 import { streamSummary } from "../openai-chat.ts";
 import { CompactionOutput } from "./compaction.ts";
@@ -26,7 +27,6 @@ import {
 	usageOf,
 } from "./response-object.ts";
 import { StreamOutput } from "./stream-output.ts";
-import { TextFrame } from "./text-frame.ts";
 import { UpstreamEvents } from "./upstream-events.ts";
 import { endOf } from "./whole-answer.ts";
 
@@ -36,7 +36,10 @@ type Snapshot = Pick<ResponseFacts, "output" | "error" | "reason" | "usage"> & {
 /** Writes the events of one response. Their numbers grow by one. */
 export class ResponseStream implements StreamWriter {
 	readonly keepAlive = `${KEEP_ALIVE}\n\n`;
-	readonly #frame = new TextFrame();
+	readonly #words = new ContentTemplate();
+	/** The same of pieces of arguments, which are those of one call. */
+	readonly #arguments = new ContentTemplate(ARGUMENTS);
+	#argumentsOf = 0;
 	readonly #call: DialectCall;
 	readonly #ids: ResponseIds;
 	#output: StreamOutput | CompactionOutput;
@@ -80,22 +83,19 @@ export class ResponseStream implements StreamWriter {
 	#written(piece: StreamPiece): string {
 		let text = this.#takeOver();
 		const sent = textOf(piece);
-		let at = 0;
-		// Nearly all is lines of data, each with its blank line behind it.
-		while (sent.startsWith("data: ", at)) {
-			const end = sent.indexOf("\n", at);
-			if (sent[end + 1] !== "\n" || sent[end - 1] === "\r") break;
-			text += this.#read(sent.slice(at + 6, end));
-			at = end + 2;
+		for (let at = 0; at < sent.length; ) {
+			if (this.#words.matches(sent, at)) {
+				text += this.#output.say(this.#words.literal);
+				at = this.#words.end;
+			} else if (this.#arguments.matches(sent, at)) {
+				text += this.#output.sayArguments(this.#argumentsOf, this.#arguments.literal);
+				at = this.#arguments.end;
+			} else {
+				const { events, end } = eventsAt(sent, at);
+				for (const { data, raw } of events) text += data === undefined ? raw : this.#read(data, raw);
+				at = end;
+			}
 		}
-		return at === sent.length ? text : text + this.#readOthers(sent.slice(at));
-	}
-
-	/** Events in any other form. */
-	#readOthers(sent: string): string {
-		let text = "";
-		for (const { data, raw } of new SseSplitter().push(Buffer.from(sent)))
-			text += data === undefined ? raw : this.#read(data);
 		return text;
 	}
 
@@ -161,16 +161,14 @@ export class ResponseStream implements StreamWriter {
 	error(error: RouterError): string {
 		const takenOver = this.#takeOver();
 		const failed = { status: "failed", error: failureOf(error), output: this.#output.soFar() } as const;
-		return takenOver + this.#begin() + this.#snapshot("response.failed", failed);
+		return takenOver + this.#begin() + this.#snapshot("response.failed", failed) + DONE;
 	}
 
-	/** The events of a chunk. */
-	#read(data: string): string {
-		const said = this.#frame.textIn(data);
-		if (said !== undefined) return this.#output.say(said);
+	/** The events of a chunk. @param event the text of its event */
+	#read(data: string, event: string): string {
 		const chunk = data === "[DONE]" ? undefined : chunkIn(data);
 		if (!chunk) return "";
-		this.#frame.learn(data, chunk);
+		this.#learn(event, chunk);
 		const { created, model, service_tier: tier, usage, choices } = chunk;
 		if (typeof created === "number") {
 			this.#lastAt = Math.floor(created);
@@ -185,6 +183,16 @@ export class ResponseStream implements StreamWriter {
 		this.#finish = choice["finish_reason"] ?? this.#finish;
 		const delta = objectIn(choice["delta"]);
 		return delta ? begun + this.#output.push(delta, choice["logprobs"]) : begun;
+	}
+
+	/** Learns from a chunk that brings nothing but words, or arguments of a call. */
+	#learn(event: string, { usage, choices }: Readonly<Record<string, unknown>>): void {
+		if (usage || !Array.isArray(choices) || choices.length !== 1 || objectIn(choices[0])?.["logprobs"]) return;
+		const words = wordsAlone(choices[0]);
+		if (words) this.#words.learn(event, words);
+		if (words !== undefined) return;
+		const piece = argumentsAlone(choices[0]);
+		if (piece?.args && this.#arguments.learn(event, piece.args)) this.#argumentsOf = piece.index;
 	}
 
 	#begin(): string {

@@ -1,5 +1,6 @@
 /** A call of a tool as it comes. Until its name is known nothing is said of it. */
 import { objectIn } from "../../openai/usage.ts";
+import { literalText } from "../content-template.ts";
 import { callItem, type ItemStatus, type ResponseIds } from "./output-items.ts";
 import type { ResponsesRequest } from "./request.ts";
 import { placeOf, type WriteEvent } from "./streamed-message.ts";
@@ -19,6 +20,8 @@ export class StreamedCall {
 	#name = "";
 	#args = "";
 	#extra: unknown;
+	/** Its tool takes a text; undefined where nobody has asked. */
+	#isCustom: boolean | undefined;
 	/** Length of the arguments that were last looked at, and whether they were whole then. */
 	#lookedAt = 0;
 	#wasWhole = false;
@@ -77,6 +80,13 @@ export class StreamedCall {
 		return this.#args === "" ? added : added + this.#delta(this.#args);
 	}
 
+	/** Takes a piece of its arguments, JSON, once it has been opened. */
+	more(literal: string): string {
+		if (literal === '""') return "";
+		this.#args += literalText(literal);
+		return this.#deltaEvent(literal);
+	}
+
 	/** Closes its arguments. */
 	close(): string {
 		const place = placeOf(this.#id, this.index);
@@ -99,11 +109,15 @@ export class StreamedCall {
 		return callItem(this.#id, soFar, this.request, status);
 	}
 
-	/** The text of a custom tool stands in JSON, which is read once it is whole. */
 	#delta(args: string): string {
-		if (this.request.tools.identityOf(this.#name)?.isCustom) return "";
-		const fields = `${placeOf(this.#id, this.index)},"delta":${JSON.stringify(args)}`;
-		return this.event("response.function_call_arguments.delta", fields);
+		return this.#deltaEvent(JSON.stringify(args));
+	}
+
+	/** The text of a custom tool stands in JSON, which is read once it is whole. */
+	#deltaEvent(literal: string): string {
+		this.#isCustom ??= this.request.tools.identityOf(this.#name)?.isCustom === true;
+		if (this.#isCustom) return "";
+		return this.event("response.function_call_arguments.delta", `${placeOf(this.#id, this.index)},"delta":${literal}`);
 	}
 }
 

@@ -1,5 +1,6 @@
 /** A message of a response as it comes: words, and behind them words by which the model refuses. */
 import { objectIn } from "../../openai/usage.ts";
+import { literalText } from "../content-template.ts";
 import { annotationsIn, type ItemStatus, logprobsIn, messageItem, refusalPart, textPart } from "./output-items.ts";
 import type { OpenItem } from "./upstream-events.ts";
 
@@ -48,10 +49,10 @@ export class StreamedMessage {
 		return this.#hasText && !this.isRefusal;
 	}
 
-	/** Words in which JSON escapes nothing, with no log probabilities. */
-	sayPlain(text: string): string {
-		this.#text += text;
-		return this.event("response.output_text.delta", `${this.#place},"delta":"${text}","logprobs":[]`);
+	/** Words, JSON, with no log probabilities. */
+	sayPlain(literal: string): string {
+		this.#text += literalText(literal);
+		return this.event("response.output_text.delta", `${this.#place},"delta":${literal},"logprobs":[]`);
 	}
 
 	/** Words. `logprobs`: as a chat has them. */

@@ -1,12 +1,10 @@
 /** Anthropic's streams (platform.claude.com, streaming), as OpenAI's: each event becomes its chunks at once. */
 import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
-import { bytePart } from "../../openai/byte-part.ts";
 import { type Call, formFor } from "../../openai/call.ts";
 import { parseBounded } from "../../openai/json.ts";
 import { open, optional, type RequestBody } from "../../openai/request-fields.ts";
 import type { SseEvent } from "../../openai/sse.ts";
-import { type EventFrame, eventFrame } from "../../openai/text-chunks.ts";
 import { objectIn, type Tokens } from "../../openai/usage.ts";
 import { codePointsIn } from "../annotations.ts";
 import { ChatChunks, chatUsage, now, reportedTier } from "../chat-answer.ts";
@@ -16,6 +14,7 @@ import type { Out, PassedEvents, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import { blockAnnotations } from "./cited-text.ts";
+import { PassedDeltas } from "./passed-deltas.ts";
 import {
 	type AnthropicUsage,
 	type Block,
@@ -28,7 +27,6 @@ import {
 	stopFinish,
 	storedThinking,
 } from "./response.ts";
-import { TextDeltas } from "./text-deltas.ts";
 import { detailsOf, type Thought } from "./thinking.ts";
 
 const text = optional(Type.String());
@@ -72,6 +70,8 @@ const BEFORE = new Set(["message_start", "ping", "error"]);
 interface OpenBlock {
 	readonly block: Block;
 	thinking: string;
+	/** What came of it behind that, unread, as JSON without its quotes. */
+	unread: Buffer[];
 	signature: string;
 	readonly start: number;
 	citations: unknown[] | undefined;
@@ -97,15 +97,8 @@ export class MessageDecoder implements StreamDecoder {
 
 	/** Its text, where that may begin with a name. */
 	readonly #unnamed: UnnamedText | undefined;
-	/** Its pieces of text from the second on, and what they are sent in; the same of the arguments of the call that is being sent. */
-	#deltas: TextDeltas | undefined;
-	#frame: EventFrame | undefined;
-	#argsDeltas: TextDeltas | undefined;
-	#argsFrameOf: (() => EventFrame) | undefined;
-	readonly #frameOf = (): EventFrame => {
-		this.#frame ??= eventFrame(this.chunks.textFrame());
-		return this.#frame;
-	};
+	/** Pieces from the second on, which pass unread. */
+	#passed: PassedDeltas | undefined;
 	/** How long it was as it came. */
 	#came = 0;
 
@@ -157,41 +150,29 @@ export class MessageDecoder implements StreamDecoder {
 	passThrough(chunk: Buffer, from: number): PassedEvents | undefined {
 		// None comes behind the end.
 		if (this.#ending) return undefined;
-		if (this.#current?.block.type === "tool_use") {
-			// The first piece says that there are some.
-			if (!this.#current.hasInput) return undefined;
-			this.#argsDeltas ??= new TextDeltas("arguments");
-			this.#argsFrameOf ??= this.#frameOfCall(this.#ids.length - 1);
-			return this.#passed(this.#argsDeltas, chunk, from, this.#argsFrameOf);
+		this.#passed ??= new PassedDeltas(this.chunks, this.isNative);
+		const current = this.#current;
+		const type = current?.block.type;
+		// The first piece says that there are some.
+		if (type === "tool_use")
+			return current!.hasInput ? this.#passed.args(chunk, from, this.#ids.length - 1) : undefined;
+		if (type === "thinking") {
+			const thoughts = current!.thinking === "" ? undefined : this.#passed.thoughts(chunk, from);
+			if (thoughts) current!.unread.push(this.#passed.thoughtsIn(chunk));
+			return thoughts;
 		}
 		// The first piece begins the answer, and a name may stand before it.
 		if (this.#textLength === 0 || this.#unnamed) return undefined;
-		this.#deltas ??= new TextDeltas("text");
-		const passed = this.#passed(this.#deltas, chunk, from, this.#frameOf);
-		if (!passed) return undefined;
-		this.#textLength += this.#deltas.units;
-		this.#textPoints += this.#deltas.points;
-		return passed;
-	}
-
-	/** Of the nth call. It is asked when its pieces are written: the next call may have begun by then. */
-	#frameOfCall(nth: number): () => EventFrame {
-		let frame: EventFrame | undefined;
-		return () => {
-			frame ??= eventFrame(this.chunks.argsFrame(nth));
-			return frame;
-		};
-	}
-
-	#passed(deltas: TextDeltas, chunk: Buffer, from: number, frame: () => EventFrame): PassedEvents | undefined {
-		const length = deltas.read(chunk, from) - from;
-		if (length === 0) return undefined;
-		const own = this.isNative ? bytePart(chunk, from, from + length) : undefined;
-		return { bytes: deltas.written(chunk, frame, own), length, events: deltas.events };
+		const text = this.#passed.text(chunk, from);
+		if (!text) return undefined;
+		const { units, points } = this.#passed.textLength;
+		this.#textLength += units;
+		this.#textPoints += points;
+		return text;
 	}
 
 	#begin(message: ClaudeMessage): Out {
-		this.#frame = this.#argsFrameOf = undefined;
+		this.#passed?.begin();
 		this.#usage = objectIn(message.usage) ?? {};
 		this.chunks.begin(message.id ?? "", message.model ?? "", reportedTier(this.#usage.service_tier));
 		return { bytes: this.chunks.role(), tokens: this.#tokens() };
@@ -201,6 +182,7 @@ export class MessageDecoder implements StreamDecoder {
 		this.#current = {
 			block,
 			thinking: block.thinking ?? "",
+			unread: [],
 			signature: block.signature ?? "",
 			start: this.#textPoints,
 			citations: Array.isArray(block.citations) ? [...block.citations] : undefined,
@@ -208,7 +190,6 @@ export class MessageDecoder implements StreamDecoder {
 		};
 		if (block.type === "tool_use") {
 			const held = this.#held();
-			this.#argsFrameOf = undefined;
 			this.#ids.push(block.id ?? "");
 			const call = this.chunks.call(this.#ids.length - 1, block.id ?? "", block.name ?? "", "");
 			return { bytes: held + call, delta: true };
@@ -226,7 +207,7 @@ export class MessageDecoder implements StreamDecoder {
 			return { bytes: this.chunks.args(this.#ids.length - 1, partial_json), delta: true };
 		}
 		if (type === "thinking_delta" && thinking) {
-			if (this.#current) this.#current.thinking += thinking;
+			if (this.#current) this.#current.thinking = thinkingIn(this.#current) + thinking;
 			return { bytes: this.chunks.reasoning(thinking), delta: true };
 		}
 		if (!this.#current) return NOTHING;
@@ -263,12 +244,12 @@ export class MessageDecoder implements StreamDecoder {
 		if (!ended) return NOTHING;
 		const after = { text: this.#textLength, calls: this.#ids.length };
 		const before = this.#thoughts.length;
-		const { block, thinking, signature, hasInput, citations } = ended;
+		const { block, signature, hasInput, citations } = ended;
 		if (citations) return this.#cited(ended);
 		// One cut off has no signature, and one behind a name that was left out no good one: they can't come back.
 		const isMoved = this.#unnamed !== undefined && this.#came !== this.#textLength;
 		if (block.type === "thinking" && signature && !isMoved)
-			this.#thoughts.push({ block: { type: "thinking", thinking, signature }, after });
+			this.#thoughts.push({ block: { type: "thinking", thinking: thinkingIn(ended), signature }, after });
 		if (block.type === "redacted_thinking" && !isMoved) {
 			this.#thoughts.push({ block: { type: "redacted_thinking", data: block.data ?? "" }, after });
 		}
@@ -330,6 +311,14 @@ export class MessageDecoder implements StreamDecoder {
 		if (this.#ending) return undefined;
 		return this.chunks.hasBegun ? TRUNCATED : NO_CHOICE;
 	}
+}
+
+/** All of a block's thinking so far. */
+function thinkingIn(block: OpenBlock): string {
+	if (block.unread.length === 0) return block.thinking;
+	block.thinking += JSON.parse(`"${Buffer.concat(block.unread)}"`) as string;
+	block.unread = [];
+	return block.thinking;
 }
 
 /** Reads an event; undefined where it is none. */

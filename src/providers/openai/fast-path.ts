@@ -4,7 +4,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import { bytePart } from "../../openai/byte-part.ts";
-import { type Separators, separatorsOf } from "./text-separators.ts";
+import { ASCII_END, EventTemplate } from "../../openai/event-template.ts";
 
 /** What differs from chunk to chunk, and how it is read. */
 type Kind = "text" | "content" | "number" | "output";
@@ -15,15 +15,15 @@ type Kind = "text" | "content" | "number" | "output";
  */
 const VARIABLE =
 	/"(?:(content|text)|reasoning_content|reasoning|arguments|refusal|obfuscation|delta)":"|"(?:(completion_tokens)|total_tokens|reasoning_tokens|sequence_number)":(?=\d)/g;
+/** The rest of a text, and of a number. Code points (`\u…`) are left to the parser. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: no JSON text holds one as it is
+const TEXT = /(?:[^"\\\0-\x1f]|\\["\\/bfnrt])*(?=")/y;
+const NUMBER = /(?:[1-9]\d{0,8}|0)(?!\d)/y;
 
-const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const SPACE = 0x20;
 const ZERO = 0x30;
 const NINE = 0x39;
-const ASCII_END = 0x80;
-/** What may follow a backslash here: `"` `\` `/` b f n r t. Code points (`\u…`) are left to the parser. */
-const ESCAPED = new Set([0x22, 0x5c, 0x2f, 0x62, 0x66, 0x6e, 0x72, 0x74]);
 /** A longer event, in UTF-16 units, is no token: to learn it would cost the square of its length. */
 const MAX_LENGTH = 4096;
 /** Learnt so often without a match, a stream's chunks are not alike. */
@@ -43,15 +43,11 @@ interface TemplateSpan {
 
 /** The shape of a stream's chunks, learnt from one and matched against the next. */
 export class DeltaTemplate {
-	/** What stands before the first variable, between variables, and behind the last. Empty: nothing learnt. */
-	#fixed: readonly string[] = [];
-	/** The same as bytes. */
-	#bytes: readonly Buffer[] = [];
-	/** What stands between them. */
-	#kinds: readonly Kind[] = [];
-	/** Digits of the numbers among that in the last event that was read alone, and what stands between the texts of those that are like it. */
-	#widths: number[] = [];
-	#separators: Separators | undefined;
+	/** Undefined: nothing is learnt. */
+	#events: EventTemplate | undefined;
+	/** Which of what differs are the text and the count of the tokens; -1: none. */
+	#content = -1;
+	#output = -1;
 	/** The part that is not sent on. */
 	#cut: { readonly from: TemplateSpan; readonly to: TemplateSpan } | undefined;
 	/** Where the cuts of a chunk at hand begin and end. */
@@ -62,16 +58,14 @@ export class DeltaTemplate {
 	events = 0;
 	/** The chunk at hand was refused: to try it again behind each event would cost the square of their number. */
 	#isRefused = false;
-	/** All bytes of the texts at hand, or-ed: from 128 on where one is no ASCII. */
-	#bits = 0;
-	/** Its chunks count the tokens so far. */
-	hasCounts = false;
 	/** Tokens by the count of the last event that matched, and those before the white space at the end of the text. */
 	output = 0;
 	trimmed = 0;
-	#countAt = 0;
-	#contentFrom = 0;
-	#contentTo = 0;
+
+	/** Its chunks count the tokens so far. */
+	get hasCounts(): boolean {
+		return this.#output !== -1;
+	}
 
 	/**
 	 * Takes the shape of an event that carried text and nothing else of weight. `raw` as it came, blank line included; `cut` is not
@@ -89,11 +83,12 @@ export class DeltaTemplate {
 			starts.push(start);
 			const isText = match[0].endsWith('"');
 			kinds.push(isText ? (match[1] ? "content" : "text") : match[2] ? "output" : "number");
-			start = isText ? textEnd(raw, from) : digitsEnd(raw, from);
+			start = endOf(isText ? TEXT : NUMBER, raw, from);
 			if (start === -1) return;
 		}
+		const variables = kinds.map((kind) => (isTextual(kind) ? "text" : "number"));
 		// Without text to vary, it may be anything.
-		if (!kinds.some((kind) => kind === "text" || kind === "content")) return;
+		if (!kinds.some(isTextual)) return;
 		if (cut && !kinds.includes("output")) return;
 		starts.push(start);
 		fixed.push(raw.slice(start));
@@ -101,35 +96,22 @@ export class DeltaTemplate {
 			const part = starts.findLastIndex((each) => each <= at);
 			return { part, offset: Buffer.byteLength(fixed[part]!.slice(0, at - starts[part]!)) };
 		};
-		this.#fixed = fixed;
-		this.#bytes = fixed.map((part) => Buffer.from(part));
-		this.#kinds = kinds;
+		this.#events = new EventTemplate({ fixed, variables, escapes: "short" });
 		this.#cut = cut && { from: spanAt(cut.start), to: spanAt(cut.end) };
-		this.hasCounts = kinds.includes("output");
-		this.#widths = kinds.map(() => 0);
-		this.#separators = undefined;
+		this.#content = kinds.lastIndexOf("content");
+		this.#output = kinds.lastIndexOf("output");
 	}
 
 	/** What comes from now on may mean something else: it is read until a shape is learnt anew. */
 	forget(): void {
-		this.#fixed = [];
-		this.#bytes = [];
-		this.#kinds = [];
+		this.#events = undefined;
 		this.#cut = undefined;
-		this.hasCounts = false;
+		this.#content = this.#output = -1;
 	}
 
 	/** Whether `raw` is one event of the learnt shape, which goes on as it came: what a chunk cut inside an event leaves to look at. */
 	matchesEvent(raw: string): boolean {
-		if (this.hasCounts || this.#cut) return false;
-		let at = 0;
-		for (let i = 0; i < this.#fixed.length; i++) {
-			const fixed = this.#fixed[i]!;
-			if (i > 0) at = this.#kinds[i - 1] === "number" ? digitsEnd(raw, at) : textEnd(raw, at);
-			if (at === -1 || !raw.startsWith(fixed, at)) return false;
-			at += fixed.length;
-		}
-		return at > 0 && at === raw.length;
+		return !this.hasCounts && !this.#cut && this.#events?.endIn(raw, 0) === raw.length;
 	}
 
 	/**
@@ -138,145 +120,51 @@ export class DeltaTemplate {
 	 * overwritten there. `length` and `events` say how much that was.
 	 */
 	passThrough(chunk: Buffer, from = 0): Buffer | undefined {
-		if (from === 0) this.#isRefused = false;
-		if (this.#bytes.length === 0 || this.#isRefused) return undefined;
-		this.#bits = 0;
-		this.events = 0;
-		return this.hasCounts ? this.#plainCounting(chunk, from) : this.#plain(chunk, from);
-	}
-
-	#plain(chunk: Buffer, from: number): Buffer | undefined {
-		const at = this.#eventsEnd(chunk, from);
-		if (at === from) return undefined;
-		const passed = bytePart(chunk, from, at);
-		this.#isRefused = !this.#isUtf8(passed);
-		if (this.#isRefused) return undefined;
+		const events = this.#events;
+		if (!events) return undefined;
+		if (this.hasCounts) return this.#counting(chunk, from, events);
+		const end = events.read(chunk, from);
+		if (end === from) return undefined;
 		this.#tries = 0;
-		this.length = passed.length;
-		return passed;
+		this.length = end - from;
+		this.events = events.events;
+		return bytePart(chunk, from, end);
 	}
 
-	#plainCounting(chunk: Buffer, from: number): Buffer | undefined {
+	/** The same for a shape with counts in it: where they are, and what is cut out, is noted. */
+	#counting(chunk: Buffer, from: number, events: EventTemplate): Buffer | undefined {
+		if (from === 0) this.#isRefused = false;
+		if (this.#isRefused) return undefined;
+		const { starts, ends } = events;
 		let { output, trimmed } = this;
 		let at = from;
+		let count = 0;
+		events.bits = 0;
 		this.#cuts.length = 0;
-		for (; at < chunk.length; this.events++) {
-			at = this.#countingEventEnd(chunk, at);
+		for (; at < chunk.length; count++) {
+			const start = at;
+			at = events.eventEnd(chunk, start);
 			if (at === -1) break;
-			output = numberAt(chunk, this.#countAt);
-			trimmed = trimmedTokens(output, trimmed, textAt(chunk, this.#contentFrom, this.#contentTo));
+			this.#addCut(start, ends);
+			output = numberAt(chunk, starts[this.#output]!);
+			trimmed = trimmedTokens(output, trimmed, textAt(chunk, starts[this.#content] ?? 0, ends[this.#content] ?? 0));
 		}
-		this.#isRefused = at <= from || !this.#isUtf8(chunk);
+		this.#isRefused = at <= from || !(events.bits < ASCII_END || isUtf8(chunk));
 		if (this.#isRefused) return undefined;
 		this.#tries = 0;
 		this.length = at - from;
+		this.events = count;
 		this.output = output;
 		this.trimmed = trimmed;
 		return this.#cut ? this.#withoutCuts(chunk, from) : bytePart(chunk, from, at);
 	}
 
-	#isUtf8(chunk: Buffer): boolean {
-		return this.#bits < ASCII_END || isUtf8(chunk);
-	}
-
-	#eventsEnd(chunk: Buffer, from: number): number {
-		for (let past = from; ; ) {
-			const end = this.#eventEnd(chunk, past);
-			if (end === -1) return past;
-			this.events++;
-			past = end === chunk.length ? end : this.#alikeEnd(chunk, end);
-			if (past === chunk.length) return past;
-		}
-	}
-
-	/** The same for events like the last one that was read alone: what stands between two texts is compared at once. */
-	#alikeEnd(chunk: Buffer, from: number): number {
-		this.#separators ??= separatorsOf(this.#bytes, this.#widths);
-		const { first, inner, last, between } = this.#separators;
-		let past = from;
-		let at = first.endIn(chunk, from);
-		while (at !== -1) {
-			for (let nth = 0; nth < inner.length; nth++) {
-				const end = this.#textEnd(chunk, at);
-				at = end === -1 ? -1 : inner[nth]!.endIn(chunk, end);
-				if (at === -1) return past;
-			}
-			const end = this.#textEnd(chunk, at);
-			if (end === -1) return past;
-			at = between.endIn(chunk, end);
-			const behind = at === -1 ? last.endIn(chunk, end) : end + last.length;
-			if (behind === -1) return past;
-			past = behind;
-			this.events++;
-		}
-		return past;
-	}
-
-	/** Past the event that begins at `at`; -1 where that is no event of this shape. */
-	#eventEnd(chunk: Buffer, at: number): number {
-		for (let i = 0; i < this.#bytes.length; i++) {
-			const fixed = this.#bytes[i]!;
-			if (i > 0) at = this.#kinds[i - 1] === "number" ? this.#numberEnd(chunk, at, i - 1) : this.#textEnd(chunk, at);
-			if (at === -1) return -1;
-			const end = at + fixed.length;
-			if (end > chunk.length || fixed.compare(chunk, at, end) !== 0) return -1;
-			at = end;
-		}
-		return at;
-	}
-
-	#numberEnd(chunk: Buffer, at: number, nth: number): number {
-		const end = digitsEndInBytes(chunk, at);
-		if (end !== -1 && end - at !== this.#widths[nth]) {
-			this.#widths[nth] = end - at;
-			this.#separators = undefined;
-		}
-		return end;
-	}
-
-	/** The same for a shape with counts in it: where they are, and what is cut out, is noted. */
-	#countingEventEnd(chunk: Buffer, at: number): number {
+	/** @param start of the event; @param ends of what differs in it */
+	#addCut(start: number, ends: readonly number[]): void {
 		const cut = this.#cut;
-		this.#contentFrom = 0;
-		this.#contentTo = 0;
-		for (let i = 0; i < this.#bytes.length; i++) {
-			const fixed = this.#bytes[i]!;
-			if (i > 0) at = this.#variableEnd(chunk, at, this.#kinds[i - 1]!);
-			if (at === -1) return -1;
-			const end = at + fixed.length;
-			if (end > chunk.length || fixed.compare(chunk, at, end) !== 0) return -1;
-			if (cut?.from.part === i) this.#cuts.push(at + cut.from.offset);
-			if (cut?.to.part === i) this.#cuts.push(at + cut.to.offset);
-			at = end;
-		}
-		return at;
-	}
-
-	#variableEnd(chunk: Buffer, from: number, kind: Kind): number {
-		if (kind === "output") this.#countAt = from;
-		if (kind === "output" || kind === "number") return digitsEndInBytes(chunk, from);
-		const end = this.#textEnd(chunk, from);
-		if (kind === "content") {
-			this.#contentFrom = from;
-			this.#contentTo = end;
-		}
-		return end;
-	}
-
-	/** Where the JSON string that goes on at `at` is closed, in UTF-8: all that is looked for is ASCII. */
-	#textEnd(bytes: Buffer, at: number): number {
-		let bits = 0;
-		for (let i = at; i < bytes.length; i++) {
-			const byte = bytes[i]!;
-			if (byte === QUOTE) {
-				this.#bits |= bits;
-				return i;
-			}
-			if (byte < SPACE) return -1;
-			bits |= byte;
-			if (byte === BACKSLASH && !ESCAPED.has(bytes[++i] ?? 0)) return -1;
-		}
-		return -1;
+		if (!cut) return;
+		const placeOf = ({ part, offset }: TemplateSpan) => (part === 0 ? start : ends[part - 1]!) + offset;
+		this.#cuts.push(placeOf(cut.from), placeOf(cut.to));
 	}
 
 	#withoutCuts(chunk: Buffer, from: number): Buffer {
@@ -290,6 +178,14 @@ export class DeltaTemplate {
 		}
 		return bytePart(chunk, from, to);
 	}
+}
+
+const isTextual = (kind: Kind): boolean => kind === "text" || kind === "content";
+
+/** Past what stands there; -1 where it is something else, or needs the parser. */
+function endOf(what: RegExp, raw: string, at: number): number {
+	what.lastIndex = at;
+	return what.test(raw) ? what.lastIndex : -1;
 }
 
 /**
@@ -312,36 +208,6 @@ function textAt(bytes: Buffer, from: number, to: number): string {
 	if (to <= from || (last !== SPACE && !isEscape)) return "";
 	return JSON.parse(`"${bytes.toString("utf8", from, to)}"`) as string;
 }
-
-/** Where the JSON string that goes on at `at` is closed; -1 where it is not, or needs the parser. */
-function textEnd(raw: string, at: number): number {
-	for (let i = at; i < raw.length; i++) {
-		const unit = raw.charCodeAt(i);
-		if (unit === QUOTE) return i;
-		if (unit < SPACE) return -1;
-		if (unit === BACKSLASH && !ESCAPED.has(raw.charCodeAt(++i))) return -1;
-	}
-	return -1;
-}
-
-function digitsEnd(raw: string, at: number): number {
-	let end = at;
-	while (raw.charCodeAt(end) >= ZERO && raw.charCodeAt(end) <= NINE) end++;
-	return isCount(end - at, raw.charCodeAt(at)) ? end : -1;
-}
-
-function digitsEndInBytes(bytes: Buffer, at: number): number {
-	let end = at;
-	while (bytes[end]! >= ZERO && bytes[end]! <= NINE) end++;
-	return isCount(end - at, bytes[at]!) ? end : -1;
-}
-
-/** JSON's numbers begin with no 0. */
-const isCount = (digits: number, first: number): boolean =>
-	digits === 1 || (digits > 1 && digits <= MAX_DIGITS && first !== ZERO);
-
-/** Of a count: more are none. */
-const MAX_DIGITS = 9;
 
 function numberAt(bytes: Buffer, at: number): number {
 	let number = 0;

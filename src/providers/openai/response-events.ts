@@ -117,7 +117,7 @@ export class PassedResponse extends ResponseDecoder {
 	protected override known({ name, data, isNamed }: SseEvent): Out | undefined {
 		if (!name?.endsWith(DELTA)) return undefined;
 		const bytes = eventText(name, data!);
-		return this.#template.matchesEvent(bytes) ? { bytes, delta: true, isAsItCame: isNamed } : undefined;
+		return this.#template.matchesEvent(bytes) ? { bytes, delta: true, own: isNamed || undefined } : undefined;
 	}
 
 	/** Until more has come the call can go elsewhere. */
@@ -144,7 +144,7 @@ export class PassedResponse extends ResponseDecoder {
 
 /** An event as it is sent on. */
 function outOf({ data = "", name, isNamed }: SseEvent, type: string) {
-	return { bytes: eventText(type, data), isAsItCame: isNamed && name === type };
+	return { bytes: eventText(type, data), own: (isNamed && name === type) || undefined };
 }
 
 /** An event, in the one form that is passed on without being read. In JSON a line's end stands between two values only. */

@@ -1,0 +1,262 @@
+/**
+ * Events of one stream that are alike but for texts, numbers and blanks: what is always the same is learnt of one, and the others are found by their bytes. One
+ * that is found so needs no decoding and no parse: it is whole, valid, and means what that one meant. Whatever is written otherwise is left to the parser.
+ */
+import { isUtf8 } from "node:buffer";
+import { bytePart } from "./byte-part.ts";
+import { type Separators, separatorsOf } from "./text-separators.ts";
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const SPACE = 0x20;
+const ZERO = 0x30;
+const NINE = 0x39;
+const CODE_POINT = 0x75;
+/** Behind ASCII. */
+export const ASCII_END = 0x80;
+/** Of a number: more are none. */
+const MAX_DIGITS = 9;
+
+/** A table of some bytes. */
+const tableOf = (text: string): Uint8Array => {
+	const table = new Uint8Array(256);
+	for (const byte of Buffer.from(text)) table[byte] = 1;
+	return table;
+};
+/** What may stand behind a backslash, code points aside. */
+const SHORT = tableOf('"\\/bfnrt');
+/** What `JSON.stringify` writes there. */
+const CANONICAL = tableOf('"\\bfnrt');
+const HEX = tableOf("0123456789abcdefABCDEF");
+
+/** What differs: a text, up to its quote; a number of up to nine digits; blanks, or none. */
+export type Variable = "text" | "number" | "blanks";
+
+/** What events have in common. */
+export interface EventShape {
+	/** What stands before the first variable, between two of them, and behind the last. */
+	readonly fixed: readonly string[];
+	/** What stands between those; at least one is a text. */
+	readonly variables: readonly Variable[];
+	/** Which of them is the text whose places are noted, and that is never empty; absent where none is. */
+	readonly noted?: number;
+	/** Those that texts may have: `canonical` ones are written alike by all, `any` may be `\u00e9`, and the short ones are all others. */
+	readonly escapes: "canonical" | "short" | "any";
+}
+
+/** Finds events of one shape. */
+export class EventTemplate {
+	/** Of the last `read`: where each noted text begins and ends in the chunk, how long all are, and how many escapes they have. */
+	spans: number[] = [];
+	size = 0;
+	escapes = 0;
+	/** How many events that were. */
+	events = 0;
+	/** All bytes of the texts, or-ed: from 128 on where one is no ASCII. */
+	bits = 0;
+	/** Where each variable begins and ends in the event that was read alone last. */
+	readonly starts: number[];
+	readonly ends: number[];
+	readonly #bytes: readonly Buffer[];
+	/** Digits of the numbers among the variables there, and what stands between the others in events that are like it. */
+	readonly #widths: number[];
+	#separators: Separators | undefined;
+	/** The variables but for numbers, and which of these is noted. */
+	readonly #open: readonly Variable[];
+	readonly #noted: number;
+	/** What may stand behind a backslash. */
+	readonly #escaped: Uint8Array;
+	/** Escapes of the text that was read last, and of the noted one of the event that was read alone. */
+	#escapes = 0;
+	#notedEscapes = 0;
+	/** The chunk at hand is no UTF-8: to try it again behind each event would cost the square of their number. */
+	#isRefused = false;
+
+	constructor(private readonly shape: EventShape) {
+		const { fixed, variables, escapes, noted = -1 } = shape;
+		this.#escaped = escapes === "canonical" ? CANONICAL : SHORT;
+		this.#bytes = fixed.map((part) => Buffer.from(part));
+		this.#widths = variables.map(() => 0);
+		this.starts = variables.map(() => 0);
+		this.ends = variables.map(() => 0);
+		this.#open = variables.filter((variable) => variable !== "number");
+		this.#noted = noted === -1 ? -1 : variables.slice(0, noted).filter((variable) => variable !== "number").length;
+	}
+
+	/** Past the events that a chunk has from `from` on, up to the first other one; `from` where there are none. */
+	read(chunk: Buffer, from: number): number {
+		if (from === 0) this.#isRefused = false;
+		this.spans = [];
+		this.size = this.escapes = this.events = this.bits = 0;
+		if (this.#isRefused) return from;
+		let past = from;
+		for (;;) {
+			if (this.#separators) past = this.#alikeEnd(chunk, past, this.#separators);
+			const end = past === chunk.length ? -1 : this.eventEnd(chunk, past);
+			if (end === -1) break;
+			past = end;
+			this.#separators ??= separatorsOf(this.#bytes, this.#widths);
+			const { noted = -1 } = this.shape;
+			this.#add(this.starts[noted], this.ends[noted], this.#notedEscapes);
+		}
+		if (this.bits < ASCII_END || past === from || isUtf8(bytePart(chunk, from, past))) return past;
+		this.#isRefused = true;
+		return from;
+	}
+
+	/** Notes an event. */
+	#add(start: number | undefined, end: number | undefined, escapes: number): void {
+		this.events++;
+		if (start === undefined || end === undefined) return;
+		this.spans.push(start, end);
+		this.size += end - start;
+		this.escapes += escapes;
+	}
+
+	/** The noted texts of the last `read`, joined. */
+	textsIn(chunk: Uint8Array): Buffer {
+		const texts = Buffer.allocUnsafe(this.size);
+		let at = 0;
+		for (let i = 0; i < this.spans.length; i += 2) {
+			for (let from = this.spans[i]!; from < this.spans[i + 1]!; from++) texts[at++] = chunk[from]!;
+		}
+		return texts;
+	}
+
+	/** Past events like the last one that was read alone: what stands between two texts is compared at once. */
+	#alikeEnd(chunk: Buffer, from: number, { first, inner, last, between }: Separators): number {
+		const open = this.#open;
+		const noted = this.#noted;
+		let past = from;
+		let at = first.endIn(chunk, from);
+		while (at !== -1) {
+			let start: number | undefined;
+			let end = 0;
+			let escapes = 0;
+			for (let nth = 0; ; nth++) {
+				const begin = at;
+				at = open[nth] === "text" ? this.#textEnd(chunk, begin) : blanksEnd(chunk, begin);
+				if (at === -1) return past;
+				if (nth === noted) {
+					if (at === begin) return past;
+					start = begin;
+					end = at;
+					escapes = this.#escapes;
+				}
+				if (nth === inner.length) break;
+				at = inner[nth]!.endIn(chunk, at);
+				if (at === -1) return past;
+			}
+			const next = between.endIn(chunk, at);
+			const behind = next === -1 ? last.endIn(chunk, at) : at + last.length;
+			if (behind === -1) return past;
+			past = behind;
+			this.#add(start, end, escapes);
+			at = next;
+		}
+		return past;
+	}
+
+	/** Past the event that begins at `at`, whose variables are noted; -1 where that is none of this shape. */
+	eventEnd(chunk: Buffer, at: number): number {
+		const { variables, noted } = this.shape;
+		const bytes = this.#bytes;
+		for (let nth = 0; ; nth++) {
+			const fixed = bytes[nth]!;
+			const end = at + fixed.length;
+			if (end > chunk.length || fixed.compare(chunk, at, end) !== 0) return -1;
+			if (nth === variables.length) return end;
+			at = this.#variableEnd(chunk, end, nth);
+			if (at === -1) return -1;
+			this.starts[nth] = end;
+			this.ends[nth] = at;
+			if (nth !== noted) continue;
+			if (at === end) return -1;
+			this.#notedEscapes = this.#escapes;
+		}
+	}
+
+	#variableEnd(chunk: Buffer, at: number, nth: number): number {
+		const variable = this.shape.variables[nth];
+		if (variable === "text") return this.#textEnd(chunk, at);
+		if (variable === "blanks") return blanksEnd(chunk, at);
+		let end = at;
+		while (chunk[end]! >= ZERO && chunk[end]! <= NINE) end++;
+		if (!isNumber(end - at, chunk[at]!)) return -1;
+		if (end - at !== this.#widths[nth]) {
+			this.#widths[nth] = end - at;
+			this.#separators = undefined;
+		}
+		return end;
+	}
+
+	/** Where the JSON string is closed that goes on at `at`, in UTF-8: all that is looked for is ASCII. -1 where it is not. */
+	#textEnd(chunk: Uint8Array, at: number): number {
+		let bits = 0;
+		let escapes = 0;
+		for (let end = at; end < chunk.length; end++) {
+			const byte = chunk[end]!;
+			if (byte === QUOTE) {
+				this.bits |= bits;
+				this.#escapes = escapes;
+				return end;
+			}
+			if (byte < SPACE) return -1;
+			bits |= byte;
+			if (byte !== BACKSLASH) continue;
+			escapes++;
+			const escaped = chunk[++end] ?? 0;
+			if (this.#escaped[escaped] === 1) continue;
+			if (escaped !== CODE_POINT || this.shape.escapes !== "any") return -1;
+			for (const last = end + 4; end < last; ) if (HEX[chunk[++end] ?? 0] === 0) return -1;
+		}
+		return -1;
+	}
+
+	/** Past the event that begins at `at` in a text, whose variables are noted; -1 where that is none of this shape. */
+	endIn(text: string, at: number): number {
+		const { fixed, variables } = this.shape;
+		for (let nth = 0; ; nth++) {
+			if (!text.startsWith(fixed[nth]!, at)) return -1;
+			const start = at + fixed[nth]!.length;
+			if (nth === variables.length) return start;
+			at = this.#variableEndIn(text, start, variables[nth]!);
+			if (at === -1) return -1;
+			this.starts[nth] = start;
+			this.ends[nth] = at;
+		}
+	}
+
+	#variableEndIn(text: string, at: number, variable: Variable): number {
+		let end = at;
+		if (variable === "blanks") {
+			while (text.charCodeAt(end) === SPACE) end++;
+			return end;
+		}
+		if (variable === "number") {
+			while (text.charCodeAt(end) >= ZERO && text.charCodeAt(end) <= NINE) end++;
+			return isNumber(end - at, text.charCodeAt(at)) ? end : -1;
+		}
+		for (; end < text.length; end++) {
+			const unit = text.charCodeAt(end);
+			if (unit === QUOTE) return end;
+			if (unit < SPACE) return -1;
+			if (unit !== BACKSLASH) continue;
+			const escaped = text.charCodeAt(++end);
+			if (this.#escaped[escaped] === 1) continue;
+			if (escaped !== CODE_POINT || this.shape.escapes !== "any") return -1;
+			for (const last = end + 4; end < last; ) if (HEX[text.charCodeAt(++end)] !== 1) return -1;
+		}
+		return -1;
+	}
+}
+
+function blanksEnd(chunk: Uint8Array, at: number): number {
+	let end = at;
+	while (chunk[end] === SPACE) end++;
+	return end;
+}
+
+/** JSON's numbers begin with no 0. */
+const isNumber = (digits: number, first: number): boolean =>
+	digits === 1 || (digits > 1 && digits <= MAX_DIGITS && first !== ZERO);
