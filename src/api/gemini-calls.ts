@@ -30,24 +30,27 @@ export function methodHandler(context: CallContext): CallHandler {
 	const chat = callHandler({ operation: "chat", dialect: gemini, steps }, context);
 	const lists = callHandler({ operation: "chat", dialect: geminiLists, steps }, context);
 	const embeddings = callHandler({ operation: "embeddings", dialect: gemini, steps }, context);
-	return async (request, server) => {
+	const refused = (request: Request, thrown: unknown): Response => {
+		const error = asRouterError(thrown);
+		const id = newRequestId();
+		if (error.errorCode === "internal_error") context.onFault?.(id, error.cause ?? error);
+		return dialectOf(urlOf(request).pathname, request.headers).error(error, { "x-request-id": id });
+	};
+	return (request, server) => {
 		try {
 			takeKey(request);
 			const { method, isEvents } = askedMethod(request.url);
 			switch (method) {
 				case "countTokens":
-					return await countContents(context, request, server);
+					return countContents(context, request, server).catch((thrown) => refused(request, thrown));
 				case "embedContent":
 				case "batchEmbedContents":
-					return await embeddings(request, server);
+					return embeddings(request, server);
 				default:
-					return await (method === "generateContent" || isEvents ? chat : lists)(request, server);
+					return (method === "generateContent" || isEvents ? chat : lists)(request, server);
 			}
 		} catch (thrown) {
-			const error = asRouterError(thrown);
-			const id = newRequestId();
-			if (error.errorCode === "internal_error") context.onFault?.(id, error.cause ?? error);
-			return dialectOf(urlOf(request).pathname, request.headers).error(error, { "x-request-id": id });
+			return Promise.resolve(refused(request, thrown));
 		}
 	};
 }

@@ -72,7 +72,12 @@ export function callHandler(
 	const handling = { operation, dialect, context, isLimited, cache, answered: new Set<string>() };
 	const { forRequest } = dialect;
 	if (!forRequest) return (request, server) => handleCall(handling, request, server);
-	return (request, server) => handleCall({ ...handling, dialect: forRequest(request.headers) }, request, server);
+	const spoken = new Map<Dialect, Handling>();
+	return (request, server) => {
+		const own = forRequest(request.headers);
+		if (!spoken.has(own)) spoken.set(own, { ...handling, dialect: own });
+		return handleCall(spoken.get(own)!, request, server);
+	};
 }
 
 /** One call, from its request to its answer, or to the beginning of that. Never throws: every error is answered and settled here. */
@@ -91,12 +96,14 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		record.waitedMs = performance.now() - record.startedAt;
 		const read = dialect.withUrl?.(request.url, body) ?? body;
 		if (context.objects?.hasObjects) refuseForeignFiles(context.objects, caller, read);
-		const earlier = dialect.references && (await earlierAnswers(context, dialect, read, request, caller));
+		const seeking = dialect.references && earlierAnswers(context, dialect, read, request, caller);
+		const earlier = seeking instanceof Promise ? await seeking : seeking;
 		const repeat = earlier?.isSought ? undefined : cache?.recentCalls.match(dialect, operation, read);
 		const { sent, parsed } = repeat ?? { sent: read, parsed: dialect.parse(operation, read, catalog, earlier?.found) };
 		if (repeat) releaseBody(read);
 		const { model, user } = parsed.facts;
-		readCall = Object.assign(call, parsed, { sent });
+		call.read(parsed, sent);
+		readCall = call;
 		if (parsed.operation) record.operation = parsed.operation;
 		if (dialect.references) call.storage = context.responses?.storage(readCall, request, caller);
 		record.requested = model.slice(0, MAX_REQUESTED);

@@ -2,7 +2,7 @@
 import type { Caller } from "../accounts/auth/keys.ts";
 import type { ClientCall, Dialect } from "../dialects/dialect.ts";
 import { RouterError } from "../errors.ts";
-import type { Client } from "../openai/call.ts";
+import type { Client, ParsedRequest } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
 import { HOPS } from "../providers/request-headers.ts";
 
@@ -23,7 +23,7 @@ export class IncomingCall implements ClientCall {
 	readonly priority: number | undefined;
 	readonly key: string | undefined;
 	readonly keyId: string | undefined;
-	readonly operation: Operation;
+	operation: Operation;
 	readonly dialect: Dialect;
 	/** The end user it is made for, where a header says so. */
 	readonly user: string | undefined;
@@ -35,6 +35,10 @@ export class IncomingCall implements ClientCall {
 	leftOut: ClientCall["leftOut"];
 	storage: ClientCall["storage"];
 	responses: ClientCall["responses"];
+	native: ClientCall["native"];
+	prefills: ClientCall["prefills"];
+	isThoughtless: ClientCall["isThoughtless"];
+	unasked: ClientCall["unasked"];
 	/** The request: its signal is aborted when the client leaves. */
 	readonly client: Client;
 
@@ -68,6 +72,21 @@ export class IncomingCall implements ClientCall {
 		// By index: over a frozen list, which the configuration's are, an iteration is never compiled.
 		for (let at = 0; at < userHeaders.length; at++) user ||= headers.get(userHeaders[at]!)?.slice(0, MAX_USER);
 		this.user = user || undefined;
+	}
+
+	/** Its body has come, and its dialect has read it. By name: calls of every wire are objects of one form then, which compiled code counts on. */
+	read(parsed: ParsedRequest, sent: Buffer): void {
+		this.sent = sent;
+		this.facts = parsed.facts;
+		this.body = parsed.body;
+		this.stream = parsed.stream;
+		this.leftOut = parsed.leftOut;
+		this.responses = parsed.responses;
+		this.native = parsed.native;
+		this.prefills = parsed.prefills;
+		this.isThoughtless = parsed.isThoughtless;
+		this.unasked = parsed.unasked;
+		if (parsed.operation) this.operation = parsed.operation;
 	}
 }
 

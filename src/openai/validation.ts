@@ -4,10 +4,13 @@ import type { TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { RouterError } from "../errors.ts";
 
-/** A body as text. Throws `invalid_json` where it is no UTF-8: to replace bytes would send on something else than what came in. */
-export function utf8Text(body: Buffer): string {
+/**
+ * A body as text. Throws `invalid_json` where it is no UTF-8: to replace bytes would send on something else than what came in.
+ * @param start where it begins, behind text
+ */
+export function utf8Text(body: Buffer, start = 0): string {
 	if (!isUtf8(body)) throw new RouterError("invalid_json", "The body is no valid UTF-8.");
-	return body.toString();
+	return body.toString("utf8", start);
 }
 
 /** JSON pointer `/messages/0/role` → `messages[0].role`. */

@@ -30,7 +30,24 @@ export const askedMethod = (url: string): AskedMethod => ({ ...askedAt(pathIn(ur
 /** The model and what it is asked, as they were written. */
 const pathIn = (url: string): string => PATH.exec(url)?.[1] ?? "";
 
-function askedAt(written: string): Pick<AskedMethod, "model" | "method"> {
+type Asked = Pick<AskedMethod, "model" | "method">;
+
+/** Clients ask the same few things with every call: each is read once. Bounded, since clients choose them. */
+const known = new Map<string, Asked>();
+const MOST_KNOWN = 1000;
+/** Longest path that is remembered, characters. */
+const LONGEST_KNOWN = 200;
+
+function askedAt(written: string): Asked {
+	const before = known.get(written);
+	if (before) return before;
+	const asked = readAsked(written);
+	if (known.size >= MOST_KNOWN) known.clear();
+	if (written.length <= LONGEST_KNOWN) known.set(written, asked);
+	return asked;
+}
+
+function readAsked(written: string): Asked {
 	const path = decoded(written).replace(/\/$/, "");
 	// Models of Ollama's have colons in their names, too.
 	const colon = path.lastIndexOf(":");
@@ -71,12 +88,17 @@ const LINE_END = 10;
 
 /** A request's body behind a line that says what its URL does: what is read, remembered and compared as one. */
 export function joinedRequest(url: string, body: Buffer): Buffer {
-	return Buffer.concat([Buffer.from(`${pathIn(url)}\n`), body]);
+	const path = pathIn(url);
+	const length = Buffer.byteLength(path);
+	const joined = Buffer.allocUnsafe(length + 1 + body.length);
+	joined.write(path);
+	joined[length] = LINE_END;
+	joined.set(body, length + 1);
+	return joined;
 }
 
-/** The two apart. Throws `unknown_path` as `askedMethod` does. */
-export function partedRequest(sent: Buffer): Pick<AskedMethod, "model" | "method"> & { readonly body: Buffer } {
+/** The two apart; `start` is where the body begins. Throws `unknown_path` as `askedMethod` does. */
+export function partedRequest(sent: Buffer): { readonly asked: Asked; readonly start: number } {
 	const end = sent.indexOf(LINE_END);
-	const { model, method } = askedAt(sent.toString("utf8", 0, end));
-	return { model, method, body: sent.subarray(end + 1) };
+	return { asked: askedAt(sent.toString("utf8", 0, end)), start: end + 1 };
 }

@@ -55,9 +55,10 @@ function formOf(call: DialectCall): GeneratedForm {
 }
 
 function parseGemini(operation: Operation, sent: Buffer): ParsedRequest {
-	const { model, method, body } = partedRequest(sent);
+	const { asked, start } = partedRequest(sent);
+	const { model, method } = asked;
 	if (model.length > 512) throw refusal("model", "must be a string of 1 to 512 characters");
-	const text = utf8Text(body);
+	const text = utf8Text(sent, start);
 	if (operation === "embeddings") return embedding(model, method, requestsIn(text, method));
 	return generating(model, method, { text, ...readRequest<GenerateRequest>(text, "generate") });
 }
