@@ -61,8 +61,8 @@ export class EventTemplate {
 	/** Digits of the numbers among the variables there, and what stands between the others in events that are like it. */
 	readonly #widths: number[];
 	#separators: Separators | undefined;
-	/** The variables but for numbers, and which of these is noted. */
-	readonly #open: readonly Variable[];
+	/** Of the variables but for numbers which ones are texts, and which one is noted. */
+	readonly #areTexts: readonly boolean[];
 	readonly #noted: number;
 	/** What may stand behind a backslash. */
 	readonly #escaped: Uint8Array;
@@ -79,7 +79,7 @@ export class EventTemplate {
 		this.#widths = variables.map(() => 0);
 		this.starts = variables.map(() => 0);
 		this.ends = variables.map(() => 0);
-		this.#open = variables.filter((variable) => variable !== "number");
+		this.#areTexts = variables.filter((variable) => variable !== "number").map((variable) => variable === "text");
 		this.#noted = noted === -1 ? -1 : variables.slice(0, noted).filter((variable) => variable !== "number").length;
 	}
 
@@ -96,18 +96,16 @@ export class EventTemplate {
 			if (end === -1) break;
 			past = end;
 			this.#separators ??= separatorsOf(this.#bytes, this.#widths);
-			const { noted = -1 } = this.shape;
-			this.#add(this.starts[noted], this.ends[noted], this.#notedEscapes);
+			this.events++;
+			const { noted } = this.shape;
+			if (noted !== undefined) this.#note(this.starts[noted]!, this.ends[noted]!, this.#notedEscapes);
 		}
 		if (this.bits < ASCII_END || past === from || isUtf8(bytePart(chunk, from, past))) return past;
 		this.#isRefused = true;
 		return from;
 	}
 
-	/** Notes an event. */
-	#add(start: number | undefined, end: number | undefined, escapes: number): void {
-		this.events++;
-		if (start === undefined || end === undefined) return;
+	#note(start: number, end: number, escapes: number): void {
 		this.spans.push(start, end);
 		this.size += end - start;
 		this.escapes += escapes;
@@ -125,17 +123,16 @@ export class EventTemplate {
 
 	/** Past events like the last one that was read alone: what stands between two texts is compared at once. */
 	#alikeEnd(chunk: Buffer, from: number, { first, inner, last, between }: Separators): number {
-		const open = this.#open;
+		const areTexts = this.#areTexts;
 		const noted = this.#noted;
 		let past = from;
+		let [start, end, escapes] = [0, 0, 0];
 		let at = first.endIn(chunk, from);
 		while (at !== -1) {
-			let start: number | undefined;
-			let end = 0;
-			let escapes = 0;
 			for (let nth = 0; ; nth++) {
 				const begin = at;
-				at = open[nth] === "text" ? this.#textEnd(chunk, begin) : blanksEnd(chunk, begin);
+				if (areTexts[nth]) at = this.#textEnd(chunk, begin);
+				else while (chunk[at] === SPACE) at++;
 				if (at === -1) return past;
 				if (nth === noted) {
 					if (at === begin) return past;
@@ -151,7 +148,8 @@ export class EventTemplate {
 			const behind = next === -1 ? last.endIn(chunk, at) : at + last.length;
 			if (behind === -1) return past;
 			past = behind;
-			this.#add(start, end, escapes);
+			this.events++;
+			if (noted !== -1) this.#note(start, end, escapes);
 			at = next;
 		}
 		return past;

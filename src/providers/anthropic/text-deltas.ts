@@ -22,6 +22,21 @@ const shapeOf = (type: string, index: string): EventShape => ({
 	escapes: "canonical",
 });
 
+/** Those of all streams: what one has read is taken from it before another reads. Bounded, since upstreams choose the indexes. */
+const templates = new Map<string, EventTemplate>();
+const MOST_TEMPLATES = 300;
+
+function templateOf(type: keyof typeof TYPES, index: string): EventTemplate {
+	const name = type + index;
+	let template = templates.get(name);
+	if (!template) {
+		template = new EventTemplate(shapeOf(TYPES[type], index));
+		if (templates.size >= MOST_TEMPLATES) templates.clear();
+		templates.set(name, template);
+	}
+	return template;
+}
+
 const ZERO = 0x30;
 const NINE = 0x39;
 /** Of UTF-8: bytes that go on with a character, and those that begin one of two UTF-16 units. */
@@ -39,7 +54,7 @@ export class TextDeltas {
 
 	/** @param type what their text is a piece of */
 	constructor(private readonly type: keyof typeof TYPES) {
-		this.#events = new EventTemplate(shapeOf(TYPES[type], this.#index));
+		this.#events = templateOf(type, this.#index);
 	}
 
 	/** How many there are. */
@@ -53,7 +68,7 @@ export class TextDeltas {
 		const index = end === from ? indexAt(chunk, from) : undefined;
 		if (index !== undefined && index !== this.#index) {
 			this.#index = index;
-			this.#events = new EventTemplate(shapeOf(TYPES[this.type], index));
+			this.#events = templateOf(this.type, index);
 			end = this.#events.read(chunk, from);
 		}
 		const { size, escapes, bits, spans } = this.#events;
