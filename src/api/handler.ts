@@ -102,8 +102,7 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		const { sent, parsed } = repeat ?? { sent: read, parsed: dialect.parse(operation, read, catalog, earlier?.found) };
 		if (repeat) releaseBody(read);
 		const { model, user } = parsed.facts;
-		call.read(parsed, sent);
-		readCall = call;
+		readCall = call.read(parsed, sent);
 		if (parsed.operation) record.operation = parsed.operation;
 		if (dialect.references) call.storage = context.responses?.storage(readCall, request, caller);
 		record.requested = model.slice(0, MAX_REQUESTED);

@@ -75,7 +75,7 @@ export class IncomingCall implements ClientCall {
 	}
 
 	/** Its body has come, and its dialect has read it. By name: calls of every wire are objects of one form then, which compiled code counts on. */
-	read(parsed: ParsedRequest, sent: Buffer): void {
+	read(parsed: ParsedRequest, sent: Buffer): this {
 		this.sent = sent;
 		this.facts = parsed.facts;
 		this.body = parsed.body;
@@ -87,6 +87,7 @@ export class IncomingCall implements ClientCall {
 		this.isThoughtless = parsed.isThoughtless;
 		this.unasked = parsed.unasked;
 		if (parsed.operation) this.operation = parsed.operation;
+		return this;
 	}
 }
 

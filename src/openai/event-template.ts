@@ -30,14 +30,14 @@ const CANONICAL = tableOf('"\\bfnrt');
 const HEX = tableOf("0123456789abcdefABCDEF");
 
 /** What differs: a text, up to its quote; a number of up to nine digits; blanks, or none. */
-export type Variable = "text" | "number" | "blanks";
+export type VariablePart = "text" | "number" | "blanks";
 
 /** What events have in common. */
 export interface EventShape {
 	/** What stands before the first variable, between two of them, and behind the last. */
 	readonly fixed: readonly string[];
 	/** What stands between those; at least one is a text. */
-	readonly variables: readonly Variable[];
+	readonly variables: readonly VariablePart[];
 	/** Which of them is the text whose places are noted, and that is never empty; absent where none is. */
 	readonly noted?: number;
 	/** Those that texts may have: `canonical` ones are written alike by all, `any` may be `\u00e9`, and the short ones are all others. */
@@ -225,7 +225,7 @@ export class EventTemplate {
 		}
 	}
 
-	#variableEndIn(text: string, at: number, variable: Variable): number {
+	#variableEndIn(text: string, at: number, variable: VariablePart): number {
 		let end = at;
 		if (variable === "blanks") {
 			while (text.charCodeAt(end) === SPACE) end++;

@@ -30,15 +30,15 @@ export const askedMethod = (url: string): AskedMethod => ({ ...askedAt(pathIn(ur
 /** The model and what it is asked, as they were written. */
 const pathIn = (url: string): string => PATH.exec(url)?.[1] ?? "";
 
-type Asked = Pick<AskedMethod, "model" | "method">;
+type ModelMethod = Pick<AskedMethod, "model" | "method">;
 
 /** Clients ask the same few things with every call: each is read once. Bounded, since clients choose them. */
-const known = new Map<string, Asked>();
+const known = new Map<string, ModelMethod>();
 const MOST_KNOWN = 1000;
 /** Longest path that is remembered, characters. */
 const LONGEST_KNOWN = 200;
 
-function askedAt(written: string): Asked {
+function askedAt(written: string): ModelMethod {
 	const before = known.get(written);
 	if (before) return before;
 	const asked = readAsked(written);
@@ -47,7 +47,7 @@ function askedAt(written: string): Asked {
 	return asked;
 }
 
-function readAsked(written: string): Asked {
+function readAsked(written: string): ModelMethod {
 	const path = decoded(written).replace(/\/$/, "");
 	// Models of Ollama's have colons in their names, too.
 	const colon = path.lastIndexOf(":");
@@ -98,7 +98,7 @@ export function joinedRequest(url: string, body: Buffer): Buffer {
 }
 
 /** The two apart; `start` is where the body begins. Throws `unknown_path` as `askedMethod` does. */
-export function partedRequest(sent: Buffer): { readonly asked: Asked; readonly start: number } {
+export function partedRequest(sent: Buffer): { readonly asked: ModelMethod; readonly start: number } {
 	const end = sent.indexOf(LINE_END);
 	return { asked: askedAt(sent.toString("utf8", 0, end)), start: end + 1 };
 }

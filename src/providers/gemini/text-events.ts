@@ -3,7 +3,7 @@
  * others are neither decoded nor parsed, since a JSON string is the same in OpenAI's chunk. Whatever is written otherwise is left to the parser.
  */
 import { bytePart } from "../../openai/byte-part.ts";
-import { EventTemplate, type Variable } from "../../openai/event-template.ts";
+import { EventTemplate, type VariablePart } from "../../openai/event-template.ts";
 import type { GenerateResponse } from "./response.ts";
 
 const TEXT = /"text":\s*("(?:[^"\\]|\\.)*")/;
@@ -35,7 +35,7 @@ export class TextEvents {
 		const end = found.index + found[0].length - 1;
 		const counts = event.indexOf(COUNTS, end);
 		const fixed = [event.slice(0, end - literal.length + 2)];
-		const variables: Variable[] = ["text"];
+		const variables: VariablePart[] = ["text"];
 		let from = end;
 		if (counts !== -1) {
 			for (const { 0: count, index } of event.slice(counts).matchAll(COUNT)) {
