@@ -11,9 +11,9 @@ export interface RequestObject extends Pick<ParsedText, "fields"> {
 /** The words of refusals, where a wire has its own. */
 export interface ObjectRefusals {
 	/** @param cause what the parser says, which may quote the request */
-	noJson(cause: unknown): string;
+	noJson: (cause: unknown) => string;
 	readonly noObject: string;
-	repeated(name: string): string;
+	repeated: (name: string) => string;
 }
 
 const REFUSALS: ObjectRefusals = {
@@ -24,21 +24,20 @@ const REFUSALS: ObjectRefusals = {
 
 /** Reads it. Throws RouterError (`invalid_json`, `body_too_large`, `invalid_value`, `duplicate_key`). */
 export function requestObject(text: string, refusals: Partial<ObjectRefusals> = {}): RequestObject {
-	const { noJson, noObject, repeated: repeatedWords } = { ...REFUSALS, ...refusals };
 	let parsed: ParsedText;
 	try {
 		parsed = parseWithFields(text);
 	} catch (cause) {
 		if (cause instanceof JsonTooLarge) throw tooLarge(cause);
-		throw new RouterError("invalid_json", noJson(cause));
+		throw new RouterError("invalid_json", (refusals.noJson ?? REFUSALS.noJson)(cause));
 	}
 	const { value, fields, repeated } = parsed;
 	if (typeof value !== "object" || value === null || Array.isArray(value)) {
-		throw new RouterError("invalid_value", noObject);
+		throw new RouterError("invalid_value", refusals.noObject ?? REFUSALS.noObject);
 	}
 	if (repeated !== undefined) {
 		const param = repeated.slice(0, 64);
-		throw new RouterError("duplicate_key", repeatedWords(param), { param });
+		throw new RouterError("duplicate_key", (refusals.repeated ?? REFUSALS.repeated)(param), { param });
 	}
 	return { value: value as RequestObject["value"], fields };
 }

@@ -1,12 +1,12 @@
 /** Anthropic's Messages API, `POST /v1/messages`, in front of every model. */
-import type { ParsedRequest } from "../../openai/call.ts";
+import type { NativeRequest, ParsedRequest } from "../../openai/call.ts";
 import type { CallFacts } from "../../openai/call-facts.ts";
 import { hasLongNumbers, parsedExactly } from "../../openai/exact-numbers.ts";
 import { type Field, fieldNamed, splice } from "../../openai/json.ts";
-import type { Operation } from "../../openai/operations.ts";
+import type { ParsedBody } from "../../openai/parsed-body.ts";
 import { textOf } from "../../openai/sse.ts";
 import { utf8Text } from "../../openai/validation.ts";
-import { type Dialect, madeOnce } from "../dialect.ts";
+import type { Dialect } from "../dialect.ts";
 import { parseRequest } from "../openai-chat.ts";
 import { hasForeignBlocks, namesOtherModels } from "./foreign-blocks.ts";
 import { messageText } from "./messages-answer.ts";
@@ -29,7 +29,7 @@ function messagesDialect(isSevere: boolean): Omit<Dialect, "forRequest"> {
 		id: "anthropic-messages",
 		contentType: "application/json",
 		streamContentType: "text/event-stream; charset=utf-8",
-		parse: (operation, sent) => parseMessages(operation, sent, isSevere),
+		parse: (_, sent) => parseMessages(sent, isSevere),
 		answer: (answer, { id, facts }, costUsd) => messageText(textOf(answer), id, costUsd, namesOf(facts)),
 		stream: (call) => new MessagesStream(call, namesOf(call.facts)),
 		fold: (_, stream) => foldMessages(stream),
@@ -61,9 +61,9 @@ function hasSevereRules(headers: Headers): boolean {
  * The request.
  * @param isSevere the rules of version 2026-10-21 hold
  */
-function parseMessages(operation: Operation, sent: Buffer, isSevere: boolean): ParsedRequest {
+function parseMessages(sent: Buffer, isSevere: boolean): ParsedRequest {
 	const text = utf8Text(sent);
-	return parsedRequest(operation, text, readRequest(text, "messages", isSevere));
+	return parsedRequest(text, readRequest(text, "messages", isSevere));
 }
 
 /**
@@ -72,67 +72,79 @@ function parseMessages(operation: Operation, sent: Buffer, isSevere: boolean): P
  */
 export function countedRequest(text: string, headers: Headers): ParsedRequest {
 	const checked = readRequest(text, "count", hasSevereRules(headers));
-	return parsedRequest("chat", text, { ...checked, request: { ...checked.request, max_tokens: 1 } });
+	return parsedRequest(text, { ...checked, request: { ...checked.request, max_tokens: 1 } });
 }
 
-function parsedRequest(
-	operation: Operation,
-	text: string,
-	{ request: checked, fields }: CheckedRequest,
-): ParsedRequest {
-	// Budgets are compared, which exact numbers can't be.
-	const request = hasLongNumbers(text)
-		? { ...parsedExactly<MessagesRequest>(text), thinking: checked.thinking ?? null }
-		: checked;
-	const formFor = (form: RequestForm) => {
-		let made: ChatForm | undefined;
-		return () => {
-			if (!made) {
-				const { text: chat, leftOut } = chatRequest(request, form);
-				const { facts, body } = parseRequest(operation, chat);
-				made = { facts, body: body(), leftOut };
-			}
-			return made;
-		};
-	};
-	const others = formFor("others");
-	const claude = formFor("claude");
-	const marked = formFor("marked");
+function parsedRequest(text: string, { request: checked, fields }: CheckedRequest): ParsedRequest {
+	const forms = new RequestForms(checked, text, fields);
 	return {
-		facts: new MessagesFacts(checked, text, fields, others),
+		facts: new MessagesFacts(checked, text, fields, forms),
 		stream: checked.stream === true,
-		body: madeOnce(() => others().body),
-		leftOut: () => others().leftOut,
+		body: () => forms.form("others").body,
+		leftOut: () => forms.form("others").leftOut,
 		prefills: checked.messages.at(-1)?.role === "assistant",
 		isThoughtless: checked.thinking?.type === "disabled",
-		native: {
-			vendor: "anthropic",
-			body: () => claude().body,
-			leftOut: () => claude().leftOut,
-			marked: () => marked().body,
-			own: ownText(text, checked, fields),
-		},
+		native: forms,
 	};
 }
 
-/** The client's text for a model of another name; undefined where it holds what Anthropic would refuse, or names other models. */
-function ownText(
-	text: string,
-	request: MessagesRequest,
-	fields: readonly Field[],
-): (model: string) => string | undefined {
-	const made = new Map<string, string | undefined>();
-	let isClaudes: boolean | undefined;
-	return (model) => {
-		isClaudes ??= !hasForeignBlocks(request) && !namesOtherModels(request);
-		if (!isClaudes) return undefined;
-		if (model === request.model) return text;
-		let own = made.get(model);
-		if (own === undefined) {
-			const { start, end } = fieldNamed(fields, "model")!;
-			own = splice(text, [{ start, end, insert: JSON.stringify(model) }]);
-			made.set(model, own);
+/** A request in OpenAI's words, for others and for Claude, each made when it is first asked for. */
+class RequestForms implements NativeRequest {
+	readonly vendor = "anthropic";
+	#exact: MessagesRequest | undefined;
+	readonly #made: { [form in RequestForm]?: ChatForm } = {};
+	/** Claude takes all that it holds, and nothing in it leads to other models. */
+	#isClaudes: boolean | undefined;
+	/** The model that was asked about last, and its text. */
+	#model: string;
+	#own: string;
+
+	constructor(
+		private readonly request: MessagesRequest,
+		private readonly text: string,
+		private readonly fields: readonly Field[],
+	) {
+		this.#model = request.model;
+		this.#own = text;
+	}
+
+	form(form: RequestForm): ChatForm {
+		this.#made[form] ??= this.#translated(form);
+		return this.#made[form];
+	}
+
+	#translated(form: RequestForm): ChatForm {
+		// Budgets are compared, which exact numbers can't be.
+		this.#exact ??= hasLongNumbers(this.text)
+			? { ...parsedExactly<MessagesRequest>(this.text), thinking: this.request.thinking ?? null }
+			: this.request;
+		const { text: chat, leftOut } = chatRequest(this.#exact, form);
+		const { facts, body } = parseRequest("chat", chat);
+		return { facts, body: body(), leftOut };
+	}
+
+	body(): ParsedBody {
+		return this.form("claude").body;
+	}
+
+	leftOut(): readonly string[] {
+		return this.form("claude").leftOut;
+	}
+
+	marked(): ParsedBody {
+		return this.form("marked").body;
+	}
+
+	/** The client's text for a model of another name; undefined where it holds what Anthropic would refuse, or names other models. */
+	own(model: string): string | undefined {
+		this.#isClaudes ??= !hasForeignBlocks(this.request) && !namesOtherModels(this.request);
+		if (!this.#isClaudes) return undefined;
+		if (model !== this.#model) {
+			const { start, end } = fieldNamed(this.fields, "model")!;
+			this.#model = model;
+			this.#own =
+				model === this.request.model ? this.text : splice(this.text, [{ start, end, insert: JSON.stringify(model) }]);
 		}
-		return own;
-	};
+		return this.#own;
+	}
 }

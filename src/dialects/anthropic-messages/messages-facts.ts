@@ -47,13 +47,13 @@ export class MessagesFacts implements CallFacts {
 	 * @param request checked
 	 * @param text its JSON
 	 * @param fields where its top-level fields stand in that
-	 * @param form its form in OpenAI's words, made when it is first asked for
+	 * @param forms what it is in OpenAI's words, made when it is first asked for
 	 */
 	constructor(
 		private readonly request: MessagesRequest,
 		private readonly text: string,
 		private readonly fields: readonly Field[],
-		private readonly form: () => ChatForm,
+		private readonly forms: { form(form: "others"): ChatForm },
 	) {
 		const { model, metadata, temperature, max_tokens } = request;
 		this.model = model;
@@ -92,7 +92,7 @@ export class MessagesFacts implements CallFacts {
 	}
 
 	promptContent(): PromptContent {
-		return this.form().facts.promptContent();
+		return this.forms.form("others").facts.promptContent();
 	}
 
 	routingField(): string | undefined {
@@ -104,11 +104,11 @@ export class MessagesFacts implements CallFacts {
 		const isLarge = this.fields.some(
 			({ key, start, end }) => SCHEMAS.has(key) && (end - start) * MOST_BYTES > LARGEST_SCHEMA,
 		);
-		return isLarge ? this.form().facts.engineField() : undefined;
+		return isLarge ? this.forms.form("others").facts.engineField() : undefined;
 	}
 
 	canonical(without: ReadonlySet<string>): Buffer {
-		const { facts, leftOut } = this.form();
+		const { facts, leftOut } = this.forms.form("others");
 		const chat = facts.canonical(without);
 		if (leftOut.length === 0 && !saysMore(this.request)) return chat;
 		// Claude gets more than that.
@@ -118,7 +118,7 @@ export class MessagesFacts implements CallFacts {
 
 	memory(sent: Buffer): number {
 		// Several forms of it may be made, and its own parse.
-		return 3 * this.form().facts.memory(sent) + 8 * sent.length;
+		return 3 * this.forms.form("others").facts.memory(sent) + 8 * sent.length;
 	}
 }
 

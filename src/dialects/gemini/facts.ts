@@ -37,11 +37,13 @@ export type AskedSettings = Pick<
 /** How more is found out, each when it is asked for. */
 export interface FactSources {
 	/** Its form in OpenAI's words. */
-	readonly form: () => ChatForm;
-	readonly sizes: () => PromptSizes;
+	form(): ChatForm;
+	sizes(): PromptSizes;
 	/** What Google gets beyond what the chat request says, as a text; "" where that is nothing. */
-	readonly beyond: (form: ChatForm) => string;
+	beyond(form: ChatForm): string;
 }
+
+const NO_MODELS: readonly string[] = [];
 
 /** The facts. What takes a pass over its contents is asked of its form in OpenAI's words, which is made for that. */
 export class GeminiFacts implements CallFacts {
@@ -54,7 +56,7 @@ export class GeminiFacts implements CallFacts {
 	readonly choices: number;
 	readonly modalities: Modalities;
 	readonly hasEffects = false;
-	readonly fallbackModels: readonly string[] = [];
+	readonly fallbackModels = NO_MODELS;
 
 	constructor(
 		private readonly settings: AskedSettings,
@@ -101,10 +103,9 @@ export class GeminiFacts implements CallFacts {
 	}
 
 	canonical(without: ReadonlySet<string>): Buffer {
-		const { form, beyond } = this.sources;
-		const made = form();
+		const made = this.sources.form();
 		const chat = made.facts.canonical(without);
-		const more = beyond(made);
+		const more = this.sources.beyond(made);
 		return more === "" ? chat : Buffer.concat([chat, Buffer.from(more)]);
 	}
 

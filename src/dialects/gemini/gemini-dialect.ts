@@ -1,7 +1,9 @@
 /** Google's Gemini API, `/v1beta/models/{model}:{method}`, in front of every model. */
-import type { ParsedRequest } from "../../openai/call.ts";
+import type { NativeRequest, ParsedRequest } from "../../openai/call.ts";
 import { hasLongNumbers, parsedExactly } from "../../openai/exact-numbers.ts";
 import type { Operation } from "../../openai/operations.ts";
+import type { ParsedBody } from "../../openai/parsed-body.ts";
+import type { PromptSizes } from "../../openai/prompt-sizes.ts";
 import { textOf } from "../../openai/sse.ts";
 import { utf8Text } from "../../openai/validation.ts";
 import { type Dialect, type DialectCall, madeOnce } from "../dialect.ts";
@@ -12,8 +14,9 @@ import { askedMethod, type GeminiMethod, joinedRequest, partedRequest } from "./
 import { contentsSizes } from "./contents-sizes.ts";
 import { embeddingAnswer, embeddingRequest } from "./embeddings.ts";
 import { errorResponse } from "./error.ts";
-import { type AnswerShape, type ChatForm, GeminiFacts } from "./facts.ts";
+import { type AnswerShape, type ChatForm, type FactSources, GeminiFacts } from "./facts.ts";
 import { foldGenerated } from "./folded-answer.ts";
+import type { RequestForm } from "./media.ts";
 import { checkResults, goesAsSent } from "./open-calls.ts";
 import { type CheckedRequest, normalized, readRequest, refusal } from "./read-request.ts";
 import { chatRequest, isThoughtless, refuseCached, saysMore, settingsOf, type TranslatedRequest } from "./request.ts";
@@ -80,57 +83,95 @@ type Generating = Partial<CheckedRequest<GenerateRequest> & { readonly text: str
 	Pick<CheckedRequest<GenerateRequest>, "request">;
 
 /** A request for an answer. */
-function generating(model: string, method: GeminiMethod, { request, text, fields }: Generating): ParsedRequest {
+function generating(model: string, method: GeminiMethod, asked: Generating): ParsedRequest {
+	const { request } = asked;
 	checkResults(request);
-	const asked = { model, stream: method === "streamGenerateContent" };
-	const exact = text !== undefined && hasLongNumbers(text) ? exactly(request, text) : request;
-	const others = formOnce("chat", () => chatRequest(exact, asked, "others"));
-	const googles = formOnce("chat", () => chatRequest(exact, asked, "gemini"));
-	const functions = (request.tools ?? []).flatMap(({ functionDeclarations }) => functionDeclarations ?? []);
-	const sources = {
-		form: others,
-		sizes: () => (text !== undefined && fields ? contentsSizes(request, text, fields) : others().facts.promptSizes()),
-		beyond: ({ leftOut }: ChatForm) => (saysMore(request, leftOut) ? JSON.stringify(request) : ""),
-	};
-	const goes = oncePerModel((target) => goesAsSent(request, target));
-	const shape = {
-		method,
-		showsThoughts: request.generationConfig?.thinkingConfig?.includeThoughts === true,
-		names: wholeToolNames(
-			functions.map(({ name }) => name),
-			plainToolName,
-		),
-	};
+	const stream = method === "streamGenerateContent";
+	const forms = new RequestForms(asked, { model, stream });
+	const showsThoughts = request.generationConfig?.thinkingConfig?.includeThoughts === true;
+	const shape = { method, showsThoughts, names: functionNames(request) };
 	return {
-		facts: new GeminiFacts(settingsOf(request, model), sources, shape),
-		stream: asked.stream,
+		facts: new GeminiFacts(settingsOf(request, model), forms, shape),
+		stream,
 		body() {
 			refuseCached(request);
-			return others().body;
+			return forms.form().body;
 		},
-		leftOut: () => others().leftOut,
+		leftOut: () => forms.form().leftOut,
 		prefills: request.contents.at(-1)?.role === "model",
 		isThoughtless: isThoughtless(request),
-		native: {
-			vendor: "gemini",
-			body: () => googles().body,
-			leftOut: () => googles().leftOut,
-			own: (target) => (text !== undefined && goes(target) ? text : undefined),
-		},
+		native: forms,
 	};
 }
 
-/** What is asked of each model several times a call, and found out once. */
-function oncePerModel(find: (model: string) => boolean): (model: string) => boolean {
-	const found = new Map<string, boolean>();
-	return (model) => {
-		let is = found.get(model);
-		if (is === undefined) {
-			is = find(model);
-			found.set(model, is);
+/** Whole names of functions, by those that are sent. */
+function functionNames({ tools }: GenerateRequest): AnswerShape["names"] {
+	if (!tools?.length) return undefined;
+	const functions = tools.flatMap(({ functionDeclarations }) => functionDeclarations ?? []);
+	return wholeToolNames(
+		functions.map(({ name }) => name),
+		plainToolName,
+	);
+}
+
+/** A request in others' words and in Google's, each made when it is first asked for. */
+class RequestForms implements FactSources, NativeRequest {
+	readonly vendor = "gemini";
+	#exact: GenerateRequest | undefined;
+	#others: ChatForm | undefined;
+	#googles: ChatForm | undefined;
+	/** The model that was asked about last, and whether it gets the client's own text: each call asks several times. */
+	#target: string | undefined;
+	#goes = false;
+
+	constructor(
+		private readonly sent: Generating,
+		private readonly asked: { readonly model: string; readonly stream: boolean },
+	) {}
+
+	form(): ChatForm {
+		this.#others ??= this.#made("others");
+		return this.#others;
+	}
+
+	sizes(): PromptSizes {
+		const { request, text, fields } = this.sent;
+		return text !== undefined && fields ? contentsSizes(request, text, fields) : this.form().facts.promptSizes();
+	}
+
+	beyond({ leftOut }: ChatForm): string {
+		const { request } = this.sent;
+		return saysMore(request, leftOut) ? JSON.stringify(request) : "";
+	}
+
+	body(): ParsedBody {
+		return this.#native().body;
+	}
+
+	leftOut(): readonly string[] {
+		return this.#native().leftOut;
+	}
+
+	own(target: string): string | undefined {
+		const { request, text } = this.sent;
+		if (text === undefined) return undefined;
+		if (target !== this.#target) {
+			this.#target = target;
+			this.#goes = goesAsSent(request, target);
 		}
-		return is;
-	};
+		return this.#goes ? text : undefined;
+	}
+
+	#native(): ChatForm {
+		this.#googles ??= this.#made("gemini");
+		return this.#googles;
+	}
+
+	#made(form: RequestForm): ChatForm {
+		const { request, text } = this.sent;
+		this.#exact ??= text !== undefined && hasLongNumbers(text) ? exactly(request, text) : request;
+		return chatForm("chat", chatRequest(this.#exact, this.asked, form));
+	}
 }
 
 /** A request for vectors. */
@@ -164,11 +205,12 @@ function embedding(model: string, method: GeminiMethod, requests: readonly Embed
 
 /** A form of the request, made when it is first asked for. */
 const formOnce = (operation: Operation, translate: () => TranslatedRequest): (() => ChatForm) =>
-	madeOnce(() => {
-		const { text, leftOut } = translate();
-		const { facts, body } = parseRequest(operation, text);
-		return { facts, body: body(), leftOut };
-	});
+	madeOnce(() => chatForm(operation, translate()));
+
+function chatForm(operation: Operation, { text, leftOut }: TranslatedRequest): ChatForm {
+	const { facts, body } = parseRequest(operation, text);
+	return { facts, body: body(), leftOut };
+}
 
 /** The same with numbers in its contents as they were sent. */
 const exactly = (request: GenerateRequest, text: string): GenerateRequest => ({

@@ -165,7 +165,8 @@ function configFields(config: GenerationConfig, form: RequestForm, leaveOut: Lea
 
 /** What the answer is to be, where that is more than text, which all answer with. */
 function modalitiesOf({ responseModalities: sent }: GenerationConfig): readonly string[] | undefined {
-	const wanted = Array.isArray(sent) ? sent.map((each) => String(each).toLowerCase()) : [];
+	if (!Array.isArray(sent)) return undefined;
+	const wanted = sent.map((each) => String(each).toLowerCase());
 	return wanted.every((each) => each === "text") ? undefined : wanted;
 }
 
@@ -222,10 +223,12 @@ function vendorField(request: GenerateRequest, config: GenerationConfig, own: re
 	return Object.keys(gemini).length > 0 ? { gemini } : {};
 }
 
+const TEXT_ONLY = { image: false, audio: false };
+
 /** What the request says by a few of its fields. */
 export function settingsOf({ generationConfig, tools }: GenerateRequest, model: string): AskedSettings {
 	const config: GenerationConfig = generationConfig ?? {};
-	const modalities = modalitiesOf(config) ?? [];
+	const modalities = modalitiesOf(config);
 	const effort = effortOf(config);
 	const isOff = config.thinkingConfig?.thinkingBudget === 0;
 	return {
@@ -233,7 +236,7 @@ export function settingsOf({ generationConfig, tools }: GenerateRequest, model: 
 		temperature: config.temperature ?? undefined,
 		maxTokens: config.maxOutputTokens || undefined,
 		choices: config.candidateCount ?? 1,
-		modalities: { image: modalities.includes("image"), audio: modalities.includes("audio") },
+		modalities: modalities ? { image: modalities.includes("image"), audio: modalities.includes("audio") } : TEXT_ONLY,
 		isLive: (tools ?? []).some(({ functionDeclarations, ...others }) =>
 			Object.values(others).some((value) => value != null),
 		),

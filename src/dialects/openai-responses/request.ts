@@ -168,24 +168,46 @@ interface CheckedRequest {
 	readonly plain: PlainInput | undefined;
 }
 
+/** What a scan has found of a request. */
+type ScannedRequest = Pick<CheckedRequest, "sent" | "plain">;
+
+/** The one that was scanned last: what a request refers to is asked before it is read. */
+let scanned: ScannedRequest | undefined;
+
+function scannedRequest(bytes: Buffer): ScannedRequest | undefined {
+	const before = scanned;
+	scanned = undefined;
+	if (before?.sent.bytes === bytes) return before;
+	const fields = scan(bytes);
+	if (!fields) return undefined;
+	const sent = new ParsedBody(bytes, fields, undefined, indexed.isAscii);
+	const input = sent.field(INPUT);
+	return { sent, plain: input && plainInput(bytes, input.start) };
+}
+
+/** Whether a request refers to nothing of earlier answers: false where a scan can't tell. It is to be read next, or never. */
+export function refersToNothing(bytes: Buffer): boolean {
+	scanned = scannedRequest(bytes);
+	return scanned?.plain !== undefined && scanned.sent.field("previous_response_id") === undefined;
+}
+
 /** Checks the bytes against the schema: by a scan, or, where that does not find them good, by what knows why. */
 function checkedRequest(bytes: Buffer): CheckedRequest {
-	const fields = scan(bytes);
-	if (fields) {
-		const sent = new ParsedBody(bytes, fields, undefined, indexed.isAscii);
+	const found = scannedRequest(bytes);
+	if (found) {
+		const { sent, plain } = found;
 		const input = sent.field(INPUT);
-		const plain = input && plainInput(bytes, input.start);
 		if (input && !plain) refuseRepeatedNames(sent.textOf(input), 0);
 		return { sent, body: bodyOf(sent, input), plain };
 	}
 	const raw = utf8Text(bytes);
-	const { value, fields: found } = requestObject(raw, {
+	const { value, fields } = requestObject(raw, {
 		noObject: 'The body must be a JSON object, such as {"model": …, "input": …}.',
 	});
 	checkField(RESPONSES_REQUEST, value, "");
-	const input = fieldNamed(found, INPUT);
+	const input = fieldNamed(fields, INPUT);
 	if (input) refuseRepeatedNames(raw, input.start);
-	const sent = ParsedBody.of(raw, found, value as RequestBody);
+	const sent = ParsedBody.of(raw, fields, value as RequestBody);
 	return { sent, body: value as unknown as ResponsesBody, plain: undefined };
 }
 

@@ -7,7 +7,7 @@ import { objectIn } from "../../openai/usage.ts";
 import type { AnswerReferences } from "../dialect.ts";
 import { invalidField } from "./field-checks.ts";
 import { ResponseIds } from "./output-items.ts";
-import type { ResponsesRequest } from "./request.ts";
+import { type ResponsesRequest, refersToNothing } from "./request.ts";
 
 /** An item. */
 export type StoredItem = Readonly<Record<string, unknown>>;
@@ -24,6 +24,7 @@ export interface StoredResponse {
 
 /** What a request refers to. What is wrong with it is said when it is parsed. */
 export function referencesIn(sent: Buffer): AnswerReferences | undefined {
+	if (refersToNothing(sent)) return undefined;
 	if (!sent.includes('"previous_response_id"') && !sent.includes('"item_reference"')) return undefined;
 	let body: StoredItem | undefined;
 	try {

@@ -64,7 +64,8 @@ export function responseAsChat(
 	const { failure, tokens, cost } = responseReading(upstream, response);
 	if (failure) return { ...failure, tokens, cost };
 	if (own !== undefined) {
-		const ownSaysMore = listIn(response["output"]).some(saysMore);
+		const { output } = response;
+		const ownSaysMore = Array.isArray(output) && output.some((item) => saysMore(objectIn(item) ?? {}));
 		return {
 			...{ tokens, cost, own, ownSaysMore },
 			get body() {
