@@ -4,7 +4,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import { bytePart } from "./byte-part.ts";
-import { type Separators, separatorsOf } from "./text-separators.ts";
+import { BLANKS, type Separators, separatorsOf } from "./text-separators.ts";
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -61,8 +61,7 @@ export class EventTemplate {
 	/** Digits of the numbers among the variables there, and what stands between the others in events that are like it. */
 	readonly #widths: number[];
 	#separators: Separators | undefined;
-	/** Of the variables but for numbers which ones are texts, and which one is noted. */
-	readonly #areTexts: readonly boolean[];
+	/** Which of the texts is noted; -1: none. */
 	readonly #noted: number;
 	/** What may stand behind a backslash. */
 	readonly #escaped: Uint8Array;
@@ -76,17 +75,16 @@ export class EventTemplate {
 		const { fixed, variables, escapes, noted = -1 } = shape;
 		this.#escaped = escapes === "canonical" ? CANONICAL : SHORT;
 		this.#bytes = fixed.map((part) => Buffer.from(part));
-		this.#widths = variables.map(() => 0);
+		this.#widths = variables.map((variable) => (variable === "blanks" ? BLANKS : 0));
 		this.starts = variables.map(() => 0);
 		this.ends = variables.map(() => 0);
-		this.#areTexts = variables.filter((variable) => variable !== "number").map((variable) => variable === "text");
-		this.#noted = noted === -1 ? -1 : variables.slice(0, noted).filter((variable) => variable !== "number").length;
+		this.#noted = noted === -1 ? -1 : variables.slice(0, noted).filter((variable) => variable === "text").length;
 	}
 
 	/** Past the events that a chunk has from `from` on, up to the first other one; `from` where there are none. */
 	read(chunk: Buffer, from: number): number {
 		if (from === 0) this.#isRefused = false;
-		this.spans = [];
+		if (this.#noted !== -1) this.spans = [];
 		this.size = this.escapes = this.events = this.bits = 0;
 		if (this.#isRefused) return from;
 		let past = from;
@@ -123,16 +121,16 @@ export class EventTemplate {
 
 	/** Past events like the last one that was read alone: what stands between two texts is compared at once. */
 	#alikeEnd(chunk: Buffer, from: number, { first, inner, last, between }: Separators): number {
-		const areTexts = this.#areTexts;
 		const noted = this.#noted;
 		let past = from;
-		let [start, end, escapes] = [0, 0, 0];
+		let start = 0;
+		let end = 0;
+		let escapes = 0;
 		let at = first.endIn(chunk, from);
 		while (at !== -1) {
 			for (let nth = 0; ; nth++) {
 				const begin = at;
-				if (areTexts[nth]) at = this.#textEnd(chunk, begin);
-				else while (chunk[at] === SPACE) at++;
+				at = this.#textEnd(chunk, begin);
 				if (at === -1) return past;
 				if (nth === noted) {
 					if (at === begin) return past;
@@ -144,8 +142,8 @@ export class EventTemplate {
 				at = inner[nth]!.endIn(chunk, at);
 				if (at === -1) return past;
 			}
-			const next = between.endIn(chunk, at);
-			const behind = next === -1 ? last.endIn(chunk, at) : at + last.length;
+			const next = at + between.length > chunk.length ? -1 : between.endIn(chunk, at);
+			const behind = next === -1 ? last.endIn(chunk, at) : next - first.length;
 			if (behind === -1) return past;
 			past = behind;
 			this.events++;

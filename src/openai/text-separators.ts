@@ -6,45 +6,73 @@ const SHORT = 12;
 const ZERO = 0x30;
 const NINE = 0x39;
 
+/** What stands for a number's digits where there are blanks, or none. */
+export const BLANKS = -1;
+const SPACE = 0x20;
+
 /** What must stand between two texts. */
 export class Separator {
 	/** Its bytes; in the places of its numbers those that were there last. */
 	private readonly bytes: Buffer;
 	/** Where each of its numbers begins and ends; undefined where it has none. */
 	private readonly numbers: number[] | undefined;
+	/** Before which of its bytes blanks may stand; -1: nowhere. */
+	private readonly gap: number;
+	/** Its bytes from there on. */
+	private readonly behindGap: Buffer;
+	/** Without blanks. */
 	readonly length: number;
 
 	/**
 	 * @param parts what is always the same
-	 * @param widths digits of the numbers between them
+	 * @param widths digits of the numbers between them, or `BLANKS`, which stand in one place at most
 	 */
 	constructor(parts: readonly Buffer[], widths: readonly number[]) {
-		const [first] = parts as [Buffer];
-		let size = first.length;
-		for (let at = 0; at < widths.length; at++) size += widths[at]! + parts[at + 1]!.length;
-		this.length = size;
-		if (widths.length === 0) {
-			this.bytes = first;
-			return;
+		const numbers: number[] = [];
+		let gap = -1;
+		let end = 0;
+		for (let at = 0; at < parts.length; at++) {
+			end += parts[at]!.length;
+			const width = widths[at];
+			if (width === BLANKS) gap = end;
+			else if (width !== undefined) {
+				numbers.push(end, end + width);
+				end += width;
+			}
 		}
-		this.bytes = Buffer.allocUnsafe(size);
-		this.numbers = [];
-		let end = first.copy(this.bytes);
-		for (let at = 0; at < widths.length; at++) {
-			const start = end;
-			end += widths[at]!;
-			this.numbers.push(start, end);
-			end += parts[at + 1]!.copy(this.bytes, end);
+		this.length = end;
+		this.numbers = numbers.length > 0 ? numbers : undefined;
+		this.gap = gap;
+		this.bytes = parts.length === 1 ? parts[0]! : Buffer.allocUnsafe(end);
+		let at = 0;
+		for (let nth = 0; parts.length > 1 && nth < parts.length; nth++) {
+			at += parts[nth]!.copy(this.bytes, at);
+			at += Math.max(0, widths[nth] ?? 0);
 		}
+		this.behindGap = gap === -1 ? this.bytes : Buffer.from(this.bytes.subarray(gap));
 	}
 
 	/** Past it, where it stands at `at`; -1 where it does not. */
 	endIn(chunk: Uint8Array, at: number): number {
-		const end = at + this.length;
+		const { bytes, gap } = this;
+		const end = at + bytes.length;
 		if (end > chunk.length || (this.numbers && !this.takeNumbers(chunk, at, this.numbers))) return -1;
-		const { bytes } = this;
+		if (gap !== -1) return this.gapEnd(chunk, at);
 		if (bytes.length > SHORT) return bytes.compare(chunk, at, end) === 0 ? end : -1;
 		for (let nth = 0; nth < bytes.length; nth++) if (chunk[at + nth] !== bytes[nth]) return -1;
+		return end;
+	}
+
+	/** The same where blanks may stand in it. */
+	private gapEnd(chunk: Uint8Array, at: number): number {
+		const { bytes, gap, behindGap } = this;
+		for (let nth = 0; nth < gap; nth++) if (chunk[at + nth] !== bytes[nth]) return -1;
+		let behind = at + gap;
+		while (chunk[behind] === SPACE) behind++;
+		const end = behind + behindGap.length;
+		if (end > chunk.length) return -1;
+		if (behindGap.length > SHORT) return behindGap.compare(chunk, behind, end) === 0 ? end : -1;
+		for (let nth = 0; nth < behindGap.length; nth++) if (chunk[behind + nth] !== behindGap[nth]) return -1;
 		return end;
 	}
 
@@ -81,7 +109,7 @@ export interface Separators {
 /**
  * Those of events of one shape.
  * @param parts what is always the same
- * @param widths digits of the number between two of them; 0: a text or blanks stand there, of which there are some
+ * @param widths digits of the number between two of them, or `BLANKS`; 0: a text stands there, of which there is at least one
  */
 export function separatorsOf(parts: readonly Buffer[], widths: readonly number[]): Separators {
 	const all: { parts: Buffer[]; widths: number[] }[] = [{ parts: [parts[0]!], widths: [] }];
