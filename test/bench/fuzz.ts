@@ -2,7 +2,7 @@
  * Fuzzes the JSON bodies of the router's API: `bun test/bench/fuzz.ts [--seconds 300] [--seed N] [--source]`. Against the compiled
  * binary unless `--source`; with FUZZ_WORKERS (1) above 1 against one from source with so many worker threads, of which one ends every ten
  * seconds (`worker-ends.ts`), and all of whose calls must be in the ledger. Two callers, each with a secret text of its own in all that it sends, in front of an upstream that
- * repeats what it was sent: no crash, no hang, no answer with the other's secret, and every refusal of OpenAI's shape. Exits 1 at
+ * repeats what it was sent: no crash, no hang, no answer with the other's secret, and every refusal of its wire's shape. Exits 1 at
  * the first of these, with the body that did it.
  */
 import { parseArgs } from "node:util";
@@ -23,7 +23,11 @@ const CALLERS = 8;
 const WORKERS = Number(process.env["FUZZ_WORKERS"] ?? 1);
 /** Nothing here takes longer, ms: the upstream answers at once. */
 const HANG_MS = 20_000;
-const PATHS = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/route", "/admin/keys"];
+const GOOGLES = "/v1beta/models/echo/m:generateContent";
+const PATHS = [
+	...["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/route", "/admin/keys"],
+	...["/v1/messages", "/v1/messages/count_tokens", "/v1/responses", "/v1/responses/compact", GOOGLES, "/api/chat"],
+];
 const SECRETS = ["violet-otter-8841", "amber-heron-2210"] as const;
 
 /** Repeats its caller's body in every answer. */
@@ -64,19 +68,31 @@ function bodies(secret: string): string[] {
 		{ model: "echo/m", prompt: content, max_tokens: 5 },
 		{ model: "echo/m", input: [content, "b"] },
 		{ name: secret, models: ["a*"], rpm: 5, budget: { usd: 1, per: "day" } },
+		{ ...chat, max_tokens: 5, system: [{ type: "text", text: "be brief", cache_control: { type: "ephemeral" } }] },
+		{ model: "echo/m", input: [{ role: "user", content: [{ type: "input_text", text: content }] }], store: false },
+		{ contents: [{ role: "user", parts: [{ text: content }] }], generationConfig: { maxOutputTokens: 5 } },
 	].map((body) => JSON.stringify(body));
 }
 
+type Body = Readonly<Record<string, unknown>> & { readonly error?: Readonly<Record<string, unknown>> };
+
+/** Whether a refusal is one for the clients of its path. */
+function isRefusal(path: string, body: Body): boolean {
+	const { error } = body;
+	if (path.startsWith("/api/")) return typeof error === "string";
+	if (typeof error?.["message"] !== "string") return false;
+	if (path === GOOGLES) return typeof error["code"] === "number" && typeof error["status"] === "string";
+	if (path.startsWith("/v1/messages")) return body["type"] === "error" && typeof error["type"] === "string";
+	return typeof error["type"] === "string" && "code" in error && "param" in error;
+}
+
 /** What is wrong with an answer; undefined where nothing is. */
-function wrong(status: number, type: string, text: string, other: string): string | undefined {
+function wrong(path: string, status: number, type: string, text: string, other: string): string | undefined {
 	if (text.includes(other)) return "it holds the other caller's secret";
 	if (status === 200) return undefined;
 	if (status < 400 || status > 599 || status === 500) return `its status is ${status}`;
 	if (!type.startsWith("application/json")) return `its type is ${type}`;
-	const { error } = JSON.parse(text) as { error?: Record<string, unknown> };
-	const isShaped =
-		typeof error?.["message"] === "string" && typeof error["type"] === "string" && "code" in error && "param" in error;
-	return isShaped ? undefined : "it is no error of OpenAI's shape";
+	return isRefusal(path, JSON.parse(text) as Body) ? undefined : "it is no error of its wire's shape";
 }
 
 async function caller(router: RunningRouter, which: 0 | 1, rng: Random, until: number, counts: Map<number, number>) {
@@ -107,7 +123,7 @@ async function caller(router: RunningRouter, which: 0 | 1, rng: Random, until: n
 				empty++;
 				continue;
 			}
-			problem = wrong(status, answer.headers.get("content-type") ?? "", text, SECRETS[which === 0 ? 1 : 0]);
+			problem = wrong(path, status, answer.headers.get("content-type") ?? "", text, SECRETS[which === 0 ? 1 : 0]);
 		} catch (error) {
 			if (ends?.wasUnder(startedAt)) {
 				resets++;
