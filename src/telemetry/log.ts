@@ -127,8 +127,7 @@ export function createLog(options: LogOptions): Log {
 		},
 		take(lines) {
 			file.write(lines);
-			// Each is shown for itself.
-			if (terminal) for (const line of lines.match(/.*\n/g) ?? []) terminal.write(line);
+			terminal?.writeLines(lines);
 		},
 		async flush() {
 			calls.write();
@@ -211,7 +210,15 @@ function stdoutBatch(stdout: Stdout, onRoom: () => void) {
 		if (isGone) return done();
 		stdout.write(text, () => done());
 	}, onRoom);
-	if (!stdout.isTTY) return batch;
+	// In one piece: taken apart and put together again they cost more than to write them.
+	if (!stdout.isTTY) return { ...batch, writeLines: batch.write };
 	const colour = !process.env["NO_COLOR"];
-	return { ...batch, write: (line: string) => batch.write(prettyLine(line, colour)) };
+	const write = (line: string) => batch.write(prettyLine(line, colour));
+	return {
+		...batch,
+		write,
+		writeLines(lines: string) {
+			for (const line of lines.match(/.*\n/g) ?? []) write(line);
+		},
+	};
 }
