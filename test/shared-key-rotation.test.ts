@@ -103,13 +103,14 @@ describe("four workers at once", () => {
 	});
 });
 
-describe("a router of two workers", () => {
+describe("a router of workers", () => {
 	const stops: (() => unknown)[] = [];
 	afterEach(async () => {
 		for (const stop of stops.splice(0).reverse()) await stop();
 	});
 
-	test("asks with a refused key once, over however many connections calls come", async () => {
+	/** A provider of three keys, the first of which is refused. */
+	function refusing() {
 		const ok = answers(
 			"200 OK",
 			'{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}',
@@ -121,31 +122,38 @@ describe("a router of two workers", () => {
 		stops.push(() => upstream.stop());
 		const api_keys = ["sk-number-one", "sk-number-two", "sk-number-three"];
 		const provider = { type: "openai-compatible", base_url: upstream.origin, api_keys };
+		/** How often it was asked with one of them. */
+		const asked = (at: number) => upstream.received.filter(({ headers }) => keyOf(headers) === api_keys[at]).length;
+		return { upstream, provider, asked };
+	}
+
+	test("asks with a refused key once, over however many connections calls come", async () => {
+		const { provider, asked } = refusing();
 		const router = await startHere(twoWorkers({ providers: { p: provider } }));
 		stops.push(() => router.stop());
 		await (await callOnce(router.url, { model: "p/m" })).text();
 		expect(await outcomesOf(router.url, 20, { model: "p/m" })).toEqual(Array(20).fill(200));
-		const used = api_keys.map((key) => upstream.received.filter(({ headers }) => keyOf(headers) === key).length);
-		expect([used[0], used[1]! + used[2]!]).toEqual([1, 21]);
+		expect([asked(0), asked(1) + asked(2)]).toEqual([1, 21]);
 		const text = await (await fetch(`${router.url}/metrics`)).text();
 		expect(text).toContain('router_keys_out_of_use{provider="p"} 1');
 	});
 
-	test("asks again with a refused key once its configuration is read anew, as one worker does", async () => {
-		const upstream = startFaultUpstream(answers("401 Unauthorized", "{}"));
-		stops.push(() => upstream.stop());
-		const provider = { type: "openai-compatible", base_url: upstream.origin, api_key: "sk-of-the-test" };
-		const config = twoWorkers({ providers: { p: provider } });
-		const router = await startHere(config);
-		stops.push(() => router.stop());
-		const isOut = async () => {
-			const text = await (await fetch(`${router.url}/metrics`)).text();
-			return text.includes('router_keys_out_of_use{provider="p"} 1');
-		};
-		await (await callOnce(router.url, { model: "p/m" })).text();
-		await until(isOut, "the key out of use");
-		router.write({ ...config, prices: { "p/*": { input: 1, output: 1 } } });
-		process.kill(process.pid, "SIGHUP");
-		await until(async () => !(await isOut()), "the key in use");
-	});
+	test.each([1, 2])(
+		"asks again with a refused key once its configuration is read anew, with %i of them",
+		async (workers) => {
+			const { upstream, provider, asked } = refusing();
+			const config = twoWorkers({ providers: { p: provider } }, { workers });
+			const router = await startHere(config);
+			stops.push(() => router.stop());
+			const ask = async () => void (await (await callOnce(router.url, { model: "p/m" })).text());
+			for (let call = 0; call < 8; call++) await ask();
+			expect([asked(0), upstream.received.length]).toEqual([1, 9]);
+			router.write({ ...config, prices: { "p/*": { input: 1, output: 1 } } });
+			process.kill(process.pid, "SIGHUP");
+			await until(async () => {
+				await ask();
+				return asked(0) === 2;
+			}, "another call with the key");
+		},
+	);
 });
