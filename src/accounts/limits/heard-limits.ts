@@ -1,6 +1,6 @@
 /**
- * What a router has heard from Redis of limits. Of what other routers have taken the last that was heard stands, and lapses evenly over the
- * window, where Redis can't be asked, has not answered yet, or has lost what it counted. Pure: no clock, no socket.
+ * What a router has heard from Redis of limits. Of what other routers have taken the last that was heard stands for a window, and lapses
+ * over the next, where Redis can't be asked, has not answered yet, or has lost what it counted. Pure: no clock, no socket.
  */
 import type { Limit, LimitStatus } from "./limiter.ts";
 import { isWindow } from "./redis-limit-keys.ts";
@@ -75,10 +75,13 @@ export function hear(heard: HeardLimit, own: number, all: number, now: number, i
 	heard.isHeard = true;
 }
 
-/** What others have taken, as far as this router knows. */
+/**
+ * What others have taken, as far as this router knows: as much as leaves the window they may take anew, and each router would let in what leaves.
+ * Who is alone for longer has the whole limit in the end.
+ */
 export function othersOf({ limit, others, at }: HeardLimit, now: number): number {
 	const lasts = isWindow(limit) ? limit.windowMs : LEASE_MS;
-	return others * Math.max(0, 1 - (now - at) / lasts);
+	return others * Math.min(1, Math.max(0, 2 - (now - at) / lasts));
 }
 
 /** How a limit stands by what this router has counted, and what it has heard of others. @param status by what it has counted */
@@ -92,9 +95,4 @@ export function withOthers(heard: HeardLimit, status: LimitStatus, now: number):
 export function goesOn(heard: HeardLimit, left: number): boolean {
 	const taken = Math.max(0, heard.leftBefore - heard.left);
 	return heard.isHeard && heard.unanswered <= left * UNANSWERED_PART && left >= taken * LASTS_TIMES;
-}
-
-/** When what others have taken will have lapsed by so much, if they take no more, ms. */
-export function lapsesIn({ limit: { windowMs }, others }: HeardLimit, amount: number): number {
-	return others > 0 ? Math.min(windowMs, Math.ceil((amount * windowMs) / others)) : windowMs;
 }

@@ -2,7 +2,8 @@
 import type { RedisAnswer, SharedRedis } from "../../store/redis.ts";
 import { HUNG_MS } from "../../store/redis-state.ts";
 import { unitsOf, usdOf } from "../usage/spend.ts";
-import { goesOn, type HeardLimit, HeardLimits, hear, lapsesIn, withOthers } from "./heard-limits.ts";
+import { RETRY_MS } from "./counters.ts";
+import { goesOn, type HeardLimit, HeardLimits, hear, withOthers } from "./heard-limits.ts";
 import type { Limit, LimitDecision, Limiter, LimitStatus, LocalLimiter, Reservation } from "./limiter.ts";
 import { isWindow, LETTERS, leasesKey, limitKeys, type RedisLimit, sinceKey, withLeases } from "./redis-limit-keys.ts";
 import { type LimitDelta, RedisReservation, RedisReservations, type Spender } from "./redis-reservations.ts";
@@ -294,9 +295,9 @@ function refusedByOthers({ local, heard, now }: AskedCall): LimitDecision | unde
 	const statuses = local.statuses.map((status, at) => withOthers(heard[at]!, status, now));
 	const over = statuses.findIndex(({ limit, remaining }) => isWindow(limit) && remaining < 0);
 	if (over === -1) return undefined;
-	const { limit, remaining } = statuses[over]!;
 	const shown = statuses.map((status) => ({ ...status, remaining: Math.max(0, status.remaining) }));
-	return { isAllowed: false, refused: limit, retryAfterMs: lapsesIn(heard[over]!, -remaining), statuses: shown };
+	// When others will have taken less, or Redis says how much it is, nobody knows.
+	return { isAllowed: false, refused: statuses[over]!.limit, retryAfterMs: RETRY_MS, statuses: shown };
 }
 
 /** What a promise that does not reject comes to; undefined where that takes longer. */

@@ -1,0 +1,67 @@
+/** What a router makes of what Redis has said of a limit, while it can't ask, or has no answer yet. */
+import { describe, expect, test } from "bun:test";
+import { goesOn, HeardLimits, hear, othersOf, withOthers } from "../src/accounts/limits/heard-limits.ts";
+import type { Limit } from "../src/accounts/limits/limiter.ts";
+
+const MINUTE = 60_000;
+const limit: Limit = { id: "key:a", unit: "requests", max: 300, windowMs: MINUTE, amount: 1 };
+/** Of a limit of which this router has left so much by its own count, and all together so much, at 0 ms. */
+function heardOf(own: number, all: number) {
+	const heard = new HeardLimits().of("a", limit);
+	hear(heard, own, all, 0, false);
+	return heard;
+}
+
+describe("what others have taken", () => {
+	test("stands for a window, and is gone after another one", () => {
+		const heard = heardOf(250, 100);
+		expect([0, MINUTE, 1.5 * MINUTE, 2 * MINUTE, 9 * MINUTE].map((now) => othersOf(heard, now))).toEqual([
+			150, 150, 75, 0, 0,
+		]);
+		expect(withOthers(heard, { limit, remaining: 40, resetMs: 5 }, MINUTE).remaining).toBe(-110);
+	});
+
+	test("is never less than before while others may not have put back what Redis has lost", () => {
+		const heard = heardOf(250, 100);
+		hear(heard, 240, 239, 1_000, true);
+		expect(othersOf(heard, 1_000)).toBe(150);
+		hear(heard, 240, 40, 2_000, true);
+		expect(othersOf(heard, 2_000)).toBe(200);
+		hear(heard, 240, 239, 3_000, false);
+		expect(othersOf(heard, 3_000)).toBe(1);
+	});
+
+	test("is nothing where Redis knows less than this router", () => {
+		expect(othersOf(heardOf(100, 120), 0)).toBe(0);
+	});
+});
+
+describe("a call goes on before Redis has answered", () => {
+	test("not where it has never answered", () => {
+		expect(goesOn(new HeardLimits().of("a", limit), 300)).toBe(false);
+	});
+
+	test("only while a sixteenth of what is left has no answer", () => {
+		const heard = heardOf(300, 300);
+		heard.unanswered = 10;
+		expect([goesOn(heard, 160), goesOn(heard, 159)]).toEqual([true, false]);
+	});
+
+	test("not where as much as is left may be gone in a second or two", () => {
+		const heard = heardOf(300, 300);
+		hear(heard, 270, 200, 900, false);
+		expect([goesOn(heard, 200), goesOn(heard, 199)]).toEqual([true, false]);
+		// What was taken in the seconds before counts no longer.
+		hear(heard, 270, 200, 2_000, false);
+		hear(heard, 270, 199, 3_100, false);
+		expect(goesOn(heard, 20)).toBe(true);
+	});
+});
+
+test("a limit that nobody has asked for in long makes room for others", () => {
+	const limits = new HeardLimits();
+	const first = limits.of("first", limit);
+	for (let at = 0; at < 20_000; at++) limits.of(`key ${at}`, { ...limit, unit: at % 2 === 0 ? "tokens" : "usd" });
+	expect(limits.of("first", limit)).not.toBe(first);
+	expect([...limits.windows()].length).toBeWithin(9_990, 10_010);
+});
