@@ -12,10 +12,13 @@ export function refuseEngineFields(
 	{ targets }: Pick<Route, "targets">,
 ): void {
 	if (caller?.engineFields) return;
-	const field = facts.engineField();
-	if (!field) return;
-	const target = targets.find(({ provider }) => provider.mayBeEngine);
-	if (target) throw refusal(caller, field, target.provider.name);
+	// Each call comes here, and most have one target.
+	for (const { provider } of targets) {
+		if (!provider.mayBeEngine) continue;
+		const field = facts.engineField();
+		if (field) throw refusal(caller, field, provider.name);
+		return;
+	}
 }
 
 function refusal(caller: Caller | undefined, { name, size }: EngineField, provider: string): RouterError {

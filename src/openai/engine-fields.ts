@@ -41,11 +41,8 @@ const SCHEMAS = new Set(["json", "structural_tag"]);
 export const isEngineField = (name: string): boolean => MOST.has(name);
 
 /** The first of a request's fields that not every caller may send; undefined where there is none. */
-export function engineFieldIn(
-	body: ParsedBody,
-	fields: readonly RequestField[] = body.fields,
-): EngineField | undefined {
-	for (const field of fields) {
+export function engineFieldIn(body: ParsedBody): EngineField | undefined {
+	for (const field of body.fields) {
 		const most = MOST.get(field.key);
 		if (most === undefined) continue;
 		const found = most === 0 ? forbidden(body, field) : tooLarge(body, field, most);
