@@ -14,6 +14,7 @@ import { ContainerOwner } from "./docker/container-owner.ts";
 import { type Docker, DockerCli } from "./docker/docker.ts";
 import { EngineLock } from "./docker/engine-lock.ts";
 import { EngineWatch } from "./docker/engine-watch.ts";
+import { gpuReader } from "./gpu/amd.ts";
 import { GpuWatch } from "./gpu/gpu-watch.ts";
 import { Hardware } from "./gpu/hardware.ts";
 import { AdapterList } from "./models/adapter-list.ts";
@@ -91,7 +92,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const statuses = new ModelStatuses();
 	const { size, running, wait: waitMs } = agent.queue;
 	const traffic = new Traffic({ size, running, waitMs }, statuses, tick);
-	const gpus = new GpuWatch(env);
+	const gpus = new GpuWatch(env, gpuReader(agent.accelerator));
 	const hardware = new Hardware(settings, gpus, file);
 	const ends = new ContainerEnds();
 	const lock = new EngineLock(settings.agent, settings.command, env);

@@ -33,10 +33,18 @@ export const AgentModel = Type.Object(
 			Type.Integer({ minimum: 0, maximum: 64, description: "GPUs a replica spans; default: 1; 0 runs on the CPU." }),
 		),
 		devices: Type.Optional(
-			Type.Array(Type.Integer({ minimum: 0, maximum: 63 }), {
-				minItems: 1,
-				description: "Numbers of the GPUs it may use; default: any.",
-			}),
+			Type.Array(
+				Type.Union([
+					Type.Integer({ minimum: 0, maximum: 63 }),
+					Type.String({ pattern: "^(GPU|MIG)-[0-9A-Za-z/-]{4,80}$" }),
+				]),
+				{
+					minItems: 1,
+					expects: "numbers of GPUs such as 0,1, their UUIDs, or UUIDs of MIG devices (`nvidia-smi -L` lists them)",
+					description:
+						"Numbers or UUIDs (`GPU-…`) of the GPUs it may use, or UUIDs of MIG devices (`MIG-…`), one for each replica; default: any GPU.",
+				},
+			),
 		),
 		replicas: Type.Optional(
 			Type.Integer({ minimum: 1, maximum: 64, description: "How many containers serve it; default: 1." }),

@@ -140,19 +140,16 @@ function readModel(flags: Flags, overrides: Override[], findings: Finding[]): vo
 		const schema: TSchema = AgentModel.properties[field as keyof typeof AgentModel.properties];
 		const typed = typeof given === "string" ? fromText(schema, given) : numbers(schema, given);
 		if (Value.Check(schema, typed)) value[field] = typed;
-		else findings.push({ path: ["agent", "models"], message: `${name} must be ${expected(schema)}` });
+		else findings.push({ path: ["agent", "models"], message: `${name} must be ${expectation(schema)}` });
 	}
 	overrides.push({ path: ["agent", "models", "+"], value, name: "--model", from: "flag" });
 }
 
-/** Texts become numbers where the list is one of numbers. */
+/** Texts become numbers where the list takes numbers. */
 function numbers(schema: TSchema, given: unknown): unknown {
 	const item: TSchema = schema["items"];
 	return Array.isArray(given) ? given.map((text: string) => fromText(item, text)) : given;
 }
-
-const expected = (schema: TSchema): string =>
-	schema["items"]?.type === "integer" ? "numbers of GPUs such as 0,1" : expectation(schema);
 
 /** Adds the keys of a variable to a list of keys; each gets `rest`, too. */
 function readKeys(

@@ -2,7 +2,7 @@
 
 import type { Placement } from "../models/model-spec.ts";
 import type { Problem } from "../problem.ts";
-import { gpusPerReplica } from "../vllm/vllm-args.ts";
+import { gpusPerReplica, isMig } from "../vllm/vllm-args.ts";
 import type { Gpu } from "./gpu.ts";
 import { placeOnHost } from "./host-memory.ts";
 import {
@@ -64,11 +64,14 @@ export function placeReplica(
 	const { spec, replica } = request;
 	const { host } = request;
 	if (host) return placeOnHost({ ...request, host }, allocated);
+	const mig = spec.devices?.filter(isMig)[replica];
+	if (mig !== undefined) return { placement: { replica, devices: [], mig: String(mig), bytes: 0 } };
 	const count = gpusPerReplica(spec);
 	if (count === 0) return { placement: { replica, devices: [], bytes: 0 } };
 	if (gpus.length === 0) return { placement: { replica, devices: unmeasuredDevices(request, count), bytes: 0 } };
-	const allowed = gpus.filter(({ index }) => spec.devices?.includes(index) ?? true);
-	const unknown = spec.devices?.find((device) => !gpus.some(({ index }) => index === device));
+	const names = ({ index, uuid }: Gpu, device: number | string) => device === index || device === uuid;
+	const allowed = gpus.filter((gpu) => spec.devices?.some((device) => names(gpu, device)) ?? true);
+	const unknown = spec.devices?.find((device) => !gpus.some((gpu) => names(gpu, device)));
 	if (unknown !== undefined || allowed.length < count) {
 		const available = `this host has ${gpus.length === 1 ? "GPU" : "GPUs"} ${gpus.map(({ index }) => index).join(", ")}`;
 		const requested = unknown === undefined ? `spans ${count} GPUs` : `asks for GPU ${unknown}`;
@@ -134,7 +137,9 @@ function placementOn(considered: readonly GpuCandidate[], request: PlacementRequ
 /** Without readings: the devices that the model names, or as many as it spans; none for a single GPU: the container sees them all. */
 function unmeasuredDevices({ spec, replica }: PlacementRequest, count: number): number[] {
 	const from = replica * count;
-	if (spec.devices) return spec.devices.slice(from, from + count);
+	// What a UUID is called here nobody knows then: the container is told what can be told.
+	const known = spec.devices?.filter((device) => typeof device === "number");
+	if (known?.length === spec.devices?.length && known) return known.slice(from, from + count);
 	return count === 1 && (spec.replicas ?? 1) === 1 ? [] : Array.from({ length: count }, (_, index) => from + index);
 }
 

@@ -19,7 +19,11 @@ export class GpuWatch {
 	/** Whether a reading has ended, well or not. */
 	hasRead = false;
 
-	constructor(private readonly env: Environment) {
+	/** @param ask how they are read: as NVIDIA's unless it says otherwise */
+	constructor(
+		private readonly env: Environment,
+		private readonly ask: (env: Environment, deadlineMs: number) => Promise<GpuReading> = readGpus,
+	) {
 		const { promise, resolve } = Promise.withResolvers<GpuReading>();
 		this.first = promise;
 		this.#resolveFirst = resolve;
@@ -47,9 +51,9 @@ export class GpuWatch {
 		}, READ_SOON_MS);
 	}
 
-	/** There is no `nvidia-smi`, or it lists no GPU; false for one that fails. */
+	/** There is no program that reads them, or it lists no GPU; false for one that fails. */
 	get hasNoGpus(): boolean {
-		return /no nvidia-smi|lists no GPU/.test(this.reading.problem ?? "");
+		return /no (?:nvidia|amd)-smi|lists no GPU/.test(this.reading.problem ?? "");
 	}
 
 	end(): void {
@@ -61,7 +65,7 @@ export class GpuWatch {
 		if (this.#isReading) return;
 		this.#isReading = true;
 		const askedAt = steadyTime();
-		const reading = await readGpus(this.env, DEADLINE_MS);
+		const reading = await this.ask(this.env, DEADLINE_MS);
 		this.#isReading = false;
 		this.hasRead = true;
 		// After a failed reading the last known GPUs stay.

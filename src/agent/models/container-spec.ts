@@ -153,7 +153,7 @@ function memoryArgs({ memory }: ModelSpec): string[] {
 	return memory === undefined ? [] : [`--memory=${memory}`, `--memory-swap=${memory}`];
 }
 
-function acceleratorArgs(spec: ModelSpec, { devices, kvCache }: Placement, settings: SpecSettings): string[] {
+function acceleratorArgs(spec: ModelSpec, { devices, mig, kvCache }: Placement, settings: SpecSettings): string[] {
 	const accelerator = acceleratorOf(spec, settings);
 	if (accelerator === "rocm") {
 		return [
@@ -171,6 +171,9 @@ function acceleratorArgs(spec: ModelSpec, { devices, kvCache }: Placement, setti
 		const bytes = spec.gpu_memory ?? kvCache;
 		const cache = bytes ? [`--env=VLLM_CPU_KVCACHE_SPACE=${Math.max(1, Math.floor(bytes / 1024 ** 3))}`] : [];
 		return ["--cap-add=SYS_NICE", "--security-opt=seccomp=unconfined", ...cache];
+	}
+	if (mig !== undefined) {
+		return settings.command === "podman" ? [`--device=nvidia.com/gpu=${mig}`] : ["--gpus", `"device=${mig}"`];
 	}
 	if (settings.command === "podman") {
 		return (devices.length > 0 ? devices : ["all"]).map((device) => `--device=nvidia.com/gpu=${device}`);

@@ -20,8 +20,11 @@ export interface ModelSpec {
 	readonly model: string;
 	/** How many GPUs each replica spans (tensor parallel); 1 when absent and `devices` is absent too. 0: on the CPU. */
 	readonly gpus?: number;
-	/** Indexes of the GPUs it may use; every replica gets `gpus` of them, or an even share. */
-	readonly devices?: readonly number[];
+	/**
+	 * The GPUs it may use, by index or UUID (`GPU-…`); every replica gets `gpus` of them, or an even share. Or MIG devices (`MIG-…`), of which every replica
+	 * gets one.
+	 */
+	readonly devices?: readonly (number | string)[];
 	/** How many containers serve it; 1 when absent. */
 	readonly replicas?: number;
 	/** All that it may take on each of its GPUs, in bytes. Absent: what is left there, up to 90 %. On the CPU: its KV cache. */
@@ -48,8 +51,10 @@ export type Accelerator = "nvidia" | "rocm" | "cpu";
 export interface Placement {
 	/** 0 … replicas − 1. */
 	readonly replica: number;
-	/** GPU indexes; empty on the CPU. */
+	/** GPU indexes; empty on the CPU, and on a MIG device. */
 	readonly devices: readonly number[];
+	/** The MIG device that it has alone: its memory is nobody else's, and vLLM takes of it what it finds. */
+	readonly mig?: string;
 	/** Bytes allocated on each of `devices`, CUDA's own included; without devices of the host's memory. 0 where nothing is known. */
 	readonly bytes: number;
 	/** On the CPU: bytes of its KV cache, where the model does not say. */

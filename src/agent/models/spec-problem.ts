@@ -4,7 +4,7 @@ import { basename } from "node:path";
 import { type Finding, pathText } from "../../config/config-error.ts";
 import { cacheSizeProblem } from "../gpu/host-memory.ts";
 import { adaptersProblems } from "../vllm/lora-modules.ts";
-import { argsProblems, gpusPerReplica } from "../vllm/vllm-args.ts";
+import { argsProblems, gpusPerReplica, isMig } from "../vllm/vllm-args.ts";
 import { type Accelerator, BUILT_IN, isModelName, MAX_MODEL_NAME, type ModelSpec } from "./model-spec.ts";
 import { modelMountProblem, mountsProblems } from "./mounts.ts";
 
@@ -114,6 +114,8 @@ function devicesProblem(spec: ModelSpec): string | undefined {
 	if (devices.length === 0) return "name at least one GPU, or leave it out";
 	if (gpus === 0) return "names GPUs, while `gpus: 0` runs it on the CPU: leave one of the two out";
 	if (new Set(devices).size !== devices.length) return "a GPU is named twice";
+	const migs = devices.filter(isMig).length;
+	if (migs > 0) return migProblem(spec, migs, devices.length);
 	const each = gpus ?? devices.length / replicas;
 	if (!Number.isInteger(each)) {
 		return `${devices.length} GPUs can't be shared evenly by ${replicas} replicas; set \`gpus\``;
@@ -121,6 +123,14 @@ function devicesProblem(spec: ModelSpec): string | undefined {
 	if (each > devices.length) return `names ${devices.length} GPUs, while \`gpus\` asks for ${each}`;
 	const spanned = gpusPerReplica(spec);
 	return spanned > devices.length ? `names ${devices.length} GPUs, while \`args\` ask for ${spanned}` : undefined;
+}
+
+/** No model spans MIG devices: they have no way to each other. */
+function migProblem(spec: ModelSpec, migs: number, named: number): string | undefined {
+	const { replicas = 1 } = spec;
+	if (migs < named) return "names MIG devices beside GPUs: a model runs on one kind of them";
+	if (gpusPerReplica(spec) > 1) return "names MIG devices, of which a replica can have one only: leave out `gpus`";
+	return migs < replicas ? `names ${migs} MIG devices for ${replicas} replicas, each of which needs one` : undefined;
 }
 
 function isSafe(pattern: RegExp, text: string, longest = MAX_MODEL_NAME): boolean {

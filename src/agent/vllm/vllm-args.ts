@@ -114,12 +114,16 @@ function valueProblem(word: string, next: string | undefined): string | undefine
 	return `"${word}" has no value: it is the next entry, or behind a =`;
 }
 
+/** Whether an entry of `devices` is a MIG device. */
+export const isMig = (device: number | string): boolean => typeof device === "string" && device.startsWith("MIG-");
+
 /** How many GPUs one replica spans: by its arguments, else `gpus`, else its share of `devices`, else 1. 0: the CPU. */
 export function gpusPerReplica({ gpus, devices, replicas = 1, args = [] }: ModelSpec): number {
 	const flags = flagsOf(args);
 	const sizes = Object.values(SHORT_FLAGS).map((flag) => Number(flags.get(flag) ?? 0));
 	const given = sizes.filter((size) => size >= 1);
 	if (given.length > 0) return given.reduce((product, size) => product * size);
+	if (devices?.some(isMig)) return gpus ?? 1;
 	return gpus ?? (devices ? Math.max(1, Math.floor(devices.length / replicas)) : 1);
 }
 
