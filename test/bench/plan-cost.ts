@@ -1,6 +1,6 @@
 /** What `plan` costs with 100 replicas that remember 10,000 blocks each: `make bench-routing` prints it. */
 import type { Provider } from "../../src/providers/provider.ts";
-import { BLOCK, promptOf } from "../../src/routing/affinity.ts";
+import { BLOCK, NO_BLOCKS, promptOf } from "../../src/routing/affinity.ts";
 import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
 import { plan } from "../../src/routing/plan.ts";
 import type { Needs } from "../../src/routing/requirements.ts";
@@ -21,8 +21,11 @@ export interface PlanCost {
 	readonly micros: number;
 }
 
-/** Measures it for prompts that no replica knows, that some know in part and that all know whole. */
-export function planCosts(): PlanCost[] {
+/**
+ * Measures it for prompts that no replica knows, that some know in part and that all know whole.
+ * @param isReported what they know their agents report, besides what they were given
+ */
+export function planCosts(isReported = false): PlanCost[] {
 	const { below } = random(7);
 	const state = new LocalRoutingState(() => 0);
 	const targets = Array.from({ length: TARGETS }, (_, at): RouteTarget => {
@@ -32,7 +35,11 @@ export function planCosts(): PlanCost[] {
 	const route: Route = { targets, reason: "agents", label: "m" };
 	const shared = text(below, PROMPT_BLOCKS);
 	const partly = text(below, PROMPT_BLOCKS);
-	const give = (id: string, content: string) => state.opened(id, true, { prompt: promptOf("", [content]) }).closed({});
+	const give = (id: string, content: string) => {
+		const prompt = promptOf("", [content]);
+		state.opened(id, true, { prompt }).closed({});
+		if (isReported) state.reported(id, { isAll: false, added: prompt.blocks, removed: NO_BLOCKS });
+	};
 	for (const [at, { id }] of targets.entries()) {
 		for (let block = 0; block < BLOCKS; block += 100) give(id, text(below, 100));
 		give(id, shared);
@@ -49,7 +56,7 @@ export function planCosts(): PlanCost[] {
 			const { user, system } = process.cpuUsage(before);
 			return (user + system) / BATCH;
 		});
-		return { name, micros: median(batches) };
+		return { name: isReported ? `${name}, as agents report` : name, micros: median(batches) };
 	};
 	return [
 		cost("a prompt that none knows", text(below, PROMPT_BLOCKS)),

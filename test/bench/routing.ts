@@ -1,6 +1,7 @@
 /**
  * `make bench-routing`: the time to the first token behind four simulated vLLM replicas with a prefix cache, for three kinds of
- * load and four ways to choose a replica, the router's own by one router, by three over Redis and by three of two workers each; and what a plan costs.
+ * load and four ways to choose a replica, the router's own by one router, by three over Redis and by three of two workers each; what KV events
+ * save where replicas evict, in simulated time alone; and what a plan costs.
  *
  *     bun test/bench/routing.ts [--binary] [--strict] [--only LOAD] [--policy NAME]
  *
@@ -9,6 +10,7 @@
  */
 import { parseArgs } from "node:util";
 import { planCosts } from "./plan-cost.ts";
+import { evictionReport, evictionRows } from "./routing-evictions.ts";
 import { type Outcome, POLICIES, run } from "./routing-run.ts";
 import { conversations, sharedPrompts, unrelated, type Workload } from "./routing-workloads.ts";
 
@@ -108,7 +110,12 @@ for (const [workload, hasShared] of loads) {
 	isWithinLimits &&= verdicts.every(({ isKept }) => isKept);
 	console.log([table(workload.name, rows), ...verdicts.map(({ text }) => text), ""].join("\n"));
 }
-for (const { name, micros } of planCosts()) {
+if (values.policy === undefined && values.only === undefined) {
+	const { text, isKept } = evictionReport(await evictionRows(seconds * 4));
+	isWithinLimits &&= isKept;
+	console.log(text);
+}
+for (const { name, micros } of [...planCosts(), ...planCosts(true)]) {
 	const isKept = micros < PLAN_LIMIT_MICROS;
 	isWithinLimits &&= isKept;
 	console.log(`plan, ${name}: ${micros.toFixed(1)} µs  ${isKept ? "ok" : "OVER"} (limit ${PLAN_LIMIT_MICROS} µs)`);
