@@ -25,6 +25,7 @@ import { redisResponses, type SharedResponses } from "../store/redis-responses.t
 import { type SharedRow, SharedTable, type TableHolder } from "../store/shared-table.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { RouterChannel } from "./agents/shared-agent-prefixes.ts";
 import { RedisOutages } from "./redis-outages.ts";
 import { RedisWorkers } from "./redis-workers.ts";
 
@@ -50,6 +51,8 @@ export interface RedisFeatures {
 	workers(state: SharedRoutingState): RedisWorkers;
 	/** Questions to the other routers, of one kind. @param answer what this router says to theirs */
 	questions(kind: string, answer: AnswerQuestion): RedisQuestions;
+	/** Messages of the caller's own to all routers. */
+	channel(name: string): RouterChannel;
 	/** A table of the caller's own. Returns how to publish its rows. */
 	table(name: string, ttlMs: number, holder: TableHolder): (rows: readonly SharedRow[]) => void;
 	/** Begins to connect. Returns how to end it. */
@@ -117,6 +120,7 @@ export function redisFeatures(config: Config, reports: RedisReports): RedisFeatu
 			return new RedisWorkers({ redis, router, outages, targets });
 		},
 		questions: (kind, answer) => new RedisQuestions(redis, bus, router, kind, answer),
+		channel: (name) => channelOf(bus, router, name),
 		table(name, ttlMs, holder) {
 			const table = new SharedTable(redis, bus, name, ttlMs, holder);
 			parts.push(() => table.open());
@@ -131,3 +135,9 @@ export function redisFeatures(config: Config, reports: RedisReports): RedisFeatu
 		},
 	};
 }
+
+const channelOf = (bus: RedisBus, router: string, name: string): RouterChannel => ({
+	router,
+	listen: (receive) => bus.listen(name, receive),
+	publish: (text) => void bus.publish(name, text),
+});

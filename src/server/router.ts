@@ -25,6 +25,7 @@ import { AgentRegistry } from "./agents/agent-registry.ts";
 import { admitTunnel, agentRoutes, inProcessRegistrar } from "./agents/agent-routes.ts";
 import { AgentTransport } from "./agents/agent-transport.ts";
 import { AgentFleet } from "./agents/fleet.ts";
+import { sharePrefixes } from "./agents/shared-agent-prefixes.ts";
 import { shareAgents } from "./agents/shared-agents.ts";
 import { tunnelRoutes } from "./agents/tunnel-route.ts";
 import { TunnelHub } from "./agents/tunnels.ts";
@@ -145,7 +146,10 @@ function createAgents(
 	const transport = new AgentTransport(readCa(config.ca_file), tunnels);
 	const prefixes = new AgentPrefixes(upstreams.targets);
 	const agents = new AgentRegistry({ upstream, transport, store, secrets, log, link: redis, tunnels: hub, prefixes });
-	if (redis) shareAgents(redis, agents, store, secrets);
+	if (redis) {
+		shareAgents(redis, agents, store, secrets);
+		sharePrefixes(redis.channel("agent-prefixes"), agents.agents, prefixes);
+	}
 	const fleet = new AgentFleet(agents, upstreams.targets);
 	agents.onLost((target) => upstreams.targets.restarted(target));
 	return { hub, tunnels, agentTransport: transport, agents, fleet };

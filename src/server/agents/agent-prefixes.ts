@@ -4,6 +4,9 @@ import { decodeBlocks } from "../../routing/routing-message.ts";
 import type { RoutingState } from "../../routing/target-state.ts";
 import { targetId } from "./agent-record.ts";
 
+/** Most replicas of an agent that other routers may want: as many as one has. */
+const MOST_WANTED = 1_024;
+
 /** Of one replica. */
 interface Known {
 	readonly target: string;
@@ -15,13 +18,42 @@ export class AgentPrefixes {
 	/** By agent, by replica. */
 	readonly #known = new Map<string, Map<string, Known>>();
 
+	/** Replicas by agent that other routers want to hear of whole. */
+	readonly #wanted = new Map<string, Set<string>>();
+	/** Told what agents report to this router; undefined: they report nothing any more. */
+	onReported: ((agent: string, reports: readonly PrefixReport[] | undefined) => void) | undefined;
+
 	constructor(private readonly state: Pick<RoutingState, "reported">) {}
 
 	/**
-	 * Takes what a heartbeat reports. Returns the replicas of which something is missing, to be reported whole.
+	 * Takes what a heartbeat reports. Returns the replicas of which something is missing, here or at another router, to be reported whole.
 	 * @param reports undefined: the agent reports nothing of the kind, and what it once did does not count
 	 */
 	take(
+		agent: string,
+		models: ReadonlyMap<string, ModelReport>,
+		reports: readonly PrefixReport[] | undefined,
+	): readonly string[] {
+		if (reports ? reports.length > 0 : this.#known.has(agent)) this.onReported?.(agent, reports);
+		const missing = this.heard(agent, models, reports);
+		const wanted = this.#wanted.get(agent);
+		if (!wanted) return missing;
+		this.#wanted.delete(agent);
+		for (const { model, replica, since } of reports ?? []) {
+			if (since === undefined) wanted.delete(prefixKey(model, replica));
+		}
+		return [...new Set([...missing, ...wanted])];
+	}
+
+	/** Another router lacks what came before. @param keys its replicas */
+	wanted(agent: string, keys: readonly string[]): void {
+		const wanted = this.#wanted.get(agent) ?? new Set();
+		for (const key of keys) if (wanted.size < MOST_WANTED) wanted.add(key);
+		this.#wanted.set(agent, wanted);
+	}
+
+	/** Takes what an agent reports, to this router or to another one. Returns the replicas of which something is missing here. */
+	heard(
 		agent: string,
 		models: ReadonlyMap<string, ModelReport>,
 		reports: readonly PrefixReport[] | undefined,
@@ -54,6 +86,7 @@ export class AgentPrefixes {
 	forget(agent: string): void {
 		for (const { target } of this.#known.get(agent)?.values() ?? []) this.state.reported(target, undefined);
 		this.#known.delete(agent);
+		this.#wanted.delete(agent);
 	}
 }
 
