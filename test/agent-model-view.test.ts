@@ -1,6 +1,7 @@
 /** What an agent reports to its router of each model, and shows of it. */
 import { expect, test } from "bun:test";
 import { Value } from "@sinclair/typebox/value";
+import type { Gpu } from "../src/agent/gpu/gpu.ts";
 import { AdapterList } from "../src/agent/models/adapter-list.ts";
 import type { AgentFile } from "../src/agent/models/agent-file.ts";
 import type { Inventory } from "../src/agent/models/inventory.ts";
@@ -17,7 +18,7 @@ import type { Json } from "./kit/exchange.ts";
 const quiet = { logger: { info() {}, warn() {} } } as unknown as Pick<Log, "logger">;
 
 /** An agent with these models, whose containers are these. */
-function views(models: readonly Json[], items: readonly object[] = []) {
+function views(models: readonly Json[], items: readonly object[] = [], gpus: readonly Gpu[] = []) {
 	const file = { content: {}, update: () => undefined } as unknown as AgentFile;
 	const configured = models.map((model) => withDefaults(AgentModel, model) as AgentModelConfig);
 	const registry = new ModelRegistry(configured, file);
@@ -26,7 +27,12 @@ function views(models: readonly Json[], items: readonly object[] = []) {
 	const traffic = new Traffic({ size: 9, running: 9, waitMs: 1000 }, statuses, tick);
 	const inventory = { items } as unknown as Inventory;
 	const adapters = new AdapterList({ registry, inventory, log: quiet });
-	return { registry, statuses, traffic, views: new ModelViews(registry, statuses, inventory, traffic, adapters) };
+	return {
+		registry,
+		statuses,
+		traffic,
+		views: new ModelViews(registry, statuses, inventory, traffic, adapters, { reading: { gpus } }),
+	};
 }
 
 test("each replica is reported with its state and its own load, where there are to be several", async () => {
@@ -63,6 +69,28 @@ test("each replica is reported with its state and its own load, where there are 
 	});
 	expect(one).not.toHaveProperty("replicas");
 	expect([m, one].map((report) => Value.Check(ModelReport, report))).toEqual([true, true]);
+});
+
+test("what a replica's GPUs draw is reported of a model that has one, and else of each", () => {
+	const memory = (gpu: number) => ({ allocations: [{ gpu, bytes: 1 }] });
+	const items = [
+		{ id: "c1", key: "one#0", model: "one", memory: memory(0) },
+		{ id: "c2", key: "two#1", model: "two", memory: memory(1) },
+	];
+	const models = [
+		{ model: "a/one", name: "one" },
+		{ model: "a/two", name: "two", replicas: 2 },
+	];
+	const gpu = (index: number, power: number) => ({ index, power }) as Gpu;
+	const [one, two] = views(models, items, [gpu(0, 250), gpu(1, 90.5)]).views.reports();
+	expect([one!.power, two!.power, two!.replicas?.map(({ power }) => power)]).toEqual([
+		250,
+		undefined,
+		[undefined, 90.5],
+	]);
+	expect([one, two].map((report) => Value.Check(ModelReport, report))).toEqual([true, true]);
+	const [silent] = views(models, items, [gpu(0, 0)]).views.reports();
+	expect(silent).not.toHaveProperty("power");
 });
 
 test("a model that is to be loaded is starting before it was first looked at: a router has its calls wait", () => {

@@ -131,7 +131,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		prefixes,
 		records: new EffectRecords(),
 		adapters,
-		views: new ModelViews(registry, statuses, inventory, traffic, adapters),
+		views: new ModelViews(registry, statuses, inventory, traffic, adapters, gpus),
 		models: new ContainerModels({ registry, adapters, statuses, traffic, http, ends, prefixes, config }),
 		metrics: agentMetrics({ registry, statuses, traffic, gpus, engine, inventory }),
 		credential: new RouterCredential(),

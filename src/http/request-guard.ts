@@ -31,6 +31,7 @@ const EXPOSED = [
 		"dropped",
 		"overhead-ms",
 		"cost-usd",
+		"energy-j",
 		"explain",
 	].map((name) => `x-router-${name}`),
 	"retry-after",

@@ -8,6 +8,13 @@ const open = <T extends Record<string, TSchema>>(properties: T, description: str
 	Type.Object(properties, { additionalProperties: true, description });
 const count = (description: string) => Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description });
 
+const watts = () =>
+	Type.Number({
+		minimum: 0,
+		maximum: 1_000_000,
+		description: "What its GPUs draw, W; of one that it shares with other models a part.",
+	});
+
 /** Time between two heartbeats, ms. */
 export const HEARTBEAT_MS = 5_000;
 /** Most models and GPUs of one agent. */
@@ -69,6 +76,7 @@ export type LoadMode = Static<typeof LoadMode>;
 export const ReplicaReport = open(
 	{
 		replica: Type.Integer({ minimum: 0, maximum: 1023, description: "Its number among the model's, from 0." }),
+		power: Type.Optional(watts()),
 		state: ModelState,
 		running: Type.Optional(count("Requests it works on.")),
 		waiting: Type.Optional(count("Requests that wait at its engine.")),
@@ -95,6 +103,7 @@ export const ModelReport = open(
 			Type.Number({ minimum: 0, maximum: 1, description: "Share of its KV cache in use, 0 to 1." }),
 		),
 		max_model_len: Type.Optional(count("Longest context, tokens.")),
+		power: Type.Optional(watts()),
 		replicas: Type.Optional(
 			Type.Array(ReplicaReport, {
 				maxItems: MAX_REPLICAS,

@@ -5,10 +5,12 @@
 
 import type { Admission } from "../accounts/limits/admission.ts";
 import type { AnswerToBill, CallCost } from "../accounts/usage/call-cost.ts";
+import type { EnergyMeter } from "../accounts/usage/energy-meters.ts";
 import type { Meter } from "../accounts/usage/hardware-clocks.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { Target } from "../providers/provider.ts";
+import type { RouteTarget } from "../routing/route.ts";
 import type { OpenAttempt, RoutingState, Work } from "../routing/target-state.ts";
 import type { AttemptClosed, AttemptStep, Bill, CallSettled, Queued, Sink } from "../telemetry/events.ts";
 import type { AttemptResult } from "./attempt-result.ts";
@@ -27,6 +29,8 @@ export interface AttemptRecord {
 	/** What is reported of it to its target's state. */
 	readonly state: OpenAttempt;
 	readonly meter: Meter | undefined;
+	/** Of the energy of its engine. */
+	readonly energy: EnergyMeter | undefined;
 	readonly startedAt: number;
 	readonly isSecond: boolean | undefined;
 	isOpen: boolean;
@@ -49,6 +53,8 @@ export class CallRecord {
 	tokens: Tokens | undefined;
 	/** USD; undefined where nobody knows. */
 	costUsd: number | undefined;
+	/** What its attempts so far got of the energy of their engines, J; undefined where nobody says what those draw. */
+	energyJ: number | undefined;
 	/** The tokens are a guess, or partly. */
 	isEstimated = false;
 	/** The client left before the answer was whole: it says nothing of how long answers are. */
@@ -149,9 +155,12 @@ export class CallRecord {
 			this.#meters ??= new Map();
 			this.#meters.set(target.id, meter);
 		}
+		const { id, agent, engine = id }: Target & Pick<RouteTarget, "engine"> = target;
+		const energy = agent === undefined ? undefined : this.cost?.meterEnergy(engine);
 		const startedAt = performance.now();
 		const state = targets.opened(target.id, isStream, work);
-		return { record: this, number: this.attempts, target, targets, state, meter, startedAt, isSecond, isOpen: true };
+		const { attempts: number } = this;
+		return { record: this, number, target, targets, state, meter, energy, startedAt, isSecond, isOpen: true };
 	}
 
 	/** Ends an attempt; the first call counts. */
@@ -163,6 +172,7 @@ export class CallRecord {
 		attempt.isOpen = false;
 		const { target, meter, state } = attempt;
 		meter?.stop();
+		if (attempt.energy) this.energyJ = (this.energyJ ?? 0) + attempt.energy.end(computed(tokens));
 		const isUnbilled = unbilled !== undefined || isOtherForm === true;
 		const usd = isUnused || isUnbilled ? this.#ownCost(attempt, tokens, cost, unbilled) : cost;
 		const isCharged = isOtherForm && !isUnused && !attempt.isSecond && this.caller !== undefined;
@@ -296,6 +306,7 @@ export class CallRecord {
 			ms: performance.now() - this.startedAt,
 			tokens,
 			cost,
+			energyJ: this.energyJ,
 			bill: this.#bill,
 			key: caller?.name,
 			keyId: caller?.id,
@@ -315,6 +326,12 @@ export class CallRecord {
 		if (isKnown && answeredModels && answeredModels.size < MOST_ANSWERED) answeredModels.add(label);
 		for (const hook of this.#hooks) hook();
 	}
+}
+
+/** Tokens that an engine has computed: of the prompt those that its cache had not, and the answer's. Undefined where it has not counted them. */
+function computed(tokens: Tokens | undefined): number | undefined {
+	if (!tokens || tokens.uncounted) return undefined;
+	return Math.max(0, tokens.input - (tokens.cached ?? 0)) + tokens.output;
 }
 
 /**

@@ -66,7 +66,7 @@ export function wholeAnswer(
 	record: CallRecord,
 	{ contentType, headers: headersOf }: Pick<Dialect, "contentType" | "headers"> = JSON_BODY,
 ): Response {
-	const { id, costUsd, headers: own } = record;
+	const { id, costUsd, energyJ, headers: own } = record;
 	const answer = new Response(body as string, { headers: preparedHeaders(target, record, contentType) });
 	const { headers } = answer;
 	if (dropped) headers.set(DROPPED_HEADER, dropped.join(", "));
@@ -84,6 +84,7 @@ export function wholeAnswer(
 		const text = String(costUsd);
 		headers.set("x-router-cost-usd", text.includes("e") ? decimal(costUsd) : text);
 	}
+	if (energyJ !== undefined) headers.set("x-router-energy-j", decimal(Number(energyJ.toPrecision(4))));
 	for (const name in own) if (!LIMITS.includes(name)) headers.set(name, own[name]!);
 	return answer;
 }

@@ -4,6 +4,7 @@ import { StoredKeys, type StoredKeysOptions } from "../accounts/auth/stored-keys
 import type { Limiter, LocalLimiter } from "../accounts/limits/limiter.ts";
 import type { SharedLimits } from "../accounts/limits/shared-limiter.ts";
 import { SlidingWindowLimiter } from "../accounts/limits/sliding-window.ts";
+import { type EnergyMeters, LocalEnergyMeters } from "../accounts/usage/energy-meters.ts";
 import { HardwareClocks } from "../accounts/usage/hardware-clocks.ts";
 import { LearnedUsage, type LearnedView } from "../accounts/usage/learned-usage.ts";
 import { Ledger, type LedgerOptions, type LostRows } from "../accounts/usage/ledger.ts";
@@ -52,6 +53,7 @@ export interface StateParts {
 	/** Counted by all threads. @param ledger as this thread reads it */
 	readonly limits: (ledger: LedgerStore) => SharedLimits;
 	readonly clocks?: Pick<HardwareClocks, "start">;
+	readonly energy?: EnergyMeters;
 	/** What calls have come to. */
 	readonly learned?: LearnedView;
 	/** A worker's, where routers count limits together. @param own counts for this router @param spent what this one has spent, USD */
@@ -97,6 +99,8 @@ export class RouterState {
 	readonly limiter: Limiter;
 	readonly spend: SpendStore;
 	readonly clocks: Pick<HardwareClocks, "start">;
+	/** Of engines whose hosts say what their GPUs draw. */
+	readonly energy: EnergyMeters;
 	/** What calls have come to. */
 	readonly learned: LearnedView;
 	/** Hears whose files and batches there are, as other routers say. */
@@ -128,6 +132,7 @@ export class RouterState {
 		this.keys = new StoredKeys({ store: parts?.writer ? keysBeside(this.store, parts.writer) : this.store });
 		this.learned = parts?.learned ?? new LearnedUsage();
 		this.clocks = parts?.clocks ?? new HardwareClocks();
+		this.energy = parts?.energy ?? new LocalEnergyMeters();
 		this.#shared = parts?.limits(this.store.ledger);
 		this.#localSpend = this.#shared?.spend ?? new LocalSpend(this.store.ledger);
 		const counted = this.#shared?.limiter ?? new SlidingWindowLimiter();

@@ -24,6 +24,7 @@ import { AgentPrefixes } from "./agents/agent-prefixes.ts";
 import { AgentRegistry } from "./agents/agent-registry.ts";
 import { admitTunnel, agentRoutes, inProcessRegistrar } from "./agents/agent-routes.ts";
 import { AgentTransport } from "./agents/agent-transport.ts";
+import { watchPower } from "./agents/engine-power.ts";
 import { AgentFleet } from "./agents/fleet.ts";
 import { sharePrefixes } from "./agents/shared-agent-prefixes.ts";
 import { shareAgents } from "./agents/shared-agents.ts";
@@ -157,7 +158,9 @@ function createAgents(
 
 /** Begins to look after what the router has, until it stops. */
 function openRouter(router: ReloadedRouter, lifecycle: Pick<Lifecycle, "onStop">): void {
-	const { state, agents } = router;
+	const { state, agents, metrics } = router;
+	metrics.watchEnergy(() => state.energy.sums());
+	lifecycle.onStop(watchPower(agents, state.energy));
 	const closeState = state.open();
 	const closeAgents = agents.open();
 	const asking = setInterval(() => askAddressedAgents(router.snapshot.catalog), ASK_AGENTS_MS);

@@ -31,7 +31,7 @@ export interface RouterSnapshot extends CallSnapshot {
 /** What outlives a snapshot, and what it is made with. */
 export interface SnapshotServices {
 	readonly fleet: Fleet;
-	readonly state: AdmissionOptions["counters"] & Pick<UsageServices, "learned" | "clocks">;
+	readonly state: AdmissionOptions["counters"] & Pick<UsageServices, "learned" | "clocks" | "energy">;
 	readonly onRefused: AdmissionOptions["onRefused"];
 }
 
@@ -52,7 +52,7 @@ export function routerSnapshot(
 		auth,
 		accounts: {
 			admission: new AdmissionControl({ limits: config.limits, counters: state, ...(onRefused ? { onRefused } : {}) }),
-			usage: { prices, learned: state.learned, clocks: state.clocks },
+			usage: { prices, learned: state.learned, clocks: state.clocks, energy: state.energy },
 			addresses,
 		},
 		admin,

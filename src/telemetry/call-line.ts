@@ -44,6 +44,7 @@ export function callLine(call: CallSettled, time: string): CallLine {
 		tokens_cached: tokens?.cached,
 		tokens_reasoning: tokens?.reasoning,
 		cost_usd: call.cost,
+		energy_j: call.energyJ === undefined ? undefined : Number(call.energyJ.toPrecision(4)),
 		cache: call.cache,
 		reason: call.reason,
 		error: call.error,

@@ -242,10 +242,10 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled"> {
 	}
 }
 
-function moreOf({ decision, dropped, droppedFields, skipped, tokens }: CallSettled): MoreOfCall | undefined {
+function moreOf({ decision, dropped, droppedFields, skipped, tokens, energyJ }: CallSettled): MoreOfCall | undefined {
 	const others = tokens && hasOtherKinds(tokens) ? tokens : undefined;
-	if (!(decision || dropped || droppedFields || skipped || others)) return undefined;
-	const more = { decision, dropped, droppedFields, skipped };
+	if (!(decision || dropped || droppedFields || skipped || others) && energyJ === undefined) return undefined;
+	const more = { decision, dropped, droppedFields, skipped, energyJ };
 	return others ? { ...more, tokens: others } : more;
 }
 

@@ -50,7 +50,7 @@ export type SharedOfCall = Pick<
 export type SharedOfAttempt = Omit<AttemptClosed, "callId" | "number" | "status" | "ms" | "tokens" | "cost">;
 
 /** Fields that few calls have; the tokens only where there are kinds that have no number of their own. */
-export type MoreOfCall = Pick<CallSettled, "decision" | "dropped" | "droppedFields" | "skipped"> & {
+export type MoreOfCall = Pick<CallSettled, "decision" | "dropped" | "droppedFields" | "skipped" | "energyJ"> & {
 	readonly tokens?: Tokens | undefined;
 };
 

@@ -76,6 +76,8 @@ export interface CallSettled {
 	readonly tokens?: Tokens | undefined;
 	/** USD; undefined where nobody knows. */
 	readonly cost?: number | undefined;
+	/** What its attempts got of the energy of their engines, J; absent where nobody says what those draw. */
+	readonly energyJ?: number | undefined;
 	/** How the cost came about; absent where nothing was answered. */
 	readonly bill?: Bill | undefined;
 	readonly key?: string | undefined;

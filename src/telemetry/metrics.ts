@@ -76,6 +76,15 @@ export interface Metrics extends RoutingMetrics {
 	watchProxy(counts: ProxyCounts): void;
 	/** Where the router's agents are counted, at each scrape. */
 	watchAgents(counts: AgentCounts): void;
+	/** Where it is read, at each scrape, what engines have drawn, J, by the ids of the targets that they are. */
+	watchEnergy(sums: () => ReadonlyMap<string, EngineEnergy>): void;
+}
+
+/** What one engine has drawn, J. */
+export interface EngineEnergy {
+	/** Got by calls. */
+	readonly given: number;
+	readonly idle: number;
 }
 
 /**
@@ -104,6 +113,7 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		...addProxyMetrics(registry),
 		...addLedgerMetrics(ofRouter),
 		...addAgentMetrics(ofRouter),
+		...addEnergyMetrics(ofRouter),
 		sink: calls,
 		refused: (by, counts) => calls.refused(by, counts),
 		contentType: registry.contentType,
@@ -237,6 +247,28 @@ function addLedgerMetrics(registry: Registry): Pick<Metrics, "ledgerLost" | "wat
 		ledgerLost: (reason, count) => lost.inc({ reason }, count),
 		watchLedger(watched) {
 			counts = watched;
+		},
+	};
+}
+
+function addEnergyMetrics(registry: Registry): Pick<Metrics, "watchEnergy"> {
+	let sums: (() => ReadonlyMap<string, EngineEnergy>) | undefined;
+	new Counter({
+		name: "router_energy_joules_total",
+		help: "What GPUs of agents have drawn: got by calls, and idle, while none ran there.",
+		labelNames: ["target", "use"],
+		registers: [registry],
+		collect() {
+			this.reset();
+			for (const [target, { given, idle }] of sums?.() ?? []) {
+				this.inc({ target, use: "calls" }, given);
+				this.inc({ target, use: "idle" }, idle);
+			}
+		},
+	});
+	return {
+		watchEnergy(watched) {
+			sums = watched;
 		},
 	};
 }

@@ -2,6 +2,7 @@
 import { OPERATIONS } from "../../openai/operations.ts";
 import { numberIn, type Tokens } from "../../openai/usage.ts";
 import type { Bill } from "../../telemetry/events.ts";
+import type { EnergyMeter, EnergyMeters } from "./energy-meters.ts";
 import type { HardwareClocks, Meter } from "./hardware-clocks.ts";
 import type { LearnedView } from "./learned-usage.ts";
 import type { ModelPrice, PriceBook, PricedTarget } from "./price-book.ts";
@@ -18,6 +19,8 @@ export interface UsageServices {
 	/** These outlive a reload of it. */
 	readonly learned: LearnedView;
 	readonly clocks: Pick<HardwareClocks, "start">;
+	/** Undefined where no agents are known. */
+	readonly energy?: Pick<EnergyMeters, "isKnown" | "start"> | undefined;
 }
 
 /** A target that a call may reach. */
@@ -172,6 +175,12 @@ export class CallCost {
 		if (this.#target !== target) this.#lookUp(target);
 		if (this.#price?.rates?.gpu_hour === undefined) return undefined;
 		return this.services!.clocks.start(target.deployment ?? target.id);
+	}
+
+	/** An attempt has begun; undefined where nobody says what its engine draws. @param engine id of the target that it is */
+	meterEnergy(engine: string): EnergyMeter | undefined {
+		const energy = this.services?.energy;
+		return energy?.isKnown ? energy.start(engine) : undefined;
 	}
 
 	/**

@@ -3,7 +3,9 @@ import type { GpuReport, LoadMode, ModelReport, ModelState, ReplicaReport } from
 import { shortText } from "../../short-text.ts";
 import { asWall } from "../../steady-time.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import type { GpuWatch } from "../gpu/gpu-watch.ts";
 import { HOST } from "../gpu/memory.ts";
+import { replicaPowers } from "../gpu/replica-power.ts";
 import { problemText } from "../problem.ts";
 import type { VllmMetrics } from "../vllm/vllm-metrics.ts";
 import type { AdapterList } from "./adapter-list.ts";
@@ -71,6 +73,8 @@ export interface EngineView {
 	readonly refused?: number;
 }
 
+const NO_POWERS: ReadonlyMap<string, number> = new Map();
+
 /** The views of all models, as of the last tick. */
 export class ModelViews {
 	constructor(
@@ -79,6 +83,7 @@ export class ModelViews {
 		private readonly inventory: Inventory,
 		private readonly traffic: Traffic,
 		private readonly adapters: AdapterList,
+		private readonly gpus: Pick<GpuWatch, "reading">,
 	) {}
 
 	all(): ModelView[] {
@@ -118,17 +123,31 @@ export class ModelViews {
 	/** For the router: the models, then their adapters, each of which does what its model does. */
 	reports(): ModelReport[] {
 		const entries = this.registry.all();
-		const reports = entries.map((entry) => this.#report(entry));
+		const powers = this.#powers();
+		const reports = entries.map((entry) => this.#report(entry, powers));
 		const adapters = entries.flatMap((entry, index) =>
 			this.adapters.of(entry).map((name) => ({ ...reports[index]!, name, parent: entry.spec.name })),
 		);
 		return [...reports, ...adapters];
 	}
 
-	#report(entry: RegisteredModel): ModelReport {
+	/** By replica, W. */
+	#powers(): ReadonlyMap<string, number> {
+		const { gpus } = this.gpus.reading;
+		if (!gpus.some(({ power }) => power > 0)) return NO_POWERS;
+		const replicas = this.inventory.items.map(({ key, id, memory }) => ({
+			key,
+			gpus: memory.allocations.flatMap(({ gpu }) => (gpu === HOST ? [] : [gpu])),
+			isBusy: this.traffic.runningIn(id) > 0,
+		}));
+		return replicaPowers(replicas, gpus);
+	}
+
+	#report(entry: RegisteredModel, powers: ReadonlyMap<string, number>): ModelReport {
 		const { spec, load } = entry;
 		const { name, model, replicas = 1 } = spec;
 		const reason = reportedReason(this.statuses.of(name));
+		const power = replicas === 1 ? powers.get(replicaKey(name, 0)) : undefined;
 		return {
 			name,
 			model,
@@ -136,7 +155,8 @@ export class ModelViews {
 			load,
 			...(reason !== undefined && { reason: shortText(reason, MAX_REASON) }),
 			...this.#measured(name),
-			...(replicas > 1 && { replicas: this.#replicaReports(name, replicas) }),
+			...(power !== undefined && { power }),
+			...(replicas > 1 && { replicas: this.#replicaReports(name, replicas, powers) }),
 		};
 	}
 
@@ -146,17 +166,19 @@ export class ModelViews {
 		return isToBeLoaded && !this.statuses.has(name) ? "starting" : this.statuses.of(name).state;
 	}
 
-	#replicaReports(name: string, count: number): ReplicaReport[] {
+	#replicaReports(name: string, count: number, powers: ReadonlyMap<string, number>): ReplicaReport[] {
 		return Array.from({ length: count }, (_, replica): ReplicaReport => {
 			const key = replicaKey(name, replica);
 			const item = this.inventory.items.find((each) => each.key === key);
 			const { waiting, kvCache } = item?.monitor?.metrics ?? {};
+			const power = powers.get(key);
 			return {
 				replica,
 				state: this.statuses.replica(key)?.state ?? "stopped",
 				running: item ? this.traffic.runningIn(item.id) : 0,
 				...(waiting !== undefined && { waiting: Math.round(waiting) }),
 				...(kvCache !== undefined && { kv_cache: Math.min(1, kvCache) }),
+				...(power !== undefined && { power }),
 			};
 		});
 	}

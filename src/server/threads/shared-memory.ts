@@ -4,6 +4,7 @@
  * (`worker-router.ts`), and frees what a dead worker held by what `main-thread.ts` gives `onEnded`.
  */
 import { type LimitsView, makeLimits, sharedLimits } from "../../accounts/limits/shared-limiter.ts";
+import { makeEnergyMeters, SharedEnergyMeters } from "../../accounts/usage/shared-energy-meters.ts";
 import { makeHardwareClocks, SharedHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
 import { makeLearned, SharedLearnedUsage } from "../../accounts/usage/shared-learned-usage.ts";
 import { type CacheMemory, cacheMemory } from "../../cache/cache-memory.ts";
@@ -26,6 +27,8 @@ export interface SharedMemory {
 	readonly limits: SharedArrayBuffer;
 	/** How long hardware has worked that has a price by the hour: `accounts/usage/shared-hardware-clocks.ts`. */
 	readonly clocks: SharedArrayBuffer;
+	/** What engines draw, and which calls get it: `accounts/usage/shared-energy-meters.ts`. */
+	readonly energy: SharedArrayBuffer;
 	/** What calls come to: `accounts/usage/shared-learned-usage.ts`. */
 	readonly learned: SharedArrayBuffer;
 	/** How many retries and hedges may be made: `proxy/shared-budgets.ts`. */
@@ -72,6 +75,7 @@ export function createSharedMemory(config: Config, workers: number): SharedMemor
 		facts: { instance: crypto.randomUUID().slice(0, 8), workers },
 		limits: makeLimits(),
 		clocks: makeHardwareClocks(),
+		energy: makeEnergyMeters(),
 		learned: makeLearned(),
 		budgets: makeBudgets(),
 		queues: makeQueues(),
@@ -89,6 +93,7 @@ export function accountParts({ thread, offset, memory }: ThreadMemory) {
 	return {
 		limits: (ledger: LimitsView["ledger"]) => sharedLimits({ memory: memory.limits, thread, offset, ledger }),
 		clocks: new SharedHardwareClocks(memory.clocks, thread, offset),
+		energy: new SharedEnergyMeters(memory.energy, thread, offset),
 		learned: new SharedLearnedUsage(memory.learned, thread, () => performance.now() + offset),
 	};
 }

@@ -1,0 +1,130 @@
+/** The energy of calls at agents that say what their GPUs draw: in the answer's header, the log, and the metrics. */
+import { afterEach, describe, expect, test } from "bun:test";
+import { replicaPowers } from "../src/agent/gpu/replica-power.ts";
+import type { ModelReport } from "../src/protocol/agent.ts";
+import { enginePowers } from "../src/server/agents/engine-power.ts";
+import { startFakeAgent } from "./kit/fake-agent.ts";
+import { until } from "./kit/until.ts";
+import { callOnce, startHere } from "./kit/worker-router.ts";
+
+const stops: (() => unknown)[] = [];
+afterEach(async () => {
+	for (const stop of stops.splice(0).reverse()) await stop();
+});
+
+/** A router, and an agent whose model draws so much, W. */
+async function started(workers: number, power: number | undefined) {
+	const router = await startHere({ server: { workers, drain: "0s" } });
+	stops.push(() => router.stop());
+	const model: ModelReport = { name: "qwen", state: "ready", ...(power === undefined ? {} : { power }) };
+	const agent = startFakeAgent({
+		router: router.url,
+		models: [model],
+		before: () => Bun.sleep(20).then(() => undefined),
+	});
+	stops.push(() => agent.stop());
+	await until(() => agent.secrets.length > 0, "the registration");
+	return { router, agent };
+}
+
+async function joules(url: string): Promise<Record<string, number>> {
+	const text = await (await fetch(`${url}/metrics`)).text();
+	const found = text.matchAll(/^router_energy_joules_total\{target="local\/gpu-1\/qwen",use="(\w+)"\} (\S+)$/gm);
+	return Object.fromEntries([...found].map(([, use, value]) => [use!, Number(value)]));
+}
+
+const headerOf = (answer: Response) => answer.headers.get("x-router-energy-j");
+
+test("nothing is said of agents that do not say what they draw, nor of others", async () => {
+	const { router } = await started(1, undefined);
+	for (const model of ["qwen", "dummy"]) {
+		const answer = await callOnce(router.url, { model });
+		await answer.text();
+		expect([answer.status, headerOf(answer)]).toEqual([200, null]);
+	}
+	expect(await joules(router.url)).toEqual({});
+	expect(router.log()).not.toContain("energy_j");
+});
+
+test.each([1, 2])(
+	"what calls got is in their headers and lines, and in the metrics as one sum; workers: %d",
+	async (workers) => {
+		const { router } = await started(workers, 400);
+		await until(async () => "idle" in (await joules(router.url)), "the power");
+		let sum = 0;
+		const answers = await Promise.all(
+			Array.from({ length: 8 }, async (_, at) => {
+				const answer = await callOnce(router.url, { model: "qwen", stream: at % 2 === 1 });
+				await answer.text();
+				return answer;
+			}),
+		);
+		// Of a stream nobody knows it when its head is sent.
+		expect(answers.map((answer) => headerOf(answer) !== null)).toEqual([
+			true,
+			false,
+			true,
+			false,
+			true,
+			false,
+			true,
+			false,
+		]);
+		const lines = () =>
+			[...router.log().matchAll(/"op":"chat".*"energy_j":([\d.e-]+)/g)].map(([, each]) => Number(each));
+		await until(() => lines().length === 8, "a line for each call");
+		for (const each of lines()) sum += each;
+		const { calls, idle } = await joules(router.url);
+		expect(calls!).toBeGreaterThan(400 * 0.02 * 0.9);
+		// Four digits in each line.
+		expect(Math.abs(sum - calls!)).toBeLessThan(calls! * 0.01);
+		expect(idle!).toBeGreaterThan(0);
+	},
+);
+
+describe("what engines draw", () => {
+	const agent = (name: string, ...models: ModelReport[]) =>
+		[name, { name, models: new Map(models.map((model) => [model.name, model])) }] as const;
+
+	test("is known by model and by replica, not of adapters, and not of agents that are gone", () => {
+		const agents = new Map([
+			agent("a", { name: "m", state: "ready", power: 100 }, { name: "lora", parent: "m", state: "ready", power: 100 }),
+			agent("b", {
+				name: "m",
+				state: "ready",
+				replicas: [
+					{ replica: 0, state: "ready", power: 50 },
+					{ replica: 1, state: "stopped" },
+				],
+			}),
+			agent("c", { name: "m", state: "ready", power: 70 }),
+		]);
+		const leaseOf = ({ name }: { readonly name: string }) => (name === "c" ? "gone" : "fresh");
+		expect(enginePowers({ agents, leaseOf })).toEqual(
+			new Map([
+				["local/a/m", 100],
+				["local/b/m#0", 50],
+			]),
+		);
+	});
+
+	test("is the sum over a replica's GPUs; of a shared one those have it that work on calls, else all", () => {
+		const gpus = [
+			{ index: 0, power: 300 },
+			{ index: 1, power: 200 },
+			{ index: 2, power: 0 },
+			{ index: 3, power: 80 },
+		];
+		const replicas = [
+			{ key: "big", gpus: [0, 1], isBusy: true },
+			{ key: "idle", gpus: [1], isBusy: false },
+			{ key: "busy", gpus: [1], isBusy: true },
+			{ key: "unknown", gpus: [2], isBusy: true },
+			{ key: "one", gpus: [3], isBusy: false },
+			{ key: "two", gpus: [3], isBusy: false },
+			{ key: "cpu", gpus: [], isBusy: true },
+		];
+		const powers = replicaPowers(replicas, gpus);
+		expect(Object.fromEntries(powers)).toEqual({ big: 400, busy: 100, idle: 0, one: 40, two: 40 });
+	});
+});
