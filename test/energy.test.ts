@@ -14,7 +14,7 @@ afterEach(async () => {
 
 /** A router, and an agent whose model draws so much, W. */
 async function started(workers: number, power: number | undefined) {
-	const router = await startHere({ server: { workers, drain: "0s" } });
+	const router = await startHere({ server: { workers, drain: "0s" }, admin: { keys: [{ name: "ops", key: ADMIN }] } });
 	stops.push(() => router.stop());
 	const model: ModelReport = { name: "qwen", state: "ready", ...(power === undefined ? {} : { power }) };
 	const agent = startFakeAgent({
@@ -31,6 +31,16 @@ async function joules(url: string): Promise<Record<string, number>> {
 	const text = await (await fetch(`${url}/metrics`)).text();
 	const found = text.matchAll(/^router_energy_joules_total\{target="local\/gpu-1\/qwen",use="(\w+)"\} (\S+)$/gm);
 	return Object.fromEntries([...found].map(([, use, value]) => [use!, Number(value)]));
+}
+
+const ADMIN = "admin-key-of-the-test";
+async function admin(url: string, path: string): Promise<unknown> {
+	const answer = await fetch(`${url}/admin${path}`, { headers: { authorization: `Bearer ${ADMIN}` } });
+	return answer.json();
+}
+async function usageOf(url: string): Promise<Record<string, number>> {
+	const { data } = (await admin(url, "/usage?by=model")) as { data: Record<string, number>[] };
+	return data[0] ?? {};
 }
 
 const headerOf = (answer: Response) => answer.headers.get("x-router-energy-j");
@@ -79,6 +89,12 @@ test.each([1, 2])(
 		// Four digits in each line.
 		expect(Math.abs(sum - calls!)).toBeLessThan(calls! * 0.01);
 		expect(idle!).toBeGreaterThan(0);
+		await until(async () => (await usageOf(router.url)).calls === 8, "the ledger's sums");
+		const { energy_wh } = await usageOf(router.url);
+		expect(Math.abs(energy_wh! * 3_600 - calls!)).toBeLessThan(calls! * 0.001);
+		const id = answers[0]!.headers.get("x-request-id");
+		const call = (await admin(router.url, `/calls/${id}`)) as { energy_j: number };
+		expect(String(call.energy_j)).toBe(headerOf(answers[0]!)!);
 	},
 );
 

@@ -313,10 +313,11 @@ describe("what is kept", () => {
 			tokensCached: 0,
 			tokensReasoning: 0,
 			cost: 1e-7,
+			energy: 1_800,
 		};
 		expect(usageCsv(usageBy([row, row], ["key", "user"]), ["key", "user"])).toBe(
-			"key,user,calls,failed,tokens_in,tokens_out,tokens_cached,tokens_reasoning,cost_usd,estimated,unpriced\r\n" +
-				`"a ""b"", c","'=HYPERLINK(""x"")",2,0,10,2,0,0,0.0000002,0,0\r\n`,
+			"key,user,calls,failed,tokens_in,tokens_out,tokens_cached,tokens_reasoning,cost_usd,estimated,unpriced,energy_wh\r\n" +
+				`"a ""b"", c","'=HYPERLINK(""x"")",2,0,10,2,0,0,0.0000002,0,0,1\r\n`,
 		);
 	});
 });

@@ -205,10 +205,10 @@ describe("sums that a database in memory took from a file", () => {
 	};
 	const add = (db: Database, calls: number) =>
 		db.run(
-			`INSERT INTO usage_days VALUES ('2026-01-31', 'k', '', 'm', 'p', 'key', '', ${calls}, 0, 0, 0, 0, 0, 0, 0, ${calls})
-			ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, cost = cost + excluded.cost`,
+			`INSERT INTO usage_days VALUES ('2026-01-31', 'k', '', 'm', 'p', 'key', '', ${calls}, 0, 0, 0, 0, 0, 0, 0, ${calls}, ${calls})
+			ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, cost = cost + excluded.cost, energy = energy + excluded.energy`,
 		);
-	const sums = (db: Database) => db.query("SELECT calls, cost FROM usage_days").values();
+	const sums = (db: Database) => db.query("SELECT calls, cost, energy FROM usage_days").values();
 	test.each([
 		["as it was", (file: Database) => void file, 15],
 		["with what another process has added", (file: Database) => void add(file, 4), 19],
@@ -224,7 +224,7 @@ describe("sums that a database in memory took from a file", () => {
 		add(memory, 5);
 		then(file);
 		mergeInto(file, memory);
-		expect(sums(file)).toEqual([[expected, expected]]);
+		expect(sums(file)).toEqual([[expected, expected, expected]]);
 	});
 
 	test("a key that was revoked in either is revoked, and of others the later version counts", () => {

@@ -95,7 +95,7 @@ describe("the store", () => {
 		storeIn(home.path).store.saveAgents([agent]);
 		const db = new Database(join(home.path, "router.db"));
 		expect(db.query("PRAGMA journal_mode").get()).toEqual({ journal_mode: "wal" });
-		expect(db.query("PRAGMA user_version").get()).toEqual({ user_version: 7 });
+		expect(db.query("PRAGMA user_version").get()).toEqual({ user_version: 8 });
 	});
 });
 

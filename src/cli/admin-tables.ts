@@ -58,7 +58,9 @@ function stateOf(key: ListedKey): string {
 /** The usage. */
 export function usageTable(groups: readonly ShownUsage[], { by, from, to }: UsageQuery): string {
 	if (groups.length === 0) return `No calls from ${from} to ${to}.\n`;
-	const head = [...by.map((field) => field.toUpperCase()), "CALLS", "FAILED", "IN", "CACHED", "OUT", "USD", "UNPRICED"];
+	const isMeasured = groups.some(({ energy_wh }) => energy_wh > 0);
+	const sums = ["CALLS", "FAILED", "IN", "CACHED", "OUT", "USD", "UNPRICED", ...(isMeasured ? ["WH"] : [])];
+	const head = [...by.map((field) => field.toUpperCase()), ...sums];
 	const rows = groups.map((group) => [
 		...by.map((field) => group[field] || "–"),
 		String(group.calls),
@@ -68,6 +70,7 @@ export function usageTable(groups: readonly ShownUsage[], { by, from, to }: Usag
 		String(group.tokens_out),
 		`${decimal(round(group.cost_usd))}${group.estimated > 0 ? " (about)" : ""}`,
 		String(group.unpriced),
+		...(isMeasured ? [decimal(round(group.energy_wh))] : []),
 	]);
 	return table([head, ...rows].map((row) => row.map(plainText)));
 }
@@ -130,7 +133,8 @@ const SOURCES = {
 } as const;
 
 function costText({ tokens, cost_usd, price, ...call }: ShownCall): string {
-	if (!tokens || !price) return "";
+	const joules = "energy_j" in call && call.energy_j !== undefined ? `energy   ${decimal(call.energy_j)} J\n` : "";
+	if (!tokens || !price) return joules;
 	const counts = Object.entries(tokens).map(([kind, count]) => `${kind} ${count}`);
 	const rates = Object.entries((price.rates ?? {}) as Record<string, unknown>).map(
 		([kind, rate]) => `${kind} ${typeof rate === "object" ? JSON.stringify(rate) : rate}`,
@@ -138,8 +142,8 @@ function costText({ tokens, cost_usd, price, ...call }: ShownCall): string {
 	const cost = cost_usd === undefined ? "cost unknown" : `${decimal(cost_usd)} USD`;
 	const by = rates.length > 0 ? `: ${rates.join(", ")} (USD per million)` : "";
 	const about = "estimated" in call && call.estimated ? " (estimated)" : "";
-	return `tokens   ${counts.join(", ")}${about}\ncost     ${cost}, ${SOURCES[price.source]}${by}\n`;
+	return `tokens   ${counts.join(", ")}${about}\ncost     ${cost}, ${SOURCES[price.source]}${by}\n${joules}`;
 }
 
 /** Rounded to four significant digits. */
-const round = (usd: number): number => Number(usd.toPrecision(4));
+const round = (sum: number): number => Number(sum.toPrecision(4));

@@ -74,6 +74,7 @@ export interface UsageSums {
 	tokensReasoning: number;
 	/** USD. */
 	cost: number;
+	energy: number; // J
 }
 
 /** Sums of one day and one of each. */
@@ -109,7 +110,6 @@ const ALIKE_CALLS = `INSERT INTO calls VALUES ${Array.from({ length: ALIKE }, (_
 }).join(", ")} ON CONFLICT DO NOTHING`;
 /** Groups of calls that are alike; what is like none of them is written alone. */
 const MOST_GROUPS = 16;
-
 const ATTEMPT = `INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
 /** The columns of `usage_days` that are sums, in the table's order. */
 export const SUMS = [
@@ -122,8 +122,9 @@ export const SUMS = [
 	"tokens_cached",
 	"tokens_reasoning",
 	"cost",
+	"energy",
 ];
-const USAGE = `INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+const USAGE = `INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 	ON CONFLICT DO UPDATE SET key = excluded.key, team = excluded.team,
 	${SUMS.map((sum) => `${sum} = ${sum} + excluded.${sum}`).join(", ")}`;
 
@@ -233,6 +234,7 @@ export function insert(to: Sql, { calls, attempts, usage, trim }: LedgerBatch): 
 			each.tokensCached,
 			each.tokensReasoning,
 			each.cost,
+			each.energy,
 		);
 	}
 	const last = trim && lastToTrim(to, trim);

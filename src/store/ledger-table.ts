@@ -165,6 +165,7 @@ interface DayRow extends Omit<UsageKey, "keyId"> {
 	readonly tokens_cached: number;
 	readonly tokens_reasoning: number;
 	readonly cost: number;
+	readonly energy: number;
 }
 
 function usageOf(row: DayRow): UsageRow {

@@ -113,9 +113,13 @@ function sumsAndBase(base: string): string {
 		ON ${NAMED_BY.map((column) => `sums.${column} = base.${column}`).join(" AND ")}`;
 }
 
+/** Columns that are no sums stand before those that are. */
+const NAMES = NAMED_BY.length + 2;
+const BASES = NAMES + SUMS.length + 1;
+
 /** The file's sum, or at least its base, plus the additions since. */
-const ADD_SUMS = `INSERT INTO usage_days VALUES (${Array.from({ length: 16 }, (_, at) => `?${at + 1}`).join(", ")})
-	ON CONFLICT DO UPDATE SET ${SUMS.map((sum, at) => `${sum} = max(${sum}, ?${at + 17}) + ?${at + 8} - ?${at + 17}`).join(", ")}`;
+const ADD_SUMS = `INSERT INTO usage_days VALUES (${Array.from({ length: BASES - 1 }, (_, at) => `?${at + 1}`).join(", ")})
+	ON CONFLICT DO UPDATE SET ${SUMS.map((sum, at) => `${sum} = max(${sum}, ?${at + BASES}) + ?${at + NAMES + 1} - ?${at + BASES}`).join(", ")}`;
 
 function copy(from: Database, select: string, to: Sql, insert: string): void {
 	const statement = to.query(insert);

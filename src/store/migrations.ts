@@ -101,4 +101,5 @@ export const MIGRATIONS: readonly string[] = [
 		batch INTEGER NOT NULL,
 		written_at INTEGER NOT NULL
 	) STRICT, WITHOUT ROWID;`,
+	"ALTER TABLE usage_days ADD COLUMN energy REAL NOT NULL DEFAULT 0;",
 ];

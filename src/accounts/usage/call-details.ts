@@ -16,6 +16,8 @@ export interface CallDetails {
 	/** Of the only attempt, which was good: the call says all else that there is to say of it. */
 	readonly attempt_ms?: number | undefined;
 	readonly first_token_ms?: number | undefined;
+	/** What it got of its engine's energy, J. */
+	readonly energy_j?: number | undefined;
 	/** Absent: the columns say all. */
 	readonly tokens?: Tokens | undefined;
 	/** Of the bill. */
@@ -57,10 +59,11 @@ export class CallDetailsWriter {
 		if (!last || !beginsAlike(call, last)) this.#before = beginning(call);
 		if (!last || !endsAlike(call, last)) this.#behind = ending(call);
 		this.#last = call;
-		const { firstTokenMs, tokens } = call;
+		const { firstTokenMs, tokens, energyJ } = call;
 		let text = `${this.#before}"ms":${json(tenth(call.ms))}`;
 		if (attemptMs !== undefined) text += `,"attempt_ms":${json(tenth(attemptMs))}`;
 		if (firstTokenMs !== undefined) text += `,"first_token_ms":${json(tenth(firstTokenMs))}`;
+		if (energyJ !== undefined) text += `,"energy_j":${json(Number(energyJ.toPrecision(4)))}`;
 		if (tokens && hasKinds(tokens)) text += `,"tokens":${JSON.stringify(tokens)}`;
 		return text + this.#behind;
 	}

@@ -88,7 +88,7 @@ class UsageCount {
 		return [...this.#sums.values()];
 	}
 
-	add({ status, bill, tokens }: CallSettled, row: LedgerCall): void {
+	add({ status, bill, tokens, energyJ }: CallSettled, row: LedgerCall): void {
 		const { cost } = row;
 		const sums = this.#sumsOf(row);
 		sums.calls++;
@@ -100,6 +100,7 @@ class UsageCount {
 		sums.tokensCached += tokens?.cached ?? 0;
 		sums.tokensReasoning += tokens?.reasoning ?? 0;
 		sums.cost += cost ?? 0;
+		sums.energy += energyJ ?? 0;
 	}
 
 	/** Neighbours are mostly alike: most need no look-up by name. */
@@ -195,6 +196,7 @@ export const NO_USAGE: Readonly<UsageSums> = {
 	tokensCached: 0,
 	tokensReasoning: 0,
 	cost: 0,
+	energy: 0,
 };
 
 /** @param attempts its own, where they are more than its sole one */

@@ -196,7 +196,8 @@ function daysFrom(from: string, to: string): string[] {
 
 function rowIn(text: string): UsageRow | undefined {
 	try {
-		const row: unknown = JSON.parse(text);
+		// Routers of before know no energy.
+		const row: unknown = { energy: 0, ...JSON.parse(text) };
 		return isRow(row) ? row : undefined;
 	} catch {
 		return undefined;

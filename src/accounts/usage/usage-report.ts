@@ -22,6 +22,8 @@ export interface ShownSums {
 	readonly estimated: number;
 	/** Calls that were answered and whose price nobody knows: they are not in `cost_usd`. */
 	readonly unpriced: number;
+	/** What calls got of the energy of their engines, Wh, where agents say what those draw. */
+	readonly energy_wh: number;
 }
 
 /** One group. */
@@ -54,6 +56,7 @@ export function usageBy(rows: readonly UsageRow[], by: readonly UsageBy[]): Show
 			cost_usd: Number(sums.cost.toFixed(12)),
 			estimated: sums.estimated,
 			unpriced: sums.unpriced,
+			energy_wh: Number((sums.energy / 3_600).toFixed(9)),
 		}));
 }
 
@@ -72,13 +75,16 @@ const SUMS: readonly (keyof ShownSums)[] = [
 	"cost_usd",
 	"estimated",
 	"unpriced",
+	"energy_wh",
 ];
+/** They may be less than 1e-6, which numbers have another form for. */
+const FRACTIONS: ReadonlySet<string> = new Set(["cost_usd", "energy_wh"] satisfies (keyof ShownSums)[]);
 
 /** As CSV (RFC 4180), with a head. */
 export function usageCsv(groups: readonly ShownUsage[], by: readonly UsageBy[]): string {
 	const lines = groups.map((group) => [
 		...by.map((field) => cell(group[field] ?? "")),
-		...SUMS.map((sum) => (sum === "cost_usd" ? decimal(group[sum]) : String(group[sum]))),
+		...SUMS.map((sum) => (FRACTIONS.has(sum) ? decimal(group[sum]) : String(group[sum]))),
 	]);
 	return [[...by, ...SUMS], ...lines].map((line) => `${line.join(",")}\r\n`).join("");
 }

@@ -93,7 +93,7 @@ export const USAGE: Detail = {
 	],
 	responses: {
 		200: answer(
-			"The sums, of all routers that share a Redis; `partial` where they could not be asked. `unpriced` calls were answered, and are not in `cost_usd`: nobody knows their price.",
+			"The sums, of all routers that share a Redis; `partial` where they could not be asked. `unpriced` calls were answered, and are not in `cost_usd`: nobody knows their price. `energy_wh` is of calls at agents that say what their GPUs draw.",
 			{
 				object: "list",
 				data: [
@@ -109,6 +109,7 @@ export const USAGE: Detail = {
 						cost_usd: 0.0312,
 						estimated: 1,
 						unpriced: 0,
+						energy_wh: 3.25,
 					},
 				],
 			},
