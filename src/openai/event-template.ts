@@ -189,24 +189,30 @@ export class EventTemplate {
 	/** Where the JSON string is closed that goes on at `at`, in UTF-8: all that is looked for is ASCII. -1 where it is not. */
 	#textEnd(chunk: Uint8Array, at: number): number {
 		let bits = 0;
-		let escapes = 0;
+		this.#escapes = 0;
 		for (let end = at; end < chunk.length; end++) {
 			const byte = chunk[end]!;
 			if (byte === QUOTE) {
 				this.bits |= bits;
-				this.#escapes = escapes;
 				return end;
 			}
 			if (byte < SPACE) return -1;
 			bits |= byte;
 			if (byte !== BACKSLASH) continue;
-			escapes++;
-			const escaped = chunk[++end] ?? 0;
-			if (this.#escaped[escaped] === 1) continue;
-			if (escaped !== CODE_POINT || this.shape.escapes !== "any") return -1;
-			for (const last = end + 4; end < last; ) if (HEX[chunk[++end] ?? 0] === 0) return -1;
+			end = this.#escapeEnd(chunk, end + 1);
+			if (end === -1) return -1;
 		}
 		return -1;
+	}
+
+	/** The last byte of the escape behind a backslash, which is counted; -1 where that is none that texts may have here. */
+	#escapeEnd(chunk: Uint8Array, at: number): number {
+		this.#escapes++;
+		const escaped = chunk[at] ?? 0;
+		if (this.#escaped[escaped] === 1) return at;
+		if (escaped !== CODE_POINT || this.shape.escapes !== "any") return -1;
+		for (let nth = 1; nth <= 4; nth++) if (HEX[chunk[at + nth] ?? 0] === 0) return -1;
+		return at + 4;
 	}
 
 	/** Past the event that begins at `at` in a text, whose variables are noted; -1 where that is none of this shape. */
