@@ -27,7 +27,7 @@ const REFERRING = [...OF_FRAMES, "previous_response_id"];
 
 /** Fields of chats for which Responses have none: the router takes them here, too. OpenRouter has the last ones. */
 const OF_CHATS = (
-	"presence_penalty frequency_penalty seed stop logit_bias top_k min_p top_a typical_p repetition_penalty length_penalty min_tokens ignore_eos " +
+	"seed stop logit_bias top_k min_p top_a typical_p repetition_penalty length_penalty min_tokens ignore_eos " +
 	"stop_token_ids skip_special_tokens chat_template_kwargs structured_outputs guided_json guided_regex guided_choice guided_grammar thinking " +
 	"thinking_token_budget cache_salt priority mm_processor_kwargs venice_parameters fallbacks anthropic gemini"
 ).split(" ");
@@ -38,11 +38,17 @@ export function ownForm(request: ResponsesRequest): ResponsesForm {
 		asksForTools: request.tools.leftOut.size > 0,
 		own(model, support, asksReasoning, withoutThoughts) {
 			const { body } = request;
-			if (OF_CHATS.some((name) => body[name] != null) || !knowsTools(body, support)) return undefined;
+			if (hasFieldsOfChats(request) || !knowsTools(body, support)) return undefined;
 			const input = inputFor(request, withoutThoughts ? { ...support, encrypts: undefined } : support);
 			return input && ownRequest(request, input, model, asksReasoning);
 		},
 	};
+}
+
+/** Whether it has one of those. Two of them are known here as well. */
+function hasFieldsOfChats({ body, hasChatFields }: ResponsesRequest): boolean {
+	if (body.presence_penalty != null || body.frequency_penalty != null) return true;
+	return hasChatFields && OF_CHATS.some((name) => body[name] != null);
 }
 
 /** Whether a server knows all tools of a request, or may: what it does not know it says itself. */

@@ -85,7 +85,9 @@ export class ResponsesRequest {
 		const fields: Record<string, unknown> = { ...toolFields };
 		setOptions(fields, body);
 		if (this.isCompaction) delete fields["response_format"];
-		const leftOut = [...this.tools.leftOut, ...(said?.leftOut ?? [])];
+		const leftOut: string[] = [];
+		for (const name of this.tools.leftOut) leftOut.push(name);
+		if (said) leftOut.push(...said.leftOut);
 		// Nothing is cut off a conversation that is too long.
 		if (body.truncation && body.truncation !== "disabled") leftOut.push("truncation");
 		if (body.store && !earlier?.areStored) leftOut.push("store");
