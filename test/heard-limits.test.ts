@@ -31,6 +31,19 @@ describe("what others have taken", () => {
 		expect(othersOf(heard, 3_000)).toBe(1);
 	});
 
+	test("goes on at the pace that was seen, for as long as that, and not where there was none", () => {
+		const heard = heardOf(300, 300);
+		hear(heard, 270, 210, 6_000, false);
+		hear(heard, 250, 150, 10_000, false);
+		// 100 in ten seconds.
+		expect([10_000, 12_000, 20_000, 40_000, 60_000].map((now) => othersOf(heard, now))).toEqual([
+			100, 120, 200, 200, 200,
+		]);
+		hear(heard, 250, 150, 12_000, false);
+		hear(heard, 250, 150, 18_000, false);
+		expect(othersOf(heard, 20_000)).toBe(100);
+	});
+
 	test("is nothing where Redis knows less than this router", () => {
 		expect(othersOf(heardOf(100, 120), 0)).toBe(0);
 	});

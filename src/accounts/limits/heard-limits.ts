@@ -1,6 +1,6 @@
 /**
- * What a router has heard from Redis of limits. Of what other routers have taken the last that was heard stands for a window, and lapses
- * over the next, where Redis can't be asked, has not answered yet, or has lost what it counted. Pure: no clock, no socket.
+ * What a router has heard from Redis of limits. Of what other routers have taken the last that was heard stands for a window, with what they take
+ * at the pace that was seen, and lapses over the next, where Redis can't be asked, has not answered yet, or has lost what it counted. Pure: no clock, no socket.
  */
 import type { Limit, LimitStatus } from "./limiter.ts";
 import { isWindow } from "./redis-limit-keys.ts";
@@ -13,6 +13,9 @@ const UNANSWERED_PART = 1 / 16;
 /** And where so many times what all have taken in the last second or two is left. */
 const LASTS_TIMES = 2;
 const MARK_MS = 1_000;
+/** Over so long, or twice as long, it is looked how fast others take, ms: they are taken to go on so for as long, and for no longer. */
+const PACE_MS = 5_000;
+const LEAST_PACE_MS = 1_000;
 
 /** One limit. */
 export interface HeardLimit {
@@ -23,6 +26,11 @@ export interface HeardLimit {
 	/** What others had taken, and when that was heard, ms. */
 	others: number;
 	at: number;
+	/** The same when the last five seconds began, and when the five before did. */
+	othersMarked: number;
+	othersMarkedAt: number;
+	othersBefore: number;
+	othersBeforeAt: number;
 	/** What is left of all, as Redis says. */
 	left: number;
 	/** What was left when the last second began, and when the one before did. */
@@ -34,6 +42,7 @@ export interface HeardLimit {
 }
 
 const NOTHING_LEFT = { left: 0, leftMarked: 0, leftBefore: 0, markedAt: 0 };
+const NO_OTHERS = { othersMarked: 0, othersMarkedAt: 0, othersBefore: 0, othersBeforeAt: 0 };
 
 /** The limits of one limiter at Redis. */
 export class HeardLimits {
@@ -44,7 +53,7 @@ export class HeardLimits {
 	of(key: string, limit: Limit): HeardLimit {
 		let heard = this.#limits.get(key);
 		if (!heard) {
-			heard = { limit, isHeard: false, others: 0, at: 0, unanswered: 0, ...NOTHING_LEFT };
+			heard = { limit, isHeard: false, others: 0, at: 0, unanswered: 0, ...NOTHING_LEFT, ...NO_OTHERS };
 			if (this.#limits.size >= MOST_HEARD) this.#limits.delete(this.#limits.keys().next().value!);
 			this.#limits.set(key, heard);
 		}
@@ -65,6 +74,14 @@ export function hear(heard: HeardLimit, own: number, all: number, now: number, i
 	const others = Math.max(0, own - all);
 	heard.others = isYoung ? Math.max(others, othersOf(heard, now)) : others;
 	heard.at = now;
+	if (!heard.isHeard) {
+		Object.assign(heard, { othersMarked: others, othersMarkedAt: now, othersBefore: others, othersBeforeAt: now });
+	} else if (now - heard.othersMarkedAt > PACE_MS) {
+		heard.othersBefore = heard.othersMarked;
+		heard.othersBeforeAt = heard.othersMarkedAt;
+		heard.othersMarked = heard.others;
+		heard.othersMarkedAt = now;
+	}
 	heard.left = all;
 	if (!heard.isHeard) Object.assign(heard, { leftMarked: all, leftBefore: all, markedAt: now });
 	else if (now - heard.markedAt > MARK_MS) {
@@ -76,12 +93,16 @@ export function hear(heard: HeardLimit, own: number, all: number, now: number, i
 }
 
 /**
- * What others have taken, as far as this router knows: as much as leaves the window they may take anew, and each router would let in what leaves.
- * Who is alone for longer has the whole limit in the end.
+ * What others have taken, as far as this router knows. They go on taking as fast as they did lately, for as long as that was seen; and as much as
+ * leaves the window they take anew: each router would let it in otherwise. Who is alone for longer has the whole limit in the end.
  */
-export function othersOf({ limit, others, at }: HeardLimit, now: number): number {
+export function othersOf(heard: HeardLimit, now: number): number {
+	const { limit, others, at, othersBefore, othersBeforeAt } = heard;
 	const lasts = isWindow(limit) ? limit.windowMs : LEASE_MS;
-	return others * Math.min(1, Math.max(0, 2 - (now - at) / lasts));
+	const seenMs = Math.max(LEAST_PACE_MS, at - othersBeforeAt);
+	const pace = isWindow(limit) ? Math.max(0, others - othersBefore) / seenMs : 0;
+	const taken = others + pace * Math.min(now - at, seenMs);
+	return taken * Math.min(1, Math.max(0, 2 - (now - at) / lasts));
 }
 
 /** How a limit stands by what this router has counted, and what it has heard of others. @param status by what it has counted */
