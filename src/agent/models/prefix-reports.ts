@@ -48,6 +48,8 @@ export class PrefixReports {
 	readonly #gone = new Map<string, PrefixReport>();
 
 	#timer: ReturnType<typeof setTimeout> | undefined;
+	/** The router takes reports. */
+	isTaken = false;
 
 	/** @param changed called when the router is to be told something, ten times a second at most */
 	constructor(
@@ -149,6 +151,7 @@ export class PrefixReports {
 
 	/** An engine's events come some dozen at a time, and each report is a request. */
 	#changed(): void {
+		if (!this.isTaken) return;
 		this.#timer ??= setTimeout(() => {
 			this.#timer = undefined;
 			this.changed();

@@ -44,6 +44,8 @@ export interface LinkOptions {
 
 /** Tells what is in prefix caches. */
 export interface PrefixSource {
+	/** Whether the router takes reports: else nobody is notified of changes. */
+	isTaken: boolean;
 	/** There is something that `take` has not given, or that was not heard. */
 	readonly hasNews: boolean;
 	take(): PrefixReport[];

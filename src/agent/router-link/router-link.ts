@@ -41,8 +41,6 @@ export class RouterLink {
 	#status: LinkStatus = { state: "joining" };
 	#phase: LinkPhase = NOT_JOINED;
 	#heartbeatMs = HEARTBEAT_MS;
-	/** The router takes reports of prefix caches. */
-	#takesPrefixes = false;
 	/** Signature of the models that were reported last. */
 	#lastReported = "";
 	#knownAddresses = "";
@@ -131,7 +129,7 @@ export class RouterLink {
 	}
 
 	async #register(): Promise<LinkOutcome> {
-		const { router, log, onSecret, tunnel } = this.#options;
+		const { router, log, onSecret, tunnel, prefixes } = this.#options;
 		if (this.#isTunnelled) await tunnel!.client.opened(OPEN_MS);
 		// An older router has none: it is called as before, until it opens one.
 		if (tunnel?.mode === "auto" && !tunnel.client.isOpen) this.#isTunnelled = false;
@@ -156,8 +154,9 @@ export class RouterLink {
 			return this.#failed(result);
 		}
 		const { secret, heartbeat_ms, reachable, problem, prefix_blocks } = result.answer;
-		this.#takesPrefixes = prefix_blocks === BLOCK;
-		this.#options.prefixes?.unheard();
+		if (prefixes) prefixes.isTaken = prefix_blocks === BLOCK;
+		prefixes?.unheard();
+		if (prefixes?.isTaken && prefixes.hasNews) this.changed();
 		this.#heartbeatMs = Math.min(60_000, Math.max(100, heartbeat_ms));
 		onSecret(secret);
 		if (this.#status.endpoint !== origin) log.logger.info({ router, endpoint: origin }, "The router has this agent.");
@@ -179,7 +178,7 @@ export class RouterLink {
 
 	async #heartbeat(): Promise<LinkOutcome> {
 		const { prefixes } = this.#options;
-		const reports = this.#takesPrefixes ? prefixes?.take() : undefined;
+		const reports = prefixes?.isTaken ? prefixes.take() : undefined;
 		const result = await this.#client.heartbeat(
 			{ ...this.#body(), ...(reports && { prefixes: reports }) },
 			this.#end.signal,
