@@ -32,6 +32,15 @@ test("an answer goes on after more connections that broke than engines that died
 	expect(waits).toEqual([0, ...Array(4).fill(500), ...Array(11).fill(1000), undefined]);
 });
 
+test.each([
+	["connection", 40],
+	["ownConnection", 80],
+] as const)("an answer that gets further each time goes on after %s broke %i times, and no more", (by, most) => {
+	const progress = new ResumeProgress();
+	for (let told = 0; told < most; told++) expect(progress.broke(told, by)).toBe(0);
+	expect(progress.broke(most, by)).toBeUndefined();
+});
+
 describe("how long an answer's rest is waited for depends on who is left", () => {
 	const targets = ["a", "b", "c"].map((id) => ({ id, provider: {}, model: "m" }) as RouteTarget);
 	const told = new SentRecord().soFar();
@@ -41,6 +50,13 @@ describe("how long an answer's rest is waited for depends on who is left", () =>
 		const may = (...left: RouteTarget[]) => canResume({ call: streamed, targets: left }, targets[0]!);
 		expect([may(), may(targets[0]!), may(targets[1]!)]).toEqual([false, false, true]);
 		expect(canResume({ call: { ...streamed, stream: false }, targets }, targets[0]!)).toBe(false);
+	});
+
+	test("one alone is a place to go on at where its host opens the connection again", () => {
+		const alone = { ...targets[0]!, reopens: true };
+		expect(canResume({ call: streamed, targets: [alone] }, targets[0]!)).toBe(true);
+		const fallback = { ...alone, tier: "fallback" } as const;
+		expect(canResume({ call: streamed, targets: [fallback] }, fallback)).toBe(false);
 	});
 
 	/** Whom it asks, and whether it is told that others are left; each fails so. */

@@ -172,7 +172,7 @@ describe("streams that a thread has opened", () => {
 
 	test("have no timer once the tunnel turned out not to be open", async () => {
 		const told: string[] = [];
-		const streams: TunnelStreams = new TunnelStreams(0, 0, "tunnel://gpu-1", () => streams.lost());
+		const streams: TunnelStreams = new TunnelStreams(() => 1, "tunnel://gpu-1", () => streams.lost());
 		const tell = (what: string) => () => void told.push(what);
 		const listener = { received() {}, written() {}, ended() {}, lost: tell("lost"), check: tell("check") };
 		streams.open(listener).timeout(0);

@@ -49,9 +49,11 @@ export interface ResumedAttempt {
 	readonly hasOthers: boolean;
 }
 
-/** Whether what one target began could go on at another of these: silence inside it then ends it sooner. */
+/** Whether what one target began could go on at another of these, or there, once its host has opened another connection. */
 export function canResume({ call, alias, targets }: ResumeTerms, but: RouteTarget): boolean {
-	return call.stream && targets.some((target) => target.id !== but.id && isWithin(alias, target));
+	return (
+		call.stream && targets.some((each) => (each.id !== but.id || each.reopens === true) && isWithin(alias, each))
+	);
 }
 
 /**
@@ -164,7 +166,7 @@ export class CallResumes {
 	}
 }
 
-/** How often an answer may break and go on; and how often in a row with nothing new in between, where each is the death of an engine. */
+/** How often an answer may break and go on; and how often in a row with nothing new in between: where each is the death of an engine. */
 const MOST_BREAKS = 20;
 const MOST_FRUITLESS = 4;
 /** What a break counts for. A connection that breaks says less of the call than a death; to try again costs nothing at one's own engines. */
@@ -186,7 +188,8 @@ export class ResumeProgress {
 	broke(sent: number, by: keyof typeof BREAK_SHARES = "death"): number | undefined {
 		this.#fruitless = sent > this.#sent ? 0 : this.#fruitless + BREAK_SHARES[by];
 		this.#sent = sent;
-		if (++this.#breaks > MOST_BREAKS || this.#fruitless >= MOST_FRUITLESS) return undefined;
+		this.#breaks += BREAK_SHARES[by];
+		if (this.#breaks > MOST_BREAKS || this.#fruitless >= MOST_FRUITLESS) return undefined;
 		if (this.#fruitless === 0) return 0;
 		const pauseMs = FRUITLESS_PAUSE_MS * 2 ** (Math.ceil(this.#fruitless) - 1);
 		return by === "ownConnection" ? Math.min(pauseMs, OWN_PAUSE_MS) : pauseMs;

@@ -42,7 +42,7 @@ export interface Tried {
 	readonly failedAt: number;
 	/** What it was waited for already, ms. */
 	readonly waitedMs: number;
-	/** Its breaker is not closed: that it failed is no news. */
+	/** Its breaker is not closed, or its tunnel broke: that it failed is no news. */
 	readonly isUnhealthy?: boolean | undefined;
 	/** It has a key in use that this call has not tried: an account of its own. */
 	readonly hasOtherKey?: boolean | undefined;

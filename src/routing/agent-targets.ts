@@ -27,7 +27,7 @@ export interface Fleet {
 
 /** A model at an agent, and what the agent last said of it. */
 export type FleetTarget = Target &
-	Pick<RouteTarget, "readiness" | "isQueue" | "context" | "parent" | "engine" | "reportedWaiting">;
+	Pick<RouteTarget, "readiness" | "isQueue" | "context" | "parent" | "engine" | "reopens" | "reportedWaiting">;
 
 /** A router without agents. */
 export const NO_FLEET: Fleet = {
@@ -46,6 +46,8 @@ export interface AgentView {
 	readonly heardAt: number;
 	/** The router could call its endpoint when it last tried. */
 	readonly isReachable: boolean;
+	/** It can't be called, and until then opens the way to it again by itself, on the lease clock, ms. */
+	readonly reopensUntil?: number | undefined;
 	/** A call could not reach it since it was last heard of. */
 	readonly isSuspect: boolean;
 	/** By name, in the order of its report. */
@@ -80,9 +82,10 @@ const QUEUE = 90;
 /** The same with the agent's own lease: `RouteTarget.readiness`. Undefined where it does not serve the model. */
 export function readinessOf(agent: AgentView, model: ModelReport | undefined, now: number): number | undefined {
 	const lease = leaseAt(agent.heardAt, now);
-	const ready = model && lease !== "gone" && agent.isReachable ? readiness(model) : undefined;
+	const { isReachable, reopensUntil = Number.NEGATIVE_INFINITY } = agent;
+	const ready = model && lease !== "gone" && (isReachable || now < reopensUntil) ? readiness(model) : undefined;
 	if (ready === undefined) return undefined;
-	return lease === "suspect" || agent.isSuspect ? SUSPECT + ready : ready;
+	return lease === "suspect" || agent.isSuspect || !isReachable ? SUSPECT + ready : ready;
 }
 
 /**

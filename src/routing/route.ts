@@ -47,6 +47,8 @@ export interface RouteTarget extends Target {
 	/** Of a LoRA adapter of an agent's: the model that it changes; and that one's target, whose engine it runs in. */
 	readonly parent?: string | undefined;
 	readonly engine?: string | undefined;
+	/** Its host opens the connection over which it is called, and opens another one where that breaks. */
+	readonly reopens?: boolean | undefined;
 	/** Of an agent: calls that wait at its engine, as it last said. */
 	readonly reportedWaiting?: number | undefined;
 }

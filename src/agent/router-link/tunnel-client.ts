@@ -20,6 +20,8 @@ import { type AgentPort, TunnelPipes } from "./tunnel-pipe.ts";
 /** First and longest wait until it is opened again, ms. */
 const FIRST_MS = 250;
 const LONGEST_MS = 8_000;
+/** Longest wait where it was open, if not for long: the way to the router is there. */
+const LONGEST_AFTER_OPEN_MS = 1_000;
 /** It is opened again at once only where it was open for so long, ms: another agent of this name or a proxy may close each at once. */
 const STEADY_MS = PING_MS;
 /** How long a handshake may take, ms. */
@@ -152,7 +154,8 @@ export class TunnelClient {
 		if (wasOpen) this.#warnOnce("The tunnel to the router is closed: it is opened again.");
 		else void this.#reasonOfRefusal().then((why) => this.#warnOnce(`The tunnel can't be opened: ${why}`));
 		const wasSteady = wasOpen && performance.now() - this.#openedAt >= STEADY_MS;
-		const waitMs = wasSteady ? 0 : Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(this.#failures, 10));
+		const mostMs = wasOpen ? LONGEST_AFTER_OPEN_MS : LONGEST_MS;
+		const waitMs = wasSteady ? 0 : Math.min(mostMs, FIRST_MS * 2 ** Math.min(this.#failures, 10));
 		this.#failures = wasSteady ? 0 : this.#failures + 1;
 		this.#timer = setTimeout(() => this.open(), waitMs * (1 - Math.random() / 4));
 	}

@@ -1,5 +1,5 @@
 /** Calls to an agent over its tunnel: HTTP/1.1 as over a socket, each connection a stream of the tunnel. */
-import { FRAME, frame, MOST_STREAMS, parseFrame, streamNumber } from "../../protocol/tunnel.ts";
+import { FRAME, frame, MOST_STREAMS, parseFrame } from "../../protocol/tunnel.ts";
 import { type StreamReader, TunnelStream } from "../../protocol/tunnel-stream.ts";
 import type { CancelSignal, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { http1Transport } from "./http1.ts";
@@ -9,18 +9,16 @@ import type { ConnectionSocket, SocketListener } from "./http1-origin.ts";
 /** The streams of one tunnel that one thread has opened. */
 export class TunnelStreams implements Transport {
 	readonly #streams = new Map<number, TunnelStream>();
-	#count = 0;
+	#isLost = false;
 	readonly #http = http1Transport({ open: async (connection) => this.open(connection) });
 
 	/**
-	 * @param opener the thread
-	 * @param epoch differs from that of the worker before which had this thread's number
+	 * @param nextNumber of a stream: see `streamNumber`
 	 * @param origin what its addresses begin with, such as `tunnel://gpu-1`
 	 * @param transmit sends a frame to the agent; what can't be sent is lost, and `lost` told
 	 */
 	constructor(
-		private readonly opener: number,
-		private readonly epoch: number,
+		private readonly nextNumber: () => number,
 		private readonly origin: string,
 		private readonly transmit: (frame: Buffer) => void,
 	) {}
@@ -31,11 +29,12 @@ export class TunnelStreams implements Transport {
 		return this.#http.send({ ...request, url }, signal, connectMs);
 	}
 
-	/** Opens a stream. The agent resets one that it can't connect. Throws ConnectionLost where there are too many. */
+	/** Opens a stream. The agent resets one that it can't connect. Throws ConnectionLost where there are too many, and once the tunnel is gone. */
 	open(connection: SocketListener): ConnectionSocket {
+		if (this.#isLost) throw new ConnectionLost("ECONNRESET");
 		if (this.#streams.size >= MOST_STREAMS) throw new ConnectionLost("ECONNREFUSED");
 		let number: number;
-		do number = streamNumber(this.opener, this.epoch, ++this.#count);
+		do number = this.nextNumber();
 		while (this.#streams.has(number));
 		const socket = new TunnelSocket(connection, () => this.#streams.delete(number));
 		const stream = new TunnelStream(number, this.transmit, socket);
@@ -51,8 +50,9 @@ export class TunnelStreams implements Transport {
 		this.#streams.get(read.stream)?.take(read);
 	}
 
-	/** The tunnel is gone, and its streams with it. What another one has taken for theirs is ended there. */
+	/** The tunnel is gone, and its streams with it: another one's are none of these. What that has taken for theirs is ended there. */
 	lost(): void {
+		this.#isLost = true;
 		const streams = [...this.#streams.values()];
 		this.#streams.clear();
 		for (const stream of streams) {

@@ -6,7 +6,7 @@ import { openAiCompatible } from "../../providers/openai/index.ts";
 import type { Provider, Transport } from "../../providers/provider.ts";
 import type { Upstream } from "../../providers/registry.ts";
 import type { AgentView } from "../../routing/agent-targets.ts";
-import type { Lease } from "../../routing/lease.ts";
+import { type Lease, leaseAt } from "../../routing/lease.ts";
 import type { StoredAgent } from "../../store/store.ts";
 import type { TunnelHub } from "./tunnels.ts";
 
@@ -30,6 +30,8 @@ export interface AgentRecord extends AgentView {
 	isReachable: boolean;
 	/** Why it can't be reached. */
 	problem: string | undefined;
+	/** See AgentView. */
+	reopensUntil: number | undefined;
 	isSuspect: boolean;
 	/** It does not know its secret: its next heartbeat is answered 404, so that it registers. */
 	mustRegister: boolean;
@@ -39,6 +41,47 @@ export interface AgentRecord extends AgentView {
 	isDirty: boolean;
 	/** When other routers were last told of it, on the lease clock, ms. */
 	sharedAt: number;
+}
+
+/** Who an agent is. */
+export type AgentIdentity = Pick<
+	AgentRecord,
+	"name" | "instance" | "endpoint" | "version" | "registeredAt" | "isInProcess"
+>;
+
+/** What was heard of it. */
+export type HeardOfAgent = Pick<AgentRecord, "heardAt" | "heardAtTime" | "gpus"> & {
+	readonly models: readonly (string | ModelReport)[];
+};
+
+/** A record of what was just heard. @param now the time on the lease clock, ms */
+export function agentRecord(
+	who: AgentIdentity,
+	heard: HeardOfAgent,
+	{ now, ...rest }: Pick<AgentRecord, "provider" | "problem" | "reopensUntil"> & { readonly now: number },
+): AgentRecord {
+	return {
+		...who,
+		...heard,
+		...rest,
+		models: modelsByName(heard.models),
+		isReachable: rest.problem === undefined,
+		isSuspect: false,
+		mustRegister: false,
+		loggedLease: leaseAt(heard.heardAt, now),
+		isDirty: false,
+		sharedAt: Number.NEGATIVE_INFINITY,
+	};
+}
+
+/** So long an agent whose tunnel has closed stays where calls may go, behind all others, ms: it opens another one within 8 s. */
+const REOPEN_MS = 10_000;
+
+/** Its tunnel is not open any more. @param now the time on the lease clock, ms */
+export function closeTunnel(agent: AgentRecord, problem: string, now: number): void {
+	if (agent.isReachable) agent.reopensUntil = now + REOPEN_MS;
+	agent.isReachable = false;
+	agent.problem = problem;
 }
 
 /** Calls an agent. @param secret which it knows @param upstream what all agents have in common */

@@ -10,8 +10,12 @@ import { admission } from "../../routing/agent-targets.ts";
 import { heardBeforeRestart, type Lease, LeaseClock, leaseAt } from "../../routing/lease.ts";
 import type { StoredAgent } from "../../store/store.ts";
 import {
+	type AgentIdentity,
 	type AgentRecord,
 	agentProvider,
+	agentRecord,
+	closeTunnel,
+	type HeardOfAgent,
 	isSameWork,
 	lostTargets,
 	modelsByName,
@@ -173,9 +177,13 @@ export class AgentRegistry {
 		if (agent?.endpoint !== tunnelEndpoint(name)) return;
 		const problem = tunnelProblem(agent, this.options.tunnels);
 		if (problem !== undefined) {
-			Object.assign(agent, { isReachable: false, problem });
+			closeTunnel(agent, problem, this.#clock.now());
 			this.#log.tunnelClosed(name);
-		} else if (!agent.isReachable) await this.#callBack(agent);
+		} else if (!agent.isReachable) {
+			await this.#callBack(agent);
+			// That calls broke with the tunnel says nothing of the next one.
+			if (agent.isReachable) agent.isSuspect = false;
+		}
 	}
 
 	/** Tries again to call an agent back that could not be reached. */
@@ -288,24 +296,17 @@ export class AgentRegistry {
 	}
 
 	#put(
-		who: Pick<AgentRecord, "name" | "instance" | "endpoint" | "version" | "registeredAt" | "isInProcess">,
-		heard: Pick<AgentRecord, "heardAt" | "heardAtTime" | "gpus"> & { models: readonly Register["models"][number][] },
+		who: AgentIdentity,
+		heard: HeardOfAgent,
 	): AgentRecord {
-		const problem = tunnelProblem(who, this.options.tunnels);
-		const agent: AgentRecord = {
-			...who,
-			...heard,
-			models: modelsByName(heard.models),
+		const before = this.#agents.get(who.name);
+		const agent = agentRecord(who, heard, {
 			provider: this.#providerOf(who),
-			isReachable: problem === undefined,
-			problem,
-			isSuspect: false,
-			mustRegister: false,
-			loggedLease: leaseAt(heard.heardAt, this.#clock.now()),
-			isDirty: false,
-			sharedAt: Number.NEGATIVE_INFINITY,
-		};
-		this.#reportTargets(who.name, this.#agents.get(who.name)?.models, agent.models);
+			problem: tunnelProblem(who, this.options.tunnels),
+			reopensUntil: before?.reopensUntil,
+			now: this.#clock.now(),
+		});
+		this.#reportTargets(who.name, before?.models, agent.models);
 		this.#agents.set(who.name, agent);
 		this.servedNames.add(agent.models.keys());
 		return agent;

@@ -19,6 +19,7 @@ export interface AgentState
 	readonly gpus: readonly GpuReport[] | undefined;
 	readonly isReachable: boolean;
 	readonly isSuspect: boolean;
+	readonly reopensUntil: number | undefined;
 	/** What it is called with. */
 	readonly secret: string;
 }
@@ -77,10 +78,10 @@ export class AgentChanges {
 
 function stateOf({ models, provider, gpus, ...agent }: AgentRecord): AgentState {
 	const { name, instance, endpoint, version, registeredAt, isInProcess, heardAt, heardAtTime } = agent;
-	const { isReachable, isSuspect } = agent;
+	const { isReachable, isSuspect, reopensUntil } = agent;
 	return {
 		...{ name, instance, endpoint, version, registeredAt, isInProcess, heardAt, heardAtTime },
-		...{ isReachable, isSuspect, gpus, models: [...models.values()], secret: provider.secret! },
+		...{ isReachable, isSuspect, reopensUntil, gpus, models: [...models.values()], secret: provider.secret! },
 	};
 }
 

@@ -24,8 +24,10 @@ export class AgentTransport implements Transport {
 		this.#transport = httpTransport({ ca });
 	}
 
-	send(request: UpstreamRequest, signal: CancelSignal): ReturnType<Transport["send"]> {
-		if (request.url.startsWith(TUNNEL_PREFIX)) return this.tunnels.transportTo(request.url).send(request, signal);
+	send(request: UpstreamRequest, signal: CancelSignal, connectMs?: number): ReturnType<Transport["send"]> {
+		if (request.url.startsWith(TUNNEL_PREFIX)) {
+			return this.tunnels.transportTo(request.url).send(request, signal, connectMs);
+		}
 		return this.#transport.send(request, signal);
 	}
 

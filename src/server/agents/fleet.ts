@@ -1,4 +1,5 @@
 /** The agents as calls see them: the targets that they are, how busy each is, and which of them calls can't reach. */
+import { TUNNEL_PREFIX } from "../../protocol/tunnel.ts";
 import {
 	absenceOf,
 	accessTo,
@@ -155,6 +156,7 @@ export class AgentFleet implements Fleet {
 				agent: name,
 				context: report.max_model_len,
 				parent: report.parent,
+				reopens: agent.endpoint.startsWith(TUNNEL_PREFIX),
 			};
 			const deployment = targetId(name, model);
 			const { parent } = report;

@@ -8,6 +8,7 @@ import {
 	openerOf,
 	parseFrame,
 	streamIn,
+	streamNumber,
 	TUNNEL_PREFIX,
 	TunnelFault,
 	tunnelEndpoint,
@@ -15,6 +16,7 @@ import {
 import type { Transport } from "../../providers/provider.ts";
 import { TunnelStreams } from "../../proxy/net/tunnel-streams.ts";
 import { AgentTunnel } from "./agent-tunnel.ts";
+import { ReopeningTunnels } from "./reopening-tunnels.ts";
 
 /** An open tunnel. */
 export interface TunnelName {
@@ -24,6 +26,9 @@ export interface TunnelName {
 	/** One for each WebSocket. */
 	readonly id: string;
 }
+
+/** What an agent has, in the place of a tunnel that is lost: another one; none as yet; none, and it had none. */
+export type TunnelState = "open" | "closed" | "none";
 
 /** What a thread says of tunnels to whoever knows them all. */
 export interface TunnelExchange {
@@ -43,8 +48,8 @@ export interface TunnelPort {
 	toAgent(agent: string, message: Buffer): void;
 	/** A frame of an agent's, for a stream of this thread. */
 	fromAgent(agent: string, message: Buffer): void;
-	/** The agent has no tunnel, or not the same any more: streams that were open are over. */
-	lost(agent: string): void;
+	/** Streams to the agent that were open are over: see TunnelState. */
+	lost(agent: string, now: TunnelState): void;
 	/** Another one has taken the place of this tunnel. */
 	replaced(tunnel: TunnelName): void;
 	/** A thread has ended, and its streams with it. */
@@ -55,8 +60,11 @@ export interface TunnelPort {
 
 /** The tunnels of a thread: those whose WebSockets it has, and its streams over all. */
 export class ThreadTunnels implements TunnelPort {
-	/** By agent. */
+	/** By agent, from the first stream until its tunnel is lost. */
 	readonly #streams = new Map<string, TunnelStreams>();
+	/** Numbers streams, those of all agents: what an earlier tunnel still brings is for none of a later one. */
+	#count = 0;
+	readonly #reopening = new ReopeningTunnels();
 	readonly #open = new Map<string, AgentTunnel>();
 	#isDrained = false;
 
@@ -78,7 +86,14 @@ export class ThreadTunnels implements TunnelPort {
 	/** How an address is called that begins with an agent's endpoint. */
 	transportTo(address: string): Transport {
 		const end = address.indexOf("/", TUNNEL_PREFIX.length);
-		return this.#streamsOf(address.slice(TUNNEL_PREFIX.length, end === -1 ? undefined : end));
+		const agent = address.slice(TUNNEL_PREFIX.length, end === -1 ? undefined : end);
+		if (!this.#reopening.has(agent)) return this.#streamsOf(agent);
+		return {
+			send: async (request, signal, connectMs) => {
+				await this.#reopening.wait(agent, signal, connectMs);
+				return this.#streamsOf(agent).send(request, signal, connectMs);
+			},
+		};
 	}
 
 	/** The data of a WebSocket that an agent opens. */
@@ -105,17 +120,26 @@ export class ThreadTunnels implements TunnelPort {
 	}
 
 	fromAgent(agent: string, message: Buffer): void {
-		const streams = this.#streamsOf(agent);
+		const streams = this.#streams.get(agent);
 		try {
-			streams.take(message);
+			streams?.take(message);
 		} catch (thrown) {
 			if (!(thrown instanceof TunnelFault)) throw thrown;
-			streams.lost();
+			this.#lose(agent);
 		}
 	}
 
-	lost(agent: string): void {
-		this.#streams.get(agent)?.lost();
+	lost(agent: string, now: TunnelState): void {
+		if (now === "closed") this.#reopening.closed(agent);
+		else if (now === "open") this.#reopening.opened(agent);
+		this.#lose(agent);
+	}
+
+	#lose(agent: string): void {
+		const streams = this.#streams.get(agent);
+		// What is asked from here on, by whoever hears that they are over, goes over others.
+		this.#streams.delete(agent);
+		streams?.lost();
 	}
 
 	/** The thread has had its last call: once all have, tunnels end. */
@@ -141,7 +165,7 @@ export class ThreadTunnels implements TunnelPort {
 	#received(agent: string, message: Buffer): void {
 		const thread = openerOf(streamIn(message));
 		if (message[0] === FRAME.ping) this.#open.get(agent)?.send(frame(FRAME.pong, 0));
-		else if (thread === this.thread) this.#streamsOf(agent).take(message);
+		else if (thread === this.thread) (this.#streams.get(agent) ?? NO_STREAMS).take(message);
 		else {
 			// What is no frame is found out where the tunnel can be closed.
 			parseFrame(message);
@@ -157,12 +181,16 @@ export class ThreadTunnels implements TunnelPort {
 				if (tunnel) tunnel.send(message);
 				else this.exchange.toAgent(agent, message);
 			};
-			streams = new TunnelStreams(this.thread, this.epoch, tunnelEndpoint(agent), transmit);
+			const next = () => streamNumber(this.thread, this.epoch, ++this.#count);
+			streams = new TunnelStreams(next, tunnelEndpoint(agent), transmit);
 			this.#streams.set(agent, streams);
 		}
 		return streams;
 	}
 }
+
+/** Where nothing was asked of the agent: what is no frame is found out all the same. */
+const NO_STREAMS = { take: (message: Buffer) => void parseFrame(message) };
 
 /** Knows which thread has which tunnel: the main thread's, or the only one's. */
 export class TunnelHub {
@@ -212,7 +240,7 @@ export class TunnelHub {
 				const before = this.#open.get(tunnel.agent);
 				this.#open.set(tunnel.agent, { tunnel, thread });
 				if (before) this.#ports.get(before.thread)?.replaced(before.tunnel);
-				this.#tellLost(tunnel.agent);
+				this.#tellLost(tunnel.agent, "open");
 				this.onChange?.(tunnel.agent, true);
 			},
 			closed: (tunnel) => this.#closed(tunnel),
@@ -224,7 +252,7 @@ export class TunnelHub {
 				const holder = this.#open.get(agent);
 				if (holder) this.#ports.get(holder.thread)?.toAgent(agent, message);
 				// A frame that ends a stream needs no answer: it may be said because of one.
-				else if (message[0] !== FRAME.reset && message[0] !== FRAME.end) this.#ports.get(thread)?.lost(agent);
+				else if (message[0] !== FRAME.reset && message[0] !== FRAME.end) this.#ports.get(thread)?.lost(agent, "none");
 			},
 			toThread: (to, agent, message) => this.#ports.get(to)?.fromAgent(agent, message),
 		};
@@ -233,11 +261,11 @@ export class TunnelHub {
 	#closed({ agent, id }: TunnelName): void {
 		if (this.#open.get(agent)?.tunnel.id !== id) return;
 		this.#open.delete(agent);
-		this.#tellLost(agent);
+		this.#tellLost(agent, "closed");
 		this.onChange?.(agent, false);
 	}
 
-	#tellLost(agent: string): void {
-		for (const port of this.#ports.values()) port.lost(agent);
+	#tellLost(agent: string, now: TunnelState): void {
+		for (const port of this.#ports.values()) port.lost(agent, now);
 	}
 }

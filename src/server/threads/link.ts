@@ -11,7 +11,7 @@ import type { TlsPair } from "../../http/tls.ts";
 import type { ResponseName } from "../../store/response-table.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { AgentNews } from "../agents/agent-replica.ts";
-import type { TunnelName } from "../agents/tunnels.ts";
+import type { TunnelName, TunnelState } from "../agents/tunnels.ts";
 import type { WorkerMessage } from "../redis-workers.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import type { EventMemory } from "./worker-events.ts";
@@ -93,7 +93,7 @@ export type ToWorker =
 	| { readonly type: "objects"; readonly id: number; readonly rows: readonly SharedRow[] }
 	| TunnelMessage
 	/** An agent's tunnel is gone; another one has taken its place; a thread has ended. */
-	| { readonly type: "tunnel-lost"; readonly agent: string }
+	| { readonly type: "tunnel-lost"; readonly agent: string; readonly now: TunnelState }
 	| { readonly type: "tunnel-replaced"; readonly tunnel: TunnelName }
 	| { readonly type: "tunnel-ended"; readonly thread: number }
 	/** No thread has calls any more. */

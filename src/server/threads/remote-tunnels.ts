@@ -50,7 +50,7 @@ export function takeTunnelNews(tunnels: ThreadTunnels, news: TunnelNews): void {
 			else tunnels.fromAgent(news.agent, frameIn(news));
 			return;
 		case "tunnel-lost":
-			tunnels.lost(news.agent);
+			tunnels.lost(news.agent, news.now);
 			return;
 		case "tunnel-replaced":
 			tunnels.replaced(news.tunnel);

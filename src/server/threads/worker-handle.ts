@@ -140,7 +140,7 @@ export class WorkerThread {
 	readonly tunnels: TunnelPort = {
 		toAgent: (agent, message) => this.#sendFrame(tunnelMessage(agent, undefined, message)),
 		fromAgent: (agent, message) => this.#sendFrame(tunnelMessage(agent, this.thread, message)),
-		lost: (agent) => this.send({ type: "tunnel-lost", agent }),
+		lost: (agent, now) => this.send({ type: "tunnel-lost", agent, now }),
 		replaced: (tunnel) => this.send({ type: "tunnel-replaced", tunnel }),
 		end: () => this.send({ type: "tunnel-end" }),
 		ended: (thread) => this.send({ type: "tunnel-ended", thread }),

@@ -1,0 +1,96 @@
+/** Tunnels that are cut again and again in the middle of streams: each stream goes on, at another agent or through the next tunnel. */
+import { afterEach, describe, expect, test } from "bun:test";
+import { answerOf, continuingStream, readChatStream } from "./kit/continuing-engine.ts";
+import type { Loose } from "./kit/exchange.ts";
+import { type FakeAgent, startFakeAgent } from "./kit/fake-agent.ts";
+import { random } from "./kit/random.ts";
+import { until } from "./kit/until.ts";
+import { callOnce, startHere, twoWorkers } from "./kit/worker-router.ts";
+
+const stops: (() => unknown)[] = [];
+afterEach(async () => {
+	for (const stop of stops.splice(0).reverse()) await stop();
+});
+
+const WORDS = 60;
+const PAUSE_MS = 10;
+
+function startAgents(router: string, count: number): FakeAgent[] {
+	return Array.from({ length: count }, (_, at) => {
+		const before = (call: Parameters<typeof continuingStream>[0]) =>
+			call.stream ? continuingStream(call, Number(call.messages[0]!.content), PAUSE_MS) : undefined;
+		const agent = startFakeAgent({ router, name: `gpu-${at + 1}`, tunnel: "always", before });
+		stops.push(() => agent.stop());
+		return agent;
+	});
+}
+
+/** Names of the agents that a router can call now. */
+async function reachableAt(router: string): Promise<string[]> {
+	const { data } = (await (await fetch(`${router}/agents`)).json()) as { data: Loose[] };
+	return data.filter((each) => each["reachable"]).map((each) => String(each["name"]));
+}
+
+/** A stream of so many words, as its client reads it. */
+async function stream(router: string, words: number) {
+	const answer = await callOnce(router, {
+		model: "qwen",
+		stream: true,
+		messages: [{ role: "user", content: String(words) }],
+	});
+	const read = readChatStream(await answer.text());
+	return { status: answer.status, error: read.error, isWhole: read.content === answerOf(words) && read.isDone };
+}
+
+const WHOLE = { status: 200, error: undefined, isWhole: true };
+
+describe.each([1, 2])("with %i workers", (workers) => {
+	async function startRouter() {
+		const router = await startHere(twoWorkers({}, { workers }));
+		stops.push(() => router.stop());
+		return router;
+	}
+
+	test("no stream breaks of 50 cuts, each of an agent's tunnel beside which another agent can be called", async () => {
+		const { url } = await startRouter();
+		const agents = startAgents(url, 3);
+		await until(async () => (await reachableAt(url)).length === 3, "all agents");
+		const { next } = random(18);
+		let isCutting = true;
+		const ends: Awaited<ReturnType<typeof stream>>[] = [];
+		const clients = Array.from({ length: 8 }, async () => {
+			while (isCutting) ends.push(await stream(url, WORDS));
+		});
+		for (let cuts = 0; cuts < 50; cuts++) {
+			let left: string[] = [];
+			await until(async () => {
+				left = await reachableAt(url);
+				return left.length >= 2;
+			}, "a second way");
+			const name = left[Math.floor(next() * left.length)];
+			agents.find((agent) => agent.name === name)!.tunnel!.cut();
+			await Bun.sleep(next() * 100);
+		}
+		isCutting = false;
+		await Promise.all(clients);
+		expect(ends.filter((end) => !Bun.deepEquals(end, WHOLE))).toEqual([]);
+		expect(ends.length).toBeGreaterThan(8);
+	}, 120_000);
+
+	test("one stream goes on through each next tunnel of the only agent, and a call waits for it", async () => {
+		const { url } = await startRouter();
+		const [agent] = startAgents(url, 1);
+		await until(async () => (await reachableAt(url)).length === 1, "the agent");
+		const long = stream(url, 400);
+		for (let cuts = 0; cuts < 4; cuts++) {
+			const before = agent!.authorizations.length;
+			await until(() => agent!.authorizations.length > before || cuts === 0, "the stream to go on");
+			await until(async () => (await reachableAt(url)).length === 1, "the tunnel again");
+			await Bun.sleep(200);
+			agent!.tunnel!.cut();
+		}
+		await until(() => !agent!.tunnel!.isOpen, "the cut");
+		expect((await callOnce(url, { model: "qwen" })).status).toBe(200);
+		expect(await long).toEqual(WHOLE);
+	}, 60_000);
+});
