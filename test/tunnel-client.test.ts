@@ -1,8 +1,11 @@
 /** The agent's tunnel is opened again whenever it closes: at once where that was by chance, later and later where none lasts. */
 import { afterEach, describe, expect, spyOn, test } from "bun:test";
 import { TunnelClient, type TunnelOptions } from "../src/agent/router-link/tunnel-client.ts";
+import { helloFrame } from "../src/protocol/tunnel.ts";
 import { httpTransport } from "../src/proxy/net/transport.ts";
+import { startBalancer } from "./kit/balancer.ts";
 import { until } from "./kit/until.ts";
+import { startHere, twoWorkers } from "./kit/worker-router.ts";
 
 const stops: (() => unknown)[] = [];
 afterEach(async () => {
@@ -13,15 +16,23 @@ afterEach(async () => {
 const OPEN_MS = 10_000;
 
 /** A tunnel that something at the router's address closes as soon as it is open, and how long it has waited each time, ms. */
-function closedAtOnce() {
+function closedAtOnce(code = 1001, reason = "") {
 	const server = Bun.serve({
 		port: 0,
 		hostname: "127.0.0.1",
 		fetch: (request, server) => void server.upgrade(request),
-		websocket: { open: (socket) => socket.close(1001), message() {} },
+		websocket: {
+			open(socket) {
+				socket.sendBinary(helloFrame({ router: "one", routers: ["one"] }));
+				socket.close(code, reason);
+			},
+			message() {},
+		},
 	});
 	const timers = spyOn(globalThis, "setTimeout");
-	const log = { logger: { info() {}, warn() {} } } as unknown as TunnelOptions["log"];
+	const warnings: string[] = [];
+	const warn = (_: object, sentence: string) => void warnings.push(sentence);
+	const log = { logger: { info() {}, warn } } as unknown as TunnelOptions["log"];
 	const { port } = server;
 	const site = { hostname: "127.0.0.1", port: port! };
 	const tunnel = new TunnelClient({ router: server.url.origin, name: "gpu-1", site, transport: httpTransport(), log });
@@ -31,12 +42,12 @@ function closedAtOnce() {
 		return server.stop(true);
 	});
 	tunnel.open();
-	return () => timers.mock.calls.map(([, ms]) => Number(ms)).filter((ms) => ms < OPEN_MS);
+	return { waits: () => timers.mock.calls.map(([, ms]) => Number(ms)).filter((ms) => ms < OPEN_MS), warnings };
 }
 
 describe("a tunnel that is closed", () => {
-	test("as soon as it is open, as by another agent of its name, is opened again later and later", async () => {
-		const waits = closedAtOnce();
+	test("as soon as it is open, as by a proxy, is opened again later and later", async () => {
+		const { waits } = closedAtOnce();
 		await until(() => waits().length >= 4, "four closings");
 		for (const [at, most] of [250, 500, 1000, 1000].entries()) {
 			expect(waits()[at]).toBeWithin(most * 0.75, most + 1);
@@ -48,8 +59,49 @@ describe("a tunnel that is closed", () => {
 		let looks = 0;
 		const clock = spyOn(performance, "now").mockImplementation(() => real() + 6_000 * ++looks);
 		stops.push(() => clock.mockRestore());
-		const waits = closedAtOnce();
+		const { waits } = closedAtOnce();
 		await until(() => waits().length >= 3, "three closings");
 		expect(waits().slice(0, 3)).toEqual([0, 0, 0]);
 	});
+
+	test.each([
+		[1001, "", /closed, and opened again: the router is stopping\.$/],
+		[1011, "Too busy.", /closed it with code 1011: Too busy\.$/],
+		[4001, "Another.", /Another agent called "gpu-1" with the same data directory, .* stands back while that is there\. .*ROUTER_AGENT_NAME/],
+	])("with code %i %s is told as what it is", async (code, reason, sentence) => {
+		const { warnings } = closedAtOnce(code, reason);
+		await until(() => warnings.length > 0, "the warning");
+		expect(warnings).toEqual([expect.stringMatching(sentence)]);
+	});
+});
+
+describe("two agents of one name and installation", () => {
+	test("have one tunnel, which the later one keeps; the older has it again once that is gone", async () => {
+		const router = await startHere(twoWorkers({}, { workers: 1 }));
+		stops.push(() => router.stop());
+		const way = await startBalancer([router.url]);
+		stops.push(() => way.stop());
+		const start = () => {
+			const warnings: string[] = [];
+			let opened = 0;
+			const logger = { info: () => opened++, warn: (_: object, sentence: string) => void warnings.push(sentence) };
+			const log = { logger } as unknown as TunnelOptions["log"];
+			const site = { hostname: "127.0.0.1", port: 9 };
+			const options = { router: way.url, name: "gpu-1", instance: "of-a-copied-disk", site, log };
+			const tunnel = new TunnelClient({ ...options, transport: httpTransport() });
+			stops.push(() => tunnel.stop());
+			tunnel.open();
+			return { tunnel, warnings, opened: () => opened };
+		};
+		const older = start();
+		await until(() => older.tunnel.isOpen, "the first tunnel");
+		const later = start();
+		await until(() => older.warnings.length > 0, "the warning");
+		await until(() => later.tunnel.isOpen && !older.tunnel.isOpen, "the second tunnel");
+		await until(() => way.connections > 2, "another try of the first");
+		expect([older.opened(), later.opened(), later.warnings]).toEqual([1, 1, []]);
+		expect(older.warnings).toHaveLength(1);
+		later.tunnel.stop();
+		await until(() => older.tunnel.isOpen, "the first one's again");
+	}, 60_000);
 });

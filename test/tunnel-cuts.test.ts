@@ -1,12 +1,16 @@
 /** Tunnels that are cut again and again in the middle of streams: each stream goes on, at another agent or through the next tunnel. */
 import { afterEach, describe, expect, test } from "bun:test";
+import { startBalancer } from "./kit/balancer.ts";
 import { answerOf, continuingStream, readChatStream } from "./kit/continuing-engine.ts";
-import type { Loose } from "./kit/exchange.ts";
+import type { Json, Loose } from "./kit/exchange.ts";
 import { type FakeAgent, startFakeAgent } from "./kit/fake-agent.ts";
+import { needing } from "./kit/needing.ts";
 import { random } from "./kit/random.ts";
+import { startRedis } from "./kit/redis.ts";
 import { until } from "./kit/until.ts";
 import { callOnce, startHere, twoWorkers } from "./kit/worker-router.ts";
 
+const { test: withRedis } = needing("redis");
 const stops: (() => unknown)[] = [];
 afterEach(async () => {
 	for (const stop of stops.splice(0).reverse()) await stop();
@@ -44,37 +48,55 @@ async function stream(router: string, words: number) {
 
 const WHOLE = { status: 200, error: undefined, isWhole: true };
 
+/** Streams through the routers in turn while tunnels of agents are cut so often, each beside another one that every router can call. */
+async function cut(routers: readonly string[], agents: readonly FakeAgent[], cuts: number) {
+	const reachable = async () => {
+		const all = await Promise.all(routers.map(reachableAt));
+		return all[0]!.filter((name) => all.every((names) => names.includes(name)));
+	};
+	await until(async () => (await reachable()).length === agents.length, "all agents");
+	const { next, pick } = random(18);
+	let isCutting = true;
+	const ends: Awaited<ReturnType<typeof stream>>[] = [];
+	const clients = Array.from({ length: 8 }, async (_, client) => {
+		while (isCutting) ends.push(await stream(routers[client % routers.length]!, WORDS));
+	});
+	for (let count = 0; count < cuts; count++) {
+		let left: string[] = [];
+		await until(async () => {
+			left = await reachable();
+			return left.length >= 2;
+		}, "a second way");
+		const name = pick(left);
+		agents.find((agent) => agent.name === name)!.tunnel!.cut();
+		await Bun.sleep(next() * 100);
+	}
+	isCutting = false;
+	await Promise.all(clients);
+	expect(ends.length).toBeGreaterThan(8);
+	return ends.filter((end) => !Bun.deepEquals(end, WHOLE));
+}
+
 describe.each([1, 2])("with %i workers", (workers) => {
-	async function startRouter() {
-		const router = await startHere(twoWorkers({}, { workers }));
+	async function startRouter(more: Json = {}) {
+		const router = await startHere(twoWorkers(more, { workers }));
 		stops.push(() => router.stop());
 		return router;
 	}
 
 	test("no stream breaks of 50 cuts, each of an agent's tunnel beside which another agent can be called", async () => {
 		const { url } = await startRouter();
-		const agents = startAgents(url, 3);
-		await until(async () => (await reachableAt(url)).length === 3, "all agents");
-		const { next } = random(18);
-		let isCutting = true;
-		const ends: Awaited<ReturnType<typeof stream>>[] = [];
-		const clients = Array.from({ length: 8 }, async () => {
-			while (isCutting) ends.push(await stream(url, WORDS));
-		});
-		for (let cuts = 0; cuts < 50; cuts++) {
-			let left: string[] = [];
-			await until(async () => {
-				left = await reachableAt(url);
-				return left.length >= 2;
-			}, "a second way");
-			const name = left[Math.floor(next() * left.length)];
-			agents.find((agent) => agent.name === name)!.tunnel!.cut();
-			await Bun.sleep(next() * 100);
-		}
-		isCutting = false;
-		await Promise.all(clients);
-		expect(ends.filter((end) => !Bun.deepEquals(end, WHOLE))).toEqual([]);
-		expect(ends.length).toBeGreaterThan(8);
+		expect(await cut([url], startAgents(url, 3), 50)).toEqual([]);
+	}, 120_000);
+
+	withRedis("nor through two routers of one Redis", async () => {
+		const redis = await startRedis();
+		stops.push(() => redis.stop());
+		const routers = await Promise.all([1, 2].map(() => startRouter({ redis: { url: redis.url } })));
+		const urls = routers.map(({ url }) => url);
+		const balancer = await startBalancer(urls);
+		stops.push(() => balancer.stop());
+		expect(await cut(urls, startAgents(balancer.url, 3), 50)).toEqual([]);
 	}, 120_000);
 
 	test("one stream goes on through each next tunnel of the only agent, and a call waits for it", async () => {

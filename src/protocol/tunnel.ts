@@ -20,6 +20,8 @@ export const FRAME = {
 	pong: 7,
 	/** All streams of this one's opener are over: it has ended. */
 	gone: 8,
+	/** Which router this is, and which others its agents are to have tunnels to: a {@link Hello} as JSON, in stream 0. */
+	hello: 9,
 } as const;
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];
 
@@ -39,6 +41,22 @@ export const SILENCE_MS = 15_000;
 export const TUNNEL_PATH = "/agents/tunnel";
 export const TUNNEL_AGENT_HEADER = "x-router-agent";
 export const TUNNEL_INSTANCE_HEADER = "x-router-instance";
+/** Routers that the agent has tunnels to, separated by commas: one that finds itself there wants no other. */
+export const TUNNEL_ROUTERS_HEADER = "x-router-tunnels";
+/** Sent where another agent has opened a tunnel in the place of this one's: it wants one only where that has none. */
+export const TUNNEL_STANDBY_HEADER = "x-router-tunnel-standby";
+
+/** Why a router closes a tunnel (RFC 6455, 7.4; from 4000 on a protocol's own). */
+export const TUNNEL_CLOSE = {
+	/** It stops. */
+	stopping: 1001,
+	/** The agent does not keep to the protocol. */
+	fault: 1002,
+	/** An agent of the same name and installation has opened another one. */
+	replaced: 4001,
+	/** The agent said that it has one to this router. */
+	duplicate: 4002,
+} as const;
 
 /** What an endpoint begins with that is no address but a tunnel's agent. */
 export const TUNNEL_PREFIX = "tunnel://";
@@ -58,6 +76,14 @@ export interface Frame {
 	readonly credit: number;
 }
 
+/** What a router says first, and again when it has changed. */
+export interface Hello {
+	/** Names it among the routers of one Redis; another name after a restart. */
+	readonly router: string;
+	/** All of them, itself among these. */
+	readonly routers: readonly string[];
+}
+
 /** The other side does not keep to this protocol: the tunnel is closed. */
 export class TunnelFault extends Error {}
 
@@ -75,7 +101,7 @@ export function openerOf(stream: number): number {
 }
 
 /** A frame without bytes of the stream. */
-export function frame(type: Exclude<FrameType, 2 | 3>, stream: number): Buffer {
+export function frame(type: Exclude<FrameType, 2 | 3 | 9>, stream: number): Buffer {
 	const made = Buffer.allocUnsafe(HEAD);
 	made[0] = type;
 	made.writeUInt32BE(stream, 1);
@@ -98,6 +124,25 @@ export function creditFrame(stream: number, credit: number): Buffer {
 	made.writeUInt32BE(stream, 1);
 	made.writeUInt32BE(credit, HEAD);
 	return made;
+}
+
+/** A {@link Hello} as a frame. */
+export function helloFrame(hello: Hello): Buffer {
+	return Buffer.concat([Buffer.from([FRAME.hello, 0, 0, 0, 0]), Buffer.from(JSON.stringify(hello))]);
+}
+
+/** Reads it. Throws TunnelFault. */
+export function parseHello(message: Buffer): Hello {
+	let hello: Partial<Hello> | null;
+	try {
+		hello = JSON.parse(message.toString("utf8", HEAD)) as Partial<Hello> | null;
+	} catch {
+		throw new TunnelFault("what the router says of itself is no JSON");
+	}
+	const { router, routers } = hello ?? {};
+	const areNames = Array.isArray(routers) && routers.every((each) => typeof each === "string");
+	if (typeof router !== "string" || !areNames) throw new TunnelFault("the router does not say which one it is");
+	return { router, routers };
 }
 
 /** The number of a frame's stream, of any type. Throws TunnelFault where it is too short to have one. */

@@ -22,6 +22,11 @@ export class OtherRouters {
 
 	constructor(private readonly state: Pick<ExchangedState, "setOthers">) {}
 
+	/** Those that were heard of lately. */
+	get names(): readonly string[] {
+		return [...this.#columns.keys()];
+	}
+
 	/** Takes what a router says of itself at `now`, ms. */
 	heard({ from, isNew, isWhole, loads }: ReadRoutingMessage, now: number): void {
 		let column = this.#columns.get(from);

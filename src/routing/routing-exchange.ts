@@ -88,6 +88,11 @@ export class RoutingExchange {
 		redis.onUp(() => this.#schedule());
 	}
 
+	/** The names of the other routers that were heard of lately. */
+	get others(): readonly string[] {
+		return this.#others.names;
+	}
+
 	/** Begins to tell, and to listen. Returns how to end it; what this router has under way counts nowhere else then. */
 	open(): () => void {
 		this.#isOpen = true;

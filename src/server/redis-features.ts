@@ -33,6 +33,8 @@ import { RedisWorkers } from "./redis-workers.ts";
 export interface RedisFeatures {
 	/** Names this process among those that share the Redis; another one after a restart. */
 	readonly router: string;
+	/** The names of the other processes that were heard of within the last 3 s. */
+	readonly others: readonly string[];
 	/** Whether Redis answers. */
 	readonly isUp: boolean;
 	/** The second level of the cache. */
@@ -86,12 +88,17 @@ export function redisFeatures(config: Config, reports: RedisReports): RedisFeatu
 	const bus = new RedisBus(redis);
 	/** What `open` opens, in this order. */
 	const parts: (() => () => void)[] = [() => bus.open(), () => redis.open()];
+	let exchange: RoutingExchange | undefined;
 	const routing = (state: ExchangedTargets) => {
-		const exchange = new RoutingExchange(redis, bus, router, state);
-		parts.push(() => exchange.open());
+		exchange = new RoutingExchange(redis, bus, router, state);
+		const opened = exchange;
+		parts.push(() => opened.open());
 	};
 	return {
 		router,
+		get others() {
+			return exchange?.others ?? [];
+		},
 		get isUp() {
 			return redis.isUp;
 		},

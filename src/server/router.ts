@@ -52,6 +52,8 @@ import { mainState, workerThreads } from "./threads/main-thread.ts";
 import { createSharedMemory, proxyParts } from "./threads/shared-memory.ts";
 import { spreadsConnections } from "./threads/worker-count.ts";
 
+/** How often it is looked which other routers there are, ms: agents open a tunnel to each. */
+const OTHERS_MS = 1_000;
 /** How often agents that are known by their addresses are asked for their models, ms. Registered ones say them about as often. */
 const ASK_AGENTS_MS = 5_000;
 
@@ -130,6 +132,10 @@ async function createRouter(
 
 	const server = threads ? await threads.serve(app, services, lock) : serve(app, plan, services, lock, tunnels);
 	openRouter(router, lifecycle);
+	if (redis) {
+		const telling = setInterval(() => hub.know(redis.others), OTHERS_MS);
+		lifecycle.onStop(() => clearInterval(telling));
+	}
 	lifecycle.onStop(watchConfiguration(router, loaded));
 	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
 }
@@ -141,7 +147,7 @@ function createAgents(
 	{ store }: RouterState,
 	{ redis, upstream }: { readonly redis: RedisFeatures | undefined; readonly upstream: Upstream },
 ) {
-	const hub = new TunnelHub();
+	const hub = new TunnelHub(redis?.router);
 	const tunnels = hub.thread(0);
 	const secrets = agentSecrets(config.data_dir, (sentence) => problems.report(sentence));
 	const transport = new AgentTransport(readCa(config.ca_file), tunnels);

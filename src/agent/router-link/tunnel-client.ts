@@ -1,34 +1,38 @@
-/** The agent's tunnel: one WebSocket to the router, which is opened again and again as long as the agent runs. */
-import { rootCertificates } from "node:tls";
+/**
+ * The agent's tunnels: a WebSocket to the router, opened again and again as long as the agent runs. Of several routers of one Redis behind one
+ * address each has one of its own: the agent opens further ones until it has met them all.
+ */
 import {
-	FRAME,
-	frame,
 	PING_MS,
-	SILENCE_MS,
 	TUNNEL_AGENT_HEADER,
+	TUNNEL_CLOSE,
 	TUNNEL_INSTANCE_HEADER,
 	TUNNEL_PATH,
-	TunnelFault,
+	TUNNEL_ROUTERS_HEADER,
+	TUNNEL_STANDBY_HEADER,
 } from "../../protocol/tunnel.ts";
 import type { Transport } from "../../providers/provider.ts";
 import type { ProxyChoice } from "../../proxy/net/environment-proxy.ts";
 import { readText } from "../../proxy/net/read-body.ts";
 import { shortText } from "../../short-text.ts";
 import type { Log } from "../../telemetry/log.ts";
-import { type AgentPort, TunnelPipes } from "./tunnel-pipe.ts";
+import { TunnelConnection, type TunnelEnd } from "./tunnel-connection.ts";
+import type { AgentPort } from "./tunnel-pipe.ts";
 
-/** First and longest wait until it is opened again, ms. */
+/** First and longest wait until one is opened again, ms. */
 const FIRST_MS = 250;
 const LONGEST_MS = 8_000;
 /** Longest wait where it was open, if not for long: the way to the router is there. */
 const LONGEST_AFTER_OPEN_MS = 1_000;
-/** It is opened again at once only where it was open for so long, ms: another agent of this name or a proxy may close each at once. */
+/** Longest wait until another router is looked for, ms, where the way there has led to one that has a tunnel again and again. */
+const LONGEST_SEARCH_MS = 30_000;
+/** It is opened again at once only where it was open for so long, ms: a proxy may close each at once. */
 const STEADY_MS = PING_MS;
-/** How long a handshake may take, ms. */
-const OPEN_MS = 10_000;
+/** How long the router has to say why it refuses, ms. */
+const ASK_MS = 10_000;
 const MAX_REFUSAL = 64 * 1024;
 
-/** Where it leads, and who opens it. */
+/** Where they lead, and who opens them. */
 export interface TunnelOptions {
 	/** The router's base URL, with or without a closing slash or `/v1`. */
 	readonly router: string;
@@ -46,21 +50,24 @@ export interface TunnelOptions {
 	readonly log: Pick<Log, "logger">;
 }
 
-/** The tunnel. Nothing of it throws or rejects. */
+/** The tunnels. Nothing of them throws or rejects. */
 export class TunnelClient {
 	readonly #base: string;
 	readonly #headers: Record<string, string>;
-	#socket: WebSocket | undefined;
-	#pings: ReturnType<typeof setInterval> | undefined;
+	/** Those that are open, by their routers' names. */
+	readonly #open = new Map<string, TunnelConnection>();
+	#opening: TunnelConnection | undefined;
 	#timer: ReturnType<typeof setTimeout> | undefined;
-	/** How often in a row it could not be opened, or not for long. */
+	/** How often in a row one could not be opened, or not for long. */
 	#failures = 0;
-	#openedAt = 0;
+	/** How often in a row the way to a router that is missed has led to another one. */
+	#searches = 0;
+	#missed = "";
+	/** Another agent has this one's name and installation: it has the tunnel while it is there. */
+	#standsBack = false;
 	#isStopped = false;
 	#lastProblem: string | undefined;
-	#heardAt = 0;
 	#whenOpen = Promise.withResolvers<void>();
-	isOpen = false;
 
 	constructor(private readonly options: TunnelOptions) {
 		const { router, token, name, instance } = options;
@@ -72,30 +79,31 @@ export class TunnelClient {
 		};
 	}
 
-	/** Opens it, and again whenever it closes. */
-	open(): void {
-		if (this.#isStopped || this.#socket) return;
-		const { site, ca, proxyFor } = this.options;
-		const url = `${this.#base.replace(/^http/, "ws")}${TUNNEL_PATH}`;
-		const tls = ca === undefined ? {} : { tls: { ca: [...rootCertificates, ca] } };
-		const proxy = proxyFor?.(this.#base)?.url;
-		const options = { headers: this.#headers, ...tls, ...(proxy === undefined ? {} : { proxy }) };
-		const socket = new WebSocket(url, options as never);
-		this.#socket = socket;
-		socket.binaryType = "nodebuffer";
-		const pipes = new TunnelPipes(site, (message) => socket.send(message as Buffer<ArrayBuffer>));
-		this.#timer = setTimeout(() => socket.terminate(), OPEN_MS);
-		socket.onopen = () => this.#opened(socket);
-		socket.onmessage = ({ data }) => this.#received(socket, pipes, data as unknown as Buffer | string);
-		// What is wrong is told by `close`.
-		socket.onerror = () => undefined;
-		socket.onclose = () => {
-			pipes.lost();
-			this.#closed();
-		};
+	/** Whether a router can call this agent through one. */
+	get isOpen(): boolean {
+		return this.#open.size > 0;
 	}
 
-	/** Opens it, and resolves once it is open, or after so many ms. */
+	/** To how many routers there is one. */
+	get size(): number {
+		return this.#open.size;
+	}
+
+	/** Opens one, and again whenever it closes. */
+	open(): void {
+		if (this.#isStopped || this.#opening || (this.isOpen && this.#missing().length === 0)) return;
+		clearTimeout(this.#timer);
+		const { site, ca, proxyFor } = this.options;
+		const headers = {
+			...this.#headers,
+			...(this.isOpen && { [TUNNEL_ROUTERS_HEADER]: [...this.#open.keys()].join() }),
+			...(this.#standsBack && { [TUNNEL_STANDBY_HEADER]: "1" }),
+		};
+		const url = `${this.#base.replace(/^http/, "ws")}${TUNNEL_PATH}`;
+		this.#opening = new TunnelConnection({ url, headers, site, ca, proxy: proxyFor?.(this.#base)?.url }, this);
+	}
+
+	/** Opens one, and resolves once one is open, or after so many ms. */
 	async opened(ms: number): Promise<void> {
 		this.open();
 		const { promise, resolve } = Promise.withResolvers<void>();
@@ -104,67 +112,97 @@ export class TunnelClient {
 		clearTimeout(timer);
 	}
 
-	/** Breaks the connection, as a network does: it is opened again. */
+	/** Breaks the connections, as a network does: they are opened again. */
 	cut(): void {
-		this.#socket?.terminate();
+		for (const connection of this.#open.values()) connection.cut();
 	}
 
-	/** Ends it. */
+	/** Ends them. */
 	stop(): void {
 		this.#isStopped = true;
 		clearTimeout(this.#timer);
-		this.#socket?.close(1001);
+		this.#opening?.close();
+		for (const connection of this.#open.values()) connection.close();
 	}
 
-	#opened(socket: WebSocket): void {
-		clearTimeout(this.#timer);
-		this.isOpen = true;
-		this.#openedAt = performance.now();
-		this.#heardAt = this.#openedAt;
-		this.#pings = setInterval(() => {
-			if (performance.now() - this.#heardAt > SILENCE_MS) socket.terminate();
-			else socket.send(frame(FRAME.ping, 0) as Buffer<ArrayBuffer>);
-		}, PING_MS);
-		this.#pings.unref();
-		this.options.log.logger.info({ router: this.options.router }, "The tunnel to the router is open.");
-		this.#lastProblem = undefined;
-		this.#whenOpen.resolve();
-	}
-
-	#received(socket: WebSocket, pipes: TunnelPipes, message: Buffer | string): void {
-		this.#heardAt = performance.now();
-		try {
-			if (typeof message === "string") throw new TunnelFault("a frame must be binary");
-			if (message[0] !== FRAME.pong) pipes.take(message);
-		} catch (thrown) {
-			if (!(thrown instanceof TunnelFault)) throw thrown;
-			this.#warnOnce(`The router does not keep to the tunnel's protocol: ${thrown.message}.`);
-			socket.close(1002, thrown.message);
+	/** See TunnelListener. */
+	told(connection: TunnelConnection): void {
+		const { router = "" } = connection;
+		if (this.#opening === connection) {
+			this.#opening = undefined;
+			// One that it has been told of twice is another connection to the same router, which has closed the first.
+			this.#open.set(router, connection);
+			this.#standsBack = false;
+			this.#searches = 0;
+			this.#whenOpen.resolve();
+			const what = { router: this.options.router, open: this.size, routers: connection.routers.length };
+			this.options.log.logger.info(what, "The tunnel to the router is open.");
+			this.#lastProblem = undefined;
 		}
+		const missed = this.#missing().join();
+		if (missed !== this.#missed) this.#searches = 0;
+		this.#missed = missed;
+		if (missed !== "") this.#openAfter(this.#searchMs());
 	}
 
-	#closed(): void {
-		clearTimeout(this.#timer);
-		clearInterval(this.#pings);
-		this.#socket = undefined;
-		const wasOpen = this.isOpen;
-		this.isOpen = false;
-		if (wasOpen) this.#whenOpen = Promise.withResolvers<void>();
+	/** See TunnelListener. */
+	closed(connection: TunnelConnection, { openMs, code, why }: TunnelEnd): void {
+		const wasOpening = this.#opening === connection;
+		if (wasOpening) this.#opening = undefined;
+		const { router = "" } = connection;
+		const wasLast = this.#open.get(router) === connection && this.#open.delete(router) && !this.isOpen;
+		if (wasLast) this.#whenOpen = Promise.withResolvers<void>();
 		if (this.#isStopped) return;
-		if (wasOpen) this.#warnOnce("The tunnel to the router is closed: it is opened again.");
-		else void this.#reasonOfRefusal().then((why) => this.#warnOnce(`The tunnel can't be opened: ${why}`));
-		const wasSteady = wasOpen && performance.now() - this.#openedAt >= STEADY_MS;
-		const mostMs = wasOpen ? LONGEST_AFTER_OPEN_MS : LONGEST_MS;
-		const waitMs = wasSteady ? 0 : Math.min(mostMs, FIRST_MS * 2 ** Math.min(this.#failures, 10));
+		if (code === TUNNEL_CLOSE.replaced) {
+			this.#standBack();
+			return;
+		}
+		if (code === TUNNEL_CLOSE.duplicate) {
+			this.#searches++;
+			this.#openAfter(this.#searchMs());
+			return;
+		}
+		if (openMs !== undefined) this.#warnOnce(`The tunnel to the router is closed, and opened again: ${why}.`);
+		else if (!this.#standsBack) {
+			void this.#reasonOfRefusal().then((reason) => this.#warnOnce(`The tunnel can't be opened: ${reason}`));
+		}
+		const wasSteady = openMs !== undefined && openMs >= STEADY_MS;
+		const mostMs = openMs === undefined ? LONGEST_MS : LONGEST_AFTER_OPEN_MS;
+		this.#openAfter(wasSteady ? 0 : pauseMs(this.#failures, mostMs));
 		this.#failures = wasSteady ? 0 : this.#failures + 1;
-		this.#timer = setTimeout(() => this.open(), waitMs * (1 - Math.random() / 4));
+	}
+
+	/** Routers that have no tunnel to this agent. */
+	#missing(): string[] {
+		const all = [...this.#open.values()].flatMap(({ routers }) => routers);
+		return [...new Set(all)].filter((router) => !this.#open.has(router)).sort();
+	}
+
+	#searchMs(): number {
+		return this.#searches === 0 ? 0 : pauseMs(this.#searches, LONGEST_SEARCH_MS);
+	}
+
+	#openAfter(ms: number): void {
+		clearTimeout(this.#timer);
+		this.#timer = setTimeout(() => this.open(), ms * (1 - Math.random() / 4));
+	}
+
+	/** Another agent with this one's name and installation has opened a tunnel: of both the later one has it, or they would take turns. */
+	#standBack(): void {
+		const { name } = this.options;
+		this.#standsBack = true;
+		this.#warnOnce(
+			`Another agent called "${name}" with the same data directory, or a copy of it, has opened the tunnel: this one stands back while that is there. ` +
+				"If both are to serve, delete agent-instance in this one's data directory, and give it another name (ROUTER_AGENT_NAME).",
+		);
+		this.#openAfter(LONGEST_MS);
 	}
 
 	/** A WebSocket does not tell what its handshake was answered. */
 	async #reasonOfRefusal(): Promise<string> {
 		const request = { url: this.#base + TUNNEL_PATH, headers: { ...this.#headers, accept: "application/json" } };
 		try {
-			const answer = await this.options.transport.send(request, AbortSignal.timeout(OPEN_MS));
+			const answer = await this.options.transport.send(request, AbortSignal.timeout(ASK_MS));
 			const { error } = JSON.parse(await readText(answer, MAX_REFUSAL)) as {
 				error?: { message?: unknown; code?: unknown };
 			};
@@ -185,4 +223,9 @@ export class TunnelClient {
 		if (sentence !== this.#lastProblem) log.logger.warn({ router }, sentence);
 		this.#lastProblem = sentence;
 	}
+}
+
+/** 250 ms, 500 ms, 1 s, … after so many failures. */
+function pauseMs(failures: number, mostMs: number): number {
+	return Math.min(mostMs, FIRST_MS * 2 ** Math.min(failures, 10));
 }

@@ -166,9 +166,10 @@ export class AgentRegistry {
 		return agent.isReachable ? resend : { ...(await this.#callBack(agent)), ...resend };
 	}
 
-	/** Whether an agent may open a tunnel. Throws `agent_name_taken`. */
-	admitTunnel(name: string, instance: string | undefined): void {
+	/** Whether an agent may open a tunnel. Throws `agent_name_taken`. @param standsBack not in the place of another one's */
+	admitTunnel(name: string, instance: string | undefined, standsBack: boolean): void {
 		this.#admission(name, instance, tunnelEndpoint(name));
+		if (standsBack && this.options.tunnels?.isOpen(name, instance)) throw nameTaken(name);
 	}
 
 	/** An agent's tunnel is open now, or not any more. Resolves once it is known whether calls can go through. */

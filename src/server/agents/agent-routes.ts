@@ -94,11 +94,11 @@ export function admitTunnel(
 	access: AgentAccess,
 ): void {
 	access.admitAgent(request, peer);
-	const { agent, instance } = tunnelHeaders(request);
+	const { agent, instance, standsBack } = tunnelHeaders(request);
 	if (!agentName.Check(agent)) {
 		throw new RouterError("invalid_value", `The header ${TUNNEL_AGENT_HEADER} must be an agent's name.`);
 	}
-	registry.admitTunnel(agent, instance === "" ? undefined : instance);
+	registry.admitTunnel(agent, instance === "" ? undefined : instance, standsBack);
 	if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
 		throw new RouterError("method_not_allowed", `GET ${TUNNEL_PATH} opens a WebSocket: there is nothing else here.`);
 	}

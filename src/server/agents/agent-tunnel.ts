@@ -1,5 +1,5 @@
 /** The WebSocket of one tunnel, at the router's end. */
-import { MOST_FRAME, SILENCE_MS, TunnelFault } from "../../protocol/tunnel.ts";
+import { MOST_FRAME, SILENCE_MS, TUNNEL_CLOSE, TunnelFault } from "../../protocol/tunnel.ts";
 
 /** The part of Bun's WebSocket that is used here. */
 interface TunnelSocket {
@@ -8,6 +8,13 @@ interface TunnelSocket {
 	close(code?: number, reason?: string): void;
 	terminate(): void;
 }
+
+/** What its agent is told: 123 bytes at most. */
+const REASONS = {
+	stopping: "This router is stopping.",
+	replaced: "An agent of this name and installation has opened another tunnel.",
+	duplicate: "This router has this agent's tunnel.",
+} as const;
 
 /** Who hears of it. */
 interface TunnelListener {
@@ -47,7 +54,7 @@ export class AgentTunnel {
 			this.listener.received(message);
 		} catch (thrown) {
 			if (!(thrown instanceof TunnelFault)) throw thrown;
-			this.#socket?.close(1002, thrown.message);
+			this.#socket?.close(TUNNEL_CLOSE.fault, thrown.message);
 		}
 	}
 
@@ -77,9 +84,9 @@ export class AgentTunnel {
 		this.listener.closed();
 	}
 
-	/** The router stops, or another tunnel of this agent's has taken its place. */
-	end(): void {
-		this.#socket?.close(1001, "This router has another tunnel of this agent, or is stopping.");
+	/** Closes it. The agent reads the reason. */
+	end(why: keyof typeof REASONS): void {
+		this.#socket?.close(TUNNEL_CLOSE[why], REASONS[why]);
 	}
 
 	#transmit(message: Uint8Array): void {

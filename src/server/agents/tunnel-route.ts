@@ -1,6 +1,11 @@
 /** `GET /agents/tunnel` as Bun's router has it: the WebSocket of a tunnel is opened in the thread that gets the request. */
 import { asRouterError, RouterError } from "../../errors.ts";
-import { TUNNEL_AGENT_HEADER, TUNNEL_INSTANCE_HEADER, TUNNEL_PATH } from "../../protocol/tunnel.ts";
+import { TUNNEL_AGENT_HEADER,
+	TUNNEL_INSTANCE_HEADER,
+	TUNNEL_PATH,
+	TUNNEL_ROUTERS_HEADER,
+	TUNNEL_STANDBY_HEADER,
+} from "../../protocol/tunnel.ts";
 import type { AgentTunnel } from "./agent-tunnel.ts";
 import type { ThreadTunnels } from "./tunnels.ts";
 
@@ -10,10 +15,17 @@ interface Upgrading {
 	upgrade(request: Request, options: { readonly data: AgentTunnel }): boolean;
 }
 
-/** Who a tunnel's request says that it is. */
-export function tunnelHeaders({ headers }: Request): { readonly agent: string; readonly instance: string } {
-	const agent = headers.get(TUNNEL_AGENT_HEADER) ?? "";
-	return { agent, instance: headers.get(TUNNEL_INSTANCE_HEADER) ?? "" };
+/** What a tunnel's request says of its agent. */
+export function tunnelHeaders({ headers }: Request) {
+	return {
+		agent: headers.get(TUNNEL_AGENT_HEADER) ?? "",
+		/** "" where it has none. */
+		instance: headers.get(TUNNEL_INSTANCE_HEADER) ?? "",
+		/** Routers that it has tunnels to. */
+		known: headers.get(TUNNEL_ROUTERS_HEADER)?.split(",") ?? [],
+		/** It wants none in the place of another agent's. */
+		standsBack: headers.has(TUNNEL_STANDBY_HEADER),
+	};
 }
 
 /**
@@ -29,8 +41,8 @@ export function tunnelRoutes(
 		try {
 			const refusal = await refuse(request, requestIP.call(server, request)?.address ?? "");
 			if (refusal) return refusal;
-			const { agent, instance } = tunnelHeaders(request);
-			const isOpen = upgrade.call(server, request, { data: tunnels.accept(agent, instance) });
+			const { agent, instance, known } = tunnelHeaders(request);
+			const isOpen = upgrade.call(server, request, { data: tunnels.accept(agent, instance, known) });
 			// Bun has answered it.
 			if (isOpen) return undefined as unknown as Response;
 			throw new RouterError("invalid_value", "This is no WebSocket's handshake.");

@@ -5,6 +5,8 @@
 import {
 	FRAME,
 	frame,
+	type Hello,
+	helloFrame,
 	openerOf,
 	parseFrame,
 	streamIn,
@@ -56,6 +58,8 @@ export interface TunnelPort {
 	ended(thread: number): void;
 	/** No thread has calls any more: tunnels that are here end. */
 	end(): void;
+	/** Which router this is, and which others agents are to have tunnels to. */
+	know(hello: Hello): void;
 }
 
 /** The tunnels of a thread: those whose WebSockets it has, and its streams over all. */
@@ -67,6 +71,7 @@ export class ThreadTunnels implements TunnelPort {
 	readonly #reopening = new ReopeningTunnels();
 	readonly #open = new Map<string, AgentTunnel>();
 	#isDrained = false;
+	#hello: Hello | undefined;
 
 	/**
 	 * @param thread this one; frames of its streams bear its number
@@ -96,13 +101,22 @@ export class ThreadTunnels implements TunnelPort {
 		};
 	}
 
-	/** The data of a WebSocket that an agent opens. */
-	accept(agent: string, instance: string): AgentTunnel {
+	/** The data of a WebSocket that an agent opens. @param known routers that it has tunnels to: another one here is closed at once */
+	accept(agent: string, instance: string, known: readonly string[] = []): AgentTunnel {
+		if (this.#hello && known.includes(this.#hello.router)) {
+			const duplicate: AgentTunnel = new AgentTunnel({
+				opened: () => duplicate.end("duplicate"),
+				received() {},
+				closed() {},
+			});
+			return duplicate;
+		}
 		const name: TunnelName = { agent, instance, id: crypto.randomUUID() };
 		const tunnel: AgentTunnel = new AgentTunnel({
 			opened: () => {
-				this.#open.get(agent)?.end();
+				this.#open.get(agent)?.end("replaced");
 				this.#open.set(agent, tunnel);
+				if (this.#hello) tunnel.send(helloFrame(this.#hello));
 				this.exchange.opened(name);
 			},
 			received: (message) => this.#received(agent, message),
@@ -149,12 +163,18 @@ export class ThreadTunnels implements TunnelPort {
 	}
 
 	end(): void {
-		for (const tunnel of this.#open.values()) tunnel.end();
+		for (const tunnel of this.#open.values()) tunnel.end("stopping");
 	}
 
 	replaced({ agent, id }: TunnelName): void {
 		const tunnel = this.#open.get(agent);
-		if (tunnel?.id === id) tunnel.end();
+		if (tunnel?.id === id) tunnel.end("replaced");
+	}
+
+	know(hello: Hello): void {
+		this.#hello = hello;
+		const message = helloFrame(hello);
+		for (const tunnel of this.#open.values()) tunnel.send(message);
 	}
 
 	ended(thread: number): void {
@@ -199,8 +219,23 @@ export class TunnelHub {
 	readonly #drained = new Set<number>();
 	/** By agent, the newest. */
 	readonly #open = new Map<string, { readonly tunnel: TunnelName; readonly thread: number }>();
+	/** What agents are told of this router, and of others. */
+	#hello: Hello;
 	/** Hears that an agent has a tunnel, or none any more. */
 	onChange: ((agent: string, isOpen: boolean) => void) | undefined;
+
+	/** @param router names it among the routers of one Redis */
+	constructor(private readonly router: string = crypto.randomUUID()) {
+		this.#hello = { router, routers: [router] };
+	}
+
+	/** Which other routers there are: agents open a tunnel to each. */
+	know(others: Iterable<string>): void {
+		const routers = [this.router, ...[...others].sort()];
+		if (routers.join() === this.#hello.routers.join()) return;
+		this.#hello = { router: this.router, routers };
+		for (const port of this.#ports.values()) port.know(this.#hello);
+	}
 
 	/** Whether this installation has a tunnel. */
 	isOpen(agent: string, instance = ""): boolean {
@@ -217,6 +252,7 @@ export class TunnelHub {
 	/** A thread's side. */
 	addThread(thread: number, port: TunnelPort): void {
 		this.#ports.set(thread, port);
+		port.know(this.#hello);
 	}
 
 	/** A thread has ended, and the tunnels with it that it had. */

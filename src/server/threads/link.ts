@@ -8,6 +8,7 @@ import type { ClaimMessage } from "../../cache/thread-store.ts";
 import type { Environment } from "../../config/interpolate.ts";
 import type { Config } from "../../config/schema.ts";
 import type { TlsPair } from "../../http/tls.ts";
+import type { Hello } from "../../protocol/tunnel.ts";
 import type { ResponseName } from "../../store/response-table.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { AgentNews } from "../agents/agent-replica.ts";
@@ -98,6 +99,8 @@ export type ToWorker =
 	| { readonly type: "tunnel-ended"; readonly thread: number }
 	/** No thread has calls any more. */
 	| { readonly type: "tunnel-end" }
+	/** What agents are told of this router. */
+	| { readonly type: "tunnel-hello"; readonly hello: Hello }
 	/** Another configuration is in force. */
 	| { readonly type: "config"; readonly id: number; readonly config: Config }
 	/** New connections are to be shown another certificate. */

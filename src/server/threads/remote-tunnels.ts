@@ -55,6 +55,9 @@ export function takeTunnelNews(tunnels: ThreadTunnels, news: TunnelNews): void {
 		case "tunnel-replaced":
 			tunnels.replaced(news.tunnel);
 			return;
+		case "tunnel-hello":
+			tunnels.know(news.hello);
+			return;
 		case "tunnel-end":
 			tunnels.end();
 			return;

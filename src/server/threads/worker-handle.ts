@@ -143,6 +143,7 @@ export class WorkerThread {
 		lost: (agent, now) => this.send({ type: "tunnel-lost", agent, now }),
 		replaced: (tunnel) => this.send({ type: "tunnel-replaced", tunnel }),
 		end: () => this.send({ type: "tunnel-end" }),
+		know: (hello) => this.send({ type: "tunnel-hello", hello }),
 		ended: (thread) => this.send({ type: "tunnel-ended", thread }),
 	};
 
