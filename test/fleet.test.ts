@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { RouterError } from "../src/errors.ts";
 import type { ModelReport, ModelState } from "../src/protocol/agent.ts";
+import { tunnelEndpoint } from "../src/protocol/tunnel.ts";
 import type { AttemptClosed } from "../src/telemetry/events.ts";
 import { directory } from "./kit/cli.ts";
 import { endpointOf, type FleetRig, fleetRig } from "./kit/fleet.ts";
@@ -341,4 +342,36 @@ test("a data directory that can't be used is said once, and the agents serve all
 	expect(agentsFor("qwen", lost)).toEqual(["gpu-1"]);
 	expect(lost.lines.filter((line) => line.includes("can't be used"))).toHaveLength(1);
 	lost.close();
+});
+
+describe("an agent whose tunnel has closed", () => {
+	const endpoint = tunnelEndpoint("gpu-1");
+	const where = () => rig.fleet.targets("qwen").map(({ agent, readiness, reopens }) => [agent, readiness, reopens]);
+	beforeEach(async () => {
+		rig.tunnels.add("gpu-1");
+		await rig.register("gpu-1", ["qwen"], { endpoint });
+		await rig.register("gpu-2", ["qwen"]);
+		rig.tunnels.delete("gpu-1");
+		await rig.registry.tunnelChanged("gpu-1");
+	});
+
+	test("stays a target behind all others for as long as it may take to open another one, and no longer", () => {
+		expect(where()).toEqual([
+			["gpu-2", 0, undefined],
+			["gpu-1", 100, true],
+		]);
+		expect(rig.fleet.list()[0]).toMatchObject({ name: "gpu-1", reachable: false });
+		rig.pass(11_000);
+		expect(where()).toEqual([["gpu-2", 0, undefined]]);
+	});
+
+	test("is as good as any once that is open, though calls broke meanwhile", async () => {
+		rig.registry.callFailed("gpu-1", "transport");
+		rig.tunnels.add("gpu-1");
+		await rig.registry.tunnelChanged("gpu-1");
+		expect(where().toSorted()).toEqual([
+			["gpu-1", 0, true],
+			["gpu-2", 0, undefined],
+		]);
+	});
 });

@@ -2,6 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import type { Failure } from "../src/providers/failure.ts";
 import { KeyRotation } from "../src/proxy/key-rotation.ts";
+import { ConnectionLost, TunnelLost } from "../src/proxy/net/http1-exchange.ts";
+import { transportFailure } from "../src/proxy/net/transport-failure.ts";
 import { type FailedAttempt, failureOfTarget } from "../src/proxy/target-failure.ts";
 import type { CallTimeouts } from "../src/proxy/timeouts.ts";
 
@@ -54,6 +56,16 @@ describe("an attempt that is ended since another target answered", () => {
 		expect(kindOf(dropped, over)).toBe("cancelled");
 	});
 });
+
+test.each([false, true])(
+	"a tunnel that breaks says nothing of the target behind it, with an answer begun: %s",
+	(hasAnswer) => {
+		const failure = transportFailure(new TunnelLost(), hasAnswer);
+		expect(failure.kind).toBe(hasAnswer ? "truncated" : "transport");
+		expect(kindOf(failure)).toBe("cancelled");
+		expect(kindOf(transportFailure(new ConnectionLost("ECONNRESET"), hasAnswer))).toBe(failure.kind);
+	},
+);
 
 test("no key need be looked up before one was refused", () => {
 	const keys = new KeyRotation();

@@ -67,7 +67,11 @@ describe("a tunnel that is closed", () => {
 	test.each([
 		[1001, "", /closed, and opened again: the router is stopping\.$/],
 		[1011, "Too busy.", /closed it with code 1011: Too busy\.$/],
-		[4001, "Another.", /Another agent called "gpu-1" with the same data directory, .* stands back while that is there\. .*ROUTER_AGENT_NAME/],
+		[
+			4001,
+			"Another.",
+			/Another agent called "gpu-1" with the same data directory, .* stands back while that is there\. .*ROUTER_AGENT_NAME/,
+		],
 	])("with code %i %s is told as what it is", async (code, reason, sentence) => {
 		const { warnings } = closedAtOnce(code, reason);
 		await until(() => warnings.length > 0, "the warning");

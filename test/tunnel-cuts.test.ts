@@ -77,30 +77,20 @@ async function cut(routers: readonly string[], agents: readonly FakeAgent[], cut
 	return ends.filter((end) => !Bun.deepEquals(end, WHOLE));
 }
 
-describe.each([1, 2])("with %i workers", (workers) => {
-	async function startRouter(more: Json = {}) {
-		const router = await startHere(twoWorkers(more, { workers }));
-		stops.push(() => router.stop());
-		return router;
-	}
+async function startRouter(workers: number, more: Json = {}) {
+	const router = await startHere(twoWorkers(more, { workers }));
+	stops.push(() => router.stop());
+	return router;
+}
 
+describe.each([1, 2])("with %i workers", (workers) => {
 	test("no stream breaks of 50 cuts, each of an agent's tunnel beside which another agent can be called", async () => {
-		const { url } = await startRouter();
+		const { url } = await startRouter(workers);
 		expect(await cut([url], startAgents(url, 3), 50)).toEqual([]);
 	}, 120_000);
 
-	withRedis("nor through two routers of one Redis", async () => {
-		const redis = await startRedis();
-		stops.push(() => redis.stop());
-		const routers = await Promise.all([1, 2].map(() => startRouter({ redis: { url: redis.url } })));
-		const urls = routers.map(({ url }) => url);
-		const balancer = await startBalancer(urls);
-		stops.push(() => balancer.stop());
-		expect(await cut(urls, startAgents(balancer.url, 3), 50)).toEqual([]);
-	}, 120_000);
-
 	test("one stream goes on through each next tunnel of the only agent, and a call waits for it", async () => {
-		const { url } = await startRouter();
+		const { url } = await startRouter(workers);
 		const [agent] = startAgents(url, 1);
 		await until(async () => (await reachableAt(url)).length === 1, "the agent");
 		const long = stream(url, 400);
@@ -116,3 +106,17 @@ describe.each([1, 2])("with %i workers", (workers) => {
 		expect(await long).toEqual(WHOLE);
 	}, 60_000);
 });
+
+withRedis(
+	"no stream breaks of 50 cuts through two routers of one Redis, of two workers each",
+	async () => {
+		const redis = await startRedis();
+		stops.push(() => redis.stop());
+		const routers = await Promise.all([1, 2].map(() => startRouter(2, { redis: { url: redis.url } })));
+		const urls = routers.map(({ url }) => url);
+		const balancer = await startBalancer(urls);
+		stops.push(() => balancer.stop());
+		expect(await cut(urls, startAgents(balancer.url, 3), 50)).toEqual([]);
+	},
+	120_000,
+);

@@ -14,6 +14,7 @@ import {
 	TunnelFault,
 } from "../src/protocol/tunnel.ts";
 import { TunnelStream } from "../src/protocol/tunnel-stream.ts";
+import { TunnelLost } from "../src/proxy/net/http1-exchange.ts";
 import { readText } from "../src/proxy/net/read-body.ts";
 import { TunnelStreams } from "../src/proxy/net/tunnel-streams.ts";
 import { ThreadTunnels, TunnelHub } from "../src/server/agents/tunnels.ts";
@@ -172,12 +173,72 @@ describe("streams that a thread has opened", () => {
 
 	test("have no timer once the tunnel turned out not to be open", async () => {
 		const told: string[] = [];
-		const streams: TunnelStreams = new TunnelStreams(() => 1, "tunnel://gpu-1", () => streams.lost());
+		const streams: TunnelStreams = new TunnelStreams(
+			() => 1,
+			"tunnel://gpu-1",
+			() => streams.lost(),
+		);
 		const tell = (what: string) => () => void told.push(what);
 		const listener = { received() {}, written() {}, ended() {}, lost: tell("lost"), check: tell("check") };
 		streams.open(listener).timeout(0);
 		// One that was set before would have fired before.
 		await new Promise((resolve) => setTimeout(resolve, 5));
 		expect(told).toEqual(["lost"]);
+	});
+});
+
+describe("a call to an agent whose tunnel has closed", () => {
+	/** A hub whose agent's socket keeps what it is sent. */
+	function agent() {
+		const hub = new TunnelHub();
+		const threads = [hub.thread(0), hub.thread(1)] as const;
+		const opened: number[] = [];
+		const socket = {
+			sendBinary(message: Uint8Array) {
+				if (message[0] === FRAME.open) opened.push(streamIn(Buffer.from(message)));
+				return 1;
+			},
+			close() {},
+			terminate() {},
+		};
+		const open = () => {
+			const tunnel = threads[0].accept("gpu-1", "");
+			tunnel.open(socket);
+			return tunnel;
+		};
+		const send = (thread: 0 | 1, signal: AbortSignal, connectMs?: number) => {
+			const request = { url: "tunnel://gpu-1/x", headers: {} };
+			return threads[thread].transportTo(request.url).send(request, signal, connectMs);
+		};
+		return { opened, open, send };
+	}
+	const never = new AbortController().signal;
+
+	test.each([0, 1] as const)("waits for the next one, also in a thread that has none: %i", async (thread) => {
+		const { opened, open, send } = agent();
+		open().close();
+		const answer = send(thread, never).catch((error: Error) => error);
+		await Promise.resolve();
+		expect(opened).toEqual([]);
+		const tunnel = open();
+		await until(() => opened.length === 1, "the stream");
+		tunnel.close();
+		expect(await answer).toBeInstanceOf(TunnelLost);
+	});
+
+	test("is not sent any more once it was given up, nor waits for longer than its connection may take", async () => {
+		const { opened, open, send } = agent();
+		open().close();
+		const leave = new AbortController();
+		const left = send(0, leave.signal).catch((error: unknown) => error);
+		leave.abort("left");
+		expect(await left).toBe("left");
+		expect(await send(0, never, 1).catch((error: unknown) => error)).toBeInstanceOf(TunnelLost);
+		expect(opened).toEqual([]);
+	});
+
+	test("fails at once where it never had one", async () => {
+		const { send } = agent();
+		expect(await send(1, never).catch((error: unknown) => error)).toBeInstanceOf(TunnelLost);
 	});
 });

@@ -125,6 +125,8 @@ export interface Failure {
 	readonly isOurs?: boolean | undefined;
 	/** Of `truncated`: the upstream's answer is complete and holds none. The client's error is `upstream_error`. */
 	readonly isWhole?: boolean | undefined;
+	/** The tunnel broke over which an agent is called, which says nothing of its engines. */
+	readonly isOfTunnel?: boolean | undefined;
 	/** The upstream has answered well, and not in the form that the call asks for: what that costs is its caller's, not the router's. */
 	readonly isOtherForm?: boolean | undefined;
 	/** The upstream's status; absent when it gave none. */

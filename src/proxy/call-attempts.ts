@@ -269,8 +269,7 @@ export class CallAttempts implements AttemptOwner {
 		const until = this.#until(now);
 		const where = { noWaiting: this.plan.noWaiting, isRouted: this.call.hops.includes(",") };
 		const tried = this.tried[index]!;
-		// A tunnel that broke is no connection that had been idle for too long: to ask there at once finds out nothing, either.
-		tried.isUnhealthy = tried.target.reopens === true || this.state.targets.of(tried.target.id).breaker.state !== "closed";
+		tried.isUnhealthy = this.state.targets.of(tried.target.id).breaker.state !== "closed";
 		const situation = { targets: this.tried, last: index, now, until, random: random(), ...where };
 		const { step, isRefused } = budgetedStep(situation, retries);
 		const facts = { provider: tried.target.provider.name, failure: failure.kind };

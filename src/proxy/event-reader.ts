@@ -16,6 +16,8 @@ import { type Failure, TRUNCATED } from "../providers/failure.ts";
 import type { ByteSource, CountedTokens, Out, StoredThinking, StreamDecoder } from "../providers/provider.ts";
 import type { Deadline } from "./deadline.ts";
 import { guardedDecoder } from "./decoder-faults.ts";
+import { TunnelLost } from "./net/http1-exchange.ts";
+import { transportFailure } from "./net/transport-failure.ts";
 
 /** What a reader reports. */
 export interface ReaderEvents {
@@ -137,7 +139,7 @@ export class EventReader {
 	broken(cause: unknown): AnswerPiece {
 		// It broke off because it was over: what is being read has yet to be sent.
 		if (this.isOver) return "";
-		const failure = this.deadline.failure ?? TRUNCATED;
+		const failure = this.deadline.failure ?? (cause instanceof TunnelLost ? transportFailure(cause, true) : TRUNCATED);
 		if (this.isFinished && failure.kind !== "cancelled") return this.#last([]);
 		// Bun's own words may name the address with its password; ours say what was too large.
 		const reason = cause instanceof EventTooLarge ? ` (${cause.message})` : "";

@@ -51,9 +51,7 @@ export interface ResumedAttempt {
 
 /** Whether what one target began could go on at another of these, or there, once its host has opened another connection. */
 export function canResume({ call, alias, targets }: ResumeTerms, but: RouteTarget): boolean {
-	return (
-		call.stream && targets.some((each) => (each.id !== but.id || each.reopens === true) && isWithin(alias, each))
-	);
+	return call.stream && targets.some((each) => (each.id !== but.id || each.reopens === true) && isWithin(alias, each));
 }
 
 /**

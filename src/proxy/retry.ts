@@ -42,8 +42,10 @@ export interface Tried {
 	readonly failedAt: number;
 	/** What it was waited for already, ms. */
 	readonly waitedMs: number;
-	/** Its breaker is not closed, or its tunnel broke: that it failed is no news. */
+	/** Its breaker is not closed: that it failed is no news. */
 	readonly isUnhealthy?: boolean | undefined;
+	/** See RouteTarget: what breaks there is no connection that was idle for too long. */
+	readonly reopens?: boolean | undefined;
 	/** It has a key in use that this call has not tried: an account of its own. */
 	readonly hasOtherKey?: boolean | undefined;
 	/** Tokens its model takes, where that is known. */
@@ -76,6 +78,10 @@ export class TriedTarget implements Tried {
 
 	get context(): number | undefined {
 		return this.target.context;
+	}
+
+	get reopens(): boolean | undefined {
+		return this.target.reopens;
 	}
 
 	get isQueue(): boolean | undefined {
@@ -160,7 +166,7 @@ export function nextStep(situation: Situation): RetryStep | undefined {
 	if (hasBudget && hasTriesLeft) {
 		// A keep-alive connection that the upstream just closed looks like a reset: once more finds out. Of a target that is known to
 		// be out of order it finds out nothing, and the budget is gone when a call needs it.
-		const isNews = !tried.isUnhealthy || fresh === -1;
+		const isNews = !(tried.isUnhealthy || tried.reopens) || fresh === -1;
 		if (rule.sameTarget === "once" && tried.tries === 1 && isNews) return { target: last, waitMs: 0, isRetry: true };
 		if (
 			rule.sameTarget === "wait" &&

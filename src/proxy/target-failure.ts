@@ -25,6 +25,7 @@ export interface FailedAttempt {
  */
 export function failureOfTarget(failure: Failure, failed: FailedAttempt, usual: () => CallTimeouts): FailureKind {
 	const { call, timeLeftMs, hasFirstToken: hasBegun, state, part } = failed;
+	if (failure.isOfTunnel) return "cancelled";
 	if (failure.kind === "timeout" && failure.isOurs) {
 		const client = { isStream: call.stream, limits: call.limits, timeLeftMs, hasBegun };
 		return isClientTimeout(client, usual()) ? "cancelled" : "timeout";

@@ -34,7 +34,7 @@ export interface RedisFeatures {
 	/** Names this process among those that share the Redis; another one after a restart. */
 	readonly router: string;
 	/** The names of the other processes that were heard of within the last 3 s. */
-	readonly others: readonly string[];
+	others(): readonly string[];
 	/** Whether Redis answers. */
 	readonly isUp: boolean;
 	/** The second level of the cache. */
@@ -88,17 +88,15 @@ export function redisFeatures(config: Config, reports: RedisReports): RedisFeatu
 	const bus = new RedisBus(redis);
 	/** What `open` opens, in this order. */
 	const parts: (() => () => void)[] = [() => bus.open(), () => redis.open()];
-	let exchange: RoutingExchange | undefined;
+	const exchanges: RoutingExchange[] = [];
 	const routing = (state: ExchangedTargets) => {
-		exchange = new RoutingExchange(redis, bus, router, state);
-		const opened = exchange;
-		parts.push(() => opened.open());
+		const exchange = new RoutingExchange(redis, bus, router, state);
+		exchanges.push(exchange);
+		parts.push(() => exchange.open());
 	};
 	return {
 		router,
-		get others() {
-			return exchange?.others ?? [];
-		},
+		others: () => exchanges.flatMap(({ others }) => others),
 		get isUp() {
 			return redis.isUp;
 		},

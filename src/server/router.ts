@@ -20,6 +20,7 @@ import type { DirectoryLock } from "../store/directory-lock.ts";
 import { adminRoutes } from "./admin/admin-routes.ts";
 import { PastCalls } from "./admin/past-calls.ts";
 import { AgentAccess } from "./agents/agent-access.ts";
+import { agentApiHandler, ownApiPlugin } from "./agents/agent-api-route.ts";
 import { AgentPrefixes } from "./agents/agent-prefixes.ts";
 import { AgentRegistry } from "./agents/agent-registry.ts";
 import { admitTunnel, agentRoutes, inProcessRegistrar } from "./agents/agent-routes.ts";
@@ -125,15 +126,17 @@ async function createRouter(
 		...threads?.options,
 	};
 	const context = callContext(plan, services, options);
+	const ownApi = agentApiHandler({ agents, transport: ofAgents.agentTransport, current: router, log });
 	const routes = new Elysia({ name: "router" })
 		.use(agentRoutes(agents, fleet, access, router))
+		.use(ownApiPlugin(ownApi))
 		.use(adminRoutes(state, pastCalls(state, redis), router, log));
 	const app = createApp(plan, services, context, options).use(routes);
 
 	const server = threads ? await threads.serve(app, services, lock) : serve(app, plan, services, lock, tunnels);
 	openRouter(router, lifecycle);
 	if (redis) {
-		const telling = setInterval(() => hub.know(redis.others), OTHERS_MS);
+		const telling = setInterval(() => hub.know(redis.others()), OTHERS_MS);
 		lifecycle.onStop(() => clearInterval(telling));
 	}
 	lifecycle.onStop(watchConfiguration(router, loaded));

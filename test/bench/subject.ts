@@ -5,6 +5,7 @@ import type { Json } from "../kit/exchange.ts";
 import { oneWorker } from "../kit/router.ts";
 import { proxyConfig, upstreamConfig, writeAnswers } from "./nginx.ts";
 import { type Program, type Running, start } from "./processes.ts";
+import type { Mode } from "./wire.ts";
 
 /** Bun allows 256 fetches at once unless told otherwise at process start; the router tells itself. */
 const FETCH_LIMIT = { BUN_CONFIG_MAX_HTTP_REQUESTS: "65535" };
@@ -27,9 +28,9 @@ function nginx(place: Program["place"], config: (dir: string, port: number) => s
 	});
 }
 
-/** Answers in every mode; `url` + `/` + mode is what stands before `/v1`. */
-export const startUpstream = () =>
-	start({ place: "around", health: "/", command: (port) => bun("upstream.ts", String(port)) });
+/** Answers in every mode; `url` + `/` + mode is what stands before `/v1`, and where nothing does the mode is this one. */
+export const startUpstream = (mode: Mode = "whole") =>
+	start({ place: "around", health: "/", command: (port) => bun("upstream.ts", String(port), mode) });
 
 /** Whole answers at nginx's price, or those of our own upstream where there is none. */
 export const startWholeUpstream = () => (NGINX ? nginx("around", upstreamConfig) : startUpstream());

@@ -1,7 +1,7 @@
 /**
  * The upstream of a bench, a process of its own on a plain socket (a server of the HTTP kind costs two to three times
  * as much an answer): `bun upstream.ts PORT`. It reads a request to its end before it answers, as models do: one that
- * answers earlier makes `fetch` open a connection for every call. `GET /` tells what it has sent.
+ * answers earlier makes `fetch` open a connection for every call. `GET /` tells what it has sent. A path that names no mode has that of a second argument.
  */
 import type { Socket } from "bun";
 import { Heads } from "./heads.ts";
@@ -23,6 +23,7 @@ export interface Sent {
 	bytes: number;
 }
 
+const DEFAULT_MODE = MODES.find((name) => name === process.argv[3]);
 const sent: Sent = { bytes: 0 };
 
 const head = (type: string, rest: string) => `HTTP/1.1 200 OK\r\ncontent-type: ${type}\r\n${rest}\r\n\r\n`;
@@ -133,7 +134,7 @@ function answer(client: Client, request: string): void {
 		return;
 	}
 	data.wire = wireOf(request);
-	const mode = MODES.find((name) => name === path[1]);
+	const mode = MODES.find((name) => name === path[1]) ?? DEFAULT_MODE;
 	const piece = PIECES[data.wire];
 	if (!mode || mode === "whole") write(client, piece.whole);
 	else if (mode === "burst") write(client, piece.burst);

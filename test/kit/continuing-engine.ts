@@ -13,7 +13,8 @@ export function continuingStream({ messages }: FakeCall, words: number, pauseMs:
 	const last = messages.at(-1)!;
 	const begun = last.role === "assistant" ? last.content : "";
 	const whole = answerOf(words);
-	if (!whole.startsWith(begun)) return Response.json({ error: { message: `not of this answer: ${begun}` } }, { status: 400 });
+	if (!whole.startsWith(begun))
+		return Response.json({ error: { message: `not of this answer: ${begun}` } }, { status: 400 });
 	const pieces = whole.slice(begun.length).match(/\S* /g) ?? [];
 	const events = [...pieces.map(textEvent), finishEvent() + usageEvent() + DONE];
 	let at = 0;
@@ -28,7 +29,11 @@ export function continuingStream({ messages }: FakeCall, words: number, pauseMs:
 }
 
 /** The text of a chat stream, and how it ended. */
-export function readChatStream(text: string): { readonly content: string; readonly isDone: boolean; readonly error: unknown } {
+export function readChatStream(text: string): {
+	readonly content: string;
+	readonly isDone: boolean;
+	readonly error: unknown;
+} {
 	let content = "";
 	let error: unknown;
 	for (const line of text.split("\n")) {
@@ -38,4 +43,24 @@ export function readChatStream(text: string): { readonly content: string; readon
 		error ??= event.error;
 	}
 	return { content, isDone: text.includes("data: [DONE]"), error };
+}
+
+/** A vLLM of one model that answers streams so: the first message says how many words, with a pause of 10 ms between them. */
+export function continuingEngine(model: string): { readonly url: string; stop(): Promise<void> } {
+	const server = Bun.serve({
+		port: 0,
+		hostname: "127.0.0.1",
+		idleTimeout: 0,
+		async fetch(request) {
+			const { pathname } = new URL(request.url);
+			if (pathname === "/v1/models") return Response.json({ object: "list", data: [{ id: model, object: "model" }] });
+			if (request.method === "GET") return new Response("");
+			const call = (await request.json()) as FakeCall;
+			const words = Number(call.messages[0]!.content);
+			if (call.stream) return continuingStream(call, words, 10);
+			const choice = { index: 0, message: { role: "assistant", content: answerOf(words) }, finish_reason: "stop" };
+			return Response.json({ id: "x", object: "chat.completion", created: 1, model, choices: [choice] });
+		},
+	});
+	return { url: server.url.origin, stop: () => server.stop(true) };
 }

@@ -35,7 +35,8 @@ export function dockerProblem(): string | undefined {
 	return process.env["ROUTER_TEST_DOCKER"] || undefined;
 }
 
-function capable(): boolean {
+/** Whether this process may mount and make bridges, as root usually may. */
+export function capable(): boolean {
 	const mask = /^CapEff:\s*(\w+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
 	return (BigInt(`0x${mask}`) & CAPABILITIES) === CAPABILITIES;
 }

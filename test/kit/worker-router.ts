@@ -67,10 +67,16 @@ function callsIn(values: string): number {
 /**
  * Starts a router in this process, with a directory of its own.
  * @param isSpread whether the system spreads connections over its workers; else its main thread passes them on
+ * @param variables of its environment, besides `PORT`
  */
-export async function startHere(config: Json, port = 0, isSpread = !isBalanced && spreadsConnections()) {
+export async function startHere(
+	config: Json,
+	port = 0,
+	isSpread = !isBalanced && spreadsConnections(),
+	variables: Readonly<Record<string, string>> = {},
+) {
 	const home = directory({ "router.yaml": JSON.stringify(config) });
-	const env = { PORT: String(port), ...oneWorker(config) };
+	const env = { PORT: String(port), ...oneWorker(config), ...variables };
 	try {
 		const loaded = load({ flags: {}, env, cwd: home.path, role: "router" });
 		const router = await startRouter(loaded, env, isSpread);

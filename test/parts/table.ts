@@ -4,6 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { dockerProblem } from "../kit/docker.ts";
+import { natProblem } from "../kit/nat.ts";
 import { RECORDINGS } from "../kit/recordings.ts";
 import { clientsProblem } from "./clients.ts";
 import { LANGCHAIN } from "./langchain.ts";
@@ -114,6 +115,12 @@ export const PARTS = {
 	},
 	pip: { what: "pip", programs: { pip3: ["python3-pip"] }, how: "apt-get install python3-pip" },
 	ip: { what: "ip", programs: { ip: ["iproute2"] }, how: "apt-get install iproute2" },
+	nat: {
+		what: "network namespaces",
+		programs: { ip: ["iproute2"], nft: ["nftables"], nsenter: ["util-linux"] },
+		how: "Linux, root, and apt-get install iproute2 nftables",
+		problem: natProblem,
+	},
 } as const satisfies Readonly<Record<string, Part>>;
 
 /** A key of the table. */
@@ -123,6 +130,7 @@ export type PartName = keyof typeof PARTS;
 export const OF_TESTS = [
 	"redis",
 	"docker",
+	"nat",
 	"compose",
 	"systemd",
 	"chromium",

@@ -150,9 +150,11 @@ export class TunnelClient {
 		const wasOpening = this.#opening === connection;
 		if (wasOpening) this.#opening = undefined;
 		const { router = "" } = connection;
-		const wasLast = this.#open.get(router) === connection && this.#open.delete(router) && !this.isOpen;
-		if (wasLast) this.#whenOpen = Promise.withResolvers<void>();
-		if (this.#isStopped) return;
+		const wasOpen = this.#open.get(router) === connection;
+		if (wasOpen) this.#open.delete(router);
+		if (wasOpen && !this.isOpen) this.#whenOpen = Promise.withResolvers<void>();
+		// One that is neither has been replaced by another one of this agent's.
+		if (this.#isStopped || !(wasOpen || wasOpening)) return;
 		if (code === TUNNEL_CLOSE.replaced) {
 			this.#standBack();
 			return;

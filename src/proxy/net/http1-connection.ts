@@ -45,6 +45,8 @@ export class Http1Connection {
 	/** Its turn has an end to come. */
 	#isDue = false;
 	#sawEnd = false;
+	/** Why its socket is gone. */
+	#lostBy: Error | undefined;
 	/** Resolves once TLS speaks with whom it should. */
 	readonly #secured = Promise.withResolvers<void>();
 	isOpen = true;
@@ -108,7 +110,7 @@ export class Http1Connection {
 	send(head: string, body: Body, signal: CancelSignal): Promise<UpstreamAnswer> {
 		if (signal.aborted || !this.isOpen) {
 			this.discard();
-			return Promise.reject(signal.aborted ? signal.reason : new ConnectionLost("ECONNRESET"));
+			return Promise.reject(signal.aborted ? signal.reason : (this.#lostBy ?? new ConnectionLost("ECONNRESET")));
 		}
 		const exchange = new Exchange(this, signal, this.owner.heads);
 		this.#exchange = exchange;
@@ -266,10 +268,11 @@ export class Http1Connection {
 	/** The socket is gone. */
 	lost(error: Error | undefined): void {
 		this.isOpen = false;
+		this.#lostBy = error;
 		this.#wake();
 		this.secured(new ConnectionLost("ECONNRESET"));
 		this.#readArrived();
-		this.#exchange?.lost(this.#sawEnd && error === undefined);
+		this.#exchange?.lost(this.#sawEnd && error === undefined, error);
 		this.owner.closed(this);
 	}
 }

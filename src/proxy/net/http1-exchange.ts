@@ -15,6 +15,13 @@ export class ConnectionLost extends Error {
 	}
 }
 
+/** The tunnel broke that the connection went through: nothing is said of the server behind it. */
+export class TunnelLost extends ConnectionLost {
+	constructor() {
+		super("ECONNRESET");
+	}
+}
+
 /** What an exchange asks of the connection that it goes over. */
 interface Carrier {
 	/** Holds the upstream back, or lets it go on. */
@@ -108,9 +115,9 @@ export class Exchange implements ByteSource {
 	}
 
 	/** The connection is gone; `isClean`: the upstream closed it in good order. */
-	lost(isClean: boolean): void {
+	lost(isClean: boolean, error?: Error): void {
 		const isComplete = isClean && this.#parser.close();
-		this.#close(isComplete ? null : { reason: new ConnectionLost("ECONNRESET") });
+		this.#close(isComplete ? null : { reason: error instanceof TunnelLost ? error : new ConnectionLost("ECONNRESET") });
 	}
 
 	/** A piece of its request leaves: its upstream can't answer before all of it is there, and its client may be slow. */

@@ -2,8 +2,23 @@
 import { RouterError } from "../../errors.ts";
 import type { Failure } from "../../providers/failure.ts";
 import { ProxyTrouble } from "./environment-proxy.ts";
+import { TunnelLost } from "./http1-exchange.ts";
 import { MalformedAnswer } from "./http1-head.ts";
 import { AnswerTooLarge } from "./read-body.ts";
+
+/** The tunnel that an agent is called through broke, before its answer and inside it. */
+const TUNNEL_LOST: Failure = {
+	kind: "transport",
+	isOurs: true,
+	isOfTunnel: true,
+	message: "can't be reached: its tunnel is closed",
+};
+const TUNNEL_TRUNCATED: Failure = {
+	kind: "truncated",
+	isOurs: true,
+	isOfTunnel: true,
+	message: "broke its answer off: its tunnel was closed",
+};
 
 /** Bun's codes (seen with 1.4.5, older names beside them) and what each means. */
 const REASONS: Readonly<Record<string, string>> = {
@@ -37,6 +52,7 @@ export function transportFailure(thrown: unknown, hasAnswer: boolean): Failure {
 	if (thrown instanceof ProxyTrouble) {
 		return { kind: "transport", isOurs: true, message: `can't be reached: ${thrown.message}` };
 	}
+	if (thrown instanceof TunnelLost) return hasAnswer ? TUNNEL_TRUNCATED : TUNNEL_LOST;
 	if (hasAnswer) return { kind: "truncated", isOurs: true, message: "broke its answer off" };
 	const code = thrown instanceof Error ? (thrown as Error & { code?: unknown }).code : undefined;
 	return {

@@ -3,13 +3,13 @@ import { FRAME, frame, MOST_STREAMS, parseFrame } from "../../protocol/tunnel.ts
 import { type StreamReader, TunnelStream } from "../../protocol/tunnel-stream.ts";
 import type { CancelSignal, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { http1Transport } from "./http1.ts";
-import { ConnectionLost } from "./http1-exchange.ts";
+import { ConnectionLost, TunnelLost } from "./http1-exchange.ts";
 import type { ConnectionSocket, SocketListener } from "./http1-origin.ts";
 
 /** The streams of one tunnel that one thread has opened. */
 export class TunnelStreams implements Transport {
 	readonly #streams = new Map<number, TunnelStream>();
-	#isLost = false;
+	isLost = false;
 	readonly #http = http1Transport({ open: async (connection) => this.open(connection) });
 
 	/**
@@ -31,12 +31,12 @@ export class TunnelStreams implements Transport {
 
 	/** Opens a stream. The agent resets one that it can't connect. Throws ConnectionLost where there are too many, and once the tunnel is gone. */
 	open(connection: SocketListener): ConnectionSocket {
-		if (this.#isLost) throw new ConnectionLost("ECONNRESET");
+		if (this.isLost) throw new TunnelLost();
 		if (this.#streams.size >= MOST_STREAMS) throw new ConnectionLost("ECONNREFUSED");
 		let number: number;
 		do number = this.nextNumber();
 		while (this.#streams.has(number));
-		const socket = new TunnelSocket(connection, () => this.#streams.delete(number));
+		const socket = new TunnelSocket(connection, this, () => this.#streams.delete(number));
 		const stream = new TunnelStream(number, this.transmit, socket);
 		socket.stream = stream;
 		this.#streams.set(number, stream);
@@ -52,7 +52,7 @@ export class TunnelStreams implements Transport {
 
 	/** The tunnel is gone, and its streams with it: another one's are none of these. What that has taken for theirs is ended there. */
 	lost(): void {
-		this.#isLost = true;
+		this.isLost = true;
 		const streams = [...this.#streams.values()];
 		this.#streams.clear();
 		for (const stream of streams) {
@@ -75,6 +75,7 @@ class TunnelSocket implements ConnectionSocket, StreamReader {
 	/** @param over called once it is */
 	constructor(
 		private readonly connection: SocketListener,
+		private readonly tunnel: { readonly isLost: boolean },
 		private readonly over: () => void,
 	) {}
 
@@ -133,7 +134,8 @@ class TunnelSocket implements ConnectionSocket, StreamReader {
 		clearTimeout(this.#timer);
 		this.over();
 		if (isClean) this.connection.ended();
-		this.connection.lost(isClean ? undefined : new ConnectionLost("ECONNRESET"));
+		const error = () => (this.tunnel.isLost ? new TunnelLost() : new ConnectionLost("ECONNRESET"));
+		this.connection.lost(isClean ? undefined : error());
 	}
 
 	#deliver(bytes: Buffer): void {

@@ -1,5 +1,5 @@
 /** What `/swagger` says of the routes for agents. */
-import { answer, type Detail, errorResponses } from "../../http/route-docs.ts";
+import { answer, type Detail, errorResponses, wildcard } from "../../http/route-docs.ts";
 import { Heartbeat, HeartbeatAnswer, Register, RegisterAnswer } from "../../protocol/agent.ts";
 
 const TAGS = ["Agents"];
@@ -129,3 +129,74 @@ export const TARGETS: Detail = {
 		...errorResponses("invalid_agent_token", "internal_error"),
 	},
 };
+
+const OWN_ERRORS = [
+	"invalid_admin_key",
+	"agent_not_found",
+	"unknown_path",
+	"upstream_unreachable",
+	"internal_error",
+] as const;
+const OWN = { tags: TAGS, security: [{ adminKey: [] }] };
+const text = (description: string, type: string, example: string) => ({
+	description,
+	content: { [type]: { schema: { type: "string" }, example } },
+});
+
+/** `GET /agents/{name}/models`. */
+export const AGENT_MODELS = {
+	...OWN,
+	operationId: "listAgentModels",
+	summary: "The models of an agent",
+	description:
+		"What the agent itself answers to `GET /models`: their states, reasons and progress. Through its tunnel, where it has one.",
+	responses: {
+		200: answer("Its models.", { object: "list", data: [{ name: "qwen3-8b", state: "ready" }] }),
+		...errorResponses(...OWN_ERRORS),
+	},
+} as Detail;
+
+/** `GET /agents/{name}/models/{model}`. */
+export const AGENT_MODEL = {
+	...OWN,
+	operationId: "getAgentModel",
+	summary: "A model of an agent, or its log",
+	description: "With `/logs` behind the name its container's log, with `?follow=1` as events.",
+	...wildcard("model", "Its name, and `/logs` for its log.", "qwen3-8b/logs"),
+	responses: {
+		200: answer("The model.", { name: "qwen3-8b", state: "ready" }),
+		...errorResponses(...OWN_ERRORS, "model_not_found"),
+	},
+} as Detail;
+
+/** `POST /agents/{name}/models/{model}/load`, `/unload`. */
+export const AGENT_ORDER = {
+	...OWN,
+	operationId: "orderAgentModel",
+	summary: "Load or unload a model of an agent",
+	description: "Goes to the agent as it is; a body describes a model that it does not know.",
+	...wildcard("model", "Its name, and `/load` or `/unload`.", "qwen3-8b/load"),
+	responses: {
+		200: answer("What becomes of it.", { name: "qwen3-8b", state: "starting" }),
+		...errorResponses(...OWN_ERRORS, "model_not_found", "invalid_json", "invalid_value", "body_too_large"),
+	},
+} as Detail;
+
+/** `GET /agents/{name}/gpus`. */
+export const AGENT_GPUS = {
+	...OWN,
+	operationId: "listAgentGpus",
+	summary: "The GPUs of an agent",
+	responses: { 200: answer("Its GPUs.", { object: "list", data: [gpu] }), ...errorResponses(...OWN_ERRORS) },
+} as Detail;
+
+/** `GET /agents/{name}/metrics`. */
+export const AGENT_METRICS = {
+	...OWN,
+	operationId: "agentMetrics",
+	summary: "The metrics of an agent",
+	responses: {
+		200: text("The Prometheus text format.", "text/plain", "router_agent_docker_up 1"),
+		...errorResponses(...OWN_ERRORS),
+	},
+} as Detail;

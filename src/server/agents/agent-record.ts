@@ -44,7 +44,7 @@ export interface AgentRecord extends AgentView {
 }
 
 /** Who an agent is. */
-export type AgentIdentity = Pick<
+export type RegisteredAgent = Pick<
 	AgentRecord,
 	"name" | "instance" | "endpoint" | "version" | "registeredAt" | "isInProcess"
 >;
@@ -56,7 +56,7 @@ export type HeardOfAgent = Pick<AgentRecord, "heardAt" | "heardAtTime" | "gpus">
 
 /** A record of what was just heard. @param now the time on the lease clock, ms */
 export function agentRecord(
-	who: AgentIdentity,
+	who: RegisteredAgent,
 	heard: HeardOfAgent,
 	{ now, ...rest }: Pick<AgentRecord, "provider" | "problem" | "reopensUntil"> & { readonly now: number },
 ): AgentRecord {

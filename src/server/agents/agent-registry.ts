@@ -10,7 +10,6 @@ import { admission } from "../../routing/agent-targets.ts";
 import { heardBeforeRestart, type Lease, LeaseClock, leaseAt } from "../../routing/lease.ts";
 import type { StoredAgent } from "../../store/store.ts";
 import {
-	type AgentIdentity,
 	type AgentRecord,
 	agentProvider,
 	agentRecord,
@@ -21,6 +20,7 @@ import {
 	modelsByName,
 	nameTaken,
 	nextHeardAt,
+	type RegisteredAgent,
 	readyTargets,
 	storedOf,
 	tunnelProblem,
@@ -296,10 +296,7 @@ export class AgentRegistry {
 		this.#forget(oldest.name);
 	}
 
-	#put(
-		who: AgentIdentity,
-		heard: HeardOfAgent,
-	): AgentRecord {
+	#put(who: RegisteredAgent, heard: HeardOfAgent): AgentRecord {
 		const before = this.#agents.get(who.name);
 		const agent = agentRecord(who, heard, {
 			provider: this.#providerOf(who),

@@ -156,7 +156,7 @@ export class AgentFleet implements Fleet {
 				agent: name,
 				context: report.max_model_len,
 				parent: report.parent,
-				reopens: agent.endpoint.startsWith(TUNNEL_PREFIX),
+				reopens: agent.endpoint.startsWith(TUNNEL_PREFIX) || undefined,
 			};
 			const deployment = targetId(name, model);
 			const { parent } = report;

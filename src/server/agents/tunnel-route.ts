@@ -1,6 +1,7 @@
 /** `GET /agents/tunnel` as Bun's router has it: the WebSocket of a tunnel is opened in the thread that gets the request. */
 import { asRouterError, RouterError } from "../../errors.ts";
-import { TUNNEL_AGENT_HEADER,
+import {
+	TUNNEL_AGENT_HEADER,
 	TUNNEL_INSTANCE_HEADER,
 	TUNNEL_PATH,
 	TUNNEL_ROUTERS_HEADER,

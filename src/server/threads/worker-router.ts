@@ -15,6 +15,7 @@ import { clockOffset } from "../../memory/shared-clock.ts";
 import { readCa } from "../../proxy/net/transport.ts";
 import { EventQueue } from "../../telemetry/event-queue.ts";
 import { UnsettledCalls } from "../../telemetry/unsettled-calls.ts";
+import { agentApiHandler, agentApiRoutes } from "../agents/agent-api-route.ts";
 import { AgentReplica } from "../agents/agent-replica.ts";
 import { AgentTransport } from "../agents/agent-transport.ts";
 import { AgentFleet } from "../agents/fleet.ts";
@@ -274,6 +275,7 @@ class ThreadRouter implements WorkerRouter {
 	}
 
 	#listen(plan: RolePlan, { isFirst, certificate, peers }: WorkerStart): BoundServer {
+		const { log } = this.#services;
 		const forward: Forward = (request) => this.#requests.ask({ type: "forward", request });
 		const stored = remoteResponses(this.#responses, this.send, () => this.snapshot.config.responses);
 		const options: RoleAppOptions = {
@@ -286,6 +288,9 @@ class ThreadRouter implements WorkerRouter {
 			metricsText: () => forwardedMetrics(forward),
 			routes: {
 				...forwardedRoutes(forward),
+				...agentApiRoutes(
+					agentApiHandler({ agents: this.#agents, transport: this.#agentTransport, current: this, log }),
+				),
 				...tunnelRoutes(this.#tunnels, (request, peer) => refusedTunnel(forward, request, peer)),
 			},
 			instance: this.memory.memory.facts.instance,
