@@ -28,7 +28,7 @@ export type FrameType = (typeof FRAME)[keyof typeof FRAME];
 /** Bytes that may be under way in each direction of a stream before its reader has taken them. */
 export const STREAM_WINDOW = 256 * 1024;
 /** Most bytes of one frame: what others want to send gets its turn. */
-export const MOST_DATA = 16 * 1024;
+export const MOST_DATA = 64 * 1024;
 /** Largest message, bytes. */
 export const MOST_FRAME = 5 + MOST_DATA;
 /** Most streams of a tunnel at a time. */

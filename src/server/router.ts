@@ -126,19 +126,14 @@ async function createRouter(
 		...threads?.options,
 	};
 	const context = callContext(plan, services, options);
-	const ownApi = agentApiHandler({ agents, transport: ofAgents.agentTransport, current: router, log });
 	const routes = new Elysia({ name: "router" })
 		.use(agentRoutes(agents, fleet, access, router))
-		.use(ownApiPlugin(ownApi))
+		.use(ownApiPlugin(agentApiHandler({ ...ofAgents, current: router, log })))
 		.use(adminRoutes(state, pastCalls(state, redis), router, log));
 	const app = createApp(plan, services, context, options).use(routes);
 
 	const server = threads ? await threads.serve(app, services, lock) : serve(app, plan, services, lock, tunnels);
-	openRouter(router, lifecycle);
-	if (redis) {
-		const telling = setInterval(() => hub.know(redis.others()), OTHERS_MS);
-		lifecycle.onStop(() => clearInterval(telling));
-	}
+	openRouter(router, lifecycle, redis);
 	lifecycle.onStop(watchConfiguration(router, loaded));
 	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
 }
@@ -166,14 +161,20 @@ function createAgents(
 }
 
 /** Begins to look after what the router has, until it stops. */
-function openRouter(router: ReloadedRouter, lifecycle: Pick<Lifecycle, "onStop">): void {
-	const { state, agents, metrics } = router;
+function openRouter(
+	router: ReloadedRouter,
+	lifecycle: Pick<Lifecycle, "onStop">,
+	redis: RedisFeatures | undefined,
+): void {
+	const { state, agents, hub, metrics } = router;
 	metrics.watchEnergy(() => state.energy.sums());
 	lifecycle.onStop(watchPower(agents, state.energy));
 	const closeState = state.open();
 	const closeAgents = agents.open();
 	const asking = setInterval(() => askAddressedAgents(router.snapshot.catalog), ASK_AGENTS_MS);
 	lifecycle.onStop(() => clearInterval(asking));
+	const telling = redis && setInterval(() => hub.know(redis.others()), OTHERS_MS);
+	lifecycle.onStop(() => clearInterval(telling));
 	lifecycle.onStop(async () => {
 		await closeState();
 		closeAgents();

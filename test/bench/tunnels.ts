@@ -5,7 +5,7 @@
  *     bun test/bench/tunnels.ts [--binary FILE]
  *
  * In each round the address is measured before and after the tunnel: what it differs by from itself is what this machine can tell. BENCH_ROUNDS
- * (3), BENCH_SECONDS (2) and BENCH_PIN as in `make bench`.
+ * (3), BENCH_SECONDS (2), BENCH_ONLY and BENCH_PIN as in `make bench`.
  */
 import { parseArgs } from "node:util";
 import { chooseLoads, type Scenario } from "./loads.ts";
@@ -64,7 +64,7 @@ async function main(): Promise<void> {
 	const rows: string[][] = [
 		["load", "address, CPU µs", "tunnel, CPU µs", "tunnel/address", "address/address", "p50 ms more", ""],
 	];
-	for (const name of LOADS) {
+	for (const name of LOADS.filter((each) => each.includes(process.env["BENCH_ONLY"] ?? ""))) {
 		const load = chooseLoads({ only: name }).find((each) => each.variant === "plain" && !each.cached)!;
 		console.error(`bench: ${name}`);
 		await using upstream = await startUpstream(load.mode);

@@ -28,6 +28,9 @@ const ALPN = "\x08http/1.1";
  */
 const CHECK_SECONDS = 4;
 
+/** Of small pieces that come within a turn, as through a tunnel, so many bytes are read together. */
+const MOST_GATHERED = 16 * 1024;
+
 /** A connected socket and the call it carries. */
 export class Http1Connection {
 	#socket: ConnectionSocket | undefined;
@@ -243,6 +246,11 @@ export class Http1Connection {
 
 	/** Bytes arrived. They are read at the end of the turn. */
 	received(bytes: Buffer): void {
+		const before = this.#arrived;
+		if (before && before.length + bytes.length <= MOST_GATHERED) {
+			this.#arrived = Buffer.concat([before, bytes]);
+			return;
+		}
 		// So much comes that it is not gathered.
 		this.#readArrived();
 		// Bytes that nobody asked for: the next answer could be taken for another call's.

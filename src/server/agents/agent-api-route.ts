@@ -22,7 +22,7 @@ const PATH = /^\/agents\/([^/]+)\/(models(?:\/.+)?|gpus|metrics)$/;
 export interface AgentApiOptions {
 	readonly agents: Pick<FleetRegistry, "agents">;
 	/** Calls agents. */
-	readonly transport: Transport;
+	readonly agentTransport: Transport;
 	readonly current: CurrentSnapshot<RouterSnapshot>;
 	readonly log: Pick<Log, "logger">;
 }
@@ -36,7 +36,7 @@ interface Timeouts {
 export type AgentApiHandler = (request: Request, server: unknown) => Promise<Response>;
 
 /** The handler. Changes are logged under the administrator's name. */
-export function agentApiHandler({ agents, transport, current, log }: AgentApiOptions): AgentApiHandler {
+export function agentApiHandler({ agents, agentTransport, current, log }: AgentApiOptions): AgentApiHandler {
 	return async (request, server) => {
 		const by = current.snapshot.admin.authenticate(request.headers);
 		const { pathname, search } = urlOf(request);
@@ -58,7 +58,7 @@ export function agentApiHandler({ agents, transport, current, log }: AgentApiOpt
 			"content-type": "application/json",
 		};
 		try {
-			return answerOf(await transport.send({ url, headers, ...(body && { body }) }, request.signal));
+			return answerOf(await agentTransport.send({ url, headers, ...(body && { body }) }, request.signal));
 		} catch (thrown) {
 			if (request.signal.aborted) throw new RouterError("cancelled", "The client has left.");
 			const { message } = transportFailure(thrown, false);

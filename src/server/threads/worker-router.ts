@@ -289,7 +289,7 @@ class ThreadRouter implements WorkerRouter {
 			routes: {
 				...forwardedRoutes(forward),
 				...agentApiRoutes(
-					agentApiHandler({ agents: this.#agents, transport: this.#agentTransport, current: this, log }),
+					agentApiHandler({ agents: this.#agents, agentTransport: this.#agentTransport, current: this, log }),
 				),
 				...tunnelRoutes(this.#tunnels, (request, peer) => refusedTunnel(forward, request, peer)),
 			},
