@@ -88,11 +88,13 @@ export function redisFeatures(config: Config, reports: RedisReports): RedisFeatu
 	const bus = new RedisBus(redis);
 	/** What `open` opens, in this order. */
 	const parts: (() => () => void)[] = [() => bus.open(), () => redis.open()];
+	const opened = <Part extends { open(): () => void }>(part: Part): Part => {
+		parts.push(() => part.open());
+		return part;
+	};
 	const exchanges: RoutingExchange[] = [];
 	const routing = (state: ExchangedTargets) => {
-		const exchange = new RoutingExchange(redis, bus, router, state);
-		exchanges.push(exchange);
-		parts.push(() => exchange.open());
+		exchanges.push(opened(new RoutingExchange(redis, bus, router, state)));
 	};
 	return {
 		router,
@@ -102,22 +104,10 @@ export function redisFeatures(config: Config, reports: RedisReports): RedisFeatu
 		},
 		answers: () => redisStore(redis, bus, router),
 		responses: () => redisResponses(redis),
-		limiter(own, spender) {
-			const limiter = new RedisLimiter(redis, own, router, spender);
-			parts.push(() => limiter.open());
-			return limiter;
-		},
+		limiter: (own, spender) => opened(new RedisLimiter(redis, own, router, spender)),
 		keys: (store) => void parts.push(mirrorKeys(redis, bus, store)),
-		spend(replica, own) {
-			const spend = new SharedSpend(redis, bus, replica, own);
-			parts.push(() => spend.open());
-			return spend;
-		},
-		usage(replica, days) {
-			const usage = new SharedUsage(redis, replica, days);
-			parts.push(() => usage.open());
-			return usage;
-		},
+		spend: (replica, own) => opened(new SharedSpend(redis, bus, replica, own)),
+		usage: (replica, days) => opened(new SharedUsage(redis, replica, days)),
 		routing,
 		workers(state) {
 			const targets = new ExchangedThreads(state);
