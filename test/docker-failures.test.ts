@@ -14,6 +14,22 @@ const IMAGE = "vllm/vllm-openai:v9";
 
 const RECORDED: [problem: DockerErrorKind, fix: RegExp, stderr: string, command?: "podman"][] = [
 	[
+		"no-network",
+		/`agent\.network`/,
+		"docker: Error response from daemon: network router-gpu-1 not found.\nSee 'docker run --help'.\n",
+	],
+	[
+		"no-network",
+		/podman network ls/,
+		"Error: unable to find network with name or ID nosuch: network not found\n",
+		"podman",
+	],
+	[
+		"failed",
+		/network prune.*agent\.network: bridge/,
+		"Error response from daemon: all predefined address pools have been fully subnetted\n",
+	],
+	[
 		"not-running",
 		/systemctl start docker/,
 		"Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?\n",

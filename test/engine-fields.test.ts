@@ -1,5 +1,6 @@
 /** Fields by which a call steers an inference server itself: what they are, and who may send them where, by every API. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { parseCommand } from "../src/cli/flags.ts";
 import { LARGEST_GRAMMAR, LARGEST_SCHEMA } from "../src/openai/engine-fields.ts";
 import { clientError } from "./kit/contract.ts";
 import type { Json } from "./kit/exchange.ts";
@@ -45,6 +46,13 @@ describe("a field", () => {
 	] as Json[])("of %j is anyone's", (body) => expect(factsOf({ messages: [], ...body }).engineField()).toBeUndefined());
 });
 
+test("`router keys create --engine-fields` asks for such a key", () => {
+	const created = (flags: string) =>
+		parseCommand(["keys", "create", "--name", "x", ...flags.split(" ").filter(Boolean)]);
+	expect(JSON.stringify(created("--engine-fields"))).toContain('"engineFields":true');
+	expect(JSON.stringify(created(""))).not.toContain("engineFields");
+});
+
 describe("at a router with keys", () => {
 	let sim: Sim;
 	let router: RunningRouter;
@@ -52,6 +60,7 @@ describe("at a router with keys", () => {
 		sim = await startSim({ args: ["--trust-request-chat-template"] });
 		router = await startRouter({
 			config: {
+				admin: { keys: [{ name: "ops", key: "key-of-the-admin" }] },
 				keys: [
 					{ name: "plain", key: "key-plain" },
 					{ name: "trusted", key: "key-trusted", engine_fields: true },
@@ -136,6 +145,19 @@ describe("at a router with keys", () => {
 			const { status } = await send(path, body, "key-trusted");
 			expect([path, status]).toEqual([path, 200]);
 		}
+	});
+
+	test("a key that an administrator makes may where that says so, and is shown with it", async () => {
+		const make = async (body: Json) => {
+			const { status, text: said } = await send("/admin/keys", body, "key-of-the-admin");
+			expect(status).toBe(201);
+			return JSON.parse(said) as { secret: string; key: Json };
+		};
+		const [made, plain] = [await make({ name: "made", engine_fields: true }), await make({ name: "other" })];
+		expect([made.key["engine_fields"], "engine_fields" in plain.key]).toEqual([true, false]);
+		const body = { model, messages, max_tokens: 2, ...template };
+		expect((await send("/v1/chat/completions", body, made.secret)).status).toBe(200);
+		expect((await send("/v1/chat/completions", body, plain.secret)).status).toBe(400);
 	});
 
 	test("nobody is refused what leads to no server of the user's own", async () => {

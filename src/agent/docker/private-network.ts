@@ -22,9 +22,11 @@ const MTU = "com.docker.network.driver.mtu";
 export function networkArgs(name: string, engine: "docker" | "podman", options = ""): readonly (readonly string[])[] {
 	const label = "--label=router.network=agent";
 	const create = ["network", "create", label];
-	// podman's own name server is one program more that can be missing: containers ask the host's.
+	// podman's own name server is one program more that can be missing: containers ask the host's. Without `strict`, which podman 4.3 does not know, only
+	// networks that are isolated themselves are kept out.
 	if (engine === "podman") {
 		return [
+			[...create, "--disable-dns", "--opt=isolate=strict", name],
 			[...create, "--disable-dns", "--opt=isolate=true", name],
 			[...create, "--disable-dns", name],
 			[...create, name],
@@ -39,7 +41,7 @@ export function networkArgs(name: string, engine: "docker" | "podman", options =
 }
 
 /** What engines say of an option that they don't know. */
-export const UNKNOWN_OPTION = /unsupported|unknown|unrecognized|invalid.*option|not supported/i;
+export const UNKNOWN_OPTION = /unsupported|unknown|unrecognized|invalid.*option|not supported|invalid syntax/i;
 
 function mtuIn(options: string): number | undefined {
 	try {
