@@ -154,6 +154,21 @@ describe("connections", () => {
 		expect(counts()).toEqual([3, 6, 3]);
 	});
 
+	test("that clients leave at once hold nothing: neither a place at a server, nor the end of the port", async () => {
+		const behind = await backend();
+		const front = balancer(behind);
+		for (let count = 0; count < 50; count++) {
+			const { socket } = client(front);
+			socket.once("connect", () => socket.resetAndDestroy());
+			await new Promise((resolve) => socket.once("close", resolve));
+		}
+		await front.stop();
+		await front.drained();
+		await until(() => behind.sockets.every((socket) => socket.destroyed || socket.readableEnded), "their end");
+		const ports = behind.sockets.flatMap(({ remotePort }) => remotePort ?? []);
+		expect(ports.map((port) => behind.peers.at(port)).filter(Boolean)).toEqual([]);
+	});
+
 	test("go to none that is not to have any, and wait until there is one", async () => {
 		const unwanted = await backend({ isRunning: false });
 		const front = balancer(unwanted);

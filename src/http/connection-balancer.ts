@@ -105,7 +105,8 @@ export class ConnectionBalancer {
 
 	#accept(socket: Socket<PipeEnd>): void {
 		const client = new PipeEnd(() => this.#closing(passed));
-		const passed: Passed = { client, address: socket.remoteAddress, isJoined: false };
+		// A client that has left already has none, whatever Bun's types say.
+		const passed: Passed = { client, address: socket.remoteAddress ?? "", isJoined: false };
 		socket.data = client;
 		client.opened(socket);
 		this.#open.add(passed);
@@ -167,6 +168,7 @@ export class ConnectionBalancer {
 			from = socket.localPort;
 			peers.set(from, address);
 		} catch {
+			server.terminate();
 			return false;
 		}
 		const isSure = (await backend.confirm()) && backend.port === port && this.#backends.has(backend);
