@@ -96,6 +96,10 @@ async function outputOf(command: Query, { loaded, variables }: Configuration, cw
 			const table = command.do === "agents" ? agentsTable : modelsTable;
 			return { text: await table(command.url, config, variables) };
 		}
+		case "roll": {
+			const { rollModel } = await import("./cli/roll-command.ts");
+			return { text: await rollModel(command.roll, command.url, config) };
+		}
 		case "explain": {
 			const { explainText } = await import("./cli/explain-command.ts");
 			return { text: await explainText(command, config, cwd) };

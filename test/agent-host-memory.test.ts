@@ -290,6 +290,7 @@ describe("several models", () => {
 		replica: 0,
 		hash: "h",
 		state: "running",
+		image: "image",
 		health: "unknown",
 		exitCode: 0,
 		oomKilled: false,

@@ -227,7 +227,7 @@ describe("devices and replicas", () => {
 test("on the CPU and on GPUs that can't be read nothing is promised", () => {
 	expect(placed(want({ gpus: 0 }, EIGHT), gpus(1), [])).toEqual({ replica: 0, devices: [], bytes: 0 });
 	expect(placed(want({}, EIGHT), [], [])).toEqual({ replica: 0, devices: [], bytes: 0 });
-	expect(placed(want({ gpus: 2 }, undefined, 1), [], []).devices).toEqual([2, 3]);
+	expect(placed(want({ gpus: 2, replicas: 2 }, undefined, 1), [], []).devices).toEqual([2, 3]);
 	expect(placed(want({ devices: [4, 5, 6, 7], replicas: 2 }, undefined, 1), [], []).devices).toEqual([6, 7]);
 });
 

@@ -130,7 +130,8 @@ describe("the model cache", () => {
 		const variables = { DOCKER_HOST: "unix:///nowhere/docker.sock", CONTAINER_HOST: "unix:///nowhere/podman.sock" };
 		const settings = { command, cacheDir, variables } as unknown as AgentSettings;
 		const owner = { labels: () => ({}) } as unknown as ContainerOwner;
-		const specs = new ContainerSpecs(registry, settings, { known: undefined } as unknown as Hardware, owner);
+		const hardware = { known: undefined } as unknown as Hardware;
+		const specs = new ContainerSpecs(registry, settings, hardware, owner, { at: () => undefined });
 		return specs.filesProblem("small#0");
 	};
 

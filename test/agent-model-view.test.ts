@@ -4,6 +4,7 @@ import { Value } from "@sinclair/typebox/value";
 import type { Gpu } from "../src/agent/gpu/gpu.ts";
 import { AdapterList } from "../src/agent/models/adapter-list.ts";
 import type { AgentFile } from "../src/agent/models/agent-file.ts";
+import { Generations } from "../src/agent/models/generations.ts";
 import type { Inventory } from "../src/agent/models/inventory.ts";
 import { ModelRegistry } from "../src/agent/models/model-registry.ts";
 import { ModelStatuses } from "../src/agent/models/model-status.ts";
@@ -27,12 +28,9 @@ function views(models: readonly Json[], items: readonly object[] = [], gpus: rea
 	const traffic = new Traffic({ size: 9, running: 9, waitMs: 1000 }, statuses, tick);
 	const inventory = { items } as unknown as Inventory;
 	const adapters = new AdapterList({ registry, inventory, log: quiet });
-	return {
-		registry,
-		statuses,
-		traffic,
-		views: new ModelViews(registry, statuses, inventory, traffic, adapters, { reading: { gpus } }),
-	};
+	const generations = new Generations(file, { watch: 1, limit: 2 });
+	const made = new ModelViews(registry, statuses, inventory, traffic, adapters, { reading: { gpus } }, generations);
+	return { registry, statuses, traffic, generations, views: made };
 }
 
 test("each replica is reported with its state and its own load, where there are to be several", async () => {

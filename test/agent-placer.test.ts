@@ -17,6 +17,7 @@ const item = (model: string, isAsleep = false): InventoryItem => ({
 	replica: 0,
 	hash: "h",
 	state: "running",
+	image: "image",
 	health: isAsleep ? "asleep" : "up",
 	exitCode: 0,
 	oomKilled: false,

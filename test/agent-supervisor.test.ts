@@ -172,11 +172,15 @@ describe("a container", () => {
 		expect(actions).toMatchObject([{ do: "stop", id: expect.stringMatching(/old|dead/), failed: false }]);
 	});
 
-	test("that belongs to no model is removed, but not while Docker is gone", () => {
+	test("that belongs to no model is removed once its calls are over, but not while Docker is gone", () => {
 		const orphan = observed([seen({ id: "o", key: "gone#0" })]);
 		expect(supervise([], orphan, INITIAL_STATE, LIMITS, NOW).actions).toEqual([
 			{ do: "stop", key: "o", id: "o", failed: false },
 		]);
+		const busy = observed([seen({ id: "o", key: "gone#0", running: 1 })]);
+		const first = supervise([], busy, INITIAL_STATE, LIMITS, NOW);
+		expect(first.actions).toEqual([]);
+		expect(supervise([], busy, first, LIMITS, NOW + LIMITS.drainMs).actions).toHaveLength(1);
 		expect(supervise([], { ...orphan, engineProblem: WHY }, INITIAL_STATE, LIMITS, NOW).actions).toEqual([]);
 	});
 });

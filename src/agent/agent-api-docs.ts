@@ -2,6 +2,7 @@
 import { Type } from "@sinclair/typebox";
 import { AgentModel } from "../config/agent-schema.ts";
 import { answer, type Detail, errorResponses, wildcard } from "../http/route-docs.ts";
+import { RollBody } from "./models/roll-order.ts";
 
 const TAGS = ["Operations"];
 const EXAMPLE = {
@@ -96,6 +97,30 @@ export const UNLOAD_DOC: Detail = {
 		"Running calls finish first. An on-demand model is loaded again by its next call, others by `load` alone.",
 	parameters: [{ ...parameter, description: NAME }],
 	responses: { 202: answer("It is on its way out.", { ...EXAMPLE, state: "draining" }), ...unknownModelErrors },
+};
+
+/** `POST /models/{name}/roll`. */
+export const ROLL_DOC: Detail = {
+	tags: TAGS,
+	operationId: "rollModel",
+	summary: "Replace a model's containers while it serves",
+	description:
+		"By what its configuration says now, or by another image. A first new container gets a share of the calls; where it answers as well as the old ones they are replaced, else it goes. `roll` says how far that is. Answers at once.",
+	parameters: [{ ...parameter, description: NAME }],
+	requestBody: {
+		required: false,
+		content: {
+			"application/json": { schema: RollBody as object, example: { image: "vllm/vllm-openai:v0.33.0", canary: "10%" } },
+		},
+	},
+	responses: {
+		202: answer("It begins.", {
+			...EXAMPLE,
+			roll: { state: "starting", image: "vllm/vllm-openai:v0.33.0", canary: 0.1, at: "2026-11-30T12:00:00.000Z" },
+		}),
+		...unknownModelErrors,
+		...errorResponses("invalid_value", "invalid_json", "body_too_large"),
+	},
 };
 
 /** `GET /models/{name}/logs`. */

@@ -6,7 +6,7 @@ import { readRequestText } from "../http/request-body.ts";
 import { tooLarge } from "../openai/call.ts";
 import { JsonTooLarge, parseBounded } from "../openai/json.ts";
 import type { Log } from "../telemetry/log.ts";
-import { GPUS_DOC, LOAD_DOC, LOGS_DOC, MODEL_DOC, MODELS_DOC, UNLOAD_DOC } from "./agent-api-docs.ts";
+import { GPUS_DOC, LOAD_DOC, LOGS_DOC, MODEL_DOC, MODELS_DOC, ROLL_DOC, UNLOAD_DOC } from "./agent-api-docs.ts";
 import type { Docker } from "./docker/docker.ts";
 import { logLines, logStream } from "./docker/log-stream.ts";
 import { currentAllocations } from "./gpu/capacity.ts";
@@ -14,10 +14,12 @@ import type { GpuWatch } from "./gpu/gpu-watch.ts";
 import type { Hardware } from "./gpu/hardware.ts";
 import type { AdapterList } from "./models/adapter-list.ts";
 import type { EffectRecords } from "./models/effects.ts";
+import type { Generations } from "./models/generations.ts";
 import type { Inventory } from "./models/inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./models/model-registry.ts";
 import { gpuReport, type ModelView, type ModelViews } from "./models/model-view.ts";
 import { replicaKey } from "./models/replica-state.ts";
+import { rollOrder } from "./models/roll-order.ts";
 import type { Notifier } from "./notify.ts";
 
 /** A description of a model is small. */
@@ -28,6 +30,7 @@ export interface AgentApi {
 	readonly registry: ModelRegistry;
 	readonly adapters: AdapterList;
 	readonly views: ModelViews;
+	readonly generations: Generations;
 	readonly docker: Docker;
 	readonly gpus: GpuWatch;
 	readonly hardware: Hardware;
@@ -71,6 +74,10 @@ export function agentApi(api: AgentApi) {
 			parse: "none",
 			detail: UNLOAD_DOC,
 		})
+		.post("/models/:name/roll", ({ request, params }) => rollModel(api, request, params.name), {
+			parse: "none",
+			detail: ROLL_DOC,
+		})
 		.post("/models/*", ({ request, params }) => postModel(api, request, params["*"]), {
 			parse: "none",
 			detail: { hide: true },
@@ -111,9 +118,26 @@ function viewOf(api: AgentApi, name: string): ModelView {
 /** `/models/a/b/load`. */
 function postModel(api: AgentApi, request: Request, path: string) {
 	api.authorize(request);
-	const [, name, verb] = /^(.+)\/(load|unload)$/.exec(path) ?? [];
+	const [, name, verb] = /^(.+)\/(load|unload|roll)$/.exec(path) ?? [];
+	if (name && verb === "roll") return rollModel(api, request, decoded(name));
 	if (name && verb) return orderModel(api, request, decoded(name), verb as "load" | "unload");
-	throw new RouterError("unknown_path", "There is POST /models/{name}/load and POST /models/{name}/unload.");
+	const message = "There is POST /models/{name}/load, POST /models/{name}/unload and POST /models/{name}/roll.";
+	throw new RouterError("unknown_path", message);
+}
+
+/** Orders a rolling change. Throws `model_not_found`, `invalid_value`. */
+async function rollModel(api: AgentApi, request: Request, name: string) {
+	const { registry, adapters, views, generations, tick } = api;
+	api.authorize(request);
+	const base = adapters.baseOf(name)?.spec.name;
+	if (base !== undefined) {
+		const message = `"${name}" is an adapter of "${base}", which is rolled: POST /models/${base}/roll.`;
+		throw new RouterError("invalid_value", message, { param: "model" });
+	}
+	const { spec } = registered(api, name);
+	generations.order(spec.name, rollOrder(await bodyOf(request)));
+	tick.notify();
+	return Response.json(views.of(registry.get(spec.name)!), { status: 202 });
 }
 
 async function orderModel(api: AgentApi, request: Request, name: string, order: "load" | "unload") {
@@ -154,7 +178,8 @@ function showLog(api: AgentApi, request: Request, server: Timeouts | null, name:
 	const { spec } = registered(api, name);
 	const model = spec.name;
 	const query = new URL(request.url).searchParams;
-	const replica = wholeNumber(query, "replica", 0, (spec.replicas ?? 1) - 1);
+	const numbers = api.generations.replicas(registered(api, name)).map((each) => each.replica);
+	const replica = wholeNumber(query, "replica", numbers[0] ?? 0, Math.max(...numbers, (spec.replicas ?? 1) - 1));
 	const tail = wholeNumber(query, "tail", 200, 100_000);
 	const key = replicaKey(model, replica);
 	const id = api.inventory.items.find((item) => item.key === key)?.id;

@@ -63,6 +63,12 @@ export function agentMetrics(sources: MetricsSources): AgentMetrics {
 	const wakes = counter("wakes_total", "Models woken from their sleep in host memory.");
 	const evictions = counter("evictions_total", "Models evicted because another one's calls needed their memory.");
 	const restarts = counter("restarts_total", "Containers replaced because they ended or were unhealthy.");
+	const rolls = new Counter({
+		name: "router_agent_rolls_total",
+		help: "Rolling changes that ended, by result.",
+		labelNames: ["model", "result"],
+		registers,
+	});
 	modelGauges(gauge, sources);
 	gpuGauges(gauge, sources);
 	return {
@@ -71,6 +77,7 @@ export function agentMetrics(sources: MetricsSources): AgentMetrics {
 			woken: (model) => wakes.inc({ model }),
 			evicted: (model) => evictions.inc({ model }),
 			restarted: (model) => restarts.inc({ model }),
+			rolled: (model, result) => rolls.inc({ model, result }),
 		},
 		async text() {
 			const own = await registry.metrics();

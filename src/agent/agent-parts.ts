@@ -22,6 +22,7 @@ import { type AgentFile, agentFile, agentInstance, type Instance } from "./model
 import { type AgentSettings, agentSettings } from "./models/agent-settings.ts";
 import { ContainerSpecs } from "./models/container-spec.ts";
 import { EffectRecords } from "./models/effects.ts";
+import { Generations } from "./models/generations.ts";
 import { Inventory } from "./models/inventory.ts";
 import { ModelRegistry } from "./models/model-registry.ts";
 import { ModelStatuses } from "./models/model-status.ts";
@@ -60,6 +61,7 @@ export interface AgentParts {
 	readonly traffic: Traffic;
 	readonly gpus: GpuWatch;
 	readonly hardware: Hardware;
+	readonly generations: Generations;
 	readonly specs: ContainerSpecs;
 	readonly engine: EngineWatch;
 	/** How containers end. */
@@ -98,7 +100,8 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const lock = new EngineLock(settings.agent, settings.command, env);
 	const instance = instanceOf(data_dir);
 	const owner = ownerOf(settings, () => instance().id);
-	const specs = new ContainerSpecs(registry, settings, hardware, owner);
+	const generations = new Generations(file, agent.roll);
+	const specs = new ContainerSpecs(registry, settings, hardware, owner, generations);
 	const engine = new EngineWatch(docker, settings.agent, lock, owner, tick, ends);
 	const stallMs = agent.stall;
 	const inventory = new Inventory({ registry, specs, settings, docker, engine, traffic, http, stallMs, tick });
@@ -124,6 +127,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		traffic,
 		gpus,
 		hardware,
+		generations,
 		specs,
 		engine,
 		ends,
@@ -131,7 +135,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		prefixes,
 		records: new EffectRecords(),
 		adapters,
-		views: new ModelViews(registry, statuses, inventory, traffic, adapters, gpus),
+		views: new ModelViews(registry, statuses, inventory, traffic, adapters, gpus, generations),
 		models: new ContainerModels({ registry, adapters, statuses, traffic, http, ends, prefixes, config }),
 		metrics: agentMetrics({ registry, statuses, traffic, gpus, engine, inventory }),
 		credential: new RouterCredential(),

@@ -92,6 +92,7 @@ function createController(parts: AgentParts): ModelController {
 		specs,
 		undefined,
 		host,
+		(entry) => parts.generations.replicas(entry).map(({ replica }) => replica),
 	);
 	const tools = { docker, env: settings.variables, specs, placer, inventory, records, engine, ends };
 	return new ModelController({
@@ -105,6 +106,8 @@ function createController(parts: AgentParts): ModelController {
 			drainMs: config.server.shutdown_timeout,
 		},
 		switchAfterMs: agent.queue.switch_after,
+		// As long as a call may take: none is cut.
+		rollDrainMs: config.timeouts.total,
 		events: parts.metrics.events,
 	});
 }

@@ -20,6 +20,7 @@ import { agentApi } from "./agent-api.ts";
 import { AgentCatalog } from "./agent-catalog.ts";
 import { createAgentParts } from "./agent-parts.ts";
 import { agentPlan } from "./agent-plan.ts";
+import { watchModels } from "./reload-models.ts";
 import { type AgentRun, runAgent } from "./run-agent.ts";
 
 /** The running agent. */
@@ -28,10 +29,10 @@ export interface RunningAgent extends Running, Pick<AgentRun, "join"> {}
 /** Starts the agent. Throws StartError as the router does. */
 export async function startAgent(loaded: Loaded, env: Environment): Promise<RunningAgent> {
 	const plan = agentPlan(loaded, env);
-	return startLocked(plan, (lock) => createAgent(plan, lock));
+	return startLocked(plan, (lock) => createAgent(plan, loaded, lock));
 }
 
-function createAgent(plan: RolePlan, lock: DirectoryLock): RunningAgent {
+function createAgent(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): RunningAgent {
 	const { config, env } = plan;
 	const services = createServices(plan);
 	const { log, metrics, lifecycle } = services;
@@ -40,7 +41,7 @@ function createAgent(plan: RolePlan, lock: DirectoryLock): RunningAgent {
 	const { auth } = startAuth(plan, { agent: parts.credential.current });
 
 	const options: RoleAppOptions = {
-		// An agent takes no other configuration while it runs.
+		// Of another configuration an agent that runs takes its models, and they are none of this.
 		current: { snapshot: { config, catalog, auth } },
 		sinks: [],
 		metricsText: async () => (await metrics.text()) + (await parts.metrics.text()),
@@ -54,7 +55,9 @@ function createAgent(plan: RolePlan, lock: DirectoryLock): RunningAgent {
 	const unwatch = catalog.watch();
 	const { url, port } = server;
 	const { join, end } = runAgent(parts, { url, port, onDrain: (hook) => lifecycle.onDrain(hook) });
+	const unwatchModels = watchModels(parts, loaded);
 	lifecycle.onStop(async () => {
+		unwatchModels();
 		unwatch();
 		await end();
 	});

@@ -75,10 +75,12 @@ function reasonTexts({ reason = "" }: ShownModel): [why: string, remedy: string]
 }
 
 /** `ready`; of several replicas `ready, 1 of 2 replicas`. */
-function stateText({ state, replicas = [] }: ShownModel): string {
-	if (replicas.length < 2) return state;
+function stateText({ state, replicas = [], roll }: ShownModel): string {
+	const rolled =
+		roll === undefined ? "" : `, change ${roll.length > LONGEST_REASON ? `${roll.slice(0, LONGEST_REASON)}…` : roll}`;
+	if (replicas.length < 2) return state + rolled;
 	const ready = replicas.filter((each) => each.state === "ready").length;
-	return `${state}, ${ready} of ${replicas.length} replicas`;
+	return `${state}, ${ready} of ${replicas.length} replicas${rolled}`;
 }
 
 function loadText({ parent, in_flight, running, waiting, kv_cache }: ShownModel): string {

@@ -15,7 +15,7 @@ import type { Environment } from "../config/interpolate.ts";
 import type { Loaded, SettingSource, UnusableConfig } from "../config/load.ts";
 import { ConfigSchema } from "../config/schema.ts";
 import { mapLeaves } from "../config/schema-walk.ts";
-import { formatBytes, formatDuration } from "../config/units.ts";
+import { formatWithUnit } from "../config/units.ts";
 import type { ProviderState } from "../providers/registry.ts";
 import { VERSION } from "../version.ts";
 import { localUrl, withAgentUrl } from "./local-url.ts";
@@ -138,8 +138,7 @@ function settingRows(loaded: Loaded, workers: number | undefined): string[][] {
 
 function show(value: unknown, schema: TSchema): unknown {
 	if (schema["secret"]) return MASK;
-	if (schema["unit"] === "ms") return formatDuration(value as number);
-	if (schema["unit"] === "bytes") return formatBytes(value as number);
+	if (schema["unit"]) return formatWithUnit(value as number, schema["unit"]);
 	return typeof value === "string" ? withoutCredentials(value) : value;
 }
 

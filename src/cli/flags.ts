@@ -25,8 +25,17 @@ export type Command =
 			readonly model: string /** A request's body. */;
 			readonly file?: string;
 	  } & StartOptions)
+	| ({ readonly do: "roll"; readonly roll: RollOptions; readonly url?: string } & StartOptions)
 	| { readonly do: "docs"; readonly topic?: string }
 	| InitCommand;
+
+/** `router models roll`: texts as they were typed. */
+export interface RollOptions {
+	/** A model, or `agent/model`. */
+	readonly model: string;
+	readonly image?: string;
+	readonly canary?: string;
+}
 
 /** A union member for each name, so that `do` discriminates them. */
 type Named<Name extends string> = Name extends string ? { readonly do: Name } & StartOptions : never;
@@ -84,6 +93,9 @@ const OPTIONS = {
 	tunnel: toggle("start", "check"),
 	"stop-containers": toggle("start", "check"),
 	file: text("explain"),
+	// Of `models roll`.
+	image: text("models"),
+	canary: text("models"),
 	workers: text("start", "check"),
 	insecure: toggle("start", "check"),
 	schema: toggle("init"),
@@ -131,6 +143,7 @@ export function parseCommand(args: readonly string[]): Command {
 	}
 	const admin = adminCommand(command, words, given);
 	const connect = command === "connect" ? connectOptions(words, given) : undefined;
+	const roll = command === "models" ? rollOptions(words, given) : undefined;
 	const twoWords = TWO_WORDS[`${command} ${words[0]}`];
 	if (twoWords) words.shift();
 	noMore(words);
@@ -156,6 +169,7 @@ export function parseCommand(args: readonly string[]): Command {
 	}
 	if (admin) return { do: "admin", admin, ...shared };
 	if (connect) return { do: "connect", connect, ...shared };
+	if (roll) return { do: "roll", roll, ...shared };
 	return { do: twoWords ?? (command as Exclude<typeof command, "keys" | "usage" | "why" | "connect">), ...shared };
 }
 
@@ -205,6 +219,19 @@ function connectOptions(words: string[], given: Given): ConnectOptions {
 	const parsed = parseConnectArgs(words, given);
 	if (typeof parsed === "string") throw new UsageError(parsed);
 	return parsed;
+}
+
+/** Takes its words; undefined where they are none of `models roll`. */
+function rollOptions(words: string[], { image, canary }: Given): RollOptions | undefined {
+	if (words[0] !== "roll") {
+		const stray = image === undefined ? (canary === undefined ? undefined : "canary") : "image";
+		if (stray !== undefined) throw new UsageError(`--${stray} belongs to \`models roll\``);
+		return undefined;
+	}
+	words.shift();
+	const model = words.shift();
+	if (model === undefined) throw new UsageError("`models roll` needs a model: router models roll NAME");
+	return { model, ...(image !== undefined && { image }), ...(canary !== undefined && { canary }) };
 }
 
 type Given = Partial<Record<keyof typeof OPTIONS, string>>;

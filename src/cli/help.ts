@@ -17,6 +17,9 @@ Usage
   router init [FILE]          write a commented router.yaml; - or --stdout prints it
   router health               exit 0 if the router of this configuration takes calls, else 1
   router models               list the models of a running router, and what agents do with theirs
+  router models roll NAME [--image IMAGE] [--canary 10%]
+                              replace a model's containers while they serve, by its agents' configuration or with
+                              another image; a first one gets a share of calls, and goes if it is worse
   router models suggest       list well-known models that fit this host's GPUs
   router agents               list the agents of a running router
   router agents invite        make a token for agents; prints the line to paste on a GPU host
@@ -45,7 +48,7 @@ Flags
   --env-file FILE   KEY=VALUE lines; variables that are set already win
   --host ADDRESS    address to listen on
   --port PORT       port to listen on; 0 picks a free one
-  --url URL         the router to ask; keys, usage, why and connect take an admin key there;
+  --url URL         the router to ask; keys, usage, why, models roll and connect take an admin key there;
                     invite: as the GPU host reaches it
   --file FILE       explain: a request as JSON; - is stdin
   --workers N       threads that answer calls, or auto

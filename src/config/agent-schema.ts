@@ -1,6 +1,6 @@
 /** The `agent:` section of the configuration. */
 import { type Static, Type } from "@sinclair/typebox";
-import { bytes, closed, duration, secret, section, url } from "./schema-parts.ts";
+import { bytes, closed, duration, secret, section, share, url } from "./schema-parts.ts";
 
 const choice = <const T extends string>(values: readonly T[], options: { default: NoInfer<T>; description: string }) =>
 	Type.Unsafe<T>(
@@ -77,6 +77,13 @@ export const AgentModel = Type.Object(
 			duration({ description: "How long an on-demand model may idle before it is unloaded; for ever without it." }),
 		),
 		image: Type.Optional(Type.String({ minLength: 1, maxLength: 512, description: "Another image than the agent's." })),
+		canary: Type.Optional(
+			share({
+				description:
+					"Share of calls that the first container of a new image or new arguments gets, until it has proved good; default: 10%. 0%: none is tried first.",
+				examples: ["10%"],
+			}),
+		),
 		env: Type.Optional(
 			Type.Array(
 				Type.String({
@@ -236,6 +243,16 @@ export const agent = section(
 				limit: duration({ default: "1h", description: "Longest that a start may take in all, downloads included." }),
 			},
 			"How long a container may take to get ready.",
+		),
+		roll: section(
+			{
+				watch: duration({
+					default: "1m",
+					description: "How long the first container of a new image or new arguments is watched at least.",
+				}),
+				limit: duration({ default: "10m", description: "And at most, where few calls come." }),
+			},
+			"Rolling changes: a new image, arguments or version beside the one that serves.",
 		),
 		stall: duration({
 			default: "5m",

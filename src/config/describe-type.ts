@@ -7,6 +7,7 @@ export function expectation(schema: TSchema): string {
 	if (typeof schema["expects"] === "string") return schema["expects"];
 	if (schema["unit"] === "ms") return "a duration such as 10m (units ms, s, m, h, d)";
 	if (schema["unit"] === "bytes") return "a size such as 32MB (units B, KB, MB, GB, KiB, MiB, GiB)";
+	if (schema["unit"] === "share") return "a share such as 10%, from 0% to 100%";
 	if (typeof schema["const"] === "string") return schema["const"];
 	const literals = literalsOf(schema);
 	if (literals) return `one of ${literals.join(", ")}`;

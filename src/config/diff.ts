@@ -3,7 +3,7 @@ import type { TSchema } from "@sinclair/typebox";
 import { type Path, pathText } from "./config-error.ts";
 import { type Config, ConfigSchema } from "./schema.ts";
 import { mapLeaves } from "./schema-walk.ts";
-import { formatBytes, formatDuration } from "./units.ts";
+import { formatWithUnit } from "./units.ts";
 
 /** Shown instead of a secret. */
 export const MASK = "********";
@@ -53,8 +53,7 @@ function leaves(config: Config): Map<string, Leaf> {
 
 function shown(value: unknown, text: string, schema: TSchema): string {
 	if (schema["secret"]) return MASK;
-	if (schema["unit"] === "ms") return formatDuration(value as number);
-	if (schema["unit"] === "bytes") return formatBytes(value as number);
+	if (schema["unit"]) return formatWithUnit(value as number, schema["unit"]);
 	// An address may contain a password.
 	return text.replace(/^(https?:\/\/)[^/?#]*@/i, `$1${MASK}@`).replace(/^(https?:\/\/[^?#]*)\?.*$/i, `$1?${MASK}`);
 }

@@ -13,7 +13,7 @@ import { type ReadablePart, readablePart } from "./readable-part.ts";
 import { type Config, ConfigSchema } from "./schema.ts";
 import { EXTENSION, mapLeaves } from "./schema-walk.ts";
 import { PATHS, semantics } from "./semantics.ts";
-import { parseBytes, parseDuration } from "./units.ts";
+import { parseWithUnit } from "./units.ts";
 import { validate } from "./validate.ts";
 import { CONFIG_VARIABLES, cleanVariables, type Variable } from "./variables.ts";
 
@@ -221,12 +221,11 @@ function inOrder(mistakes: Mistake[]): Mistake[] {
 	return [...first.values()].sort(byPosition);
 }
 
-/** Durations become ms, sizes bytes, paths absolute (from `cwd`); the result is frozen, deeply. Takes only what validated. */
+/** Durations become ms, sizes bytes, shares 0 to 1, paths absolute (from `cwd`); the result is frozen, deeply. Takes only what validated. */
 function normalize(values: Record<string, unknown>, cwd: string): Config {
 	const config = mapLeaves(ConfigSchema, values, (value, schema, path) => {
 		if (typeof value !== "string") return value;
-		if (schema["unit"] === "ms") return parseDuration(value);
-		if (schema["unit"] === "bytes") return parseBytes(value);
+		if (schema["unit"]) return parseWithUnit(value, schema["unit"]);
 		return PATHS.includes(pathText(path)) ? resolve(cwd, value) : value;
 	});
 	freeze(config);

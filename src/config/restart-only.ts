@@ -16,6 +16,9 @@ const SERVER = [
 const CACHE = ["enabled", "memory", "max_entry"] as const satisfies readonly (keyof Config["cache"])[];
 const SECTIONS = ["log", "data_dir", "redis", "agent"] as const satisfies readonly (keyof Config)[];
 
+/** Its agent takes them while it runs; a router has none. */
+const AGENT_MODELS = "agent.models";
+
 /** The new configuration as far as a running process can apply it, and the settings that wait for a restart. */
 export function keepRestartOnly(running: Config, next: Config): { config: Config; waiting: Difference[] } {
 	const config = {
@@ -24,7 +27,8 @@ export function keepRestartOnly(running: Config, next: Config): { config: Config
 		server: { ...without(next.server, SERVER), ...pick(running.server, SERVER) },
 		cache: { ...next.cache, ...pick(running.cache, CACHE) },
 	} as Config;
-	return { config, waiting: differences(config, next) };
+	const waiting = differences(config, next).filter(({ setting }) => !setting.startsWith(AGENT_MODELS));
+	return { config, waiting };
 }
 
 /** These of its settings, where they are set. */

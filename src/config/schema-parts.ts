@@ -1,7 +1,7 @@
 /** The building blocks of the schema: sections, and types that TypeBox does not have. */
 import { type StringOptions, type TSchema, Type } from "@sinclair/typebox";
 import type { ValueKind } from "./clean-value.ts";
-import { BYTES, DURATION } from "./units.ts";
+import { BYTES, DURATION, SHARE, type Unit } from "./units.ts";
 
 /** Unknown fields are refused. */
 export const closed = { additionalProperties: false } as const;
@@ -13,16 +13,17 @@ export const mayBeEmpty = { mayBeEmpty: true } as const;
 export const section = <T extends Record<string, TSchema>>(properties: T, description: string) =>
 	Type.Object(properties, { ...closed, ...mayBeEmpty, description, default: {} });
 
-/** The values of the keyword `unit`: the loader turns such a string into a number. */
-export type Unit = "ms" | "bytes";
-
-/** A duration in the file (`10m`); ms in the program. */
+/** A duration in the file (`10m`, by the keyword `unit`, which has the loader turn it into a number); ms in the program. */
 export const duration = (options: StringOptions) =>
 	Type.Unsafe<number>(Type.String({ ...options, pattern: DURATION.source, unit: "ms" satisfies Unit }));
 
 /** A size in the file (`32MB`); bytes in the program. */
 export const bytes = (options: StringOptions) =>
 	Type.Unsafe<number>(Type.String({ ...options, pattern: BYTES.source, unit: "bytes" satisfies Unit }));
+
+/** A share in the file (`10%`); 0 to 1 in the program. */
+export const share = (options: StringOptions) =>
+	Type.Unsafe<number>(Type.String({ ...options, pattern: SHARE.source, unit: "share" satisfies Unit }));
 
 /** A string that is never shown: `router check`, logs and errors mask it. `valueKind`: `secret` unless it is given. */
 export const secret = (options: StringOptions & { env?: string; valueKind?: ValueKind }) =>

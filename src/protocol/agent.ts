@@ -83,6 +83,20 @@ export const ReplicaReport = open(
 		kv_cache: Type.Optional(
 			Type.Number({ minimum: 0, maximum: 1, description: "Share of its KV cache in use, 0 to 1." }),
 		),
+		generation: Type.Optional(
+			Type.String({
+				maxLength: 64,
+				description:
+					"What it is made from: another text for another image, arguments or version. There while several are.",
+			}),
+		),
+		canary: Type.Optional(
+			Type.Number({
+				minimum: 0,
+				maximum: 1,
+				description: "It is new and on trial: the share of conversations that it gets, 0 to 1.",
+			}),
+		),
 	},
 	"One replica of the model.",
 );
@@ -107,8 +121,11 @@ export const ModelReport = open(
 		replicas: Type.Optional(
 			Type.Array(ReplicaReport, {
 				maxItems: MAX_REPLICAS,
-				description: "All that it is to have, where they are several. Calls may name one with `x-router-replica`.",
+				description: "All that it has, where they are several. Calls may name one with `x-router-replica`.",
 			}),
+		),
+		roll: Type.Optional(
+			Type.String({ maxLength: 2048, description: "How far a rolling change is, or how the last one ended, and why." }),
 		),
 	},
 	"One model of the agent.",
@@ -257,7 +274,7 @@ export const prefixKey = (model: string, replica: number): string => `${model}#$
 
 /** What a model's replicas do, as text to compare: how busy they are is no part of it. */
 export function replicaStates(replicas: readonly ReplicaReport[] = []): string {
-	return replicas.map(({ replica, state }) => `${replica}:${state}`).join();
+	return replicas.map(({ replica, state, canary }) => `${replica}:${state}${canary ?? ""}`).join();
 }
 
 /** The report of a model that may be given by its bare name. */

@@ -27,7 +27,18 @@ export interface Fleet {
 
 /** A model at an agent, and what the agent last said of it. */
 export type FleetTarget = Target &
-	Pick<RouteTarget, "readiness" | "isQueue" | "context" | "parent" | "engine" | "reopens" | "reportedWaiting">;
+	Pick<
+		RouteTarget,
+		| "readiness"
+		| "isQueue"
+		| "context"
+		| "parent"
+		| "engine"
+		| "reopens"
+		| "reportedWaiting"
+		| "canaryShare"
+		| "isCanary"
+	>;
 
 /** A router without agents. */
 export const NO_FLEET: Fleet = {
@@ -123,6 +134,8 @@ export interface ModelAccess {
 	readonly readiness: number;
 	readonly isQueue?: boolean | undefined;
 	readonly reportedWaiting?: number | undefined;
+	readonly canaryShare?: number | undefined;
+	readonly isCanary?: boolean | undefined;
 }
 
 /**
@@ -135,8 +148,11 @@ export function accessTo({ state, replicas = [], waiting }: ModelReport, rank: n
 	const all = [...new Map(replicas.map((each) => [each.replica, each])).values()];
 	const ready = all.length > 1 && state === "ready" ? all.filter((each) => each.state === "ready") : [];
 	if (ready.length === 0) return [{ readiness: rank, reportedWaiting: waiting }];
+	const canary = ready.find((each) => each.canary !== undefined);
+	const isBeside = canary !== undefined && ready.some((each) => each.canary === undefined);
 	const access = ready.map((each): ModelAccess => {
-		return { replica: each.replica, readiness: rank, reportedWaiting: each.waiting };
+		const trial = isBeside && { canaryShare: canary.canary, isCanary: each.canary !== undefined };
+		return { replica: each.replica, readiness: rank, reportedWaiting: each.waiting, ...trial };
 	});
 	if (ready.length < all.length) access.push({ readiness: rank + QUEUE, isQueue: true });
 	return access;

@@ -259,6 +259,9 @@ function whyBehind(scored: Scored, before: Scored, policy: Policy): string {
 		return target.weight === 0 && before.target.weight !== 0 ? DRAINED : NOT_LOADED;
 	}
 	if (before.group !== scored.group) {
+		// Equals but for the side of the trial.
+		if (target.canaryShare !== undefined && Math.floor(scored.group) === Math.floor(before.group))
+			return target.isCanary ? NOT_ITS_SHARE : TRIED_ELSEWHERE;
 		if (its.tier === "fallback" || (policy === "order" && target.position !== before.target.position))
 			return LATER_IN_ORDER;
 		if (policy === "balanced" && its.kind !== other.kind) return LATER[its.kind];
@@ -277,6 +280,8 @@ const FALLBACK = "fallback: where no target answers";
 const LATER_IN_ORDER = "later in order";
 const AS_GOOD = "as good as the one before it";
 const DRAINED = "weight 0: used where no other of its list is well";
+const NOT_ITS_SHARE = "on trial: its share of conversations has others";
+const TRIED_ELSEWHERE = "the conversation is of the share of the one on trial";
 const NOT_LOADED = "its model has yet to be loaded";
 const LATER = {
 	local: "local targets come later",
@@ -294,7 +299,7 @@ const BEHIND: Partial<Record<Scored["basis"], string>> = {
 /** Reasons that are about the targets beside it, up to their colon. */
 const OF_RANK: ReadonlySet<string> = new Set(
 	[...Object.values(CHOSEN), ...Object.values(BEHIND), ...Object.values(LATER)]
-		.concat(LLMD_FIRST, LAST, FALLBACK, LATER_IN_ORDER, AS_GOOD, DRAINED, NOT_LOADED)
+		.concat(LLMD_FIRST, LAST, FALLBACK, LATER_IN_ORDER, AS_GOOD, DRAINED, NOT_ITS_SHARE, TRIED_ELSEWHERE, NOT_LOADED)
 		.map((reason) => reason.split(":")[0]!),
 );
 

@@ -23,6 +23,11 @@ export interface Needs {
 	readonly maxTokens: number | undefined;
 	/** The conversation, where a session header names one. */
 	readonly session: string | undefined;
+	/**
+	 * Where its conversation stands among all, 0 to 1, by chance but always the same: by its session, else by what it began with. Costs a
+	 * pass over that.
+	 */
+	conversation(): number;
 	/** The prompt with its blocks hashed, which costs with each block: only where replicas are to be compared. */
 	prompt(): Prompt;
 }
@@ -44,6 +49,8 @@ export function needsOf(call: RoutedCall): Needs {
 	for (const part of content.texts) characters += part.length;
 	const text = characters - content.imageCharacters;
 	let prompt: Prompt | undefined;
+	let conversation: number | undefined;
+	const session = sessionOf(call.headers);
 	return {
 		operation,
 		isStream: call.stream,
@@ -52,7 +59,11 @@ export function needsOf(call: RoutedCall): Needs {
 		leastTokens: text / MOST_PER_TOKEN,
 		tokens: Math.ceil(text / PER_TOKEN),
 		maxTokens: facts.maxTokens,
-		session: sessionOf(call.headers),
+		session,
+		conversation() {
+			conversation ??= Bun.hash.xxHash32(session ?? beginningOf(content.texts)) / 2 ** 32;
+			return conversation;
+		},
 		prompt() {
 			// Where nothing is generated there is no prefix cache to hit.
 			prompt ??= OPERATIONS[operation].generates ? promptOf("", content.texts) : { characters, blocks: NO_BLOCKS };
@@ -68,6 +79,17 @@ function featuresOf(operation: Operation, { hasTools, images, hasSchema }: Promp
 	if (images > 0) features.push("images");
 	if (hasSchema) features.push("schema");
 	return features;
+}
+
+/** A turn that is the model's, in a list of messages as JSON text. */
+const ANSWERED = /"role"\s*:\s*"(?:assistant|tool|model)"/;
+
+/** What stays the same of a conversation from turn to turn: all before the model's first answer. */
+function beginningOf(texts: readonly string[]): string {
+	const text = texts.join("");
+	const at = text.search(ANSWERED);
+	const begins = at === -1 ? text.length : text.lastIndexOf("{", at);
+	return text.slice(0, Math.max(begins, 0)).replace(/[\s,\]]+$/, "");
 }
 
 /** The first session header. Most calls have none. */

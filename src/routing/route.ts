@@ -44,6 +44,12 @@ export interface RouteTarget extends Target {
 	readonly readiness?: number | undefined;
 	/** The agent's queue behind replicas that are targets themselves: to ask it beside one of those would be to ask that one twice. */
 	readonly isQueue?: boolean | undefined;
+	/**
+	 * Of the replicas of a model that an agent rolls: the share of conversations, 0 to 1, that go to the one on trial (`isCanary`); the others go to
+	 * those beside it. Absent where none is on trial, or nothing serves beside it.
+	 */
+	readonly canaryShare?: number | undefined;
+	readonly isCanary?: boolean | undefined;
 	/** Of a LoRA adapter of an agent's: the model that it changes; and that one's target, whose engine it runs in. */
 	readonly parent?: string | undefined;
 	readonly engine?: string | undefined;

@@ -46,6 +46,8 @@ const USUAL_ANSWER = 500;
 /** From this readiness on calls can only wait for a target, and from that one on its agent was not heard of lately. */
 const WAITING = 50;
 const LATE = 100;
+/** A replica of the other side of a trial comes behind all of its own side, and before whatever has to be loaded first. */
+const OTHER_SIDE = 0.5;
 /** A session stays where it was, unless that has more calls than the least busy has, times 1.5 and 8. */
 const STICKY_RATIO = 1.5;
 const STICKY_SLACK = 8;
@@ -185,8 +187,10 @@ const isBreakerHeeded = ({ isUnreachable }: TargetView, ignored: Ignored | undef
 
 function scoreOne(input: ScoreInput, comparison: Comparison, target: RouteTarget, view: TargetView): Scored {
 	const { needs, prompt, now, random } = input;
-	const { tier, kind = "cloud", position = 0, readiness = 0 } = target;
+	const { tier, kind = "cloud", position = 0, canaryShare } = target;
 	const { inFlight, breaker } = view;
+	const isOtherSide = canaryShare !== undefined && needs.conversation() < canaryShare !== target.isCanary;
+	const readiness = (target.readiness ?? 0) + (isOtherSide ? OTHER_SIDE : 0);
 	const isFallback = tier === "fallback";
 	const policy = isFallback ? "order" : comparison.policy;
 	const admitted = admits(breaker, now);

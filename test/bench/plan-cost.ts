@@ -77,6 +77,7 @@ function needsOf(content: string): Needs {
 		tokens: characters / 4,
 		maxTokens: undefined,
 		session: undefined,
+		conversation: () => 0,
 		prompt: () => prompt,
 	};
 }

@@ -39,6 +39,7 @@ export function call(text = "hello", over: Partial<Needs> = {}): Needs {
 		tokens: text.length / 4,
 		maxTokens: undefined,
 		session: undefined,
+		conversation: () => 0,
 		prompt: () => prompt,
 		...over,
 	};

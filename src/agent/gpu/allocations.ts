@@ -136,7 +136,8 @@ function placementOn(considered: readonly GpuCandidate[], request: PlacementRequ
 
 /** Without readings: the devices that the model names, or as many as it spans; none for a single GPU: the container sees them all. */
 function unmeasuredDevices({ spec, replica }: PlacementRequest, count: number): number[] {
-	const from = replica * count;
+	// One that is started beside those that it replaces has a number behind theirs.
+	const from = (replica % (spec.replicas ?? 1)) * count;
 	// What a UUID is called here nobody knows then: the container is told what can be told.
 	const known = spec.devices?.filter((device) => typeof device === "number");
 	if (known?.length === spec.devices?.length && known) return known.slice(from, from + count);

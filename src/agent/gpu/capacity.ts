@@ -24,6 +24,8 @@ export interface MemorySnapshot {
 	readonly otherUse: ReadonlyMap<number, number>;
 	readonly replicas: readonly ReplicaMemory[];
 	readonly specs: ReadonlyMap<string, ModelSpec>;
+	/** The numbers of a model's replicas; without it from 0 on. */
+	numbersOf?(model: string): readonly number[];
 	sizeOf(model: string): ModelSize | undefined;
 	/** Whether its containers are started so that they can sleep. */
 	canSleep(model: string): boolean;
@@ -88,7 +90,7 @@ function placeBeside(
 		.flatMap(sleepingAllocations);
 	for (const model of awake) {
 		if (model === name) continue;
-		for (let replica = 0; replica < replicasOf(snapshot, model); replica++) {
+		for (const replica of numbersOf(snapshot, model)) {
 			const own = snapshot.replicas.find((each) => each.model === model && each.replica === replica);
 			if (own) allocated.push(...own.allocations);
 			else {
@@ -99,7 +101,7 @@ function placeBeside(
 	}
 	let placed = 0;
 	let problem: Problem | undefined;
-	for (let replica = 0; replica < replicasOf(snapshot, name); replica++) {
+	for (const replica of numbersOf(snapshot, name)) {
 		const result = placeOne(snapshot, allocated, name, replica);
 		if ("placement" in result) {
 			placed++;
@@ -179,8 +181,8 @@ function without(replicas: readonly ReplicaMemory[], model: string, replica: num
 	return replicas.filter((each) => each.model !== model || each.replica !== replica);
 }
 
-function replicasOf({ specs }: MemorySnapshot, model: string): number {
-	return specs.get(model)?.replicas ?? 1;
+function numbersOf(snapshot: MemorySnapshot, model: string): readonly number[] {
+	return snapshot.numbersOf?.(model) ?? Array.from({ length: snapshot.specs.get(model)?.replicas ?? 1 }, (_, at) => at);
 }
 
 function allocatedOn(allocated: readonly Allocation[], gpu: number): number {

@@ -28,6 +28,8 @@ const RELEASE_LAG_MS = 1000;
 export interface StartBlocker {
 	readonly waitReason?: string;
 	readonly misfit?: Problem;
+	/** It will never fit, whatever else goes. */
+	readonly isForGood?: boolean;
 }
 
 /** Reads the host's memory. */
@@ -60,6 +62,8 @@ export class Placer {
 		private readonly now = steadyTime,
 		/** The host's memory, and what a container uses of it, by its id; undefined where that is not known. */
 		private readonly host: HostReader = { read: () => undefined, useOf: () => undefined },
+		/** The numbers of a model's replicas; by default from 0 on. */
+		private readonly numbersOf: (entry: RegisteredModel) => readonly number[] = numbersFromZero,
 	) {}
 
 	/** The memory now. `replicas` grows as replicas are placed. */
@@ -86,6 +90,10 @@ export class Placer {
 			otherUse: host ? new Map(this.#otherUse).set(HOST, this.#hostOtherUse(host, running, replicas)) : this.#otherUse,
 			replicas,
 			specs: new Map([...entries].map(([name, { spec }]) => [name, spec])),
+			numbersOf: (model) => {
+				const entry = entries.get(model);
+				return entry ? this.numbersOf(entry) : [];
+			},
 			sizeOf: (model) => {
 				const spec = entries.get(model)?.spec;
 				return spec && this.infos.get(spec, false)?.size;
@@ -149,7 +157,7 @@ export class Placer {
 				cacheDir: this.cacheDir,
 				...(freeDisk !== undefined && { freeDisk }),
 			});
-			if (misfit) return { misfit };
+			if (misfit) return { misfit, isForGood: true };
 		}
 		const result = placeNow(memory, spec.name, replica);
 		if ("placement" in result) {
@@ -186,3 +194,6 @@ export class Placer {
 function replicaMemory(model: string, placement: Placement): ReplicaMemory {
 	return { model, replica: placement.replica, allocations: allocationsOf(model, placement), isAsleep: false };
 }
+
+const numbersFromZero = ({ spec }: RegisteredModel): number[] =>
+	Array.from({ length: spec.replicas ?? 1 }, (_, replica) => replica);

@@ -13,6 +13,8 @@ const AgentFileContent = Type.Object(
 		/** The GPUs as they were last read: they are part of every container's hash, so a driver that fails at a start must not replace the containers. */
 		accelerator: Type.Optional(Type.String()),
 		driver: Type.Optional(Type.String()),
+		/** What containers are made from, and rolls under way, by model: `ModelGenerations`, which its reader checks. */
+		generations: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
 		/** What API calls ordered and described, by model. */
 		models: Type.Optional(
 			Type.Record(

@@ -16,10 +16,12 @@ import { canSleep, stopGraceS, vllmArgs } from "../vllm/vllm-args.ts";
 import { acceleratorOf, containerImage, hashedImage } from "../vllm/vllm-image.ts";
 import type { AgentSettings } from "./agent-settings.ts";
 import { containerKey, KEY_LABEL, newKeyWord } from "./container-key.ts";
+import type { Generations } from "./generations.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelSpec, Placement, SpecSettings } from "./model-spec.ts";
 import { mountArgs, mountedFilesProblem } from "./mounts.ts";
 import { modelOfKey } from "./replica-state.ts";
+import type { Generation } from "./roll.ts";
 
 /** One container. */
 export interface ContainerSpec {
@@ -72,11 +74,13 @@ export interface ContainerPorts {
 /**
  * The container for one replica. `spec` must have passed `specProblem`. Whether it publishes KV events is no part of its hash: one that runs
  * without goes on.
+ * @param made the hash and image of its generation, where those of this moment are others
  */
 export function containerSpec(
 	spec: ModelSpec,
 	placed: Placement & { readonly port: number; readonly keyWord?: string; readonly kvEvents?: KvEventPorts },
 	settings: SpecSettings,
+	made?: Pick<Generation, "hash" | "image">,
 ): ContainerSpec {
 	const { replica, port, keyWord } = placed;
 	const kvEvents = publishesKvEvents(spec, settings) ? placed.kvEvents : undefined;
@@ -85,7 +89,7 @@ export function containerSpec(
 	// Without a reading of its GPUs a host has devices placed that it lacks.
 	const placement: Placement = isOnCpu && !isOnHost ? { replica, devices: [], bytes: 0 } : placed;
 	const { devices, bytes } = placement;
-	const hash = specHash(spec, settings);
+	const hash = made?.hash ?? specHash(spec, settings);
 	const suffix = replica > 0 ? `-${replica}` : "";
 	const name = `router-${spec.name.replace(/[^A-Za-z0-9_.-]/g, "-").slice(0, 60)}-${hash.slice(0, 8)}${suffix}`;
 	const labels = {
@@ -102,7 +106,7 @@ export function containerSpec(
 		...(kvEvents && kvEventLabels(kvEvents)),
 	};
 	const isLocal = spec.model.startsWith("/");
-	const image = containerImage(spec, settings);
+	const image = made?.image ?? containerImage(spec, settings);
 	const args = [
 		`--name=${name}`,
 		...Object.entries(labels).map(([key, value]) => `--label=${key}=${value}`),
@@ -218,6 +222,7 @@ export class ContainerSpecs {
 		private readonly settings: AgentSettings,
 		private readonly hardware: Hardware,
 		private readonly owner: Pick<ContainerOwner, "labels">,
+		private readonly generations: Pick<Generations, "at">,
 	) {}
 
 	/** The command that runs them: advice names it. */
@@ -227,6 +232,11 @@ export class ContainerSpecs {
 
 	image(entry: RegisteredModel): string {
 		return containerImage(entry.spec, this.#of(entry));
+	}
+
+	/** What its configuration has its containers made from now. */
+	generation(entry: RegisteredModel): Generation {
+		return { hash: this.hash(entry), image: this.image(entry), spec: entry.spec };
 	}
 
 	hash(entry: RegisteredModel): string {
@@ -245,32 +255,40 @@ export class ContainerSpecs {
 
 	/** All that its containers may use of the host's memory, bytes; undefined without a limit. */
 	memoryLimit(key: string): number | undefined {
-		return this.registry.get(modelOfKey(key))?.spec.memory;
+		return this.#entryOf(key)?.spec.memory;
 	}
 
 	/** Seconds between SIGTERM and SIGKILL. */
 	stopGrace(key: string): number {
-		const entry = this.registry.get(modelOfKey(key));
+		const entry = this.#entryOf(key);
 		return entry ? stopGraceS(entry.spec, this.#of(entry)) : 10;
 	}
 
 	/** The arguments of `docker run`; undefined for a model that is no longer registered. */
 	run(key: string, placement: Placement, ports: ContainerPorts): RunCommand | undefined {
-		const entry = this.registry.get(modelOfKey(key));
+		const entry = this.#entryOf(key);
 		if (!entry) return undefined;
+		const made = this.generations.at(key) ?? this.generation(entry);
 		const settings = { ...this.#of(entry), ownerLabels: this.owner.labels() };
 		const keyWord = newKeyWord();
-		const { args } = containerSpec(entry.spec, { ...placement, ...ports, keyWord }, settings);
+		const { args } = containerSpec(entry.spec, { ...placement, ...ports, keyWord }, settings, made);
 		const env = { ...this.settings.variables, VLLM_API_KEY: containerKey(this.settings.vllmKey, keyWord) };
-		return { args, env, image: this.image(entry) };
+		return { args, env, image: made.image };
 	}
 
 	/** Makes the model cache where there is none. Why that, or files of the host that its containers mount, can't be mounted; undefined where they can. */
 	async filesProblem(key: string): Promise<Problem | undefined> {
-		const entry = this.registry.get(modelOfKey(key));
+		const entry = this.#entryOf(key);
 		const { command, variables, cacheDir } = this.settings;
 		const engine = engineHost(command, variables);
 		return entry && ((await cacheProblem(cacheDir, command, engine)) ?? mountedFilesProblem(entry.spec, engine));
+	}
+
+	/** The model of a replica, as its generation has it; undefined for one that is no longer registered. */
+	#entryOf(key: string): RegisteredModel | undefined {
+		const entry = this.registry.get(modelOfKey(key));
+		const spec = this.generations.at(key)?.spec;
+		return entry && spec ? { ...entry, spec } : entry;
 	}
 
 	#of(entry: RegisteredModel): SpecSettings {

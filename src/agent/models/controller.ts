@@ -2,7 +2,7 @@
  * The agent's loop. Each tick reads what there is, has the scheduler and the supervisor (both pure) decide, begins the effects
  * they decided on and publishes the outcome. One tick at a time; a notification brings the next one forward.
  */
-import { steadyTime } from "../../steady-time.ts";
+import { asWall, steadyTime } from "../../steady-time.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { Docker } from "../docker/docker.ts";
 import { endedByProblem } from "../docker/ended-by.ts";
@@ -15,11 +15,12 @@ import { type Problem, problemOf, problemText } from "../problem.ts";
 import type { ContainerSpecs } from "./container-spec.ts";
 import { adoptRunning, desiredReplicas, modelDemand } from "./decision-inputs.ts";
 import type { EffectRecords } from "./effects.ts";
+import type { Generations, RollNews } from "./generations.ts";
 import type { Inventory, InventoryItem } from "./inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelStatuses } from "./model-status.ts";
 import type { PrefixReports } from "./prefix-reports.ts";
-import { modelOfKey, nextFailure } from "./replica-state.ts";
+import { modelOfKey, nextFailure, replicaKey } from "./replica-state.ts";
 import type { EndedEffect, RunningEffects } from "./running-effects.ts";
 import { type Decision, type Residents, schedule } from "./scheduler.ts";
 import type { StatusPublisher } from "./status-publisher.ts";
@@ -31,6 +32,8 @@ const BUSY_MS = 200;
 const IDLE_MS = 1000;
 /** Longest wait before the first tick, ms; the first reading of the GPUs brings it forward. */
 const FIRST_MS = 15_000;
+/** The share of calls that a canary gets where the configuration does not say. */
+const DEFAULT_SHARE = 0.1;
 
 /** What happens to models, for the metrics. */
 export interface ModelEvents {
@@ -38,6 +41,8 @@ export interface ModelEvents {
 	woken(model: string): void;
 	evicted(model: string): void;
 	restarted(model: string): void;
+	/** A rolling change ended. */
+	rolled(model: string, result: "promoted" | "taken back"): void;
 }
 
 /** What the loop reads, decides with and acts on. */
@@ -56,6 +61,9 @@ export interface ControllerOptions {
 	readonly records: EffectRecords;
 	readonly statuses: ModelStatuses;
 	readonly publisher: StatusPublisher;
+	readonly generations: Generations;
+	/** Longest that a replica which is replaced while others serve waits for its calls, ms. */
+	readonly rollDrainMs: number;
 	readonly limits: SupervisorLimits;
 	/** How long calls wait before a busy model in their way takes no further ones, ms. */
 	readonly switchAfterMs: number;
@@ -124,7 +132,7 @@ export class ModelController {
 	}
 
 	async #tick(): Promise<void> {
-		const { registry, engine, effects, inventory, prefixes, traffic, hardware, publisher } = this.options;
+		const { registry, engine, effects, inventory, prefixes, traffic, hardware, publisher, generations } = this.options;
 		for (const ended of effects.collect()) this.#effectEnded(ended);
 		for (const model of registry.takeOrders()) this.#retryNow(model);
 		const endedKeys = effects.endedKeys();
@@ -138,6 +146,7 @@ export class ModelController {
 		// With a problem of the engine's the list may be that of another agent's containers.
 		const gone = isListed && !engine.problem ? before.filter(({ id }) => !items.some((item) => item.id === id)) : [];
 		for (const each of gone) this.#removedBySomebody(each);
+		generations.retain(new Set(registry.all().map(({ spec }) => spec.name)));
 		traffic.retainContainers(new Set(items.map(({ id }) => id)));
 		const entries = registry.all();
 		// Without knowing what the models run on nothing may be started, stopped or replaced.
@@ -153,6 +162,7 @@ export class ModelController {
 	#decide(entries: readonly RegisteredModel[], items: readonly InventoryItem[]): void {
 		const { engine, effects, records, placer, specs, statuses, traffic, switchAfterMs, limits, publisher } =
 			this.options;
+		const { generations, rollDrainMs } = this.options;
 		const now = steadyTime();
 		const memory = placer.snapshot(items);
 		const capacity = placer.capacity(memory);
@@ -160,8 +170,10 @@ export class ModelController {
 		const decision = schedule(demands, this.#residents, capacity, { switchAfterMs }, now);
 		this.#residents = decision;
 		for (const name of decision.evicted) this.#evicted(name, decision);
+		if (engine.hasAnswered && !engine.problem && !this.#isAdopting)
+			for (const entry of entries) this.#roll(entry, decision, items);
 		const { inFlight } = effects;
-		const inputs = { items, decision, memory, inFlight, specs, placer, traffic };
+		const inputs = { items, decision, memory, inFlight, specs, placer, traffic, generations, rollDrainMs };
 		const isPartial = ({ spec }: RegisteredModel) => Number(decision.partial?.has(spec.name) ?? false);
 		const inOrder = [...entries].sort((a, b) => isPartial(a) - isPartial(b));
 		const desired = inOrder.flatMap((entry) => desiredReplicas(entry, inputs));
@@ -173,10 +185,61 @@ export class ModelController {
 		this.#supervisorState = next;
 		for (const action of next.actions) {
 			const item = "id" in action ? items.find(({ id }) => id === action.id) : undefined;
-			if (action.do === "stop" && action.failed) this.options.events.restarted(modelOfKey(action.key));
+			if (action.do === "stop" && action.failed) {
+				this.options.events.restarted(modelOfKey(action.key));
+				generations.failed(action.key);
+			}
 			effects.begin(action, item);
 		}
 		publisher.publish({ states: next.states, decision, items, whyMisfit: capacity.whyMisfit, now });
+	}
+
+	/** What becomes of a model's generations. */
+	#roll(entry: RegisteredModel, { awake }: Decision, items: readonly InventoryItem[]): void {
+		const { generations, specs, statuses, effects, records } = this.options;
+		const { spec } = entry;
+		const { name, replicas: count = 1, canary: share = DEFAULT_SHARE } = spec;
+		const own = items.filter(({ model }) => model === name);
+		const made = specs.generation(entry);
+		generations.begin(
+			name,
+			made,
+			count,
+			own.filter(({ hash }) => hash === made.hash),
+		);
+		const wanted = specs.generation(generations.ordered(entry));
+		const roll = generations.of(name)?.roll;
+		const keys = (roll?.replicas ?? []).map((replica) => replicaKey(name, replica));
+		const seen = {
+			wanted,
+			count,
+			share,
+			isUp: awake.has(name),
+			now: Math.round(asWall(steadyTime())),
+			isReady: (replica: number) => statuses.replica(replicaKey(name, replica))?.state === "ready",
+			isThere: (replica: number) =>
+				own.some((item) => item.replica === replica) || effects.inFlight.has(replicaKey(name, replica)),
+			isPulled: records.images.has(wanted.image),
+			problem: keys.map((key) => this.#supervisorState.failures.get(key)?.problem).find((each) => each),
+		};
+		const news = generations.step(name, seen, spec.image);
+		if (news) this.#rolled(name, news);
+	}
+
+	#rolled(model: string, news: RollNews): void {
+		const { log, events } = this.options;
+		if (news.what === "ended") {
+			const { result, image, reason } = news.end;
+			events.rolled(model, result);
+			const fields = { model, image, reason };
+			if (result === "promoted") log.logger.info(fields, "rolling change: promoted");
+			else log.logger.warn(fields, "rolling change: taken back");
+			return;
+		}
+		const { to, share, reason, isInPlace } = news.roll;
+		const fields = { model, image: to.image, ...(reason !== undefined && { reason }) };
+		if (news.what === "canary") log.logger.info({ ...fields, share }, "rolling change: its canary takes calls");
+		else log.logger.info({ ...fields, isInPlace }, `rolling change: ${news.what}`);
 	}
 
 	/** An order of the API is tried at once, however often the model failed before. */
@@ -188,15 +251,17 @@ export class ModelController {
 
 	/** It was there and is not any more, and the agent did not remove it. */
 	#removedBySomebody({ key, model, hash }: InventoryItem): void {
-		const { registry, specs, log } = this.options;
-		const entry = registry.get(model);
-		if (!entry || specs.hash(entry) !== hash) return;
+		const { generations, specs, log } = this.options;
+		// One that was to go went.
+		if (generations.of(model)?.leaving.some((replica) => replicaKey(model, replica) === key)) return;
+		if (generations.at(key)?.hash !== hash) return;
 		const problem = endedByProblem({ by: "removed" }, specs.command);
 		log.logger.warn({ model, replica: key, reason: problemText(problemOf(model, problem)) }, "a container is gone");
 		this.#recordFailure(key, hash, problem);
 	}
 
 	#recordFailure(key: string, hash: string, problem: Problem): void {
+		this.options.generations.failed(key);
 		const failures = new Map(this.#supervisorState.failures);
 		failures.set(key, nextFailure(failures.get(key), hash, problem, steadyTime()));
 		this.#supervisorState = { ...this.#supervisorState, failures };
@@ -210,7 +275,7 @@ export class ModelController {
 	#effectEnded({ action, result }: EndedEffect): void {
 		const { key } = action;
 		const model = modelOfKey(key);
-		const { events, gpus, registry, engine, specs, log } = this.options;
+		const { events, gpus, registry, engine, specs, generations, log } = this.options;
 		engine.invalidate();
 		if (result.ended === "engine") engine.engineFailed(result.error);
 		const isFailure = action.do === "stop" && action.failed;
@@ -222,7 +287,7 @@ export class ModelController {
 		}
 		const entry = registry.get(model);
 		if (result.ended === "failed" && entry) {
-			if (!isFailure) this.#recordFailure(key, specs.hash(entry), result.problem);
+			if (!isFailure) this.#recordFailure(key, generations.at(key)?.hash ?? specs.hash(entry), result.problem);
 			else if (past) {
 				// The failure was counted when it was seen; now its log has been read.
 				const failures = new Map(this.#supervisorState.failures).set(key, { ...past, problem: result.problem });
@@ -235,13 +300,15 @@ export class ModelController {
 	}
 
 	#isBusy(): boolean {
-		const { effects, engine, registry, traffic, statuses } = this.options;
+		const { effects, engine, registry, traffic, statuses, generations } = this.options;
 		if (effects.inFlight.size > 0 || engine.problem) return true;
 		return registry
 			.all()
 			.some(
 				({ spec: { name } }) =>
-					traffic.waiting(name).count > 0 || /starting|pulling|draining/.test(statuses.of(name).state),
+					traffic.waiting(name).count > 0 ||
+					generations.of(name)?.roll !== undefined ||
+					/starting|pulling|draining/.test(statuses.of(name).state),
 			);
 	}
 }

@@ -1,12 +1,15 @@
 /** What the scheduler and the supervisor are given: read at one tick from the registry, the traffic and the containers. */
 import { steadyTime } from "../../steady-time.ts";
 import type { MemorySnapshot, ReplicaMemory } from "../gpu/capacity.ts";
-import type { Placer } from "../gpu/placer.ts";
+import type { Placer, StartBlocker } from "../gpu/placer.ts";
+import { gpusPerReplica } from "../vllm/vllm-args.ts";
 import type { ContainerSpecs } from "./container-spec.ts";
+import type { Generations, PlannedReplica } from "./generations.ts";
 import type { InventoryItem } from "./inventory.ts";
 import type { RegisteredModel } from "./model-registry.ts";
 import type { ModelStatus } from "./model-status.ts";
-import { type Activity, type DesiredReplica, replicaKey } from "./replica-state.ts";
+import type { Activity, DesiredReplica } from "./replica-state.ts";
+import type { Room } from "./roll.ts";
 import type { Decision, ModelDemand, Residents } from "./scheduler.ts";
 import type { Traffic } from "./traffic.ts";
 
@@ -52,28 +55,62 @@ export interface DesiredInputs {
 	readonly specs: ContainerSpecs;
 	readonly placer: Placer;
 	readonly traffic: Traffic;
+	readonly generations: Generations;
+	/** Longest that a replica which is replaced while others serve waits for its calls, ms. */
+	readonly rollDrainMs: number;
 }
 
-/** The replicas of a model, each placed where it is to be started or woken. */
-export function desiredReplicas(
-	entry: RegisteredModel,
-	{ items, decision, memory, inFlight, specs, placer, traffic }: DesiredInputs,
-): DesiredReplica[] {
-	const { spec } = entry;
+/** The replicas of a model, each placed where it is to be started or woken. Says whether a roll's newest one has room. */
+export function desiredReplicas(entry: RegisteredModel, inputs: DesiredInputs): DesiredReplica[] {
+	const { items, decision, inFlight, specs, traffic, generations, rollDrainMs } = inputs;
+	const { name } = entry.spec;
 	const { awake, asleep } = decision;
-	const goal = awake.has(spec.name) ? "up" : asleep.has(spec.name) ? "asleep" : "down";
-	const hash = specs.hash(entry);
-	const image = specs.image(entry);
-	const leaving = items
-		.filter(({ model, health }) => model !== spec.name && health !== "asleep" && !awake.has(model))
-		.map(({ model }) => model);
-	return Array.from({ length: spec.replicas ?? 1 }, (_, replica) => {
-		const key = replicaKey(spec.name, replica);
+	const goal = awake.has(name) ? "up" : asleep.has(name) ? "asleep" : "down";
+	const made = specs.generation(entry);
+	const planned = generations.replicas(entry);
+	const isUp = (key: string) => items.some((item) => item.key === key && item.health === "up");
+	const isServed = planned.some(({ key, is }) => is !== "leaving" && isUp(key));
+	return planned.map((each): DesiredReplica => {
+		const { key, is } = each;
+		const { hash, image } = generations.at(key) ?? made;
 		const own = items.find((item) => item.key === key);
+		const running = own ? traffic.runningIn(own.id) : 0;
+		if (is === "leaving") return { key, goal: "down", hash, image, running, ...(isServed && { drainMs: rollDrainMs }) };
 		const needsMemory = goal === "up" && (!own || own.health === "asleep") && !inFlight.has(key);
-		const blocker = needsMemory ? placer.place(entry, replica, memory, leaving) : {};
-		return { key, goal, hash, image, running: own ? traffic.runningIn(own.id) : 0, ...blocker };
+		return { key, goal, hash, image, running, ...(needsMemory && blockerOf(entry, each, inputs)) };
 	});
+}
+
+/** Why a replica can't be started or woken now; nothing where it can. */
+function blockerOf(
+	entry: RegisteredModel,
+	{ replica, key, is }: Pick<PlannedReplica, "replica" | "key" | "is">,
+	{ items, decision, memory, placer, generations, specs }: DesiredInputs,
+): Pick<DesiredReplica, "waitReason" | "misfit"> {
+	const { name } = entry.spec;
+	const spec = generations.at(key)?.spec ?? entry.spec;
+	const leaving = items
+		.filter(({ model, health }) => model !== name && health !== "asleep" && !decision.awake.has(model))
+		.map(({ model }) => model);
+	const beside = { ...memory, specs: new Map(memory.specs).set(name, spec) };
+	const blocker = placer.place({ ...entry, spec }, replica, beside, leaving);
+	const isUnmeasured = !specs.runsOnCpu(entry) && gpusPerReplica(spec) > 0 && memory.gpus.length === 0;
+	const own = generations.of(name);
+	if (is === "new") {
+		const room = roomOf(blocker, isUnmeasured && (own?.replicas.length ?? 0) + (own?.leaving.length ?? 0) > 0);
+		generations.setRoom(name, room);
+		if (room !== "yes") return { waitReason: blocker.waitReason ?? "there is no room for it beside the old ones" };
+	}
+	// What finishes its calls still holds the memory.
+	const isLeft = own?.leaving.some((each) => items.some((item) => item.model === name && item.replica === each));
+	if (blocker.misfit && isLeft) return { waitReason: "its calls wait for the one before it to end" };
+	return blocker;
+}
+
+function roomOf({ waitReason, misfit, isForGood }: StartBlocker, isUnmeasured: boolean): Room {
+	if (misfit) return isForGood ? misfit : "no";
+	if (waitReason !== undefined) return "unknown";
+	return isUnmeasured ? "no" : "yes";
 }
 
 /**

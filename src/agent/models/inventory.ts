@@ -22,6 +22,8 @@ import type { Traffic } from "./traffic.ts";
 export interface InventoryItem extends ObservedContainer {
 	readonly model: string;
 	readonly replica: number;
+	/** As it was named when it was made. */
+	readonly image: string;
 	readonly exitCode: number;
 	readonly oomKilled: boolean;
 	/** When its container was started and when it ended, ms since the epoch; 0 where it did not. */
@@ -119,7 +121,7 @@ export class Inventory {
 	}
 
 	#item(container: Container): InventoryItem {
-		const { id, labels, state, exitCode, oomKilled, startedAt, finishedAt = 0 } = container;
+		const { id, labels, state, image, exitCode, oomKilled, startedAt, finishedAt = 0 } = container;
 		const model = labels["router.model"] ?? "";
 		const replica = Number(labels["router.replica"] ?? 0);
 		const monitor = this.#monitors.get(id);
@@ -133,10 +135,12 @@ export class Inventory {
 			key: replicaKey(model, replica),
 			hash: labels["router.spec"] ?? "",
 			state,
+			image,
 			exitCode,
 			oomKilled,
 			ran: { from: startedAt, to: finishedAt },
 			health: monitor?.health ?? "unknown",
+			running: this.options.traffic.runningIn(id),
 			startedAt: monitor?.firstSeenAt ?? startedAt,
 			progressAt: monitor?.progressAt ?? startedAt,
 			...(vllm && { vllm }),

@@ -3,7 +3,7 @@ import { AgentModel, type AgentModelConfig } from "../../config/agent-schema.ts"
 import { type Finding, FindingsError, pathText } from "../../config/config-error.ts";
 import { withDefaults } from "../../config/defaults.ts";
 import { mapLeaves } from "../../config/schema-walk.ts";
-import { parseBytes, parseDuration } from "../../config/units.ts";
+import { parseWithUnit } from "../../config/units.ts";
 import { validate } from "../../config/validate.ts";
 import { RouterError } from "../../errors.ts";
 import { MAX_MODELS } from "../../protocol/agent.ts";
@@ -53,6 +53,16 @@ export class ModelRegistry {
 			if (known) this.#entries.set(name, { ...known, order });
 			else if (spec) this.#restore(name, spec, order);
 		}
+	}
+
+	/**
+	 * Other models of the configuration, from now on; what API calls have described stays.
+	 * @throws {FindingsError} all that is wrong with them; then nothing has changed
+	 */
+	configure(configured: readonly AgentModelConfig[]): void {
+		const next = new ModelRegistry(configured, this.file, this.accelerator);
+		this.#entries.clear();
+		for (const entry of next.all()) this.#entries.set(entry.spec.name, entry);
 	}
 
 	/** All of them: the configuration's first, in its order. */
@@ -167,8 +177,7 @@ function parseModel(name: string, body: unknown, accelerator: AgentSettings["acc
 	}
 	const model = mapLeaves(AgentModel, filled, (value, schema) => {
 		if (typeof value !== "string") return value;
-		if (schema["unit"] === "ms") return parseDuration(value);
-		return schema["unit"] === "bytes" ? parseBytes(value) : value;
+		return schema["unit"] ? parseWithUnit(value, schema["unit"]) : value;
 	}) as AgentModelConfig;
 	const spec = specOf(model);
 	const problem = specProblem(spec, "api", accelerator);

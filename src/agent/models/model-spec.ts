@@ -38,6 +38,8 @@ export interface ModelSpec {
 	readonly ttl?: number;
 	/** Instead of the settings' image. */
 	readonly image?: string;
+	/** Share of calls that the canary of a rolling change gets, 0 to 1. */
+	readonly canary?: number;
 	/** Names of variables of the agent's environment that the container gets too. */
 	readonly env?: readonly string[];
 	/** `/on/the/host:/in/the/container`: what its containers may read besides, of the configuration alone. */

@@ -2,7 +2,7 @@
 import type { LoadMode, ModelState } from "../../protocol/agent.ts";
 import { type Problem, problemOf } from "../problem.ts";
 import type { RegisteredModel } from "./model-registry.ts";
-import { type ReplicaState, replicaKey } from "./replica-state.ts";
+import type { ReplicaState } from "./replica-state.ts";
 import { QueueRefusal } from "./traffic.ts";
 
 /** A model as a whole. */
@@ -97,11 +97,6 @@ function refusalText(name: string, what: string, problem: Problem | undefined): 
 export function isCallable({ load, order }: RegisteredModel, { state }: ModelStatus): boolean {
 	if (/ready|sleeping|starting|pulling/.test(state)) return true;
 	return order !== "unload" && (load !== "manual" || order === "load");
-}
-
-/** The keys of a model's replicas. */
-export function replicaKeys({ spec }: RegisteredModel): string[] {
-	return Array.from({ length: spec.replicas ?? 1 }, (_, replica) => replicaKey(spec.name, replica));
 }
 
 /** The outcome of the last tick for one model. */

@@ -110,11 +110,15 @@ async function forward(
 	signal.addEventListener("abort", release, { once: true });
 	const inContainer = new CallInContainer(lease, signal, ends);
 	const answered = prefixes?.given(lease.id, request);
+	const counted = lease.counter?.begin(request);
 	let answer: UpstreamAnswer;
 	try {
 		answer = await http.send(addressed(request, lease), signal);
 	} catch (thrown) {
-		if (!signal.aborted) lease.suspect();
+		if (!signal.aborted) {
+			lease.suspect();
+			counted?.failed();
+		}
 		lease.release();
 		if (await inContainer.died(thrown))
 			return { status: 500, headers: new Headers(JSON_TYPE), body: textSource(diedText(await inContainer.cause())) };
@@ -126,6 +130,7 @@ async function forward(
 		release();
 		answered?.();
 	};
+	if (counted) answer = counted.answered(answer, signal);
 	if (answer.status === 503) return refused(answer, inContainer, lease, ends !== undefined, ended);
 	const relayed = relayedAnswer(answer, request.stream === true, inContainer, lease, ended);
 	if (answer.status >= 500) {

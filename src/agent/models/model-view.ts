@@ -1,5 +1,12 @@
 /** Models and GPUs as they are shown: to people by the API, to the router by reports. */
-import type { GpuReport, LoadMode, ModelReport, ModelState, ReplicaReport } from "../../protocol/agent.ts";
+import {
+	type GpuReport,
+	type LoadMode,
+	MAX_REPLICAS,
+	type ModelReport,
+	type ModelState,
+	type ReplicaReport,
+} from "../../protocol/agent.ts";
 import { shortText } from "../../short-text.ts";
 import { asWall } from "../../steady-time.ts";
 import type { Gpu } from "../gpu/gpu.ts";
@@ -9,10 +16,12 @@ import { replicaPowers } from "../gpu/replica-power.ts";
 import { problemText } from "../problem.ts";
 import type { VllmMetrics } from "../vllm/vllm-metrics.ts";
 import type { AdapterList } from "./adapter-list.ts";
+import type { Generations } from "./generations.ts";
 import type { Inventory } from "./inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelStatus, ModelStatuses } from "./model-status.ts";
 import { replicaKey } from "./replica-state.ts";
+import type { Generation, Roll, RollEnd } from "./roll.ts";
 import type { Traffic } from "./traffic.ts";
 
 /** The longest `reason` that a report may carry, characters. */
@@ -45,12 +54,31 @@ export interface ModelView {
 	readonly max_model_len?: number;
 	readonly ttl_ms?: number;
 	readonly replicas: readonly ReplicaView[];
+	/** A rolling change that is under way, or the last one. */
+	readonly roll?: RollView;
+}
+
+/** A rolling change, as the agent's API shows it. */
+export interface RollView {
+	readonly state: Roll["phase"] | RollEnd["result"];
+	/** The new image. */
+	readonly image: string;
+	/** Why, where it has ended or its canary was good. */
+	readonly reason?: string;
+	/** Of calls that the canary gets, 0 to 1. */
+	readonly canary?: number;
+	/** When it began, or where it has ended when that was; ISO. */
+	readonly at: string;
 }
 
 /** One replica, as the agent's API shows it. */
 export interface ReplicaView {
 	readonly replica: number;
 	readonly state: ModelState;
+	/** There while the model's replicas are of several generations: what it is made from, and whether it is of the one that comes. */
+	readonly generation?: string;
+	readonly is_new?: boolean;
+	readonly image?: string;
 	readonly container?: string;
 	readonly port?: number;
 	readonly gpus: readonly number[];
@@ -84,6 +112,7 @@ export class ModelViews {
 		private readonly traffic: Traffic,
 		private readonly adapters: AdapterList,
 		private readonly gpus: Pick<GpuWatch, "reading">,
+		private readonly generations: Generations,
 	) {}
 
 	all(): ModelView[] {
@@ -116,7 +145,8 @@ export class ModelViews {
 			...(progress !== undefined && { progress }),
 			...measured,
 			...(ttl !== undefined && { ttl_ms: ttl }),
-			replicas: Array.from({ length: spec.replicas ?? 1 }, (_, replica) => this.#replica(name, replica)),
+			replicas: this.generations.replicas(entry).map(({ replica }) => this.#replica(name, replica)),
+			...this.#roll(name),
 		};
 	}
 
@@ -145,9 +175,10 @@ export class ModelViews {
 
 	#report(entry: RegisteredModel, powers: ReadonlyMap<string, number>): ModelReport {
 		const { spec, load } = entry;
-		const { name, model, replicas = 1 } = spec;
+		const { name, model } = spec;
+		const replicas = this.generations.replicas(entry).map(({ replica }) => replica);
 		const reason = reportedReason(this.statuses.of(name));
-		const power = replicas === 1 ? powers.get(replicaKey(name, 0)) : undefined;
+		const power = replicas.length === 1 ? powers.get(replicaKey(name, replicas[0]!)) : undefined;
 		return {
 			name,
 			model,
@@ -156,7 +187,8 @@ export class ModelViews {
 			...(reason !== undefined && { reason: shortText(reason, MAX_REASON) }),
 			...this.#measured(name),
 			...(power !== undefined && { power }),
-			...(replicas > 1 && { replicas: this.#replicaReports(name, replicas, powers) }),
+			...(replicas.length > 1 && { replicas: this.#replicaReports(name, replicas, powers) }),
+			...this.#rollText(name),
 		};
 	}
 
@@ -166,8 +198,8 @@ export class ModelViews {
 		return isToBeLoaded && !this.statuses.has(name) ? "starting" : this.statuses.of(name).state;
 	}
 
-	#replicaReports(name: string, count: number, powers: ReadonlyMap<string, number>): ReplicaReport[] {
-		return Array.from({ length: count }, (_, replica): ReplicaReport => {
+	#replicaReports(name: string, numbers: readonly number[], powers: ReadonlyMap<string, number>): ReplicaReport[] {
+		return numbers.slice(0, MAX_REPLICAS).map((replica): ReplicaReport => {
 			const key = replicaKey(name, replica);
 			const item = this.inventory.items.find((each) => each.key === key);
 			const { waiting, kvCache } = item?.monitor?.metrics ?? {};
@@ -179,8 +211,48 @@ export class ModelViews {
 				...(waiting !== undefined && { waiting: Math.round(waiting) }),
 				...(kvCache !== undefined && { kv_cache: Math.min(1, kvCache) }),
 				...(power !== undefined && { power }),
+				...this.#generation(name, replica),
+				...this.#canary(name, replica),
 			};
 		});
+	}
+
+	/** Which generation a replica is of, while there are several. */
+	#generation(name: string, replica: number): { generation?: string } {
+		const own = this.generations.at(replicaKey(name, replica));
+		return own && this.generations.of(name)?.roll ? { generation: generationId(own) } : {};
+	}
+
+	#isNew(name: string, replica: number): { is_new?: boolean; image?: string } {
+		const { roll } = this.generations.of(name) ?? {};
+		const image = this.generations.at(replicaKey(name, replica))?.image;
+		return roll ? { is_new: roll.replicas.includes(replica), ...(image !== undefined && { image }) } : {};
+	}
+
+	#canary(name: string, replica: number): { canary?: number } {
+		const share = this.generations.shareOf(name, replica);
+		return share === undefined ? {} : { canary: share };
+	}
+
+	#roll(name: string): { roll?: RollView } {
+		const { roll, last } = this.generations.of(name) ?? {};
+		if (roll) {
+			const { phase, to, reason, share, startedAt } = roll;
+			const shown = { state: phase, image: to.image, canary: share, at: new Date(startedAt).toISOString() };
+			return { roll: { ...shown, ...(reason !== undefined && { reason }) } };
+		}
+		if (!last) return {};
+		const { result, image, reason, at } = last;
+		return { roll: { state: result, image, reason, at: new Date(at).toISOString() } };
+	}
+
+	/** For the router, one line. */
+	#rollText(name: string): { roll?: string } {
+		const { roll } = this.#roll(name);
+		if (!roll) return {};
+		const share = roll.state === "canary" ? ` (${Math.round((roll.canary ?? 0) * 100)} % of calls)` : "";
+		const why = roll.reason === undefined ? "" : `: ${roll.reason}`;
+		return { roll: shortText(`${roll.state}${share}${why}`, MAX_REASON) };
 	}
 
 	/** From its vLLMs' metrics and its queue. */
@@ -205,6 +277,8 @@ export class ModelViews {
 		return {
 			replica,
 			state: this.statuses.replica(key)?.state ?? "stopped",
+			...this.#generation(name, replica),
+			...this.#isNew(name, replica),
 			...(item && { container: item.id.slice(0, 12) }),
 			...(item?.vllm && { port: Number(new URL(item.vllm.origin).port) }),
 			gpus: allocations.map(({ gpu }) => gpu),
@@ -224,6 +298,11 @@ function engineView(metrics: VllmMetrics | undefined): { engine?: EngineView } {
 		...(refused !== undefined && { refused }),
 	};
 	return Object.keys(engine).length > 0 ? { engine } : {};
+}
+
+/** Short for what a generation is made from. */
+function generationId({ hash, image }: Generation): string {
+	return new Bun.CryptoHasher("sha256").update(`${hash} ${image}`).digest("hex").slice(0, 8);
 }
 
 /** Why it is in its state and what to do, with how often it failed and when it is tried again: a report has no fields of their own for those. */

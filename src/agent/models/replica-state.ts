@@ -13,6 +13,8 @@ export interface DesiredReplica {
 	readonly image: string;
 	/** Calls in flight. */
 	readonly running: number;
+	/** Longest that it waits for those when it has to go, ms, where it is not the usual time. */
+	readonly drainMs?: number | undefined;
 	/** Why it can't be started yet though nothing failed: other models still release their memory. */
 	readonly waitReason?: string | undefined;
 	/** Why it can't be started at all: it does not fit. */
@@ -29,6 +31,8 @@ export interface ObservedContainer {
 	readonly hash: string;
 	readonly state: ContainerState;
 	readonly health: Health;
+	/** Calls in flight; absent where nobody counts them. */
+	readonly running?: number;
 	/** When it was started; where it ran before this agent did, when it was first seen. */
 	readonly startedAt: number;
 	/** When its start last made progress; at first as `startedAt`. */

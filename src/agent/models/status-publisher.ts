@@ -5,9 +5,10 @@ import type { Notifier } from "../notify.ts";
 import { type Problem, problemText } from "../problem.ts";
 import type { ContainerSpecs } from "./container-spec.ts";
 import type { EffectRecords } from "./effects.ts";
+import type { Generations } from "./generations.ts";
 import type { InventoryItem } from "./inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
-import { type ModelStatus, type ModelStatuses, modelRefusal, modelStatus, replicaKeys } from "./model-status.ts";
+import { type ModelStatus, type ModelStatuses, modelRefusal, modelStatus } from "./model-status.ts";
 import type { ReplicaState } from "./replica-state.ts";
 import type { Decision } from "./scheduler.ts";
 import type { ContainerAddress, Traffic } from "./traffic.ts";
@@ -19,6 +20,7 @@ export interface PublisherOptions {
 	readonly traffic: Traffic;
 	readonly specs: ContainerSpecs;
 	readonly records: EffectRecords;
+	readonly generations: Generations;
 	readonly log: Pick<Log, "logger">;
 	/** Notified when a model's state or problem has changed. */
 	readonly changes: Notifier;
@@ -59,10 +61,12 @@ export class StatusPublisher {
 
 	#publish(entry: RegisteredModel, { states, decision, items, whyMisfit, now }: TickOutcome): void {
 		const { awake, closed, misfits } = decision;
-		const { registry, traffic } = this.options;
+		const { registry, traffic, generations } = this.options;
 		const { load } = entry;
 		const { name } = entry.spec;
-		const replicas = replicaKeys(entry).flatMap((key) => states.get(key) ?? []);
+		// Those that are leaving take no calls, and their end is no matter of the model.
+		const serving = generations.replicas(entry).filter(({ is }) => is !== "leaving");
+		const replicas = serving.flatMap(({ key }) => states.get(key) ?? []);
 		const misfit = misfits.has(name) ? this.#misfit(name, whyMisfit) : undefined;
 		const status: ModelStatus = misfit ? { state: "failed", problem: misfit } : modelStatus(replicas, name);
 		this.#set(entry, status, items);
@@ -75,9 +79,15 @@ export class StatusPublisher {
 			const item = id === undefined ? undefined : items.find((each) => each.id === id);
 			if (!isOpen || !item?.vllm) return [];
 			const { origin, key } = item.vllm;
-			return [{ id: item.id, replica: item.replica, origin, key }];
+			const { replica } = item;
+			const [share, counter] = [generations.shareOf(name, replica), generations.counterOf(name, replica)];
+			return [{ id: item.id, replica, origin, key, share, counter }];
 		});
-		traffic.open(name, addresses);
+		traffic.open(
+			name,
+			addresses,
+			serving.map(({ replica }) => replica),
+		);
 		if (addresses.length === 0) {
 			const refusal = closed.has(name) ? undefined : modelRefusal({ name, load, order, status, misfit }, now);
 			traffic.refuse(name, refusal);
@@ -111,7 +121,9 @@ export class StatusPublisher {
 	): string | undefined {
 		if (state === "pulling") {
 			const { pulls } = this.options.records;
-			const image = this.options.specs.image(entry);
+			const { specs, generations } = this.options;
+			const { roll } = generations.of(entry.spec.name) ?? {};
+			const image = roll?.to.image ?? specs.image(entry);
 			if (!pulls.has(image)) return "looking for its image";
 			const percent = pulls.get(image);
 			return `pulling its image ${imageLabel(image)}${percent === undefined ? "" : `, ${percent} %`}`;

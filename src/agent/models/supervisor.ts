@@ -74,8 +74,11 @@ export function supervise(
 			actions.push(action);
 		}
 	}
-	for (const { id, key } of observed.containers) {
+	for (const { id, key, running = 0 } of observed.containers) {
 		if (keys.has(key) || observed.engineProblem || observed.inFlight.has(id)) continue;
+		const since = before.draining.get(id) ?? now;
+		draining.set(id, since);
+		if (running > 0 && now - since < limits.drainMs) continue;
 		actions.push({ do: "stop", key: id, id, failed: false });
 	}
 	return { actions, states, failures, draining };
@@ -145,13 +148,13 @@ function failed({ desired, past, now }: ReplicaInput, seen: ObservedContainer, p
 /** A container runs that is not wanted, or is of another spec. */
 function wrongContainer(input: ReplicaInput, seen: ObservedContainer): ReplicaDecision {
 	const { desired, observed, draining, limits, now } = input;
-	const { key, image, goal, running } = desired;
+	const { key, image, goal, running, drainMs = limits.drainMs } = desired;
 	// The new image is pulled while the old container still serves.
 	if (goal !== "down" && !observed.images.has(image)) {
 		return unchanged(input, stateOf(seen), { actions: [{ do: "pull", key, image }] });
 	}
 	const since = draining.get(seen.id) ?? now;
-	if (running > 0 && now - since < limits.drainMs) return unchanged(input, { state: "draining" }, { drains: seen.id });
+	if (running > 0 && now - since < drainMs) return unchanged(input, { state: "draining" }, { drains: seen.id });
 	return unchanged(input, { state: "draining" }, { actions: [stopOf(seen, false)], drains: seen.id });
 }
 

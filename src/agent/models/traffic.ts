@@ -6,6 +6,7 @@ import { REPLICA_HEADER } from "../../protocol/agent.ts";
 import type { CancelSignal } from "../../providers/provider.ts";
 import { steadyTime } from "../../steady-time.ts";
 import type { Notifier } from "../notify.ts";
+import type { CallCounter } from "./call-counts.ts";
 
 /** A container that a model's calls may go to. */
 export interface ContainerAddress {
@@ -17,6 +18,10 @@ export interface ContainerAddress {
 	readonly origin: string;
 	/** The API key of its vLLM. */
 	readonly key?: string | undefined;
+	/** Of a canary: the share of calls that it gets of those that name no replica; absent of others, which share out the rest by their load. */
+	readonly share?: number | undefined;
+	/** Counts its calls, while a canary is compared with the others. */
+	readonly counter?: CallCounter | undefined;
 }
 
 /** One call in one container. */
@@ -61,9 +66,13 @@ interface WaitingCall {
 interface ModelQueue {
 	readonly waiting: Set<WaitingCall>;
 	addresses: readonly ContainerAddress[];
+	/** Numbers of the replicas that the model has, ready or not; undefined where nobody said. */
+	replicas: readonly number[] | undefined;
 	refusal: QueueRefusal | undefined;
 	running: number;
 	lastUsedAt: number;
+	/** Of the canary's share: what it was not given yet, calls. */
+	canaryCredit: number;
 }
 
 /** What is known of one container's calls. Times are of `steadyTime`. */
@@ -99,7 +108,7 @@ export class Traffic {
 	/**
 	 * Waits until one of the model's containers takes the call. Rejects with a QueueRefusal, or with the signal's reason. The
 	 * signal ends the wait only: the caller has to release the lease.
-	 * @param replica the one that is to take it. While that one takes none and others do it is refused at once: its router knows those,
+	 * @param replica the one that is to take it; any, where the model has none of that number any more. While that one takes none and others do it is refused at once: its router knows those,
 	 * too. Where that one has all the calls it may have, or none takes any, it waits like any other call.
 	 */
 	acquire(model: string, signal: CancelSignal, replica?: number): Promise<ContainerLease> {
@@ -117,10 +126,14 @@ export class Traffic {
 		return this.#wait(model, queue, signal);
 	}
 
-	/** Where a model's calls may go from now on; none: they wait. */
-	open(model: string, addresses: readonly ContainerAddress[]): void {
+	/**
+	 * Where a model's calls may go from now on; none: they wait.
+	 * @param replicas numbers of all that it has, ready or not: a call for one that it has no more goes to any
+	 */
+	open(model: string, addresses: readonly ContainerAddress[], replicas?: readonly number[]): void {
 		const queue = this.#queue(model);
 		queue.addresses = addresses;
+		queue.replicas = replicas;
 		if (addresses.length > 0) queue.refusal = undefined;
 		this.#dispatch(queue);
 	}
@@ -184,7 +197,15 @@ export class Traffic {
 	#queue(model: string): ModelQueue {
 		let queue = this.#queues.get(model);
 		if (!queue) {
-			queue = { waiting: new Set(), addresses: [], refusal: undefined, running: 0, lastUsedAt: 0 };
+			queue = {
+				waiting: new Set(),
+				addresses: [],
+				replicas: undefined,
+				refusal: undefined,
+				running: 0,
+				lastUsedAt: 0,
+				canaryCredit: 0,
+			};
 			this.#queues.set(model, queue);
 		}
 		return queue;
@@ -199,11 +220,27 @@ export class Traffic {
 		return use;
 	}
 
-	/** The open container with the fewest calls that takes one more. */
+	/**
+	 * The open container with the fewest calls that takes one more. A canary takes every n-th call by its share, and others where no other
+	 * container is open.
+	 */
 	#best(queue: ModelQueue): ContainerAddress | undefined {
+		const { addresses } = queue;
+		const canary = addresses.find(({ share }) => share !== undefined);
+		if (!canary) return this.#leastBusy(addresses);
+		// A tenth added ten times is a little less than one.
+		const isIts = queue.canaryCredit + canary.share! >= 1 - 1e-9;
+		const others = addresses.filter((each) => each !== canary);
+		const free = (isIts && this.#leastBusy([canary])) || this.#leastBusy(others) || this.#leastBusy([canary]);
+		if (free) queue.canaryCredit = Math.min(1, queue.canaryCredit + canary.share!) - (free === canary ? 1 : 0);
+		if (queue.canaryCredit < 0) queue.canaryCredit = 0;
+		return free;
+	}
+
+	#leastBusy(addresses: readonly ContainerAddress[]): ContainerAddress | undefined {
 		let best: ContainerAddress | undefined;
 		let least = Number.POSITIVE_INFINITY;
-		for (const each of queue.addresses) {
+		for (const each of addresses) {
 			const { running } = this.#container(each.id);
 			if (running >= this.limits.running || running >= least || this.#isSuspected(each)) continue;
 			best = each;
@@ -214,6 +251,8 @@ export class Traffic {
 
 	/** The container of a replica, where it takes one more call; `elsewhere`: it takes none, and others do. */
 	#named(queue: ModelQueue, replica: number): ContainerAddress | "elsewhere" | undefined {
+		// It was replaced: nobody waits for it to come back.
+		if (queue.replicas?.includes(replica) === false) return undefined;
 		const own = queue.addresses.find((each) => each.replica === replica);
 		if (own && !this.#isSuspected(own)) return this.runningIn(own.id) < this.limits.running ? own : undefined;
 		return queue.addresses.some((each) => each !== own && !this.#isSuspected(each)) ? "elsewhere" : undefined;
@@ -224,18 +263,15 @@ export class Traffic {
 		return since ? steadyTime() - since < SUSPECT_MS : false;
 	}
 
-	#lease(queue: ModelQueue, { id, replica, origin, key }: ContainerAddress): ContainerLease {
-		const use = this.#container(id);
+	#lease(queue: ModelQueue, address: ContainerAddress): ContainerLease {
+		const use = this.#container(address.id);
 		const now = steadyTime();
 		if (use.running++ === 0) use.lastByteAt = now;
 		queue.running++;
 		queue.lastUsedAt = now;
 		let isHeld = true;
 		return {
-			id,
-			replica,
-			origin,
-			key,
+			...address,
 			bytesCame: () => {
 				use.lastByteAt = steadyTime();
 			},

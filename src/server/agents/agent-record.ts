@@ -150,7 +150,9 @@ export function lostTargets(
 	const lost: string[] = [];
 	for (const { name, state, replicas = [] } of before?.values() ?? []) {
 		const now = after.get(name);
-		if (state === "ready" && now?.state !== "ready") lost.push(targetId(agent, name));
+		// By its name alone it may be another container now: those that were told apart in between have numbers.
+		const isOther = replicas.length > 0 !== (now?.replicas?.length ?? 0) > 0;
+		if (state === "ready" && (now?.state !== "ready" || isOther)) lost.push(targetId(agent, name));
 		for (const { replica, state: was } of replicas) {
 			const is = now?.replicas?.find((each) => each.replica === replica)?.state;
 			if (was === "ready" && is !== "ready") lost.push(targetId(agent, name, replica));

@@ -1,0 +1,38 @@
+/** The body of `POST /models/{name}/roll`. */
+import { type Static, Type } from "@sinclair/typebox";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { parseShare, SHARE } from "../../config/units.ts";
+import { RouterError } from "../../errors.ts";
+import { describe } from "../../openai/validation.ts";
+import type { RollOrder } from "./generations.ts";
+
+/** What may be asked for. */
+export const RollBody = Type.Object(
+	{
+		image: Type.Optional(
+			Type.String({
+				minLength: 1,
+				maxLength: 512,
+				pattern: "^[A-Za-z0-9][\\w./:@-]*$",
+				description: "Instead of the configuration's image, until that is another one.",
+			}),
+		),
+		canary: Type.Optional(
+			Type.String({ pattern: SHARE.source, description: "Share of calls that the canary gets: `10%`; `0%` for none." }),
+		),
+	},
+	{ additionalProperties: false },
+);
+export type RollBody = Static<typeof RollBody>;
+
+const BODY = TypeCompiler.Compile(RollBody);
+
+/** Reads it; nothing is asked for by no body. Throws `invalid_value`, naming the field. */
+export function rollOrder(body: unknown = {}): RollOrder {
+	if (!BODY.Check(body)) {
+		const { param, message } = describe(BODY.Errors(body).First()!);
+		throw new RouterError("invalid_value", message, { param });
+	}
+	const { image, canary } = body;
+	return { image, share: canary === undefined ? undefined : parseShare(canary) };
+}
