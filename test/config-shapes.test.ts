@@ -26,6 +26,7 @@ const TAKEN: Record<string, string> = {
 	"agents: null": SECTION,
 	"agent: null": SECTION,
 	"agent.queue: null": SECTION,
+	"agent.roll: null": SECTION,
 	"agent.start: null": SECTION,
 	"providers: null": "the same; the known providers are there all the same",
 	"prices: null": "the same; list prices hold",
