@@ -28,7 +28,7 @@ import { ModelRegistry } from "./models/model-registry.ts";
 import { ModelStatuses } from "./models/model-status.ts";
 import { ModelViews } from "./models/model-view.ts";
 import { PrefixReports } from "./models/prefix-reports.ts";
-import { Traffic } from "./models/traffic.ts";
+import { type QueueLimits, Traffic } from "./models/traffic.ts";
 import { Notify } from "./notify.ts";
 
 /** Deadlines of the Docker CLI, ms. */
@@ -81,7 +81,7 @@ export interface AgentParts {
 /** Throws StartError for a model of the configuration that can't be run. Writes and logs nothing, runs nothing. */
 export function createAgentParts(config: Config, env: Environment, log: Pick<Log, "logger">): AgentParts {
 	const { agent, data_dir } = config;
-	const file = agentFile(data_dir);
+	const [file, stallMs] = [agentFile(data_dir), agent.stall];
 	const registry = new ModelRegistry(agent.models, file, agent.accelerator);
 	const vllmKey = file.content.vllm_key ?? newKey();
 	const settings = agentSettings(config, env, vllmKey);
@@ -92,8 +92,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const docker = dockerOf(settings, env);
 	const [tick, changes] = [new Notify(), new Notify()];
 	const statuses = new ModelStatuses();
-	const { size, running, wait: waitMs } = agent.queue;
-	const traffic = new Traffic({ size, running, waitMs }, statuses, tick);
+	const traffic = new Traffic(queueLimits(agent), statuses, tick);
 	const gpus = new GpuWatch(env, gpuReader(agent.accelerator));
 	const hardware = new Hardware(settings, gpus, file);
 	const ends = new ContainerEnds();
@@ -103,7 +102,6 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const generations = new Generations(file, agent.roll);
 	const specs = new ContainerSpecs(registry, settings, hardware, owner, generations);
 	const engine = new EngineWatch(docker, settings.agent, lock, owner, tick, ends);
-	const stallMs = agent.stall;
 	const inventory = new Inventory({ registry, specs, settings, docker, engine, traffic, http, stallMs, tick });
 	const adapters = new AdapterList({ registry, inventory, log });
 	const prefixes = new PrefixReports(log, () => changes.notify());
@@ -149,6 +147,10 @@ function instanceOf(dataDir: string): () => Instance {
 		known ??= agentInstance(dataDir);
 		return known;
 	};
+}
+
+function queueLimits({ queue: { size, running, wait: waitMs } }: Config["agent"]): QueueLimits {
+	return { size, running, waitMs };
 }
 
 function dockerOf({ command, network, namedNetwork }: AgentSettings, env: Environment): Docker {

@@ -105,7 +105,6 @@ export function containerSpec(
 		...(keyWord !== undefined && { [KEY_LABEL]: keyWord }),
 		...(kvEvents && kvEventLabels(kvEvents)),
 	};
-	const isLocal = spec.model.startsWith("/");
 	const image = made?.image ?? containerImage(spec, settings);
 	const args = [
 		`--name=${name}`,
@@ -125,8 +124,7 @@ export function containerSpec(
 		`--volume=${settings.cacheDir}:/root/.cache/huggingface`,
 		// Compiled kernels: a later start is much shorter.
 		"--volume=vllm-cache:/root/.cache/vllm",
-		// Where there is no such directory `--volume` would make an empty one.
-		...(isLocal ? [`--mount=type=bind,source=${spec.model},target=${spec.model},readonly`] : []),
+		...weightsArgs(spec),
 		...mountArgs(spec),
 		...(canSleep(spec, settings) ? ["--env=VLLM_SERVER_DEV_MODE=1"] : []),
 		// Names alone: their values stay out of the command line.
@@ -136,6 +134,11 @@ export function containerSpec(
 		...(kvEvents ? KV_EVENT_ARGS : []),
 	];
 	return { name, labels, args, hash };
+}
+
+/** Weights in a directory of the host: where there is none `--volume` would make an empty one. */
+function weightsArgs({ model }: ModelSpec): string[] {
+	return model.startsWith("/") ? [`--mount=type=bind,source=${model},target=${model},readonly`] : [];
 }
 
 function variables({ env = [] }: ModelSpec, settings: SpecSettings): string[] {
