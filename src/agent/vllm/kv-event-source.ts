@@ -28,7 +28,7 @@ export interface KvEventSourceOptions {
 	readonly port: number;
 	readonly replayPort: number;
 	readonly sink: KvEventSink;
-	/** Told what went wrong, one sentence. */
+	/** Told what went wrong, one sentence; not again while nothing else goes wrong. */
 	problem(sentence: string): void;
 }
 
@@ -45,6 +45,7 @@ export class KvEventSource {
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#failures = 0;
 	#isEnded = false;
+	#lastProblem = "";
 	/** The last batch that was taken: by its number and its bytes an engine that was started anew is told from the same one. */
 	#last: { readonly sequence: number; readonly hash: bigint } | undefined;
 	/** All since the engine's start is known. */
@@ -83,7 +84,7 @@ export class KvEventSource {
 		this.#waiting = undefined;
 		if (this.#isEnded) return;
 		// An engine that starts has no socket yet.
-		if (this.#failures === 3) this.options.problem(`The engine's KV events can't be had: its socket ${why}.`);
+		if (this.#failures === 3) this.#problem(`The engine's KV events can't be had: its socket ${why}.`);
 		const waitMs = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(this.#failures++, 10));
 		this.#timer = setTimeout(() => this.start(), waitMs);
 		this.#timer.unref();
@@ -92,7 +93,7 @@ export class KvEventSource {
 	#published(frames: readonly Buffer[]): void {
 		const [sequence, payload] = frames.slice(-2);
 		if (frames.length < 3 || sequence!.length !== 8) {
-			this.options.problem("The engine publishes something else than KV events.");
+			this.#problem("The engine publishes something else than KV events.");
 			return;
 		}
 		const batch = { sequence: Number(sequence!.readBigUInt64BE()), payload: Buffer.from(payload!) };
@@ -164,9 +165,16 @@ export class KvEventSource {
 			this.options.sink.events(decodeKvBatch(payload));
 		} catch (thrown) {
 			if (!(thrown instanceof KvEventFault)) throw thrown;
-			this.options.problem(`The engine's KV events can't be read: ${thrown.message}.`);
+			this.#problem(`The engine's KV events can't be read: ${thrown.message}.`);
 			this.options.sink.restarted(false);
 		}
+	}
+
+	/** An engine that can't be understood publishes as often as one that can. */
+	#problem(sentence: string): void {
+		if (sentence === this.#lastProblem) return;
+		this.#lastProblem = sentence;
+		this.options.problem(sentence);
 	}
 
 	/** The batches from this one on that the engine still has; undefined where it does not answer. */
