@@ -90,10 +90,8 @@ describe("a bad canary, with a tenth of ten calls a second, is taken back within
 		["whose first token takes four times as long", { firstToken: 1200 }],
 		["that is half as fast a token", { tokenTime: 40 }],
 	])("%s", (_, canary) => {
-		const { withinMinute, all } = outcomes({}, canary);
+		const { withinMinute } = outcomes({}, canary);
 		expect(withinMinute).toBeGreaterThan(0.97);
-		const late = all.find(({ decision, seconds }) => decision !== "take back" || seconds > 60);
-		if (late) console.log("not within a minute:", late);
 	});
 
 	test("that fails every call is found by its first calls, also where none came to the old ones", () => {
