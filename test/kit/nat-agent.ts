@@ -18,6 +18,8 @@ async function overEngine() {
 	const engine = continuingEngine("qwen");
 	const agent = await startRouter({ args, env: { ...env, VLLM_BASE_URL: engine.url } });
 	return async () => {
+		const opened = agent.output().split("The tunnel to the router is open").length - 1;
+		console.log(`The tunnel was opened ${opened} times.`);
 		await agent.stop();
 		await engine.stop();
 	};
