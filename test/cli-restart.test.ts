@@ -48,6 +48,12 @@ describe("trap: 256 requests in flight per process", () => {
 	});
 });
 
+test("freed memory is given back once a second, or as often as the user set", async () => {
+	const name = "MIMALLOC_PURGE_HOLES_MIN_INTERVAL";
+	expect(await startsWith(name)).toEqual(["[none", "[1000"]);
+	expect(await startsWith(name, { [name]: "50" })).toEqual(["[50", "[50"]);
+});
+
 describe("the memory that the engine is told of", () => {
 	const name = "BUN_JSC_forceRAMSize";
 	const enough = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY) > 4 * 1024 ** 3;
