@@ -37,7 +37,12 @@ if (Bun.isMainThread) {
 			// Windows has no such call.
 			if (!process.execve) throw new Error("this system can't");
 			const heap = memory > HEAP_MEMORY ? { [HEAP]: String(HEAP_MEMORY) } : {};
-			process.execve(process.execPath, [process.execPath, ...args], { ...PURGE, ...heap, ...process.env, [LIMIT]: MOST });
+			process.execve(process.execPath, [process.execPath, ...args], {
+				...PURGE,
+				...heap,
+				...process.env,
+				[LIMIT]: MOST,
+			});
 		} catch (error) {
 			const reason = error instanceof Error ? error.message : "unknown reason";
 			process.stderr.write(
