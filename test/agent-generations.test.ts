@@ -4,6 +4,7 @@ import type { AgentFile, Remembered } from "../src/agent/models/agent-file.ts";
 import { CallCounter } from "../src/agent/models/call-counts.ts";
 import { Generations, type SeenModel } from "../src/agent/models/generations.ts";
 import type { Generation } from "../src/agent/models/roll.ts";
+import { rollOrder } from "../src/agent/models/roll-order.ts";
 import { Traffic } from "../src/agent/models/traffic.ts";
 import { parseCommand, UsageError } from "../src/cli/flags.ts";
 import type { UpstreamAnswer } from "../src/providers/provider.ts";
@@ -135,6 +136,15 @@ describe("calls that name no replica", () => {
 		calls.open("m", [address(0)], [0]);
 		expect((await calls.acquire("m", new AbortController().signal, 7)).replica).toBe(0);
 	});
+});
+
+test.each([
+	[{ canary: "a tenth" }, 'The field "canary" must be a share such as 10%, from 0% to 100%'],
+	[{ canary: "101%" }, 'The field "canary" must be a share'],
+	[{ image: "--privileged" }, 'The field "image" must be an image such as'],
+	[{ images: "i:1" }, 'There is no field "images" here.'],
+])("an order of a roll that can't be taken, %j, says why", (body, message) => {
+	expect(() => rollOrder(body)).toThrow(message);
 });
 
 test("`router models roll` takes a model, an image and a share, and these belong to nothing else", () => {

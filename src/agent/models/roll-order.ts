@@ -14,11 +14,16 @@ export const RollBody = Type.Object(
 				minLength: 1,
 				maxLength: 512,
 				pattern: "^[A-Za-z0-9][\\w./:@-]*$",
+				expects: "an image such as vllm/vllm-openai:v0.33.0",
 				description: "Instead of the configuration's image, until that is another one.",
 			}),
 		),
 		canary: Type.Optional(
-			Type.String({ pattern: SHARE.source, description: "Share of calls that the canary gets: `10%`; `0%` for none." }),
+			Type.String({
+				pattern: SHARE.source,
+				expects: "a share such as 10%, from 0% to 100%",
+				description: "Share of calls that the canary gets: `10%`; `0%` for none.",
+			}),
 		),
 	},
 	{ additionalProperties: false },
