@@ -71,6 +71,8 @@ const NO_IMAGE = /no such image|image not known|no such object|failed to find im
 /** The engine behind a CLI. Runs nothing until a method is called. */
 export class DockerCli implements Docker {
 	readonly #env: Environment;
+	/** The network, while it is being made. */
+	#making: Promise<void> | undefined;
 
 	constructor(private readonly options: DockerOptions) {
 		// The CLI's hints would end up in error messages.
@@ -121,7 +123,15 @@ export class DockerCli implements Docker {
 		}
 	}
 
-	async #makeNetwork(name: string): Promise<void> {
+	/** One at a time: engines before Docker 25 make two of one name for those who ask at once, and then know neither by it. */
+	#makeNetwork(name: string): Promise<void> {
+		this.#making ??= this.#createNetwork(name).finally(() => {
+			this.#making = undefined;
+		});
+		return this.#making;
+	}
+
+	async #createNetwork(name: string): Promise<void> {
 		const { command, env } = this.options;
 		const engine = engineOf(command, env);
 		const defaults = command === "docker" ? await this.#execute(DEFAULT_NETWORK_ARGS) : undefined;
