@@ -24,6 +24,7 @@ const isTold = ({ args }: ReturnType<typeof made>) => args.includes("--kv-events
 
 describe("a container publishes none", () => {
 	test.each<[string, Partial<ModelSpec>, Partial<SpecSettings>]>([
+		["where other containers would read its prompts", {}, { network: "shared", namedNetwork: "shared" }],
 		["where that is switched off", {}, { kvEvents: "never" }],
 		["of an older vLLM", { image: "vllm/vllm-openai:v0.27.1" }, {}],
 		["of an image whose tag does not say which", {}, { image: "mirror.internal/vllm:latest" }],

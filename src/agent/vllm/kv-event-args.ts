@@ -46,11 +46,13 @@ export function kvEventPorts(labels: Readonly<Record<string, string>>): KvEventP
 
 /**
  * Whether its container publishes KV events: one engine, with a prefix cache, whose events nobody else has use for. Versions before 0.28
- * give up their memory manager for models with several kinds of layers, for which `auto` asks nobody.
+ * give up their memory manager for models with several kinds of layers, for which `auto` asks nobody. Events hold the prompts' tokens, and
+ * whoever reaches their ports reads them: on a network that the configuration names, other containers.
  */
 export function publishesKvEvents(spec: ModelSpec, settings: SpecSettings): boolean {
 	const { kvEvents = "never" } = settings;
 	if (kvEvents === "never") return false;
+	if (kvEvents === "auto" && settings.namedNetwork !== undefined) return false;
 	if (kvEvents === "auto" && !isAtLeast(containerImage(spec, settings), 0, 28)) return false;
 	const given = flagsOf(spec.args ?? []);
 	const isTaken = [...given.keys()].some((name) => name.startsWith("--kv-events-config"));
