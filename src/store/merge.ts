@@ -20,7 +20,10 @@ export const SAVE_KEY = `INSERT INTO keys (id, value) VALUES (?1, ?2) ON CONFLIC
 
 const NAMED_BY = ["day", "key_id", "user", "model", "provider"];
 
-/** Copies the tables of a file that can be read but not written: keys work on a full disk, too. Whether that was possible. */
+/**
+ * Copies the tables of a file that can be read but not written: keys work on a full disk, too. One that an older router made is taken as it
+ * is: rows by the names of their columns, and no table that it does not have. Whether that was possible: not where a newer router made it.
+ */
 export function takeOver(file: string, to: Database): boolean {
 	try {
 		const log = `${file}-wal`;
@@ -31,13 +34,9 @@ export function takeOver(file: string, to: Database): boolean {
 			: new Database(`${pathToFileURL(file)}?immutable=1`, constants.SQLITE_OPEN_READONLY | constants.SQLITE_OPEN_URI);
 		try {
 			const { user_version: taken } = from.query("PRAGMA user_version").get() as { user_version: number };
-			if (taken !== MIGRATIONS.length) return false;
+			if (taken > MIGRATIONS.length) return false;
 			to.transaction(() => {
-				for (const table of TAKEN_OVER) {
-					for (const row of from.query(`SELECT * FROM ${table}`).values() as Value[][]) {
-						to.query(`INSERT OR REPLACE INTO ${table} VALUES (${placeholders(row.length)})`).run(...(row as never[]));
-					}
-				}
+				for (const table of TAKEN_OVER) if (hasTable(from, table)) copyTable(from, table, to);
 			})();
 			return true;
 		} finally {
@@ -61,7 +60,7 @@ export function rememberBase(db: Database): void {
  * they were taken from, a copy of it, or a new one. Throws SQLite's error; nothing is added then.
  */
 export function mergeInto(to: Database, from: Database): void {
-	const hasBase = from.query("SELECT 1 FROM sqlite_master WHERE name = 'base'").get() !== null;
+	const hasBase = hasTable(from, "base");
 	const add = to.transaction(() => {
 		copy(from, "SELECT id, value FROM keys", to, SAVE_KEY);
 		copy(
@@ -120,6 +119,17 @@ const BASES = NAMES + SUMS.length + 1;
 /** The file's sum, or at least its base, plus the additions since. */
 const ADD_SUMS = `INSERT INTO usage_days VALUES (${Array.from({ length: BASES - 1 }, (_, at) => `?${at + 1}`).join(", ")})
 	ON CONFLICT DO UPDATE SET ${SUMS.map((sum, at) => `${sum} = max(${sum}, ?${at + BASES}) + ?${at + NAMES + 1} - ?${at + BASES}`).join(", ")}`;
+
+const hasTable = (db: Database, name: string): boolean =>
+	db.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?").get(name) !== null;
+
+/** Copies all rows of a table, whose columns the other may have more of. */
+function copyTable(from: Database, table: string, to: Database): void {
+	const all = from.query(`SELECT * FROM ${table}`);
+	const columns = all.columnNames.map((column) => `"${column}"`);
+	const insert = `INSERT OR REPLACE INTO ${table} (${columns.join(", ")}) VALUES (${placeholders(columns.length)})`;
+	for (const row of all.values() as Value[][]) to.query(insert).run(...(row as never[]));
+}
 
 function copy(from: Database, select: string, to: Sql, insert: string): void {
 	const statement = to.query(insert);

@@ -1,4 +1,7 @@
-/** The migrations of the database; the number of those taken is its `user_version`. Migrations are only ever added. */
+/**
+ * The migrations of the database; the number of those taken is its `user_version`. Migrations are only ever added. One makes tables, indexes,
+ * and columns that are NULL or have a default, and nothing else: a file that can't be written to is used without them (`takeOver` in merge.ts).
+ */
 export const MIGRATIONS: readonly string[] = [
 	`CREATE TABLE agents (
 		name TEXT PRIMARY KEY,
