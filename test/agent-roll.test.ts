@@ -1,115 +1,8 @@
 /** A rolling change, step by step and in a world of accidents: which replicas are there, which serve, and that never too few do. */
 import { describe, expect, test } from "bun:test";
-import type { CanaryResult } from "../src/agent/models/canary-analysis.ts";
-import {
-	firstGenerations,
-	type Generation,
-	type ModelGenerations,
-	nextGenerations,
-	type RollInputs,
-	type Room,
-} from "../src/agent/models/roll.ts";
+import { firstGenerations } from "../src/agent/models/roll.ts";
 import { random } from "./kit/random.ts";
-
-const made = (hash: string, image = `image-${hash}`): Generation => ({
-	hash,
-	image,
-	spec: { name: "m", model: "org/m" },
-});
-const OLD = made("old");
-const NEW = made("new");
-const WAIT: CanaryResult = { decision: "wait", reason: "" };
-
-/** Containers that are there at once and ready at the next step, unless it is said otherwise. */
-class Host {
-	model: ModelGenerations;
-	wanted = OLD;
-	isOrdered = false;
-	isUp = true;
-	analysis: CanaryResult = WAIT;
-	room: Room = "yes";
-	/** Replicas that never become ready. */
-	broken = new Set<number>();
-	/** Replicas that still have calls. */
-	busy = new Set<number>();
-	ready = new Set<number>();
-	/** By replica: whose container it is. */
-	there = new Map<number, string>();
-	/** Most that were there at once, and the fewest that were ready. */
-	most = 0;
-	fewestReady: number;
-
-	constructor(
-		public count = 1,
-		public share = 0.1,
-	) {
-		this.model = firstGenerations(OLD, count, []);
-		for (const replica of this.model.replicas) {
-			this.there.set(replica, OLD.hash);
-			this.ready.add(replica);
-		}
-		this.fewestReady = count;
-	}
-
-	get serving(): number[] {
-		return [...this.model.replicas, ...(this.model.roll?.replicas ?? [])].filter((each) => this.ready.has(each));
-	}
-
-	get hashes(): string[] {
-		return [...this.there.values()].sort();
-	}
-
-	fail(): void {
-		const { roll } = this.model;
-		if (roll) this.model = { ...this.model, roll: { ...roll, failures: roll.failures + 1 } };
-	}
-
-	/** A tick of the agent; then what it asks for is done. */
-	step(over: Partial<RollInputs> = {}): ModelGenerations {
-		const seen: RollInputs = {
-			wanted: this.wanted,
-			count: this.count,
-			share: this.share,
-			isOrdered: this.isOrdered,
-			isUp: this.isUp,
-			now: 1000,
-			isReady: (replica) => this.ready.has(replica),
-			isThere: (replica) => this.there.has(replica),
-			room: this.room,
-			isPulled: true,
-			analysis: () => this.analysis,
-			...over,
-		};
-		this.model = nextGenerations(this.model, seen);
-		this.isOrdered = false;
-		const { replicas, leaving, roll, current } = this.model;
-		for (const each of this.there.keys()) if (!this.broken.has(each)) this.ready.add(each);
-		for (const each of leaving) {
-			this.ready.delete(each);
-			if (!this.busy.has(each)) this.there.delete(each);
-		}
-		const wants = [
-			...replicas.map((each) => [each, current] as const),
-			...(roll?.replicas ?? []).map((each) => [each, roll!.to] as const),
-		];
-		for (const [replica, { hash }] of wants) {
-			const isSurge = roll?.replicas.includes(replica) === true;
-			const hasRoom = this.room === "yes" || !isSurge || this.there.size < this.count;
-			// One of another generation under its number is replaced, as the supervisor does.
-			if (this.there.has(replica) && this.there.get(replica) !== hash) this.ready.delete(replica);
-			if (this.there.has(replica) || hasRoom) this.there.set(replica, hash);
-		}
-		this.most = Math.max(this.most, this.there.size);
-		this.fewestReady = Math.min(this.fewestReady, this.serving.length);
-		return this.model;
-	}
-
-	/** Until a roll is over, or so many steps. */
-	run(steps = 40): this {
-		for (let at = 0; at < steps; at++) this.step();
-		return this;
-	}
-}
+import { Host, made, NEW, OLD, WAIT } from "./kit/roll-host.ts";
 
 describe("a roll is taken back", () => {
 	const begun = (count = 1): Host => {
@@ -160,6 +53,33 @@ describe("a roll is taken back", () => {
 		host.wanted = OLD;
 		host.run();
 		expect([host.hashes, host.model.last?.reason]).toEqual([["old"], "its configuration was changed back"]);
+	});
+
+	test.each([
+		["before its new container was ready", 1, 0],
+		["after that failed to start once", 1, 1],
+		["after its canary failed once", 3, 1],
+	])("where the model is unloaded %s: its next start is of what served", (_, steps, failures) => {
+		const host = begun();
+		host.run(steps);
+		expect(host.model.roll?.phase).toBe(steps === 1 ? "starting" : "canary");
+		for (let at = 0; at < failures; at++) host.fail();
+		host.isUp = false;
+		host.run(3);
+		expect(host.model).toMatchObject({ current: OLD, replicas: [0], last: { result: "taken back", hash: "new" } });
+		expect(host.model.last?.reason).toStartWith("it was unloaded");
+		host.isUp = true;
+		host.run();
+		expect([host.hashes, host.model.roll]).toEqual([["old"], undefined]);
+	});
+
+	test("where its canary is found worse in the moment in which the model is unloaded", () => {
+		const host = begun();
+		host.run(3);
+		host.analysis = { decision: "take back", reason: "bad" };
+		host.isUp = false;
+		host.run(3);
+		expect(host.model).toMatchObject({ current: OLD, last: { result: "taken back", reason: "bad" } });
 	});
 
 	test("once: not again by itself, but when it is ordered, and for another change", () => {
@@ -234,6 +154,18 @@ describe("a roll of a good canary", () => {
 		expect([host.most, host.fewestReady]).toEqual([3, 2]);
 	});
 
+	test.each([2, 3, 8])(
+		"without room for one more never has two of %d go at once, where a container frees its memory at its end",
+		(count) => {
+			const host = new Host(count, 0);
+			host.wanted = NEW;
+			host.capacity = count;
+			host.run(120);
+			expect(host.hashes).toEqual(Array.from({ length: count }, () => "new"));
+			expect([host.most, host.fewestReady]).toEqual([count, count - 1]);
+		},
+	);
+
 	test("without room for a second container of the only one replaces that one once its image is here", () => {
 		const host = new Host(1);
 		host.wanted = NEW;
@@ -244,6 +176,21 @@ describe("a roll of a good canary", () => {
 		host.run();
 		expect([host.hashes, host.most]).toEqual([["new"], 1]);
 	});
+
+	test.each(["canary", "replacing"] as const)(
+		"is the next start's where the model is unloaded while it is in its phase %s",
+		(phase) => {
+			const host = new Host(2);
+			host.wanted = NEW;
+			host.run(4);
+			if (phase === "replacing") host.analysis = { decision: "promote", reason: "good" };
+			host.step();
+			expect(host.model.roll?.phase).toBe(phase);
+			host.isUp = false;
+			host.run(3);
+			expect(host.model).toMatchObject({ current: NEW, replicas: [0, 1], last: { result: "promoted", hash: "new" } });
+		},
+	);
 
 	test("gives its numbers free for the next roll", () => {
 		const host = new Host(2, 0);
@@ -265,6 +212,35 @@ describe("no roll", () => {
 		host.isOrdered = true;
 		host.step();
 		expect(host.model.roll?.to.image).toBe("image-newer");
+	});
+
+	test("is needed for a newer pinned image once nothing runs: the next start is of that, also where what ran was there before the agent", () => {
+		const host = new Host();
+		const newer = made("old", "image-newer");
+		host.wanted = newer;
+		host.model = firstGenerations(newer, 1, [{ replica: 0, image: "image-old" }]);
+		host.run();
+		expect(host.model.current.image).toBe("image-old");
+		host.there.clear();
+		host.step({ isUp: false });
+		expect(host.model).toMatchObject({ current: newer, replicas: [0] });
+	});
+
+	test("has the next start be of a pinned image that was taken back; a newer one is used", () => {
+		const host = new Host();
+		host.wanted = made("old", "image-bad");
+		host.isOrdered = true;
+		host.run(3);
+		host.analysis = { decision: "take back", reason: "bad" };
+		host.run();
+		expect(host.model.last).toMatchObject({ result: "taken back", image: "image-bad" });
+		host.there.clear();
+		host.step({ isUp: false });
+		expect(host.model.current.image).toBe("image-old");
+		host.wanted = made("old", "image-newer");
+		host.there.clear();
+		host.step({ isUp: false });
+		expect(host.model.current.image).toBe("image-newer");
 	});
 
 	test.each([

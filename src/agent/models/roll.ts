@@ -88,8 +88,10 @@ export interface RollInputs {
 const MOST_FAILURES = 2;
 
 /** The generations from now on. The same object where nothing changes. */
-export function nextGenerations(before: ModelGenerations, seen: RollInputs): ModelGenerations {
-	const model = withoutGone(before, seen);
+export function nextGenerations(before: ModelGenerations, inputs: RollInputs): ModelGenerations {
+	const model = withoutGone(before, inputs);
+	// The placer was asked while what is gone still held its memory.
+	const seen: RollInputs = model === before ? inputs : { ...inputs, room: "unknown" };
 	return model.roll ? rolling(model, model.roll, seen) : resting(resized(model, seen.count), seen);
 }
 
@@ -137,21 +139,31 @@ function freeNumber({ replicas, leaving, roll }: ModelGenerations): number {
 function resting(model: ModelGenerations, seen: RollInputs): ModelGenerations {
 	const { wanted, isOrdered, isUp, share, now } = seen;
 	const { current, last } = model;
-	if (wanted.hash === current.hash && !isOrdered) return model;
+	if (wanted.hash === current.hash && !isOrdered) return withPinnedImage(model, seen);
 	// First: where it took the place of the only one, that one is not ready again yet.
 	if (!isOrdered && last?.result === "taken back" && last.hash === wanted.hash) return model;
 	const isServing = model.replicas.some(seen.isReady);
 	// Nothing is there that a roll could spare; what the last one came to is no matter of this one.
-	if (!isUp || !isServing) {
-		const { last: _, ...rest } = model;
-		return { ...rest, current: wanted };
-	}
+	if (!isUp || !isServing) return started(model, wanted);
 	return { ...model, roll: { to: wanted, replicas: [], phase: "starting", share, startedAt: now, failures: 0 } };
+}
+
+/** Its next start is of that. */
+function started({ last: _, ...model }: ModelGenerations, wanted: Generation): ModelGenerations {
+	return { ...model, current: wanted };
+}
+
+/** Another pinned image replaces nothing that runs: it is used once nothing does, unless it is what was taken back. */
+function withPinnedImage(model: ModelGenerations, { wanted, isThere }: RollInputs): ModelGenerations {
+	const { current, replicas, last } = model;
+	if (wanted.image === current.image || replicas.some(isThere)) return model;
+	const isTakenBack = last?.result === "taken back" && last.hash === wanted.hash && last.image === wanted.image;
+	return isTakenBack ? model : started(model, wanted);
 }
 
 function rolling(model: ModelGenerations, roll: Roll, seen: RollInputs): ModelGenerations {
 	const { wanted, isUp, isOrdered, now, share } = seen;
-	if (!isUp) return settled({ ...model, leaving: [...model.leaving, ...roll.replicas] }, roll, "it was unloaded", seen);
+	if (!isUp) return unloaded(model, roll, seen);
 	if (wanted.hash === model.current.hash && roll.to.hash !== wanted.hash)
 		return takenBack(model, roll, "its configuration was changed back", seen);
 	if (wanted.hash !== roll.to.hash || isOrdered) {
@@ -166,6 +178,18 @@ function rolling(model: ModelGenerations, roll: Roll, seen: RollInputs): ModelGe
 	const { decision, reason } = seen.analysis();
 	if (decision === "take back") return takenBack(model, roll, reason, seen);
 	return decision === "promote" ? replacing(model, { ...roll, phase: "replacing", reason }, seen) : model;
+}
+
+/** The next start is of the new generation, unless something speaks against that, or nothing is known of it. */
+function unloaded(model: ModelGenerations, roll: Roll, seen: RollInputs): ModelGenerations {
+	const { phase, failures, replicas } = roll;
+	if (phase === "starting") return takenBack(model, roll, "it was unloaded before its new container was ready", seen);
+	if (phase === "canary") {
+		if (failures > 0) return takenBack(model, roll, "it was unloaded after its new container had failed", seen);
+		const { decision, reason } = seen.analysis();
+		if (decision === "take back") return takenBack(model, roll, reason, seen);
+	}
+	return settled({ ...model, leaving: [...model.leaving, ...replicas] }, roll, "it was unloaded", seen);
 }
 
 function starting(model: ModelGenerations, roll: Roll, seen: RollInputs): ModelGenerations {
