@@ -38,6 +38,22 @@ const TABLE: Readonly<Record<RedisState, Partial<Record<RedisEvent, RedisState>>
 	unfit: { lost: "away" },
 };
 
+/** Errors that tell of the server itself: while it loads, or has lost its master or its slots, it can't serve. */
+const CANT_SERVE = /^(?:LOADING|MASTERDOWN|CLUSTERDOWN|READONLY|TRYAGAIN)$/;
+/** Errors that the server looks for before a script's first write: it has carried out nothing of it. Of any other it may have a part. */
+const NOT_BEGUN = /^(?:OOM|MISCONF|NOREPLICAS|NOAUTH|BUSY)$/;
+
+/** The word that an error of the server begins with, such as `OOM`; of one in a script, which Redis 6 wraps, that of the command. */
+export function errorWord(message: string): string {
+	return /^(?:ERR Error running script.* -)?([A-Z]+)/.exec(message)?.[1] ?? "ERR";
+}
+
+/** Whether a server that says this can't serve now. @param word see {@link errorWord} */
+export const isOutage = (word: string): boolean => CANT_SERVE.test(word);
+
+/** Whether the server has carried out nothing of the command that it answered so. @param word see {@link errorWord} */
+export const isNotBegun = (word: string): boolean => CANT_SERVE.test(word) || NOT_BEGUN.test(word);
+
 /** The status after `event`; an event without a meaning in this state changes nothing. */
 export function afterEvent(status: RedisStatus, event: RedisEvent): RedisStatus {
 	const { state, misses } = status;

@@ -2,7 +2,17 @@
 import type { RedisAddress } from "../config/redis-url.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type RedisClient, redisClient } from "./redis-client.ts";
-import { AWAY, afterEvent, HUNG_MS, type RedisEvent, type RedisState, type RedisStatus } from "./redis-state.ts";
+import {
+	AWAY,
+	afterEvent,
+	errorWord,
+	HUNG_MS,
+	isNotBegun,
+	isOutage,
+	type RedisEvent,
+	type RedisState,
+	type RedisStatus,
+} from "./redis-state.ts";
 
 /** How often an unsure or slow Redis is sent a `PING`, ms. */
 const PROBE_MS = 250;
@@ -28,6 +38,8 @@ export interface RedisAnswer {
 	readonly soon: Promise<unknown>;
 	/** Its result, whenever it comes; undefined where the connection is lost before or the server refused it. */
 	readonly whole: Promise<unknown>;
+	/** From when either is undefined on: the server has said that it carried out nothing of it. Otherwise it may have, or may yet. */
+	readonly isRefused: boolean;
 }
 
 /** Listens to changes and failures. Called synchronously; must not throw. */
@@ -180,6 +192,7 @@ export class SharedRedis {
 			entry.isOver = true;
 			return isInTime;
 		};
+		let isRefused = false;
 		const whole = this.#begin(command).then(
 			(value) => {
 				const isInTime = isFirst();
@@ -189,11 +202,19 @@ export class SharedRedis {
 				return value;
 			},
 			(error: Error) => {
-				if (isFirst()) failed(this.#classify(error));
+				const word = error.name === "ReplyError" ? errorWord(error.message) : undefined;
+				isRefused = word !== undefined && isNotBegun(word);
+				if (isFirst()) failed(this.#classify(word));
 				return undefined;
 			},
 		);
-		return { soon, whole };
+		return {
+			soon,
+			whole,
+			get isRefused() {
+				return isRefused;
+			},
+		};
 	}
 
 	async #begin(command: Command): Promise<unknown> {
@@ -201,15 +222,13 @@ export class SharedRedis {
 		return command(this.#client!);
 	}
 
-	/** The kind of a command's failure; one that shows the server's state changes the state here. */
-	#classify({ name, message }: Error): RedisFailure {
-		if (name !== "ReplyError") {
+	/** The kind of a command's failure; one that shows the server's state changes the state here. @param word of the server's error, if it is one */
+	#classify(word: string | undefined): RedisFailure {
+		if (word === undefined) {
 			this.#event("miss", "the connection was lost");
 			return "lost";
 		}
-		const word = /^[A-Z]+/.exec(message)?.[0] ?? "ERR";
-		// A server that answers and can't serve: while it loads, or has lost its master or its slots.
-		if (/^(?:LOADING|MASTERDOWN|CLUSTERDOWN|READONLY|TRYAGAIN)$/.test(word)) this.#event("miss", `it says ${word}`);
+		if (isOutage(word)) this.#event("miss", `it says ${word}`);
 		else this.#event("reply", undefined);
 		this.options.listener.refused(word);
 		return "error";

@@ -30,8 +30,8 @@ export interface RedisLimiterOptions {
 
 /** A call that is let in by what this process has counted. */
 interface AskedCall {
-	/** Redis was asked; otherwise it is told of what the call takes of windows. */
-	readonly isAsked: boolean;
+	/** Redis was asked, and has not said that it counted nothing; otherwise it is told of what the call takes of windows. */
+	isAsked: boolean;
 	readonly local: Extract<LimitDecision, { isAllowed: true }>;
 	readonly taken: RedisReservation;
 	/** Of each limit: its name at Redis, and what was heard of it. */
@@ -126,10 +126,12 @@ export class RedisLimiter implements Limiter {
 			this.#awaits(call, 1);
 			void sent.whole.then(() => this.#awaits(call, -1));
 			if (this.redis.isUp) answer = await sent.soon;
-			if (answer === undefined && !goesUnanswered(call)) answer = await within(sent.whole, HUNG_MS);
+			if (answer === undefined && !sent.isRefused && !goesUnanswered(call)) answer = await within(sent.whole, HUNG_MS);
 		}
 		const decision = decisionIn(answer, asked);
-		return decision ? this.#decided(call, decision) : this.#withoutAnswer(call, sent);
+		if (decision) return this.#decided(call, decision);
+		call.isAsked = sent !== undefined && !sent.isRefused;
+		return this.#withoutAnswer(call, call.isAsked ? sent : undefined);
 	}
 
 	settle(reservation: Reservation, tokens: number, now: number): void {
@@ -172,7 +174,7 @@ export class RedisLimiter implements Limiter {
 		return { isAllowed: true, reservation, statuses };
 	}
 
-	/** @param sent what Redis may answer yet; undefined where it could not be asked */
+	/** @param sent what Redis may answer yet; undefined where it could not be asked, or has counted nothing */
 	#withoutAnswer(call: AskedCall, sent: RedisAnswer | undefined): LimitDecision {
 		const { local, taken, heard, now } = call;
 		const { reservation } = local;
@@ -199,12 +201,11 @@ export class RedisLimiter implements Limiter {
 		const asked = taken.limits;
 		void sent.whole.then((answer) => {
 			const decision = decisionIn(answer, asked);
-			if (decision) {
-				this.#hear(call, decision);
-				if (decision.isTaken) this.#takes(taken, decision);
-				else if (isLetIn) this.#countRefused(call, decision);
-			}
+			if (decision) this.#hear(call, decision);
+			if (decision?.isTaken) this.#takes(taken, decision);
+			else if (isLetIn && (decision || sent.isRefused)) this.#noteUncounted(call);
 			this.#reservations.answered(taken);
+			if (decision && !decision.isTaken) this.#untold.tell(this.#offset);
 		});
 	}
 
@@ -213,11 +214,13 @@ export class RedisLimiter implements Limiter {
 		for (const [at, { limit }] of local.statuses.entries()) heard[at]!.unanswered += sign * limit.amount;
 	}
 
-	/** Redis has refused a call that went on: what it has taken is counted all the same. */
-	#countRefused(call: AskedCall, { at }: RedisDecision): void {
+	/** Redis has not counted a call that went on: it is told as though it had not been asked. */
+	#noteUncounted(call: AskedCall): void {
+		call.isAsked = false;
+		const delta = this.#reservations.forget(call.taken);
 		this.#note(call, ({ amount }) => amount);
-		this.#untold.tell(this.#offset);
-		call.taken.at = at;
+		// By what this process has taken, which may be less than Redis was asked for.
+		if (delta) this.#note(call, delta);
 	}
 
 	#takes(taken: RedisReservation, { at, found }: RedisDecision): void {

@@ -81,6 +81,14 @@ export class RedisReservations {
 		else this.#change(taken, delta);
 	}
 
+	/** Redis has counted nothing of a call that it was asked for: nothing is to be changed there. What the call adds, where it is over. */
+	forget(taken: RedisReservation): LimitDelta | undefined {
+		this.#running.delete(taken);
+		const { delta } = taken;
+		taken.delta = undefined;
+		return delta;
+	}
+
 	/** Redis has answered, or never will. */
 	answered(taken: RedisReservation): void {
 		taken.isAwaited = false;
@@ -145,8 +153,8 @@ export class RedisReservations {
 		const all = [id, at, ...this.spenderOf(limits), ...args];
 		const sent = this.redis.ask(SETTLE, limitKeys(this.redis, limits), all);
 		if (sent && (await sent.whole) !== undefined) return;
-		// What was sent may be carried out yet: amounts must not be sent twice, leases may be ended twice.
-		const left = sent ? changes.filter(({ limit }) => isLease(limit)) : changes;
+		// What was sent may be carried out yet, unless Redis refused it: amounts must not be sent twice, leases may be ended twice.
+		const left = sent && !sent.isRefused ? changes.filter(({ limit }) => isLease(limit)) : changes;
 		const misses = change.misses + Number(sent !== undefined);
 		if (left.length === 0 || misses > MOST_MISSES || this.#pending.size >= MOST_PENDING) return;
 		this.#pending.add({ id, at, changes: left, misses });

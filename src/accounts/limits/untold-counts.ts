@@ -1,6 +1,6 @@
 /**
  * What a router has counted of windows and Redis has not: of calls that were let in while it could not be asked, or that it has lost, since it
- * was flushed or began anew. It is told when it can be.
+ * was flushed or began anew. It is told when it can be, and once more where it said that it has counted nothing of that.
  */
 import type { SharedRedis } from "../../store/redis.ts";
 import type { HeardLimits } from "./heard-limits.ts";
@@ -25,12 +25,19 @@ interface UntoldWindow {
 	most: number;
 }
 
+/** A window that waits, and its name at Redis. */
+type NamedWindow = readonly [key: string, window: UntoldWindow];
+
 /** A window's name at Redis, and how much was taken when, on Redis's clock, ms. */
 type WindowCounts = readonly [key: string, windowMs: number, counts: readonly [at: number, amount: number][]];
 
 /** Those of one limiter at Redis. */
 export class UntoldCounts {
 	readonly #untold = new Map<string, UntoldWindow>();
+	/** What Redis has lost and has refused to take back. */
+	#lost: WindowCounts[] = [];
+	/** What is older, `performance.now()`, is among what was put back last. */
+	#putBackBefore = Number.NEGATIVE_INFINITY;
 
 	/** @param process names this router among all that share the Redis: what Redis has lost each puts back once, whichever thread does */
 	constructor(
@@ -48,41 +55,64 @@ export class UntoldCounts {
 			window = { windowMs: limit.windowMs, entries: [], most: FEW_ENTRIES };
 			this.#untold.set(key, window);
 		}
-		const { entries, windowMs } = window;
-		const last = entries.at(-1);
-		if (last && Math.abs(at - last.at) < windowMs / ENTRIES) last.amount += amount;
-		else entries.push({ at, amount });
-		if (entries.length < window.most) return;
-		window.entries = entries.filter((entry) => entry.at > at - windowMs);
-		window.most = Math.max(FEW_ENTRIES, 2 * window.entries.length);
+		addTo(window, at, amount);
 	}
 
 	/** Tells Redis, where it answers. @param offset how far its clock is ahead of `performance.now()`, ms */
 	tell(offset: number): void {
-		if (this.#untold.size === 0 || !this.redis.isAlive) return;
+		if (!this.redis.isAlive) return;
+		this.#sendLost();
+		if (this.#untold.size === 0) return;
 		const untold = [...this.#untold];
 		this.#untold.clear();
-		this.#send(
-			"",
-			untold.map(([key, { windowMs, entries }]) => countsOf(key, windowMs, entries, offset)),
-		);
+		const counts = untold.map(([key, { windowMs, entries }]) => countsOf(key, windowMs, entries, offset));
+		const before = this.#putBackBefore;
+		this.#send("", counts, (from, to) => {
+			// What was put back since is as all was counted by then.
+			const left = before === this.#putBackBefore ? Number.NEGATIVE_INFINITY : this.#putBackBefore;
+			for (const window of untold.slice(from, to)) this.#waitAgain(window, left);
+		});
 	}
 
 	/** Redis has lost what was counted before a moment: it is put back. @param before `performance.now()` @param offset as for `tell` */
 	putBack(before: number, offset: number): void {
 		// What Redis was not told yet of the time before is among it.
 		for (const window of this.#untold.values()) window.entries = window.entries.filter(({ at }) => at >= before);
-		const lost: WindowCounts[] = [];
+		this.#putBackBefore = before;
+		this.#lost = [];
 		for (const [key, limit] of this.heard.windows()) {
 			const taken = this.local.takenBefore(limit, before);
-			if (taken.length > 0) lost.push(countsOf(key, limit.windowMs, taken, offset));
+			if (taken.length > 0) this.#lost.push(countsOf(key, limit.windowMs, taken, offset));
 		}
-		this.#send(`of:${this.process}`, lost);
+		this.#sendLost();
 	}
 
-	/** @param marker who puts back what was lost, or "" */
-	#send(marker: string, windows: readonly WindowCounts[]): void {
+	#sendLost(): void {
+		const lost = this.#lost;
+		const before = this.#putBackBefore;
+		this.#lost = [];
+		this.#send(`of:${this.process}`, lost, (from, to) => {
+			// Unless all was lost once more since.
+			if (before === this.#putBackBefore) this.#lost.push(...lost.slice(from, to));
+		});
+	}
+
+	/** It was refused: it waits, before what has come since. @param from what was taken before this moment does not, `performance.now()` */
+	#waitAgain([key, { windowMs, entries, most }]: NamedWindow, from: number): void {
+		const window = { windowMs, entries: entries.filter(({ at }) => at >= from), most };
+		const since = this.#untold.get(key);
+		if (!since && this.#untold.size >= MOST_WINDOWS) return;
+		this.#untold.set(key, window);
+		for (const { at, amount } of since?.entries ?? []) addTo(window, at, amount);
+	}
+
+	/**
+	 * @param marker who puts back what was lost, or ""
+	 * @param refused called for a page of which Redis has counted nothing: the windows from the first of these numbers up to the second
+	 */
+	#send(marker: string, windows: readonly WindowCounts[], refused: (from: number, to: number) => void): void {
 		for (let at = 0; at < windows.length; ) {
+			const from = at;
 			const keys: string[] = [];
 			const args: (string | number)[] = [marker];
 			for (let steps = 0; at < windows.length && steps < PAGE_STEPS; at++) {
@@ -91,10 +121,24 @@ export class UntoldCounts {
 				args.push(windowMs, counts.length, ...counts.flat());
 				steps += counts.length;
 			}
-			// What was sent may have been carried out, though nobody hears of it: it is not sent twice.
-			this.redis.ask(COUNT, keys, args);
+			const to = at;
+			const sent = this.redis.ask(COUNT, keys, args);
+			// What was sent may have been carried out, though nobody hears of it: it is not sent twice, unless Redis says that it was not.
+			if (sent) void sent.whole.then(() => sent.isRefused && refused(from, to));
+			else refused(from, to);
 		}
 	}
+}
+
+/** Adds what was taken after all else that is there. */
+function addTo(window: UntoldWindow, at: number, amount: number): void {
+	const { entries, windowMs } = window;
+	const last = entries.at(-1);
+	if (last && Math.abs(at - last.at) < windowMs / ENTRIES) last.amount += amount;
+	else entries.push({ at, amount });
+	if (entries.length < window.most) return;
+	window.entries = entries.filter((entry) => entry.at > at - windowMs);
+	window.most = Math.max(FEW_ENTRIES, 2 * window.entries.length);
 }
 
 /** In the steps in which Redis counts. */
