@@ -2,9 +2,13 @@
 import { describe, expect, test } from "bun:test";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { Heartbeat, type ModelReport, type PrefixReport } from "../src/protocol/agent.ts";
-import { BLOCK, promptOf } from "../src/routing/affinity.ts";
+import { BLOCK, type PrefixCache, promptOf } from "../src/routing/affinity.ts";
 import { HELD_CELLS, HeldBlocks, HeldSlabs, MOST_HELD_BLOCKS, makeHeld } from "../src/routing/held-blocks.ts";
+import { LocalRoutingState } from "../src/routing/local-routing-state.ts";
 import { encodeBlocks } from "../src/routing/routing-message.ts";
+import { makePrefixes } from "../src/routing/shared-prefixes.ts";
+import { makeRoutingMemory, SharedRoutingState } from "../src/routing/shared-routing-state.ts";
+import { MOST_TARGETS } from "../src/routing/target-state.ts";
 import { AgentPrefixes } from "../src/server/agents/agent-prefixes.ts";
 import { random } from "./kit/random.ts";
 import { call, replica, route } from "./kit/routes.ts";
@@ -54,6 +58,44 @@ describe("a set of blocks", () => {
 		targets[0] = 0;
 		expect(slabs.give(2)!.count).toBe(0);
 		expect([memory.byteLength, targets[2], slabs.blocks(targets[1]! - 1).has(7)]).toEqual([before, 1, true]);
+	});
+});
+
+test("a set that holds as many as it may is not made anew with each report", () => {
+	const state = new LocalRoutingState();
+	const set = () => (state.of("a/m").prefixes as PrefixCache).held;
+	const many = Int32Array.from({ length: MOST_HELD_BLOCKS }, (_, at) => at * 40_503 + 5);
+	for (let at = 0; at < many.length; at += 1_024) {
+		state.reported("a/m", { isAll: at === 0, added: many.subarray(at, at + 1_024), removed: NONE });
+	}
+	const before = set();
+	expect(before?.count).toBe(MOST_HELD_BLOCKS);
+	state.reported("a/m", { isAll: false, added: Int32Array.of(6, 7), removed: many.subarray(0, 2) });
+	expect([set() === before, before?.has(6), before?.count]).toEqual([true, true, MOST_HELD_BLOCKS]);
+});
+
+describe("where the machine has no memory left for what threads share", () => {
+	const full = (memory: SharedArrayBuffer) =>
+		new SharedArrayBuffer(memory.byteLength, { maxByteLength: memory.byteLength });
+
+	test("a report of a target's blocks changes nothing, and its slot is let go", () => {
+		const state = new SharedRoutingState({ ...makeRoutingMemory(), held: full(makeHeld()) }, { thread: 0, offset: 0 });
+		const { blocks } = promptOf("", [text(1, 4)]);
+		state.pause("a/m", 60_000, "asked to be left alone");
+		state.reported("a/m", all(blocks));
+		expect(state.of("a/m").prefixes!.uncached(promptOf("", [text(1, 4)]))).toBe(4 * BLOCK);
+		// One that is held makes no room.
+		for (let at = 0; at < MOST_TARGETS; at++) state.pause(`b/${at}`, 60_000, "asked to be left alone");
+		expect(state.of("a/m").pausedFor).toBe("");
+	});
+
+	test("a target that is given a prompt has the memory of the one that was given its last longest ago", () => {
+		const memory = { ...makeRoutingMemory(), prefixes: full(makePrefixes()) };
+		const state = new SharedRoutingState(memory, { thread: 0, offset: 0 });
+		const prompt = promptOf("", [text(1, 4)]);
+		for (let at = 0; at < 50; at++) state.opened(`a/${at}`, true, { prompt }).closed({});
+		expect(state.of("a/49").prefixes!.uncached(prompt)).toBeLessThan(BLOCK);
+		expect(state.of("a/0").prefixes).toBeUndefined();
 	});
 });
 

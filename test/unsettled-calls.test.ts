@@ -70,3 +70,16 @@ test("calls with ids that are too long for it take no memory from others", () =>
 	unsettled.callNamed(named("x".repeat(40)));
 	expect(left()).toEqual(["x".repeat(40)]);
 });
+
+test("calls for which the machine has no memory left go on, and are not known", () => {
+	const { byteLength } = makeUnsettledCalls();
+	const memory = new SharedArrayBuffer(byteLength, { maxByteLength: byteLength });
+	const unsettled = new UnsettledCalls(memory, 0);
+	for (let at = 0; at < 5_000; at++) unsettled.callNamed(named(`req_${at}`));
+	const known = callsLeftUnsettled(memory, performance.now()).length;
+	expect(known).toBeWithin(1, 5_000);
+	unsettled.close("req_4999");
+	unsettled.close("req_0");
+	unsettled.callNamed(named("req_next"));
+	expect(callsLeftUnsettled(memory, performance.now())).toHaveLength(known);
+});

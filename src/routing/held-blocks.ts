@@ -168,8 +168,13 @@ export class HeldSlabs {
 			if (owner < 0 || this.targets[this.cellOf(owner)] !== slab + 1) return slab;
 		}
 		if (count >= MOST_HELD_SLABS) return undefined;
-		this.memory.grow(Math.min(MOST_HELD_SLABS, Math.max(FIRST_SLABS, count * 2)) * SLAB_CELLS * 4);
-		return count;
+		try {
+			this.memory.grow(Math.min(MOST_HELD_SLABS, Math.max(FIRST_SLABS, count * 2)) * SLAB_CELLS * 4);
+			return count;
+		} catch {
+			// The machine has no more: the target is known by what it was given.
+			return undefined;
+		}
 	}
 }
 

@@ -1,7 +1,7 @@
 /** What is known of each target, in the heap of the one thread that answers calls. */
 import { NO_BLOCKS, PrefixCache } from "./affinity.ts";
 import { type Breaker, breakerAfter, breakerEventOf, CLOSED } from "./breaker.ts";
-import { HeldBlocks, type HeldReport } from "./held-blocks.ts";
+import { HeldBlocks, type HeldReport, MOST_HELD_BLOCKS } from "./held-blocks.ts";
 import { Latency } from "./latency.ts";
 import {
 	type AttemptEnd,
@@ -135,7 +135,8 @@ export class LocalRoutingState implements RoutingState, ExchangedState {
 		const prefixes = this.#cacheOf(this.#known(target));
 		const { held } = prefixes;
 		const count = (report.isAll ? 0 : (held?.count ?? 0)) + report.added.length;
-		if (!held || count > held.most) prefixes.held = larger(held, report.isAll ? count : count * 2);
+		const isFull = held !== undefined && count > held.most && held.most < MOST_HELD_BLOCKS;
+		if (!held || isFull) prefixes.held = larger(held, report.isAll ? count : count * 2);
 		prefixes.report(report);
 	}
 

@@ -248,7 +248,7 @@ export class PrefixSlabs {
 		}
 	}
 
-	/** One that is free, a new one where there may be more, or the one whose target was given its last prompt longest ago. */
+	/** One that is free, a new one where there may be more and the machine has memory, or the one whose target was given its last prompt longest ago. */
 	#leastRecent(use: number): number {
 		let least = 0;
 		let greatestAge = -1;
@@ -262,8 +262,13 @@ export class PrefixSlabs {
 			greatestAge = age;
 		}
 		if (count === MOST_SLABS) return least;
-		this.memory.grow(bytesOf(Math.min(MOST_SLABS, 2 * count)));
-		return count;
+		try {
+			this.memory.grow(bytesOf(Math.min(MOST_SLABS, 2 * count)));
+			return count;
+		} catch {
+			// The machine has no more.
+			return least;
+		}
 	}
 
 	/** How many there are so far. */

@@ -155,15 +155,15 @@ export class SharedRoutingState implements RoutingState {
 	}
 
 	pause(target: string, ms: number, why: PauseReason): void {
-		const slot = this.#table.hold(target);
-		const { lock } = slot.value;
-		lock.acquire();
-		try {
-			slot.value.pause(slot.value.now() + ms, why);
-		} finally {
-			lock.release();
-		}
-		this.#table.letGo(slot);
+		this.#holding(target, ({ value }) => {
+			const { lock } = value;
+			lock.acquire();
+			try {
+				value.pause(value.now() + ms, why);
+			} finally {
+				lock.release();
+			}
+		});
 	}
 
 	restarted(target: string): void {
@@ -178,13 +178,12 @@ export class SharedRoutingState implements RoutingState {
 			if (slot) Atomics.store(this.#ints, heldCellOf(this.#table.addressOf(slot.number)), 0);
 			return;
 		}
-		const slot = this.#table.hold(target);
-		if (hasRoom(slot)) {
+		this.#holding(target, (slot) => {
+			if (!hasRoom(slot)) return;
 			this.#prefixes.use(slot.number, this.#table.uses);
 			this.#held.give(slot.number);
 			slot.value.prefixes?.report(report);
-		}
-		this.#table.letGo(slot);
+		});
 	}
 
 	/** The part of a target's load that is this router's own. */
@@ -211,12 +210,11 @@ export class SharedRoutingState implements RoutingState {
 
 	/** Another router gave a target a prompt of these blocks. */
 	learnPrompt(target: string, blocks: Int32Array): void {
-		const slot = this.#table.hold(target);
-		if (hasRoom(slot)) {
+		this.#holding(target, (slot) => {
+			if (!hasRoom(slot)) return;
 			this.#prefixes.use(slot.number, this.#table.uses);
 			slot.value.prefixes?.add({ blocks });
-		}
-		this.#table.letGo(slot);
+		});
 	}
 
 	/** A target's prefix cache is empty. */
@@ -226,9 +224,9 @@ export class SharedRoutingState implements RoutingState {
 
 	/** Where the last call of a session went. */
 	learnSession(session: string, target: string): void {
-		const slot = this.#table.hold(target);
-		if (hasRoom(slot)) this.#sessions.set(session, sessionTarget(slot));
-		this.#table.letGo(slot);
+		this.#holding(target, (slot) => {
+			if (hasRoom(slot)) this.#sessions.set(session, sessionTarget(slot));
+		});
 	}
 
 	/** Blocks that targets were given, of the target that was given some last first, the most recent block first. */
@@ -246,6 +244,16 @@ export class SharedRoutingState implements RoutingState {
 		this.#prefixes.freed(thread);
 		this.#sessions.freed(thread);
 		for (const address of this.#table.addresses()) freeTarget(this.#memory, address, thread);
+	}
+
+	/** Holds a target's slot for this step alone, and lets it go whatever comes of that. */
+	#holding(target: string, step: (slot: TableSlot<SharedTarget>) => void): void {
+		const slot = this.#table.hold(target);
+		try {
+			step(slot);
+		} finally {
+			this.#table.letGo(slot);
+		}
 	}
 
 	/** A target is given a prompt. How many characters of it it has to compute. */

@@ -100,7 +100,12 @@ export class UnsettledCalls implements Pick<Sink, "callNamed"> {
 		const slot = this.#written.length;
 		if (slot >= MOST_SLOTS) return undefined;
 		if ((slot + 1) * SLOT > this.memory.byteLength) {
-			this.memory.grow(Math.min(MOST_SLOTS * SLOT, 2 * this.memory.byteLength));
+			try {
+				this.memory.grow(Math.min(MOST_SLOTS * SLOT, 2 * this.memory.byteLength));
+			} catch {
+				// The machine has no more: the call goes on without a slot.
+				return undefined;
+			}
 			this.#look();
 		}
 		this.#written.push(NOTHING);
