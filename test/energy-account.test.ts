@@ -1,7 +1,7 @@
 /** The energy that engines draw, and the calls that get it. */
 import { describe, expect, test } from "bun:test";
 import { ACCOUNT_NUMBERS, EnergyAccount, type EnergyMark } from "../src/accounts/usage/energy-account.ts";
-import { LocalEnergyMeters } from "../src/accounts/usage/energy-meters.ts";
+import { LocalEnergyMeters, MOST_ENGINES } from "../src/accounts/usage/energy-meters.ts";
 import { makeEnergyMeters, SharedEnergyMeters } from "../src/accounts/usage/shared-energy-meters.ts";
 import { random } from "./kit/random.ts";
 
@@ -128,6 +128,33 @@ describe("meters", () => {
 			meters.setPower("a", 100);
 			expect([meters.isKnown, meters.start("b")]).toEqual([true, undefined]);
 			expect(meters.start("a")).toBeDefined();
+		}
+	});
+
+	test.each([
+		["one thread", (time: () => number) => new LocalEnergyMeters(time)],
+		["several threads", (time: () => number) => new SharedEnergyMeters(makeEnergyMeters(), 0, 0, time)],
+	])("of %s have room for new engines once old ones rest, and none for more than may draw at once", (_, metersOf) => {
+		let now = 1_000;
+		const meters = metersOf(() => now);
+		const names = Array.from({ length: MOST_ENGINES }, (_, at) => `old-${at}`);
+		for (const name of names) meters.setPower(name, 100);
+		meters.setPower("new", 300);
+		expect([meters.start("new"), meters.sums().size]).toEqual([undefined, MOST_ENGINES]);
+		// The first ends while a call runs there, of the others the third rests longest.
+		const call = meters.start("old-0")!;
+		for (const name of ["old-0", "old-2", "old-1"]) meters.setPower(name, 0);
+		meters.setPower("new", 300);
+		const other = meters.start("new")!;
+		now += 2_000;
+		expect([other.end(10), call.end(10)]).toEqual([600, 0]);
+		const { size } = meters.sums();
+		const known = ["old-0", "old-1", "old-2", "new"].map((name) => meters.sums().has(name));
+		expect([size, known]).toEqual([MOST_ENGINES, [true, true, false, true]]);
+		for (let roll = 0; roll < 3 * MOST_ENGINES; roll++) {
+			meters.setPower(`roll-${roll}`, 100);
+			expect(meters.start(`roll-${roll}`)?.end(1)).toBe(0);
+			meters.setPower(`roll-${roll}`, 0);
 		}
 	});
 

@@ -135,8 +135,8 @@ export class LocalRoutingState implements RoutingState, ExchangedState {
 		const prefixes = this.#cacheOf(this.#known(target));
 		const { held } = prefixes;
 		const count = (report.isAll ? 0 : (held?.count ?? 0)) + report.added.length;
-		const isFull = held !== undefined && count > held.most && held.most < MOST_HELD_BLOCKS;
-		if (!held || isFull) prefixes.held = larger(held, report.isAll ? count : count * 2);
+		const needsMore = held !== undefined && count > held.most && held.most < MOST_HELD_BLOCKS;
+		if (!held || needsMore) prefixes.held = larger(held, report.isAll ? count : count * 2);
 		prefixes.report(report);
 	}
 

@@ -109,9 +109,9 @@ export class EnergyAccount {
 		return { given: this.#get(GIVEN), idle: this.#get(IDLE) };
 	}
 
-	/** Nothing runs. */
+	/** Nothing runs, and nothing is drawn: until either begins again nothing changes. */
 	get isResting(): boolean {
-		return this.#running() === 0;
+		return this.#get(WATTS) === 0 && this.#running() === 0;
 	}
 
 	#share({ drawn }: EnergyMark, equal: number, seconds: number, tokens: number | undefined): number {

@@ -1,7 +1,10 @@
 /** The energy of attempts at engines whose hosts say what their GPUs draw. */
 import { ACCOUNT_NUMBERS, EnergyAccount, type EnergySums } from "./energy-account.ts";
 
-/** Most engines that have an account: hosts choose their models' names. */
+/**
+ * Most engines that have an account: hosts choose their models' names, and a roll makes new engines. Where all have been given, the engine
+ * gives its own up that has rested longest: nothing runs there, and nothing is drawn.
+ */
 export const MOST_ENGINES = 2_048;
 
 /** Measures one attempt. */
@@ -24,6 +27,7 @@ export interface EnergyMeters {
 
 /** Those of a process that answers calls in one thread. */
 export class LocalEnergyMeters implements EnergyMeters {
+	/** The one whose power changed longest ago first. */
 	readonly #accounts = new Map<string, EnergyAccount>();
 
 	/** @param time ms; never goes back, and is more than 0 */
@@ -42,10 +46,17 @@ export class LocalEnergyMeters implements EnergyMeters {
 
 	setPower(engine: string, watts: number): void {
 		let account = this.#accounts.get(engine);
-		if (!account && (watts === 0 || this.#accounts.size >= MOST_ENGINES)) return;
+		if (!account && (watts === 0 || !this.#hasRoom())) return;
 		account ??= new EnergyAccount(new Float64Array(ACCOUNT_NUMBERS));
+		this.#accounts.delete(engine);
 		this.#accounts.set(engine, account);
 		account.setPower(watts, this.time());
+	}
+
+	#hasRoom(): boolean {
+		if (this.#accounts.size < MOST_ENGINES) return true;
+		for (const [engine, account] of this.#accounts) if (account.isResting) return this.#accounts.delete(engine);
+		return false;
 	}
 
 	sums(): ReadonlyMap<string, EnergySums> {

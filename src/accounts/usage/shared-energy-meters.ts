@@ -14,7 +14,7 @@ export const makeEnergyMeters = (): SharedArrayBuffer => makeBlocks(MOST_ENGINES
 export class SharedEnergyMeters implements EnergyMeters {
 	readonly #blocks: SharedBlocks;
 	readonly #time: () => number;
-	/** The main thread's: engines whose power was ever known. */
+	/** The main thread's: engines that have an account, the one whose power changed longest ago first. */
 	readonly #engines = new Map<string, BlockName>();
 
 	/**
@@ -48,7 +48,8 @@ export class SharedEnergyMeters implements EnergyMeters {
 		if (!known && watts === 0) return;
 		const name = known ?? blocks.nameOf(ACCOUNT, engine);
 		this.#locked(() => {
-			if (!known && blocks.make(ACCOUNT, name) === 0) return;
+			if (!known && !this.#make(name)) return;
+			this.#engines.delete(engine);
 			this.#engines.set(engine, name);
 			this.#account(name)!.setPower(watts, this.#time());
 			blocks.numbers[OWNERS_FLAG] = 1;
@@ -65,6 +66,21 @@ export class SharedEnergyMeters implements EnergyMeters {
 	/** The main thread's: a thread has died, and its attempts with it. */
 	freed(thread: number): void {
 		this.#blocks.freed(thread, (block) => this.#accountAt(block).freed(thread, this.#time()));
+	}
+
+	/** Makes an account, in the place of one that rests where there is no other. Whether there was room. */
+	#make(name: BlockName): boolean {
+		const blocks = this.#blocks;
+		return blocks.make(ACCOUNT, name) !== 0 || (this.#drop() && blocks.make(ACCOUNT, name) !== 0);
+	}
+
+	#drop(): boolean {
+		for (const [engine, name] of this.#engines) {
+			if (!this.#account(name)!.isResting) continue;
+			this.#blocks.remove(this.#blocks.find(ACCOUNT, name));
+			return this.#engines.delete(engine);
+		}
+		return false;
 	}
 
 	#account(name: BlockName): EnergyAccount | undefined {
