@@ -1,6 +1,7 @@
 /** Items of `/v1/responses` that are only looked through: taken and refused as when they are read, and sent on as they would be then. */
 import { describe, expect, test } from "bun:test";
 import { estimatedPrompt } from "../src/accounts/usage/token-estimate.ts";
+import { openAiResponses } from "../src/dialects/openai-responses/index.ts";
 import { requestIn } from "../src/dialects/openai-responses/request-facts.ts";
 import { RouterError } from "../src/errors.ts";
 import type { ParsedRequest } from "../src/openai/call.ts";
@@ -89,6 +90,36 @@ describe("is read, since only that shows what it is", () => {
 		const parsed = readResponses(`{"model":"m","input":${items}}`);
 		expect(plainOf(parsed)).toBeUndefined();
 		expect(JSON.parse(parsed.body().raw).messages.length).toBeGreaterThan(0);
+	});
+});
+
+/** Names of equal length that nobody knows, as fields. */
+const unknownNames = (count: number) =>
+	Array.from({ length: count }, (_, nth) => `"k${String(nth).padStart(6, "0")}":0`).join(",");
+
+describe("names that nobody knows are not compared each with each, however many there are", () => {
+	test.each([
+		["in an item", (names: string) => `{"role":"user","content":"hi",${names}}`],
+		["in a part", (names: string) => `{"role":"user","content":[{"type":"input_text","text":"hi",${names}}]}`],
+	])("%s", (_, item) => {
+		const bytes = Buffer.from(`{"model":"m","input":[${item(unknownNames(20_000))}]}`);
+		let compared = 0;
+		bytes.compare = (...args) => {
+			compared++;
+			return Buffer.prototype.compare.apply(bytes, args);
+		};
+		const parsed = openAiResponses.parse("chat", bytes);
+		expect(JSON.parse(parsed.body().raw).messages).toEqual([user("hi")]);
+		expect(compared).toBeLessThan(100);
+		const repeated = item(`${unknownNames(20_000)},"k000007":1`);
+		expect(outcome(`{"model":"m","input":[${repeated}]}`).told).toMatchObject({
+			param: expect.stringMatching(/k000007$/),
+		});
+	});
+
+	test("a few leave an item unread", () => {
+		const json = `{"model":"m","input":[{"role":"user","content":"hi",${unknownNames(8)}}]}`;
+		expect(plainOf(readResponses(json))).toBeDefined();
 	});
 });
 

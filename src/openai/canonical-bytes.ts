@@ -106,16 +106,16 @@ function writeList(place: number, depth: number): number {
 function writeObject(place: number, depth: number): number {
 	/** Where the names stand, in order. */
 	const names: number[] = [];
+	let isSorted = true;
 	while (bytes[places[place]!] === QUOTE) {
 		if (!isPlainName(place)) return UNUSUAL;
-		let at = names.length;
-		// A name that stands twice stays in its order: parsers take the last.
-		while (at > 0 && isBefore(place, names[at - 1]!)) at--;
-		if (at === names.length) names.push(place);
-		else names.splice(at, 0, place);
+		isSorted &&= names.length === 0 || !isBefore(place, names.at(-1)!);
+		names.push(place);
 		place = pastValue(bytes, place + 3);
 		if (bytes[places[place]!] === COMMA) place++;
 	}
+	// A name that stands twice stays in its order, as `sort` leaves it: parsers take the last.
+	if (!isSorted) names.sort(byName);
 	writeByte(OPEN_BRACE);
 	for (let at = 0; at < names.length; at++) {
 		const name = names[at]!;
@@ -144,6 +144,11 @@ function isBefore(one: number, other: number): boolean {
 		from++;
 	}
 	return bytes[at]! < bytes[from]!;
+}
+
+function byName(one: number, other: number): number {
+	if (isBefore(one, other)) return -1;
+	return isBefore(other, one) ? 1 : 0;
 }
 
 function writeString(start: number, end: number): void {

@@ -12,8 +12,9 @@ export function isStrictSchema(schema: unknown, levels = 0): boolean {
 	if (levels > MOST_LEVELS) return false;
 	const properties = objectIn(object["properties"]);
 	if (object["type"] === "object" || properties) {
-		const required: readonly unknown[] = Array.isArray(object["required"]) ? object["required"] : [];
-		const isWhole = Object.keys(properties ?? {}).every((name) => required.includes(name));
+		// Callers choose how many there are.
+		const required = new Set<unknown>(Array.isArray(object["required"]) ? object["required"] : []);
+		const isWhole = Object.keys(properties ?? {}).every((name) => required.has(name));
 		if (object["additionalProperties"] !== false || !isWhole) return false;
 	}
 	return Object.values(object).every((each) => isStrictSchema(each, levels + 1));

@@ -35,7 +35,8 @@ export function allowedTools({ tools, tool_choice: choice }: Chat): AllowedTools
 	if (stranger !== -1) {
 		throw invalid(`tool_choice.allowed_tools.tools[${stranger}].function.name`, "is the name of none of the tools");
 	}
-	return { tools: all.filter(({ tool }) => only.includes(tool.function.name)), mode, only };
+	const names = new Set(only);
+	return { tools: all.filter(({ tool }) => names.has(tool.function.name)), mode, only };
 }
 
 /** The ids of the calls in a request's history, each once; what has another shape is the encoder's to refuse. */

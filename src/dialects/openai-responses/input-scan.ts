@@ -32,6 +32,9 @@ export interface PlainInput {
 	readonly media: readonly MediaPart[];
 }
 
+/** Names of one object that say nothing here, of which each is compared with all others: thousands would hold up all other calls. */
+const MOST_OTHERS = 8;
+
 /** Bytes around the words of a chat's message and its role: `{"role":"","content":""},`. */
 const FRAME = 25;
 
@@ -159,17 +162,15 @@ class ItemScan implements PlainInput {
 		}
 	}
 
-	/** Whether a name that says nothing here stands in its object for the first time. @param name its place */
+	/** Whether a name that says nothing here stands in its object for the first time: false behind a few, the rest being for `refuseRepeatedNames`. @param name its place */
 	#isOther(name: number): boolean {
-		const { text } = this;
-		const [start, end] = [places[name]!, places[name + 1]!];
+		const [text, start, end] = [this.text, places[name]!, places[name + 1]!];
 		for (const other of this.#others) {
 			const from = places[other]!;
 			if (places[other + 1]! - from === end - start && text.compare(text, from, from + end - start, start, end) === 0)
 				return false;
 		}
-		this.#others.push(name);
-		return true;
+		return this.#others.push(name) <= MOST_OTHERS;
 	}
 
 	/** Whether the item that was noted is good. */

@@ -133,8 +133,9 @@ export class Turns {
 	#orderedResults(): string[] {
 		const results = this.#results;
 		if (this.#answered.length < 2) return results;
-		const calls = this.#called.map(({ id }) => id);
-		const places = this.#answered.map((id, index) => [calls.indexOf(id), index] as const);
+		// Of an id that stands twice the first counts.
+		const calls = new Map(this.#called.map(({ id }, index) => [id, index] as const).toReversed());
+		const places = this.#answered.map((id, index) => [calls.get(id) ?? -1, index] as const);
 		return places.sort(([one], [other]) => one - other).map(([, index]) => results[index]!);
 	}
 }
