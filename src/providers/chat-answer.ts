@@ -47,8 +47,9 @@ export class ChatChunks {
 
 	/** The same around any thought, as JSON between its quotes, which stands there twice. */
 	reasoningFrame(): readonly [string, string, string] {
-		const [before = "", middle = "", after = ""] = this.reasoning("").split('""');
-		return [`${before}"`, `"${middle}"`, `"${after}`];
+		const [first, after] = aroundEmpty(this.reasoning(""));
+		const [before, middle] = aroundEmpty(first.slice(0, -1));
+		return [before, `${middle}"`, after];
 	}
 
 	/** A call; its arguments so far. `extra` goes beside the function. */
