@@ -1,7 +1,9 @@
 /**
  * Fields of a request by which a caller steers the inference server itself (vLLM, SGLang, what stands before them), not its answer: with a chat template, or
- * with settings of the code that reads pictures and sound, a call may hang a server for all others (vLLM's advisories before 0.32), and a large
- * grammar keeps it busy before the first token. Pure.
+ * with settings of the code that reads pictures and sound, a call may hang a server for all others (vLLM's advisories before 0.32); where prefill and
+ * decode are apart, fields name the host that it fetches a prompt's cache from, which only what stands between router and server may say (llm-d's
+ * sidecar, SGLang's router); a logit processor is code; and a large grammar keeps it busy before the first token. The names are those of
+ * `ChatCompletionRequest` and `CompletionRequest` in `vllm/entrypoints/openai` and `sglang/srt/entrypoints/openai/protocol.py`. Pure.
  */
 import type { ParsedBody } from "./parsed-body.ts";
 import type { RequestField } from "./request-scan.ts";
@@ -25,14 +27,36 @@ const MOST: ReadonlyMap<string, number> = new Map([
 	["chat_template_kwargs", 0],
 	["mm_processor_kwargs", 0],
 	["media_io_kwargs", 0],
+	// vLLM's, with prefill or the encoding of media elsewhere.
+	["kv_transfer_params", 0],
+	["ec_transfer_params", 0],
+	["vllm_xargs", 0],
+	// SGLang's, with prefill elsewhere.
+	["bootstrap_host", 0],
+	["bootstrap_port", 0],
+	["bootstrap_room", 0],
+	// SGLang's: Python, unpickled where it is switched on.
+	["custom_logit_processor", 0],
 	["response_format", LARGEST_SCHEMA],
 	["structured_outputs", LARGEST_SCHEMA],
 	["guided_json", LARGEST_SCHEMA],
 	["guided_regex", LARGEST_GRAMMAR],
 	["guided_choice", LARGEST_GRAMMAR],
 	["guided_grammar", LARGEST_GRAMMAR],
+	// SGLang's.
+	["json_schema", LARGEST_SCHEMA],
+	["regex", LARGEST_GRAMMAR],
+	["ebnf", LARGEST_GRAMMAR],
+	["stop_regex", LARGEST_GRAMMAR],
 	// Of Responses: the form of its answer.
 	["text", LARGEST_SCHEMA],
+]);
+/** Of these only some members may not be sent: others are any caller's (`enable_thinking`, settings of a server's own extensions). */
+const MEMBERS: ReadonlyMap<string, readonly string[]> = new Map([
+	// It takes the place of the model's own.
+	["chat_template_kwargs", ["chat_template"]],
+	// vLLM reads them here, too.
+	["vllm_xargs", ["kv_transfer_params", "ec_transfer_params"]],
 ]);
 /** Members of `structured_outputs` that are schemas. */
 const SCHEMAS = new Set(["json", "structural_tag"]);
@@ -55,10 +79,11 @@ export function engineFieldIn(body: ParsedBody): EngineField | undefined {
 function forbidden(body: ParsedBody, field: RequestField): EngineField | undefined {
 	const value = body.valueOf(field);
 	if (value === null) return undefined;
-	if (field.key !== "chat_template_kwargs") return { name: field.key };
-	// Switches of the model's own template are any caller's (`enable_thinking`); a template among them takes its place.
-	const template = typeof value === "object" ? (value as { chat_template?: unknown }).chat_template : undefined;
-	return template == null ? undefined : { name: "chat_template_kwargs.chat_template" };
+	const members = MEMBERS.get(field.key);
+	if (!members) return { name: field.key };
+	if (typeof value !== "object") return undefined;
+	const member = members.find((name) => (value as Record<string, unknown>)[name] != null);
+	return member === undefined ? undefined : { name: `${field.key}.${member}` };
 }
 
 function tooLarge(body: ParsedBody, field: RequestField, most: number): EngineField | undefined {
