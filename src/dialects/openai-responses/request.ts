@@ -173,13 +173,15 @@ interface CheckedRequest {
 /** What a scan has found of a request. */
 type ScannedRequest = Pick<CheckedRequest, "sent" | "plain">;
 
-/** The one that was scanned last: what a request refers to is asked before it is read. */
-let scanned: ScannedRequest | undefined;
+/** By their bytes: what a request refers to is asked before it is read, and one that is answered or refused before that is kept no longer than its call. */
+const scanned = new WeakMap<Buffer, ScannedRequest>();
 
 function scannedRequest(bytes: Buffer): ScannedRequest | undefined {
-	const before = scanned;
-	scanned = undefined;
-	if (before?.sent.bytes === bytes) return before;
+	const before = scanned.get(bytes);
+	if (before) {
+		scanned.delete(bytes);
+		return before;
+	}
 	const fields = scan(bytes);
 	if (!fields) return undefined;
 	const sent = new ParsedBody(bytes, fields, undefined, indexed.isAscii);
@@ -189,8 +191,9 @@ function scannedRequest(bytes: Buffer): ScannedRequest | undefined {
 
 /** Whether a request refers to nothing of earlier answers: false where a scan can't tell. It is to be read next, or never. */
 export function refersToNothing(bytes: Buffer): boolean {
-	scanned = scannedRequest(bytes);
-	return scanned?.plain !== undefined && scanned.sent.field("previous_response_id") === undefined;
+	const found = scannedRequest(bytes);
+	if (found) scanned.set(bytes, found);
+	return found?.plain !== undefined && found.sent.field("previous_response_id") === undefined;
 }
 
 /** Checks the bytes against the schema: by a scan, or, where that does not find them good, by what knows why. */

@@ -105,12 +105,16 @@ export class TextDeltas {
 	}
 }
 
-/** The block that the delta which begins there is of, as it is written; undefined where none begins there. */
+/** Most digits of a block's index: a message of more blocks, or one whose upstream numbers them otherwise, is for the parser, and no template is kept for it. */
+const MOST_DIGITS = 4;
+
+/** The block that the delta which begins there is of, as it is written; undefined where none begins there, or its index is longer than that of any message. */
 function indexAt(chunk: Buffer, from: number): string | undefined {
 	const start = from + HEAD_BYTES.length;
 	if (start > chunk.length || HEAD_BYTES.compare(chunk, from, start) !== 0) return undefined;
 	let end = start;
-	while (chunk[end]! >= ZERO && chunk[end]! <= NINE) end++;
+	while (end <= start + MOST_DIGITS && chunk[end]! >= ZERO && chunk[end]! <= NINE) end++;
+	if (end > start + MOST_DIGITS) return undefined;
 	// JSON's numbers begin with no 0.
 	const isIndex = end === start + 1 || (end > start && chunk[start] !== ZERO);
 	return isIndex ? chunk.toString("latin1", start, end) : undefined;
