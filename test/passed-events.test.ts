@@ -36,11 +36,10 @@ function sent(decoder: StreamDecoder, reads: readonly Uint8Array[]) {
 	for (const bytes of reads) if (!reader.isOver) pieces.push(chunksOf(reader.take(Buffer.from(bytes))));
 	if (!reader.isOver) pieces.push(chunksOf(reader.finish()));
 	const { failure, tokens, last, dropped, isOver } = reader;
-	const text = pieces
-		.map(textOf)
-		.join("")
-		.replaceAll(/"created":\d+/g, "");
-	return { text, failure, tokens, usage: last?.usage, dropped, isOver };
+	// When it was made is in its events, and two readers may do so in two seconds.
+	const timeless = (events: string) => events.replaceAll(/"created":\d+/g, "");
+	const text = timeless(pieces.map(textOf).join(""));
+	return { text, failure, tokens, usage: last?.usage && timeless(last.usage), dropped, isOver };
 }
 
 /** A stream cut somewhere, in pieces of at most some bytes. */
