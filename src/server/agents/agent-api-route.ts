@@ -13,6 +13,8 @@ import type { FleetRegistry } from "./fleet.ts";
 
 /** A description of a model is small, bytes. */
 const MAX_BODY = 64 * 1024;
+/** How long an agent may take to begin its answer, ms: all that takes it longer it does after its 202. */
+const HEAD_MS = 30_000;
 /** What of an agent's answer its reader is told besides status and body. */
 const PASSED = ["content-type", "cache-control", "retry-after"];
 /** `/agents/gpu-1/models/a/b/load` */
@@ -20,11 +22,13 @@ const PATH = /^\/agents\/([^/]+)\/(models(?:\/.+)?|gpus|metrics)$/;
 
 /** What the route works with. */
 export interface AgentApiOptions {
-	readonly agents: Pick<FleetRegistry, "agents">;
+	readonly agents: Pick<FleetRegistry, "agents" | "callFailed">;
 	/** Calls agents. */
 	readonly agentTransport: Transport;
 	readonly current: CurrentSnapshot<RouterSnapshot>;
 	readonly log: Pick<Log, "logger">;
+	/** How long an agent may take to begin its answer, ms. */
+	readonly headMs?: number;
 }
 
 /** What is used of Bun's server. */
@@ -36,7 +40,8 @@ interface Timeouts {
 export type AgentApiHandler = (request: Request, server: unknown) => Promise<Response>;
 
 /** The handler. Changes are logged under the administrator's name. */
-export function agentApiHandler({ agents, agentTransport, current, log }: AgentApiOptions): AgentApiHandler {
+export function agentApiHandler(options: AgentApiOptions): AgentApiHandler {
+	const { agents, agentTransport, current, log, headMs = HEAD_MS } = options;
 	return async (request, server) => {
 		const by = current.snapshot.admin.authenticate(request.headers);
 		const { pathname, search } = urlOf(request);
@@ -57,13 +62,37 @@ export function agentApiHandler({ agents, agentTransport, current, log }: AgentA
 			authorization: `Bearer ${agent.provider.secret}`,
 			"content-type": "application/json",
 		};
+		const late = new AbortController();
+		const timer = setTimeout(() => late.abort(), headMs);
+		let answer: UpstreamAnswer;
 		try {
-			return answerOf(await agentTransport.send({ url, headers, ...(body && { body }) }, request.signal));
+			const signal = AbortSignal.any([request.signal, late.signal]);
+			answer = await agentTransport.send({ url, headers, ...(body && { body }) }, signal);
 		} catch (thrown) {
 			if (request.signal.aborted) throw new RouterError("cancelled", "The client has left.");
-			const { message } = transportFailure(thrown, false);
+			if (late.signal.aborted) {
+				throw new RouterError(
+					"upstream_unreachable",
+					`The agent "${name}" has not begun its answer within ${headMs / 1000} s.`,
+				);
+			}
+			const { kind, message } = transportFailure(thrown, false);
+			if (kind === "transport") agents.callFailed(name, "transport");
 			throw new RouterError("upstream_unreachable", `The agent "${name}" ${message}.`);
+		} finally {
+			clearTimeout(timer);
 		}
+		// It is the router's secret that the agent refuses, not the administrator's key.
+		if (answer.status === 401) {
+			late.abort();
+			agents.callFailed(name, "auth");
+			throw new RouterError(
+				"upstream_unreachable",
+				`The agent "${name}" does not know this router's secret: it has started anew, and registers with its next heartbeat. ` +
+					"Ask again in some seconds; if this stays, another program listens at its address.",
+			);
+		}
+		return answerOf(answer);
 	};
 }
 
