@@ -76,6 +76,36 @@ describe("a conversation without a session", () => {
 		expect(placeOf([system, asked, { content: null, tool_calls: [], role: "assistant" }])).toBe(first);
 	});
 
+	test.each([
+		["an answer with a brace in its text before its role", { content: "a { b", role: "assistant" }],
+		[
+			"tool calls before its role",
+			{ tool_calls: [{ id: "1", type: "function", function: { name: "f" } }], role: "assistant" },
+		],
+		["a part of its own that names a role", { parts: [{ role: "assistant" }, "{"], content: "no", role: "assistant" }],
+	])("is the same after %s", (_, answered) => {
+		expect(placeOf([system, asked, answered, ...turns])).toBe(placeOf([system, asked]));
+	});
+
+	test("is known by its question, too, where tools name a role, or the model has spoken first", () => {
+		const tools = [{ type: "function", function: { name: "f", parameters: { examples: [{ role: "assistant" }] } } }];
+		const greeting = { role: "assistant", content: "Good day! What may I do?" };
+		for (const [messages, more] of [
+			[[system, asked], { tools }],
+			[[system, greeting, asked], {}],
+			[[greeting, asked], {}],
+		] as const) {
+			const first = placeOf([...messages], more);
+			expect(placeOf([...messages, ...turns], more)).toBe(first);
+			expect(placeOf([...messages.slice(0, -1), { ...asked, content: "How deep is it?" }], more)).not.toBe(first);
+		}
+	});
+
+	test("takes no time by long white space", () => {
+		const long = { role: "user", content: `${" ".repeat(100_000)}x` };
+		expect(placeOf([long, ...turns])).toBe(placeOf([long]));
+	});
+
 	test("is another one for another question behind the same system prompt, and for other tools", () => {
 		const first = placeOf([system, asked]);
 		expect(placeOf([system, { ...asked, content: "How deep is it?" }])).not.toBe(first);

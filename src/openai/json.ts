@@ -87,15 +87,19 @@ function keyIn(text: string, at: number, end: number): string {
 
 /** Where the items of the array whose `[` is the first character at or after `from` stand in the text, in order. */
 export function itemsOf(text: string, from: number): Pick<Field, "start" | "end">[] {
-	const items: Pick<Field, "start" | "end">[] = [];
+	return [...eachItem(text, from)];
+}
+
+/** The same, each looked for when it is asked for: for who mostly needs the first ones. */
+export function* eachItem(text: string, from: number): Generator<Pick<Field, "start" | "end">> {
 	let at = text.indexOf("[", from) + 1;
 	for (;;) {
 		at = skipSpace(text, at);
 		if (text.charCodeAt(at) === COMMA) at = skipSpace(text, at + 1);
-		if (at >= text.length || text.charCodeAt(at) === CLOSE_BRACKET) return items;
+		if (at >= text.length || text.charCodeAt(at) === CLOSE_BRACKET) return;
 		const start = at;
 		at = valueEnd(text, start);
-		items.push({ start, end: at });
+		yield { start, end: at };
 	}
 }
 

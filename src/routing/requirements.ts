@@ -1,6 +1,7 @@
 /** What a call asks of its target. */
 import type { Call } from "../openai/call.ts";
 import type { PromptContent } from "../openai/call-facts.ts";
+import { eachItem, fieldNamed, fieldsOf } from "../openai/json.ts";
 import { OPERATIONS, type Operation } from "../openai/operations.ts";
 import { NO_BLOCKS, type Prompt, promptOf } from "./affinity.ts";
 import type { Feature } from "./route.ts";
@@ -81,15 +82,35 @@ function featuresOf(operation: Operation, { hasTools, images, hasSchema }: Promp
 	return features;
 }
 
-/** A turn that is the model's, in a list of messages as JSON text. */
-const ANSWERED = /"role"\s*:\s*"(?:assistant|tool|model)"/;
+/** Roles of what comes before a conversation, and of turns that the model or its tools took. */
+const INSTRUCTIONS = new Set(["system", "developer"]);
+const ANSWERS = new Set(["assistant", "tool", "model"]);
 
-/** What stays the same of a conversation from turn to turn: all before the model's first answer. */
+/**
+ * What stays the same of a conversation from turn to turn: all before the first answer of the model's. What comes first behind the
+ * instructions belongs to it, whoever has said it: many begin with one greeting.
+ */
 function beginningOf(texts: readonly string[]): string {
-	const text = texts.join("");
-	const at = text.search(ANSWERED);
-	const begins = at === -1 ? text.length : text.lastIndexOf("{", at);
-	return text.slice(0, Math.max(begins, 0)).replace(/[\s,\]]+$/, "");
+	// The messages are the last of what a template writes.
+	const list = texts.at(-1) ?? "";
+	const before = texts.slice(0, -1).join("");
+	if (!list.startsWith("[")) return before + list;
+	let [end, hasBegun] = [0, false];
+	for (const item of eachItem(list, 0)) {
+		const role = roleOf(list, item.start);
+		if (hasBegun && ANSWERS.has(role)) break;
+		hasBegun ||= !INSTRUCTIONS.has(role);
+		end = item.end;
+	}
+	return before + list.slice(0, end);
+}
+
+/** Of the message that stands there; empty for what is none. */
+function roleOf(list: string, at: number): string {
+	if (list[at] !== "{") return "";
+	const field = fieldNamed(fieldsOf(list, at), "role");
+	const role: unknown = field && JSON.parse(list.slice(field.start, field.end));
+	return typeof role === "string" ? role : "";
 }
 
 /** The first session header. Most calls have none. */
