@@ -65,6 +65,12 @@ async function perform(command: Command, env: Environment): Promise<number> {
 			const { start } = await import("./cli/start.ts");
 			return await locating(loaded, start(loaded, variables, out));
 		}
+		case "roll": {
+			const { loaded } = await configuration(command, env, cwd);
+			const { rollModel } = await import("./cli/roll-command.ts");
+			await rollModel(command.roll, command.url, loaded.config, (line) => out(`${line}\n`));
+			return SUCCESS;
+		}
 		default:
 			print(await outputOf(command, await configuration(command, env, cwd), cwd));
 			return SUCCESS;
@@ -72,7 +78,7 @@ async function perform(command: Command, env: Environment): Promise<number> {
 }
 
 /** Commands that print a text made from the configuration, or from a running router's answer. */
-type Query = Exclude<Command, { readonly do: "help" | "version" | "docs" | "init" | "suggest" | "start" }>;
+type Query = Exclude<Command, { readonly do: "help" | "version" | "docs" | "init" | "suggest" | "start" | "roll" }>;
 /** The output of a command: for stdout, and a note for the user, for stderr. */
 interface Output {
 	readonly text: string;
@@ -95,10 +101,6 @@ async function outputOf(command: Query, { loaded, variables }: Configuration, cw
 			const { agentsTable, modelsTable } = await import("./cli/agents.ts");
 			const table = command.do === "agents" ? agentsTable : modelsTable;
 			return { text: await table(command.url, config, variables) };
-		}
-		case "roll": {
-			const { rollModel } = await import("./cli/roll-command.ts");
-			return { text: await rollModel(command.roll, command.url, config) };
 		}
 		case "explain": {
 			const { explainText } = await import("./cli/explain-command.ts");

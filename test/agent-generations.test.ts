@@ -150,11 +150,13 @@ test.each([
 test("`router models roll` takes a model, an image and a share, and these belong to nothing else", () => {
 	expect(parseCommand(["models", "roll", "m", "--image", "i:1", "--canary", "5%"])).toMatchObject({
 		do: "roll",
-		roll: { model: "m", image: "i:1", canary: "5%" },
+		roll: { model: "m", image: "i:1", canary: "5%", isWaiting: true },
 	});
+	expect(parseCommand(["models", "roll", "m", "--no-wait"])).toMatchObject({ roll: { model: "m", isWaiting: false } });
 	for (const words of [
 		["models", "roll"],
 		["models", "--image", "i:1"],
+		["models", "--no-wait"],
 		["keys", "--canary", "5%"],
 	]) {
 		expect(() => parseCommand(words)).toThrow(UsageError);

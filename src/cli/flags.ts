@@ -35,6 +35,8 @@ export interface RollOptions {
 	readonly model: string;
 	readonly image?: string;
 	readonly canary?: string;
+	/** An agent is asked once the roll of the one before it is over. */
+	readonly isWaiting: boolean;
 }
 
 /** A union member for each name, so that `do` discriminates them. */
@@ -96,6 +98,7 @@ const OPTIONS = {
 	// Of `models roll`.
 	image: text("models"),
 	canary: text("models"),
+	"no-wait": toggle("models"),
 	workers: text("start", "check"),
 	insecure: toggle("start", "check"),
 	schema: toggle("init"),
@@ -222,16 +225,18 @@ function connectOptions(words: string[], given: Given): ConnectOptions {
 }
 
 /** Takes its words; undefined where they are none of `models roll`. */
-function rollOptions(words: string[], { image, canary }: Given): RollOptions | undefined {
+function rollOptions(words: string[], given: Given): RollOptions | undefined {
+	const { image, canary } = given;
 	if (words[0] !== "roll") {
-		const stray = image === undefined ? (canary === undefined ? undefined : "canary") : "image";
+		const stray = (["image", "canary", "no-wait"] as const).find((name) => name in given);
 		if (stray !== undefined) throw new UsageError(`--${stray} belongs to \`models roll\``);
 		return undefined;
 	}
 	words.shift();
 	const model = words.shift();
 	if (model === undefined) throw new UsageError("`models roll` needs a model: router models roll NAME");
-	return { model, ...(image !== undefined && { image }), ...(canary !== undefined && { canary }) };
+	const isWaiting = !("no-wait" in given);
+	return { model, isWaiting, ...(image !== undefined && { image }), ...(canary !== undefined && { canary }) };
 }
 
 type Given = Partial<Record<keyof typeof OPTIONS, string>>;

@@ -17,9 +17,10 @@ Usage
   router init [FILE]          write a commented router.yaml; - or --stdout prints it
   router health               exit 0 if the router of this configuration takes calls, else 1
   router models               list the models of a running router, and what agents do with theirs
-  router models roll NAME [--image IMAGE] [--canary 10%]
+  router models roll NAME [--image IMAGE] [--canary 10%] [--no-wait]
                               replace a model's containers while they serve, by its agents' configuration or with
-                              another image; a first one gets a share of calls, and goes if it is worse
+                              another image; a first one gets a share of calls, and goes if it is worse. One agent
+                              after the other, until one takes it back; --no-wait orders it from all at once
   router models suggest       list well-known models that fit this host's GPUs
   router agents               list the agents of a running router
   router agents invite        make a token for agents; prints the line to paste on a GPU host

@@ -1,44 +1,129 @@
-/** `router models roll`: orders a rolling change at every agent that has the model. */
-import type { ModelView } from "../agent/models/model-view.ts";
+/** `router models roll`: a rolling change at every agent that has the model, one agent after the other. */
+import type { ModelView, RollView } from "../agent/models/model-view.ts";
 import type { Config } from "../config/schema.ts";
 import { StartError } from "../errors.ts";
 import type { ShownAgent } from "../server/agents/agent-record.ts";
-import { askRouter, plainKey } from "./ask-router.ts";
+import { askRouter, plainKey, type RouterResponse } from "./ask-router.ts";
 import type { RollOptions } from "./flags.ts";
 import { plainText } from "./table.ts";
 
-/** What is told of each agent that began. Throws StartError where none has the model, or one refuses. */
+/** How often an agent is asked how far it is, ms. */
+const POLL_MS = 2000;
+/** So many answers without the roll: none was needed. The agent's next tick begins one, within seconds. */
+const MOST_WITHOUT = 5;
+/** So many questions in a row may fail: an agent that restarts goes on with its roll. */
+const MOST_FAILURES = 30;
+
+/** An agent's model, asked through the router. */
+interface Place {
+	readonly agent: string;
+	readonly model: string;
+	/** The order; how the model was before it. */
+	order(): Promise<ModelView>;
+	view(): Promise<ModelView>;
+}
+
+/**
+ * Prints what becomes of each agent's roll; an agent is asked once the roll of the one before it was promoted, unless `isWaiting` is false. Throws
+ * StartError where none has the model, one refuses, or one has taken its roll back: those behind it are left alone.
+ */
 export async function rollModel(
-	{ model, image, canary }: RollOptions,
+	options: RollOptions,
 	url: string | undefined,
 	config: Config,
-): Promise<string> {
-	const router = askRouter(url, config);
+	print: (text: string) => void,
+	pollMs = POLL_MS,
+): Promise<void> {
+	const places = await placesOf(options, askRouter(url, config), config);
+	const tell = ({ agent, model }: Place, what: string) => print(plainText(`${agent}: ${model} ${what}`));
+	for (const [at, place] of places.entries()) {
+		const before = await place.order();
+		if (!options.isWaiting) {
+			tell(place, `is rolled (it is ${before.state}); \`router models\` says how far it is`);
+			continue;
+		}
+		tell(place, `is rolled (it is ${before.state})`);
+		const end = await rollEnd(place, before.roll, (what) => tell(place, what), pollMs);
+		if (end?.state !== "taken back") continue;
+		const left = places.slice(at + 1).map(({ agent }) => agent);
+		const others = left.length === 0 ? "" : `; not asked: ${left.join(", ")}`;
+		throw new StartError(plainText(`${place.agent}: the roll of ${place.model} was taken back${others}`));
+	}
+}
+
+/** Waits until the roll that was ordered is over. Undefined where none was needed. */
+async function rollEnd(
+	place: Place,
+	before: RollView | undefined,
+	tell: (what: string) => void,
+	pollMs: number,
+): Promise<RollView | undefined> {
+	let told = "";
+	let without = 0;
+	for (;;) {
+		await Bun.sleep(pollMs);
+		const { roll, state } = await viewOf(place, pollMs);
+		// Until the agent's next tick it shows the roll before this one.
+		if (roll === undefined || roll.at === before?.at) {
+			if (++without < MOST_WITHOUT || (roll && !isOver(roll))) continue;
+			tell(`has begun no roll: it is ${state}; what is not up starts with what is new`);
+			return undefined;
+		}
+		const text = rollText(roll);
+		if (text !== told) tell(text);
+		told = text;
+		if (isOver(roll)) return roll;
+	}
+}
+
+const isOver = ({ state }: RollView): boolean => state === "promoted" || state === "taken back";
+
+function rollText({ state, reason, canary = 0 }: RollView): string {
+	const share = state === "canary" ? ` (${Math.round(canary * 100)} % of calls)` : "";
+	return `${state}${share}${reason === undefined ? "" : `: ${reason}`}`;
+}
+
+/** Throws what the last of many questions failed with. */
+async function viewOf(place: Place, pollMs: number): Promise<ModelView> {
+	for (let failures = 1; ; failures++) {
+		try {
+			return await place.view();
+		} catch (error) {
+			if (failures === MOST_FAILURES) throw error;
+			await Bun.sleep(pollMs);
+		}
+	}
+}
+
+/** Where the model is, of agents that are there. Throws StartError where it is nowhere. */
+async function placesOf(
+	{ model, image, canary }: RollOptions,
+	router: RouterResponse,
+	config: Config,
+): Promise<readonly Place[]> {
 	const key = plainKey(config.admin.keys);
 	if (key === undefined) throw new StartError("models roll needs an admin key: set ROUTER_ADMIN_KEYS to one");
 	const agents = (await router.list<ShownAgent>("/agents", key)) ?? [];
-	const places = placesOf(model.replace(/^local\//, ""), agents);
-	if (places.length === 0) {
+	const named = namesOf(model.replace(/^local\//, ""), agents);
+	if (named.length === 0) {
 		throw new StartError(
 			`no agent of ${router.url} runs "${plainText(model)}" in containers; \`router models\` lists what there is`,
 		);
 	}
 	const body = JSON.stringify({ ...(image !== undefined && { image }), ...(canary !== undefined && { canary }) });
-	const lines: string[] = [];
-	// One after the other: where an image is bad, the first agent's canary finds out, and its state says so.
-	for (const [agent, name] of places) {
-		const path = `/agents/${encodeURIComponent(agent)}/models/${name.split("/").map(encodeURIComponent).join("/")}/roll`;
-		const view = await router.ask<ModelView>(path, key, body);
-		const how = view.roll ? `, the last change was ${view.roll.state}` : "";
-		lines.push(
-			plainText(`${agent}: ${name} is rolled (it is ${view.state}${how}); \`router models\` says how far it is`),
-		);
-	}
-	return lines.map((line) => `${line}\n`).join("");
+	return named.map(([agent, name]): Place => {
+		const path = `/agents/${encodeURIComponent(agent)}/models/${name.split("/").map(encodeURIComponent).join("/")}`;
+		return {
+			agent,
+			model: name,
+			order: () => router.ask<ModelView>(`${path}/roll`, key, body),
+			view: () => router.ask<ModelView>(path, key),
+		};
+	});
 }
 
 /** Agents that have the model itself, no adapter; of `agent/model` that one. */
-function placesOf(model: string, agents: readonly ShownAgent[]): readonly (readonly [agent: string, model: string])[] {
+function namesOf(model: string, agents: readonly ShownAgent[]): readonly (readonly [agent: string, model: string])[] {
 	const known = agents.filter(({ state }) => state !== "gone");
 	const having = (name: string, some: readonly ShownAgent[]) =>
 		some

@@ -1,0 +1,102 @@
+/** `router models roll`: one agent after the other, what is printed, and where it stops. */
+import { afterAll, describe, expect, test } from "bun:test";
+import { rollModel } from "../src/cli/roll-command.ts";
+
+import type { Loose } from "./kit/exchange.ts";
+import { configOf } from "./kit/pipeline.ts";
+
+/** What agents show of their roll, at one question after the other; the last stays. `undefined`: none. A number: that status. */
+type Story = readonly (Loose | number | undefined)[];
+const at = (seconds: number) => new Date(seconds * 1000).toISOString();
+const roll = (state: string, seconds: number, more: Loose = {}) => ({ state, image: "i", at: at(seconds), ...more });
+const GOOD: Story = [
+	undefined,
+	roll("starting", 1),
+	roll("canary", 1, { canary: 0.1 }),
+	roll("promoted", 9, { reason: "good" }),
+];
+const BAD: Story = [undefined, roll("starting", 1), roll("taken back", 9, { reason: "no such flag" })];
+
+const servers: { stop(force: boolean): unknown }[] = [];
+afterAll(() => Promise.all(servers.map((server) => server.stop(true))));
+
+/** A router whose agents tell so; what it was asked. */
+function fakeRouter(stories: Readonly<Record<string, Story>>) {
+	const asked: string[] = [];
+	const steps = new Map<string, number>();
+	const server = Bun.serve({
+		port: 0,
+		hostname: "127.0.0.1",
+		fetch({ method, url }) {
+			const { pathname } = new URL(url);
+			const agents = Object.keys(stories).map((name) => ({ name, state: "fresh", models: [{ name: "qwen" }] }));
+			if (pathname === "/agents") return Response.json({ data: agents });
+			const name = pathname.split("/")[2]!;
+			asked.push(`${method === "POST" ? "order" : "view"} ${name}`);
+			const step = steps.get(name) ?? 0;
+			steps.set(name, step + 1);
+			const shown = stories[name]![Math.min(step, stories[name]!.length - 1)];
+			if (typeof shown === "number") return Response.json({ error: { message: "away" } }, { status: shown });
+			return Response.json({ name: "qwen", state: "ready", ...(shown && { roll: shown }) });
+		},
+	});
+	servers.push(server);
+	return { url: server.url.origin, asked };
+}
+
+async function rolled(stories: Readonly<Record<string, Story>>, isWaiting = true) {
+	const { url, asked } = fakeRouter(stories);
+	const lines: string[] = [];
+	const config = configOf({ admin: { keys: [{ name: "admin", key: "the-key-of-an-administrator" }] } });
+	let error = "";
+	await rollModel({ model: "qwen", isWaiting }, url, config, (line) => lines.push(line), 1).catch((thrown: Error) => {
+		error = thrown.message;
+	});
+	return { lines, error, asked };
+}
+
+describe("a roll at several agents", () => {
+	test("stops at the first that takes it back, and says which were not asked", async () => {
+		const { lines, error, asked } = await rolled({ a: GOOD, b: BAD, c: GOOD, d: GOOD });
+		expect(error).toBe("b: the roll of qwen was taken back; not asked: c, d");
+		expect(lines.at(-1)).toBe("b: qwen taken back: no such flag");
+		expect(asked.some((each) => /[cd]$/.test(each))).toBe(false);
+	});
+
+	test("is ordered from the next one once the one before is over, and each step is printed once", async () => {
+		const slow = GOOD.flatMap((step) => [step, step]);
+		const { lines, error, asked } = await rolled({ a: slow, b: GOOD });
+		expect(error).toBe("");
+		expect(asked.indexOf("order b")).toBe(asked.lastIndexOf("view a") + 1);
+		expect(lines.slice(0, 5)).toEqual([
+			"a: qwen is rolled (it is ready)",
+			"a: qwen starting",
+			"a: qwen canary (10 % of calls)",
+			"a: qwen promoted: good",
+			"b: qwen is rolled (it is ready)",
+		]);
+	});
+
+	test("takes the end of the roll before for none of this one", async () => {
+		const before = roll("taken back", 0.5, { reason: "bad" });
+		const { error, lines } = await rolled({ a: [before, before, ...GOOD.slice(1)] });
+		expect([error, lines.at(-1)]).toEqual(["", "a: qwen promoted: good"]);
+	});
+
+	test("goes on where an agent is away for a while, and ends where it stays away", async () => {
+		expect((await rolled({ a: [undefined, roll("starting", 1), 502, 502, roll("promoted", 9)] })).error).toBe("");
+		expect((await rolled({ a: [undefined, 502], b: GOOD })).error).toContain("answers 502: away");
+	});
+
+	test("goes on to the next agent where a model is not up, and has nothing to roll", async () => {
+		const { error, lines, asked } = await rolled({ a: [undefined], b: GOOD });
+		expect(error).toBe("");
+		expect(lines[1]).toStartWith("a: qwen has begun no roll");
+		expect(asked).toContain("order b");
+	});
+
+	test("is ordered from all at once where nobody waits", async () => {
+		const { error, asked } = await rolled({ a: BAD, b: GOOD }, false);
+		expect([error, asked]).toEqual(["", ["order a", "order b"]]);
+	});
+});
