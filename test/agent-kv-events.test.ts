@@ -17,42 +17,43 @@ const SETTINGS: SpecSettings = {
 	sleep: false,
 	kvEvents: "auto",
 };
-const PLACED = { replica: 0, devices: [0], bytes: 1, port: 20001, kvEvents: { events: 20002, replay: 20003 } };
+const PLACED = { replica: 0, devices: [0], bytes: 1, port: 20001, kvEvents: "/data/kv/0123456789ab" };
 const made = (spec: Partial<ModelSpec> = {}, settings: Partial<SpecSettings> = {}) =>
 	containerSpec({ ...SPEC, ...spec }, PLACED, { ...SETTINGS, ...settings });
 const isTold = ({ args }: ReturnType<typeof made>) => args.includes("--kv-events-config");
 
 describe("a container publishes none", () => {
 	test.each<[string, Partial<ModelSpec>, Partial<SpecSettings>]>([
-		["where other containers would read its prompts", {}, { network: "shared", namedNetwork: "shared" }],
 		["where that is switched off", {}, { kvEvents: "never" }],
 		["of an older vLLM", { image: "vllm/vllm-openai:v0.27.1" }, {}],
 		["of an image whose tag does not say which", {}, { image: "mirror.internal/vllm:latest" }],
 		["where somebody else has its events", { args: ["--kv-events-config", '{"publisher":"null"}'] }, {}],
 		["where one key of them is set", { args: ["--kv_events_config.topic=x"] }, { kvEvents: "always" }],
 		["without a prefix cache", { args: ["--no-enable-prefix-caching"] }, { kvEvents: "always" }],
+		[
+			"whose file of settings may make several engines of it",
+			{ args: ["--config", "/c.yaml"] },
+			{ kvEvents: "always" },
+		],
 		["of several engines", { args: ["-dp", "2"] }, { kvEvents: "always" }],
 	])("%s", (_, spec, settings) => {
 		const { args, labels } = made(spec, settings);
 		expect(args.filter((word) => word.startsWith("--publish"))).toEqual(["--publish=127.0.0.1:20001:8000"]);
 		expect(Object.keys(labels).filter((label) => label.startsWith("router.kv"))).toEqual([]);
-		expect(args.join(" ")).not.toContain("enable_kv_cache_events");
+		expect(args.join(" ")).not.toMatch(/enable_kv_cache_events|router-kv/);
 	});
 });
 
-test("the others publish on loopback alone, at ports that their labels name", () => {
+test("the others publish at sockets in a directory that their labels name, and at no port", () => {
 	const { args, labels } = made();
-	expect(args.filter((word) => word.startsWith("--publish"))).toEqual([
-		"--publish=127.0.0.1:20001:8000",
-		"--publish=127.0.0.1:20002:5557",
-		"--publish=127.0.0.1:20003:5558",
-	]);
-	expect([labels["router.kv-events"], labels["router.kv-replay"]]).toEqual(["20002", "20003"]);
+	expect(args.filter((word) => word.startsWith("--publish"))).toEqual(["--publish=127.0.0.1:20001:8000"]);
+	expect(args).toContain("--volume=/data/kv/0123456789ab:/run/router-kv:z");
+	expect(labels["router.kv-events"]).toBe("0123456789ab");
 	expect(JSON.parse(args[args.indexOf("--kv-events-config") + 1]!)).toEqual({
 		enable_kv_cache_events: true,
 		publisher: "zmq",
-		endpoint: "tcp://*:5557",
-		replay_endpoint: "tcp://*:5558",
+		endpoint: "ipc:///run/router-kv/events",
+		replay_endpoint: "ipc:///run/router-kv/replay",
 	});
 	expect(isTold(made({ image: "vllm/vllm-openai:v0.28.0" }))).toBe(true);
 	expect(isTold(made({ image: "mirror.internal/vllm:latest" }, { kvEvents: "always" }))).toBe(true);

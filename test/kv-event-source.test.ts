@@ -1,22 +1,21 @@
 /** The events of an engine, from a real PUB and ROUTER of libzmq and msgspec's encoder: gaps, replays, restarts, lost and unknown messages. */
 import { expect } from "bun:test";
+import { chmodSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { KvEventSource } from "../src/agent/vllm/kv-event-source.ts";
 import type { KvEvent } from "../src/agent/vllm/kv-events.ts";
 import { type KvPublisher, type PublishedEvent, startPublisher } from "./kit/kv-publisher.ts";
 import { needing } from "./kit/needing.ts";
-import { freePort } from "./kit/redis.ts";
 import { until } from "./kit/until.ts";
 
 const { test } = needing("zeromq");
 
 /** A source at a publisher, and what it has told: events by their first hash, `whole` and `part` where all before does not count. */
-function listen({ port, replayPort }: Pick<KvPublisher, "port" | "replayPort">) {
+function listen({ sockets }: Pick<KvPublisher, "sockets">) {
 	const heard: (number | string)[] = [];
 	const problems: string[] = [];
 	const source = new KvEventSource({
-		hostname: "127.0.0.1",
-		port,
-		replayPort,
+		sockets,
 		sink: {
 			restarted: (isWhole) => void heard.push(isWhole ? "whole" : "part"),
 			events: (events) => void heard.push(...events.map(nameOf)),
@@ -76,8 +75,8 @@ test("where the engine no longer has what was lost nothing of before counts", as
 });
 
 test("an engine that sends nothing again is listened to, and a gap forgets", async () => {
-	const publisher = await startPublisher({ replay_port: -1 });
-	using listener = listen({ port: publisher.port, replayPort: freePort() });
+	const publisher = await startPublisher({ isWithoutReplay: true });
+	using listener = listen(publisher);
 	await heardAll(listener.heard, "part");
 	await publisher.publish([stored(1)]);
 	await heardAll(listener.heard, 1);
@@ -95,7 +94,7 @@ test("an engine that was started anew is told from the same one, also where it h
 	for (const hash of [1, 2]) await first.publish([stored(hash)]);
 	await heardAll(listener.heard, 2);
 	await first.stop();
-	const second = await startPublisher({ port: first.port, replay_port: first.replayPort });
+	const second = await startPublisher({ sockets: first.sockets });
 	for (const hash of [11, 12, 13]) await second.publish([stored(hash)]);
 	await heardAll(listener.heard, 13);
 	expect(listener.heard).toEqual(["whole", 1, 2, "whole", 11, 12, 13]);
@@ -109,7 +108,7 @@ test("one that was started anew and has published less than before is heard from
 	for (const hash of [1, 2, 3]) await first.publish([stored(hash)]);
 	await heardAll(listener.heard, 3);
 	await first.stop();
-	const second = await startPublisher({ port: first.port, replay_port: first.replayPort });
+	const second = await startPublisher({ sockets: first.sockets });
 	await heardAll(listener.heard, "whole");
 	await second.publish([stored(11)]);
 	await heardAll(listener.heard, 11);
@@ -159,14 +158,36 @@ test("messages that are no events are told once and passed over; a batch that ca
 });
 
 test("an engine that comes later is found, and that it is not there is told once", async () => {
-	const [port, replayPort] = [freePort(), freePort()];
-	using listener = listen({ port, replayPort });
+	const gone = await startPublisher();
+	await gone.stop();
+	const { sockets } = gone;
+	// Its sockets stay behind, and nobody listens there.
+	using listener = listen(gone);
 	await until(() => listener.problems.length > 0, "a problem");
-	const publisher = await startPublisher({ port, replay_port: replayPort });
+	const publisher = await startPublisher({ sockets });
 	await publisher.publish([stored(1)]);
 	await heardAll(listener.heard, 1);
 	expect(listener.problems).toEqual([
 		"The engine's KV events can't be had: its socket can't be reached (ECONNREFUSED).",
 	]);
+	await publisher.stop();
+});
+
+test("sockets of another user are told, and connected to once they are opened", async () => {
+	const publisher = await startPublisher();
+	const { events, replay, directory } = publisher.sockets;
+	for (const path of [dirname(directory), directory]) chmodSync(path, 0o755);
+	for (const path of [events, replay]) chmodSync(path, 0);
+	const command = [process.execPath, join(import.meta.dir, "kit/denied-source.ts"), events, replay];
+	const child = Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr: "inherit" });
+	let said = "";
+	const listening = (async () => {
+		for await (const bytes of child.stdout) said += Buffer.from(bytes).toString();
+	})();
+	await until(() => said.includes("denied"), "that it may not");
+	for (const path of [events, replay]) chmodSync(path, 0o777);
+	await until(() => said.includes("whole"), `all of it, not ${said}`);
+	child.stdin.end();
+	await listening;
 	await publisher.stop();
 });

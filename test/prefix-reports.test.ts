@@ -70,10 +70,10 @@ function joined(engines: readonly Pick<Engine, "publisher">[]) {
 	const warnings: string[] = [];
 	const logger = { warn: (_: unknown, sentence: string) => void warnings.push(sentence) };
 	const reports = new PrefixReports({ logger } as never, () => undefined);
-	const containerOf = ({ port, replayPort }: KvPublisher, at: number) => ({
+	const containerOf = ({ sockets }: KvPublisher, at: number) => ({
 		...{ id: `c${at}`, model: "m", replica: at, state: "running" },
 		vllm: { origin: `http://c${at}`, http },
-		kvEvents: { events: port, replay: replayPort },
+		kvEvents: sockets,
 	});
 	const containers = engines.map(({ publisher }, at) => containerOf(publisher, at));
 	reports.sync(containers);

@@ -12,6 +12,7 @@ import { AgentPresence } from "./docker/agent-presence.ts";
 import { ContainerEnds } from "./docker/container-ends.ts";
 import { ContainerOwner } from "./docker/container-owner.ts";
 import { type Docker, DockerCli } from "./docker/docker.ts";
+import { engineHost } from "./docker/engine-host.ts";
 import { EngineLock } from "./docker/engine-lock.ts";
 import { EngineWatch } from "./docker/engine-watch.ts";
 import { gpuReader } from "./gpu/amd.ts";
@@ -30,6 +31,8 @@ import { ModelViews } from "./models/model-view.ts";
 import { PrefixReports } from "./models/prefix-reports.ts";
 import { type QueueLimits, Traffic } from "./models/traffic.ts";
 import { Notify } from "./notify.ts";
+import { OPEN_KV_SOCKETS } from "./vllm/kv-event-args.ts";
+import { KvSockets } from "./vllm/kv-sockets.ts";
 
 /** Deadlines of the Docker CLI, ms. */
 const DEADLINES = { deadlineMs: 20_000, pullSilenceMs: 300_000 };
@@ -69,6 +72,8 @@ export interface AgentParts {
 	readonly inventory: Inventory;
 	/** What is in the prefix caches of its engines. */
 	readonly prefixes: PrefixReports;
+	/** Where these have them from. */
+	readonly kvSockets: KvSockets;
 	readonly adapters: AdapterList;
 	readonly records: EffectRecords;
 	readonly views: ModelViews;
@@ -104,7 +109,10 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const engine = new EngineWatch(docker, settings.agent, lock, owner, tick, ends);
 	const inventory = new Inventory({ registry, specs, settings, docker, engine, traffic, http, stallMs, tick });
 	const adapters = new AdapterList({ registry, inventory, log });
-	const prefixes = new PrefixReports(log, () => changes.notify());
+	const kvSockets = new KvSockets(settings.kvDirectory, engineHost(settings.command, settings.variables).isHere);
+	// Where that fails the sockets stay closed, which the reports tell.
+	const openSockets = (id: string) => void docker.exec(id, OPEN_KV_SOCKETS).catch(() => undefined);
+	const prefixes = new PrefixReports(log, () => changes.notify(), openSockets);
 	return {
 		config,
 		env,
@@ -131,6 +139,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		ends,
 		inventory,
 		prefixes,
+		kvSockets,
 		records: new EffectRecords(),
 		adapters,
 		views: new ModelViews(registry, statuses, inventory, traffic, adapters, gpus, generations),

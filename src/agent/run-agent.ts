@@ -71,7 +71,7 @@ export function runAgent(parts: AgentParts, site: AgentSite): AgentRun {
 
 function createController(parts: AgentParts): ModelController {
 	const { config, settings, outside, registry, gpus, specs, docker, engine, inventory, records, tick, log } = parts;
-	const { ends } = parts;
+	const { ends, kvSockets } = parts;
 	const { agent } = config;
 	const source = {
 		cacheDir: settings.cacheDir,
@@ -94,7 +94,7 @@ function createController(parts: AgentParts): ModelController {
 		host,
 		(entry) => parts.generations.replicas(entry).map(({ replica }) => replica),
 	);
-	const tools = { docker, env: settings.variables, specs, placer, inventory, records, engine, ends };
+	const tools = { docker, env: settings.variables, specs, kvSockets, placer, inventory, records, engine, ends };
 	return new ModelController({
 		...parts,
 		placer,

@@ -265,7 +265,7 @@ export const agent = section(
 		kv_events: Type.Union([Type.Literal("auto"), Type.Literal("always"), Type.Literal("never")], {
 			default: "auto",
 			description:
-				"Have vLLM publish what is in its prefix cache, so that the router knows it. `auto`: where its image's tag names 0.28 or later (older ones cache models with several kinds of layers worse with it) and `agent.network` is not set. The events hold the prompts' tokens: `always` on a named network shows them to each container there.",
+				"Have vLLM publish what is in its prefix cache, so that the router knows it. `auto`: where its image's tag names 0.28 or later (older ones cache models with several kinds of layers worse with it). They go through a Unix socket in the data directory that the agent's user alone may open.",
 		}),
 		stop_containers: Type.Boolean({
 			default: false,

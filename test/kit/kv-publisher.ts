@@ -1,12 +1,16 @@
-/** A publisher of KV events as vLLM is one: a process of Python with libzmq and msgspec, on free ports. */
+/** A publisher of KV events as vLLM is one: a process of Python with libzmq and msgspec, at Unix sockets. */
+import { mkdirSync, mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type KvEventSockets, kvEventSockets } from "../../src/agent/vllm/kv-sockets.ts";
 import { KV_PUBLISHER, ZEROMQ } from "../parts/zeromq.ts";
 
 /** How it is started. */
 export interface PublisherOptions {
-	readonly port?: number;
-	/** -1: nothing is sent again. */
-	readonly replay_port?: number;
+	/** Where another one was, or is to be. */
+	readonly sockets?: KvEventSockets;
+	/** Nothing is sent again. */
+	readonly isWithoutReplay?: boolean;
 	/** Batches that are kept. */
 	readonly buffer_steps?: number;
 	/** Messages that wait for a slow subscriber, and bytes of the socket's own buffer. */
@@ -30,7 +34,11 @@ export interface PublishOptions {
 }
 
 /** Starts one. */
-export async function startPublisher(options: PublisherOptions = {}): Promise<KvPublisher> {
+export async function startPublisher({
+	sockets = newSockets(),
+	isWithoutReplay,
+	...options
+}: PublisherOptions = {}): Promise<KvPublisher> {
 	const child = Bun.spawn([ZEROMQ.python, "-B", join(KV_PUBLISHER, "publisher.py")], {
 		stdin: "pipe",
 		stdout: "pipe",
@@ -44,11 +52,19 @@ export async function startPublisher(options: PublisherOptions = {}): Promise<Kv
 		if (value === undefined) throw new Error("the publisher has ended");
 		return JSON.parse(value) as Record<string, number>;
 	};
-	const { port, replay_port } = await order(options);
-	return new KvPublisher(port!, replay_port!, order, async () => {
+	const replay_endpoint = isWithoutReplay ? "" : `ipc://${sockets.replay}`;
+	await order({ ...options, endpoint: `ipc://${sockets.events}`, replay_endpoint });
+	return new KvPublisher(sockets, order, async () => {
 		child.kill("SIGKILL");
 		await child.exited;
 	});
+}
+
+/** Sockets that nobody has made yet, in a directory of their own. */
+export function newSockets(): KvEventSockets {
+	const sockets = kvEventSockets(mkdtempSync(join(tmpdir(), "kv-")), "0123456789ab")!;
+	mkdirSync(sockets.directory);
+	return sockets;
 }
 
 /** A running one. */
@@ -57,8 +73,7 @@ export class KvPublisher {
 	replays = 0;
 
 	constructor(
-		readonly port: number,
-		readonly replayPort: number,
+		readonly sockets: KvEventSockets,
 		private readonly order: (what: object) => Promise<Record<string, number>>,
 		/** SIGKILL. */
 		readonly stop: () => Promise<void>,

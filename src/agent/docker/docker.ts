@@ -42,6 +42,8 @@ export interface Docker {
 	stop(id: string, graceS: number): Promise<void>;
 	/** Removes it, running or not. One that does not exist counts as removed. */
 	remove(id: string): Promise<void>;
+	/** Runs a program in a running container, as its user; rejects where it ends with another code than 0. */
+	exec(id: string, argv: readonly string[]): Promise<void>;
 	/** Lines of stdout and stderr as they come; ends with the container when followed, at once when not. Ends quietly when aborted. */
 	logs(id: string, options?: ContainerLogOptions): AsyncIterable<string>;
 	/** What happens from now on, by one `events` child. Throws a DockerError when the engine goes away; ends quietly when aborted. */
@@ -174,6 +176,10 @@ export class DockerCli implements Docker {
 		const { code, stderr } = await this.#execute(["rm", "--force", "--volumes", "--", id], id);
 		if (code === 0 || NO_CONTAINER.test(stderr) || /already in progress/i.test(stderr)) return;
 		throw this.#exitError("rm", stderr, id);
+	}
+
+	async exec(id: string, argv: readonly string[]): Promise<void> {
+		await this.#executeOk(["exec", id, ...argv], id);
 	}
 
 	async *logs(id: string, { follow, tail, signal }: ContainerLogOptions = {}): AsyncGenerator<string> {

@@ -1,6 +1,6 @@
 /** The settings of all containers, from the configuration. */
 import { homedir, hostname } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Environment } from "../../config/interpolate.ts";
 import type { Config } from "../../config/schema.ts";
 import { engineCommand, engineOf } from "../docker/engine-host.ts";
@@ -18,6 +18,8 @@ export interface AgentSettings extends Omit<SpecSettings, "accelerator" | "drive
 	readonly variables: Environment;
 	/** The agent's own key, of which those of its containers are made. */
 	readonly vllmKey: string;
+	/** Absolute: what the sockets of its engines' KV events are in. */
+	readonly kvDirectory: string;
 	readonly hubEndpoint: string;
 	readonly hubToken?: string | undefined;
 }
@@ -62,6 +64,7 @@ export function agentSettings(config: Config, env: Environment, vllmKey: string)
 		kvEvents: config.agent.kv_events,
 		variables: { ...env, ...variables },
 		vllmKey,
+		kvDirectory: resolve(config.data_dir, "kv"),
 		hubEndpoint,
 		hubToken: hf_token,
 	};

@@ -1,17 +1,12 @@
 /** The container of a replica: the arguments of `docker run`, its labels, and the hash by which a running one is recognised. */
 import { mkdir } from "node:fs/promises";
+import { basename } from "node:path";
 import type { Environment } from "../../config/interpolate.ts";
 import type { ContainerOwner } from "../docker/container-owner.ts";
 import { type EngineHost, engineHost } from "../docker/engine-host.ts";
 import type { Hardware } from "../gpu/hardware.ts";
 import type { Problem } from "../problem.ts";
-import {
-	KV_EVENT_ARGS,
-	type KvEventPorts,
-	kvEventLabels,
-	kvEventPublishArgs,
-	publishesKvEvents,
-} from "../vllm/kv-event-args.ts";
+import { KV_EVENT_ARGS, KV_EVENT_LABEL, kvEventMountArg, publishesKvEvents } from "../vllm/kv-event-args.ts";
 import { canSleep, stopGraceS, vllmArgs } from "../vllm/vllm-args.ts";
 import { acceleratorOf, containerImage, hashedImage } from "../vllm/vllm-image.ts";
 import type { AgentSettings } from "./agent-settings.ts";
@@ -63,12 +58,12 @@ export function specHash(spec: ModelSpec, settings: SpecSettings): string {
 		.slice(0, 32);
 }
 
-/** Ports that are free on loopback. */
-export interface ContainerPorts {
-	/** Of vLLM's HTTP. */
+/** What a container has on this host. */
+export interface ContainerPlace {
+	/** Of vLLM's HTTP: free on loopback. */
 	readonly port: number;
-	/** Of its KV events, where it is to publish them. */
-	readonly kvEvents?: KvEventPorts;
+	/** The directory of the sockets of its KV events, absolute, where it is to publish them. */
+	readonly kvEvents?: string | undefined;
 }
 
 /**
@@ -78,7 +73,7 @@ export interface ContainerPorts {
  */
 export function containerSpec(
 	spec: ModelSpec,
-	placed: Placement & { readonly port: number; readonly keyWord?: string; readonly kvEvents?: KvEventPorts },
+	placed: Placement & ContainerPlace & { readonly keyWord?: string },
 	settings: SpecSettings,
 	made?: Pick<Generation, "hash" | "image">,
 ): ContainerSpec {
@@ -103,7 +98,7 @@ export function containerSpec(
 		"router.devices": devices.join(","),
 		"router.memory": String(Math.floor(bytes)),
 		...(keyWord !== undefined && { [KEY_LABEL]: keyWord }),
-		...(kvEvents && kvEventLabels(kvEvents)),
+		...(kvEvents !== undefined && { [KV_EVENT_LABEL]: basename(kvEvents) }),
 	};
 	const image = made?.image ?? containerImage(spec, settings);
 	const args = [
@@ -120,7 +115,7 @@ export function containerSpec(
 		// Only `/v1` of vLLM's HTTP asks for the key: other containers don't see it, and it is published on loopback alone.
 		...(settings.network === undefined ? [] : [`--network=${settings.network}`]),
 		`--publish=127.0.0.1:${port}:8000`,
-		...(kvEvents ? kvEventPublishArgs(kvEvents) : []),
+		...(kvEvents !== undefined ? [kvEventMountArg(kvEvents)] : []),
 		`--volume=${settings.cacheDir}:/root/.cache/huggingface`,
 		// Compiled kernels: a later start is much shorter.
 		"--volume=vllm-cache:/root/.cache/vllm",
@@ -131,7 +126,7 @@ export function containerSpec(
 		...variables(spec, settings).map((variable) => `--env=${variable}`),
 		image,
 		...vllmArgs(spec, placement, settings, image),
-		...(kvEvents ? KV_EVENT_ARGS : []),
+		...(kvEvents !== undefined ? KV_EVENT_ARGS : []),
 	];
 	return { name, labels, args, hash };
 }
@@ -246,6 +241,12 @@ export class ContainerSpecs {
 		return specHash(entry.spec, this.#of(entry));
 	}
 
+	/** Whether a container of this replica is to publish its KV events. */
+	publishesKvEvents(key: string): boolean {
+		const entry = this.#entryOf(key);
+		return entry !== undefined && publishesKvEvents(entry.spec, this.#of(entry));
+	}
+
 	/** Whether its containers are started so that they can sleep. */
 	canSleep(entry: RegisteredModel): boolean {
 		return canSleep(entry.spec, this.#of(entry));
@@ -268,13 +269,13 @@ export class ContainerSpecs {
 	}
 
 	/** The arguments of `docker run`; undefined for a model that is no longer registered. */
-	run(key: string, placement: Placement, ports: ContainerPorts): RunCommand | undefined {
+	run(key: string, placement: Placement, place: ContainerPlace): RunCommand | undefined {
 		const entry = this.#entryOf(key);
 		if (!entry) return undefined;
 		const made = this.generations.at(key) ?? this.generation(entry);
 		const settings = { ...this.#of(entry), ownerLabels: this.owner.labels() };
 		const keyWord = newKeyWord();
-		const { args } = containerSpec(entry.spec, { ...placement, ...ports, keyWord }, settings, made);
+		const { args } = containerSpec(entry.spec, { ...placement, ...place, keyWord }, settings, made);
 		const env = { ...this.settings.variables, VLLM_API_KEY: containerKey(this.settings.vllmKey, keyWord) };
 		return { args, env, image: made.image };
 	}

@@ -12,6 +12,7 @@ import type { Hardware } from "../gpu/hardware.ts";
 import type { Placer } from "../gpu/placer.ts";
 import type { Notify } from "../notify.ts";
 import { type Problem, problemOf, problemText } from "../problem.ts";
+import type { KvSockets } from "../vllm/kv-sockets.ts";
 import type { ContainerSpecs } from "./container-spec.ts";
 import { adoptRunning, desiredReplicas, modelDemand } from "./decision-inputs.ts";
 import type { EffectRecords } from "./effects.ts";
@@ -54,6 +55,7 @@ export interface ControllerOptions {
 	readonly gpus: GpuWatch;
 	readonly inventory: Inventory;
 	readonly prefixes: PrefixReports;
+	readonly kvSockets: Pick<KvSockets, "sweep" | "remove">;
 	readonly specs: ContainerSpecs;
 	readonly placer: Placer;
 	readonly traffic: Traffic;
@@ -77,6 +79,8 @@ export interface ControllerOptions {
 export class ModelController {
 	#supervisorState: SupervisorState = INITIAL_STATE;
 	#residents: Residents = { awake: new Set(), asleep: new Set() };
+	/** Of containers that went while no agent ran something may be left. */
+	#hasSwept = false;
 	/** Containers that ran before this agent are not all known yet. */
 	#isAdopting = true;
 	readonly #end = new AbortController();
@@ -105,11 +109,12 @@ export class ModelController {
 
 	/** Stops and removes all containers, after `end`. Never rejects. */
 	async stopContainers(): Promise<void> {
-		const { docker, specs, inventory, log } = this.options;
-		const stop = async ({ id, key, state }: InventoryItem) => {
+		const { docker, specs, inventory, kvSockets, log } = this.options;
+		const stop = async ({ id, key, state, kvEvents }: InventoryItem) => {
 			try {
 				if (state === "running") await docker.stop(id, specs.stopGrace(key));
 				await docker.remove(id);
+				if (kvEvents) await kvSockets.remove(kvEvents.directory);
 			} catch (err) {
 				log.logger.error({ err, container: id }, "A container could not be stopped.");
 			}
@@ -143,9 +148,13 @@ export class ModelController {
 		inventory.sync(engine.containers);
 		const { items } = inventory;
 		prefixes.sync(items);
+		if (isListed && !engine.problem) this.#sweepOnce(items);
 		// With a problem of the engine's the list may be that of another agent's containers.
 		const gone = isListed && !engine.problem ? before.filter(({ id }) => !items.some((item) => item.id === id)) : [];
-		for (const each of gone) this.#removedBySomebody(each);
+		for (const each of gone) {
+			this.#removedBySomebody(each);
+			if (each.kvEvents) void this.options.kvSockets.remove(each.kvEvents.directory);
+		}
 		generations.retain(new Set(registry.all().map(({ spec }) => spec.name)));
 		traffic.retainContainers(new Set(items.map(({ id }) => id)));
 		const entries = registry.all();
@@ -157,6 +166,12 @@ export class ModelController {
 			this.#isAdopting = !isComplete;
 		}
 		this.#decide(entries, items);
+	}
+
+	#sweepOnce(items: readonly InventoryItem[]): void {
+		if (this.#hasSwept) return;
+		this.#hasSwept = true;
+		void this.options.kvSockets.sweep(new Set(items.flatMap(({ kvEvents }) => kvEvents?.directory ?? [])));
 	}
 
 	#decide(entries: readonly RegisteredModel[], items: readonly InventoryItem[]): void {

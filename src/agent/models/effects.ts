@@ -9,9 +9,10 @@ import { type EngineWatch, isEngineError } from "../docker/engine-watch.ts";
 import { readGpuProcesses } from "../gpu/gpu.ts";
 import type { Placer } from "../gpu/placer.ts";
 import type { Problem } from "../problem.ts";
+import type { KvSockets } from "../vllm/kv-sockets.ts";
 import { diagnose } from "../vllm/vllm-log.ts";
 import { setSleep } from "../vllm/vllm-probe.ts";
-import type { ContainerPorts, ContainerSpecs } from "./container-spec.ts";
+import type { ContainerSpecs } from "./container-spec.ts";
 import type { Inventory, InventoryItem } from "./inventory.ts";
 import type { Action } from "./replica-state.ts";
 
@@ -55,6 +56,7 @@ export interface EffectTools {
 	/** Of the agent: PATH for nvidia-smi. */
 	readonly env: Environment;
 	readonly specs: ContainerSpecs;
+	readonly kvSockets: KvSockets;
 	readonly placer: Placer;
 	readonly inventory: Inventory;
 	readonly records: EffectRecords;
@@ -110,22 +112,27 @@ async function pull(
 	return { ended: "well" };
 }
 
-async function start(key: string, { docker, specs, placer, records }: EffectTools): Promise<EffectResult> {
+async function start(key: string, tools: EffectTools): Promise<EffectResult> {
+	const { docker, specs, placer, records, kvSockets } = tools;
 	const problem = await specs.filesProblem(key);
 	if (problem) return { ended: "failed", problem };
 	for (let tries = 1; ; tries++) {
+		const kvEvents = specs.publishesKvEvents(key) ? await kvSockets.make() : undefined;
 		const placement = placer.placement(key);
-		const run = placement && specs.run(key, placement, freePorts());
-		if (!run) return { ended: "well" };
+		const run = placement && specs.run(key, placement, { port: freePort(), kvEvents });
+		let hasStarted = false;
 		try {
-			await docker.run(run.args, run.env);
+			if (run) await docker.run(run.args, run.env);
+			hasStarted = run !== undefined;
 			return { ended: "well" };
 		} catch (error) {
 			if (!(error instanceof DockerError)) throw error;
 			if (error.kind === "port-taken" && tries < MAX_PORT_TRIES) continue;
 			// The image was removed: it is pulled again.
-			if (error.kind === "no-image") records.images.delete(run.image);
+			if (error.kind === "no-image") records.images.delete(run!.image);
 			throw error;
+		} finally {
+			if (!hasStarted && kvEvents !== undefined) await kvSockets.remove(kvEvents);
 		}
 	}
 }
@@ -165,6 +172,7 @@ async function stop(
 		await docker.stop(id, failed ? FAILED_GRACE_S : Math.min(MAX_GRACE_S, specs.stopGrace(key)));
 	}
 	await docker.remove(id);
+	if (item?.kvEvents) await tools.kvSockets.remove(item.kvEvents.directory);
 	records.stopping.delete(id);
 	return result;
 }
@@ -238,11 +246,9 @@ function exitProblem({ state, exitCode }: InventoryItem, command: ContainerSpecs
 	return { reason: `its container ended with exit code ${exitCode} and logged no error`, fix };
 }
 
-/** Ports that nobody listens on at this moment. */
-function freePorts(): ContainerPorts {
-	const listen = () => Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-	const listeners = [listen(), listen(), listen()] as const;
-	const [port, events, replay] = listeners.map((listener) => listener.port) as [number, number, number];
-	for (const listener of listeners) listener.stop(true);
-	return { port, kvEvents: { events, replay } };
+/** A port that nobody listens on at this moment. */
+function freePort(): number {
+	const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+	listener.stop(true);
+	return listener.port;
 }

@@ -7,7 +7,8 @@ import type { EngineWatch } from "../docker/engine-watch.ts";
 import { allocationsFromLabels } from "../gpu/allocations.ts";
 import type { ReplicaMemory } from "../gpu/capacity.ts";
 import type { Notifier } from "../notify.ts";
-import { type KvEventPorts, kvEventPorts } from "../vllm/kv-event-args.ts";
+import { KV_EVENT_LABEL } from "../vllm/kv-event-args.ts";
+import { type KvEventSockets, kvEventSockets } from "../vllm/kv-sockets.ts";
 import { mayHaveAdapters } from "../vllm/lora-modules.ts";
 import { Monitor } from "../vllm/monitor.ts";
 import type { VllmEndpoint } from "../vllm/vllm-probe.ts";
@@ -31,7 +32,7 @@ export interface InventoryItem extends ObservedContainer {
 	/** Where its vLLM answers; absent where it publishes no port. */
 	readonly vllm?: VllmEndpoint;
 	/** Where its KV events are had; absent where it publishes none. */
-	readonly kvEvents?: KvEventPorts;
+	readonly kvEvents?: KvEventSockets;
 	readonly memory: ReplicaMemory;
 	/** Absent while it does not run. */
 	readonly monitor?: Monitor;
@@ -127,7 +128,7 @@ export class Inventory {
 		const monitor = this.#monitors.get(id);
 		const vllm = this.#vllm(container);
 		const problem = monitor?.problem;
-		const kvEvents = kvEventPorts(labels);
+		const kvEvents = kvEventSockets(this.options.settings.kvDirectory, labels[KV_EVENT_LABEL]);
 		return {
 			id,
 			model,

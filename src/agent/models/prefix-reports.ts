@@ -7,8 +7,8 @@ import type { UpstreamRequest } from "../../providers/provider.ts";
 import { encodeBlocks } from "../../routing/routing-message.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { HeldPrefixes } from "../vllm/held-prefixes.ts";
-import type { KvEventPorts } from "../vllm/kv-event-args.ts";
 import { KvEventSource } from "../vllm/kv-event-source.ts";
+import type { KvEventSockets } from "../vllm/kv-sockets.ts";
 import { ModelPrompts } from "../vllm/model-prompts.ts";
 import { readPrompt } from "../vllm/read-prompt.ts";
 import type { VllmEndpoint } from "../vllm/vllm-probe.ts";
@@ -26,7 +26,7 @@ export interface PrefixContainer {
 	readonly replica: number;
 	readonly state: string;
 	readonly vllm?: VllmEndpoint;
-	readonly kvEvents?: KvEventPorts;
+	readonly kvEvents?: KvEventSockets;
 }
 
 /** One container's engine. */
@@ -51,10 +51,14 @@ export class PrefixReports {
 	/** The router takes reports. */
 	isTaken = false;
 
-	/** @param changed called when the router is to be told something, ten times a second at most */
+	/**
+	 * @param changed called when the router is to be told something, ten times a second at most
+	 * @param denied called for a container whose sockets this user may not connect to
+	 */
 	constructor(
 		private readonly log: Pick<Log, "logger">,
 		private readonly changed: () => void,
+		private readonly denied: (id: string) => void = () => undefined,
 	) {}
 
 	/** To be called after each list of containers. */
@@ -128,10 +132,9 @@ export class PrefixReports {
 		const prompts = this.#promptsOf(model);
 		const held = new HeldPrefixes(prompts.blocks, () => this.#changed());
 		const source = new KvEventSource({
-			hostname: "127.0.0.1",
-			port: kvEvents!.events,
-			replayPort: kvEvents!.replay,
+			sockets: kvEvents!,
 			sink: held,
+			denied: () => this.denied(id),
 			problem: (sentence) => this.log.logger.warn({ model, replica, container: id.slice(0, 12) }, sentence),
 		});
 		this.#gone.delete(prefixKey(model, replica));

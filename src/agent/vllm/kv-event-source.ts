@@ -3,11 +3,15 @@
  * slow for, and sends the last 10,000 again where it is asked (ROUTER). What can't be had again is said, so that nobody relies on it.
  */
 import { decodeKvBatch, type KvEvent, KvEventFault } from "./kv-events.ts";
+import type { KvEventSockets } from "./kv-sockets.ts";
 import { openZmtp, type ZmtpSocket } from "./zmtp-socket.ts";
 
 /** From one try to connect to the next, ms. */
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 8_000;
+/** Tries in a row that fail before that is told: an engine has no socket before its model is loaded, which takes minutes. */
+const FEW = 3;
+const LONG_START = 120;
 /** How long a replay may take, ms: vLLM looks for requests every 100 ms, and may have 10,000 batches to send. */
 const REPLAY_MS = 30_000;
 /** Batches that wait for the end of a replay, at most; where there are more the oldest are dropped, and asked for again. */
@@ -24,12 +28,12 @@ export interface KvEventSink {
 
 /** Where an engine publishes. */
 export interface KvEventSourceOptions {
-	readonly hostname: string;
-	readonly port: number;
-	readonly replayPort: number;
+	readonly sockets: KvEventSockets;
 	readonly sink: KvEventSink;
 	/** Told what went wrong, one sentence; not again while nothing else goes wrong. */
 	problem(sentence: string): void;
+	/** This user may not connect to them: they are another one's. Tried again afterwards. */
+	denied?(): void;
 }
 
 /** A batch as it is published. */
@@ -57,17 +61,15 @@ export class KvEventSource {
 
 	/** Begins. */
 	start(): void {
-		const { hostname, port } = this.options;
 		this.#subscription = openZmtp({
-			hostname,
-			port,
+			path: this.options.sockets.events,
 			role: "SUB",
 			ready: () => {
 				this.#failures = 0;
 				this.#askAgain();
 			},
 			message: (frames) => this.#published(frames),
-			closed: (why) => this.#lost(why),
+			closed: (why, code) => this.#lost(why, code),
 		});
 	}
 
@@ -79,12 +81,13 @@ export class KvEventSource {
 		this.#replay?.close();
 	}
 
-	#lost(why: string): void {
+	#lost(why: string, code: string | undefined): void {
 		this.#replay?.close();
 		this.#waiting = undefined;
 		if (this.#isEnded) return;
-		// An engine that starts has no socket yet.
-		if (this.#failures === 3) this.#problem(`The engine's KV events can't be had: its socket ${why}.`);
+		if (code === "EACCES") this.options.denied?.();
+		if (this.#failures === (code === "ENOENT" ? LONG_START : FEW))
+			this.#problem(`The engine's KV events can't be had: its socket ${why}.`);
 		const waitMs = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(this.#failures++, 10));
 		this.#timer = setTimeout(() => this.start(), waitMs);
 		this.#timer.unref();
@@ -179,7 +182,6 @@ export class KvEventSource {
 
 	/** The batches from this one on that the engine still has; undefined where it does not answer. */
 	#replayed(from: number): Promise<Batch[] | undefined> {
-		const { hostname, replayPort } = this.options;
 		const { promise, resolve } = Promise.withResolvers<Batch[] | undefined>();
 		const batches: Batch[] = [];
 		const timer = setTimeout(() => over(undefined), REPLAY_MS);
@@ -190,8 +192,7 @@ export class KvEventSource {
 			resolve(found);
 		};
 		const socket = openZmtp({
-			hostname,
-			port: replayPort,
+			path: this.options.sockets.replay,
 			role: "DEALER",
 			ready() {
 				const start = Buffer.alloc(8);
@@ -206,7 +207,10 @@ export class KvEventSource {
 				if (number === END) over(batches);
 				else batches.push({ sequence: Number(number), payload: Buffer.from(payload!) });
 			},
-			closed: () => over(undefined),
+			closed: (_, code) => {
+				if (code === "EACCES") this.options.denied?.();
+				over(undefined);
+			},
 		});
 		this.#replay = socket;
 		return promise;

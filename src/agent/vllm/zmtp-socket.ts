@@ -1,4 +1,4 @@
-/** A connection to a ZeroMQ socket of this host, with its deadlines. */
+/** A connection to a ZeroMQ socket of this host (`ipc://`), with its deadlines. */
 import type { Socket } from "bun";
 import { ZmtpClient, ZmtpFault, type ZmtpRole, zmtpGreeting, zmtpMessage, zmtpPing } from "./zmtp.ts";
 
@@ -10,16 +10,16 @@ const SILENCE_MS = 30_000;
 
 /** Where it leads, and what becomes of it. */
 export interface ZmtpTarget {
-	readonly hostname: string;
-	readonly port: number;
+	/** Of the Unix socket. */
+	readonly path: string;
 	readonly role: ZmtpRole;
 	/** Of `SUB`: see ZmtpClient. */
 	readonly topic?: string;
 	/** The handshake is over. */
 	ready?(): void;
 	message(frames: readonly Buffer[]): void;
-	/** It has ended, or has not come about; called once, not after `close`. One sentence's end: `refuses connections`. */
-	closed(why: string): void;
+	/** It has ended, or has not come about; called once, not after `close`. One sentence's end: `refuses connections`. @param code where it has not come about */
+	closed(why: string, code?: string): void;
 }
 
 /** Opens a connection. Nothing is thrown: `closed` is told. */
@@ -51,10 +51,10 @@ export class ZmtpSocket {
 	}
 
 	connect(): void {
-		const { hostname, port } = this.target;
-		Bun.connect({ hostname, port, data: this as ZmtpSocket, socket: HANDLERS }).catch((thrown: unknown) => {
+		const { path } = this.target;
+		Bun.connect({ unix: path, data: this as ZmtpSocket, socket: HANDLERS }).catch((thrown: unknown) => {
 			const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "unknown";
-			this.ended(`can't be reached (${code})`);
+			this.ended(`can't be reached (${code})`, code);
 		});
 	}
 
@@ -98,10 +98,10 @@ export class ZmtpSocket {
 		this.#write(bytes);
 	}
 
-	ended(why: string): void {
+	ended(why: string, code?: string): void {
 		if (this.#isOver) return;
 		this.close();
-		this.target.closed(why);
+		this.target.closed(why, code);
 	}
 
 	#write(bytes: Buffer): void {

@@ -92,13 +92,10 @@ def main():
     pub.set_hwm(hwm)
     pub.setsockopt(zmq.SNDBUF, order.get("send_buffer", -1))
     replay = context.socket(zmq.ROUTER)
-    port = order.get("port", 0)
-    replay_port = order.get("replay_port", 0)
-    pub.bind(f"tcp://127.0.0.1:{port or '*'}")
-    if replay_port != -1:
-        replay.bind(f"tcp://127.0.0.1:{replay_port or '*'}")
-    at = lambda socket: int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rsplit(":", 1)[1])
-    print(json.dumps({"port": at(pub), "replay_port": at(replay) if replay_port != -1 else 0}), flush=True)
+    pub.bind(order["endpoint"])
+    if order["replay_endpoint"]:
+        replay.bind(order["replay_endpoint"])
+    print(json.dumps({}), flush=True)
 
     encoder = msgspec.msgpack.Encoder()
     buffer = deque(maxlen=order.get("buffer_steps", 10_000))
@@ -107,7 +104,7 @@ def main():
     batch_kinds = {False: batches(False), True: batches(True)}
     poller = zmq.Poller()
     poller.register(sys.stdin.fileno(), zmq.POLLIN)
-    if replay_port != -1:
+    if order["replay_endpoint"]:
         poller.register(replay, zmq.POLLIN)
     replays = 0
     while True:
