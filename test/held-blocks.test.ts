@@ -1,5 +1,8 @@
 /** What agents report of their engines' prefix caches, as a router keeps it and chooses by it. */
 import { describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { Heartbeat, type ModelReport, type PrefixReport } from "../src/protocol/agent.ts";
 import { BLOCK, type PrefixCache, promptOf } from "../src/routing/affinity.ts";
@@ -10,6 +13,7 @@ import { makePrefixes } from "../src/routing/shared-prefixes.ts";
 import { makeRoutingMemory, SharedRoutingState } from "../src/routing/shared-routing-state.ts";
 import { MOST_TARGETS } from "../src/routing/target-state.ts";
 import { AgentPrefixes } from "../src/server/agents/agent-prefixes.ts";
+import { fleetRig } from "./kit/fleet.ts";
 import { random } from "./kit/random.ts";
 import { call, replica, route } from "./kit/routes.ts";
 import { ROUTING_KINDS } from "./kit/routing-kinds.ts";
@@ -207,6 +211,61 @@ describe("reports of an agent", () => {
 			prefixes: [{ model: "m", replica: 0, version: 1, added }],
 		});
 		expect([check.Check(heartbeat(most)), check.Check(heartbeat(`${most}AAAA`))]).toEqual([true, false]);
+	});
+
+	describe("of a replica that is another target than before", () => {
+		const replicas = (...numbers: number[]) =>
+			new Map([["m", { ...model, replicas: numbers.map((replica) => ({ replica, state: "ready" as const })) }]]);
+
+		test("leave nothing where it was", () => {
+			const { prefixes, told } = agents();
+			prefixes.take("gpu-1", replicas(0), [{ model: "m", replica: 0, version: 1, added: blocks }]);
+			const news = [{ model: "m", replica: 0, version: 2, since: 1, added: blocks }];
+			expect(prefixes.take("gpu-1", replicas(0, 1), news)).toEqual(["m#0"]);
+			prefixes.take("gpu-1", replicas(0, 1), [{ model: "m", replica: 0, version: 3, added: blocks }]);
+			expect(told.map(([target, added]) => [target, added])).toEqual([
+				["local/gpu-1/m", 3],
+				["local/gpu-1/m", -1],
+				["local/gpu-1/m#0", 3],
+			]);
+		});
+
+		test("do not take from the one that is left what it has", () => {
+			const { prefixes, told } = agents();
+			const whole = [0, 1].map((replica) => ({ model: "m", replica, version: 1, added: blocks }));
+			prefixes.take("gpu-1", replicas(0, 1), whole);
+			prefixes.take("gpu-1", replicas(1), [{ model: "m", replica: 1, version: 2, added: blocks }]);
+			prefixes.take("gpu-1", replicas(1), [{ model: "m", replica: 0, version: 1 }]);
+			expect(told.slice(2).map(([target, added]) => [target, added])).toEqual([
+				["local/gpu-1/m#1", -1],
+				["local/gpu-1/m", 3],
+				["local/gpu-1/m#0", -1],
+			]);
+		});
+
+		test("or of a model that the agent has no more, leave nothing", () => {
+			const { prefixes, told } = agents();
+			prefixes.take("gpu-1", replicas(0), [{ model: "m", replica: 0, version: 1, added: blocks }]);
+			prefixes.take("gpu-1", new Map(), [{ model: "m", replica: 0, version: 1 }]);
+			expect(told.at(-1)).toEqual(["local/gpu-1/m", -1, -1, false]);
+		});
+	});
+
+	test("of before it registered again do not count: it may be another process", async () => {
+		const directory = mkdtempSync(join(tmpdir(), "prefixes-"));
+		const rig = fleetRig(directory);
+		await rig.register("gpu-1", ["m"]);
+		const reports = [{ model: "m", replica: 0, version: 1, added: blocks }];
+		await rig.registry.heartbeat({ ...{ name: "gpu-1", instance: "gpu-1-a", models: ["m"] }, prefixes: reports }, () => true);
+		const held = () => rig.targets.of("local/gpu-1/m").prefixes?.held?.count ?? 0;
+		expect(held()).toBe(3);
+		await rig.register("gpu-1", ["m"]);
+		expect(held()).toBe(0);
+		const news = [{ model: "m", replica: 0, version: 2, since: 1, added: blocks }];
+		const heartbeat = { ...{ name: "gpu-1", instance: "gpu-1-a", models: ["m"] }, prefixes: news };
+		expect(await rig.registry.heartbeat(heartbeat, () => true)).toEqual({ resend: ["m#0"] });
+		rig.close();
+		rmSync(directory, { recursive: true });
 	});
 
 	test("that end are not counted any more", () => {

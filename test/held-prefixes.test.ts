@@ -226,13 +226,50 @@ describe("a router is told", () => {
 		expect(one.held.hasNews).toBe(false);
 	});
 
+	test("all, where more has come and gone since than a report may hold", () => {
+		const { one } = model();
+		const events = (kind: "stored" | "removed", from: number, count: number) => {
+			const hashes = Array.from({ length: count }, (_, at) => from + at);
+			if (kind === "removed") return one.held.events([{ kind, hashes, group: 0, isOnGpu: true }]);
+			for (const hash of hashes) {
+				const common = { parent: undefined, blockSize: 1, group: 0, isFullAttention: true, isOnGpu: true } as const;
+				one.held.events([{ kind, hashes: [hash], tokens: [hash], extras: [], ...common }]);
+				const contents = blockContents([hash], 1, "");
+				one.held.prompts.learn({ ...prompt(SYSTEM), characters: BLOCK, blocks: Int32Array.of(hash) }, contents, 1, 1);
+			}
+		};
+		one.tell();
+		for (let from = 0; from < 20_000; from += 5_000) {
+			events("stored", from, 5_000);
+			events("removed", from, 5_000);
+		}
+		expect(one.tell()).toEqual({ since: undefined, added: 0, removed: 0 });
+	});
+
+	test("no more at once than there is room for, and the others next", () => {
+		const { learn, one } = model();
+		learn(FIRST);
+		one.computes(FIRST);
+		const { blocks } = prompt(FIRST);
+		const parts = [one.held.take(4), one.held.take(4), one.held.take()];
+		expect(parts.map(({ since, added }) => [since, added.length])).toEqual([
+			[undefined, 4],
+			[1, 4],
+			[2, blocks.length - 8],
+		]);
+		expect(parts.flatMap(({ added }) => [...added]).sort()).toEqual([...blocks].sort());
+		expect(one.held.hasNews).toBe(false);
+		one.evicts(FIRST);
+		expect([one.held.take(4).removed.length, one.held.hasNews]).toEqual([4, true]);
+	});
+
 	test("that all is gone when the engine is a new one", () => {
 		const { learn, one, changes } = model();
 		learn(FIRST);
 		one.computes(FIRST);
 		one.tell();
 		const before = changes();
-		one.held.restarted(true);
+		one.held.restarted();
 		expect(changes()).toBeGreaterThan(before);
 		expect(one.tell()).toEqual({ since: undefined, added: 0, removed: 0 });
 	});

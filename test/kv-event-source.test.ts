@@ -191,3 +191,40 @@ test("sockets of another user are told, and connected to once they are opened", 
 	await listening;
 	await publisher.stop();
 });
+
+test("a replay that was given up with its connection does not end the one that was asked for after it", async () => {
+	const first = await startPublisher();
+	await first.publish([stored(1)]);
+	// Replays are heard, and answered by nobody.
+	let asked = 0;
+	const silent = Bun.listen({
+		unix: join(first.sockets.directory, "silent"),
+		socket: { open: () => void asked++, data: () => undefined },
+	});
+	const heard: (number | string)[] = [];
+	const sockets = { ...first.sockets, replay: join(first.sockets.directory, "silent") };
+	let replays = 0;
+	const source = new KvEventSource({
+		sockets,
+		sink: {
+			restarted: (isWhole) => void heard.push(isWhole ? "whole" : "part"),
+			events: (events) => void heard.push(...events.map(nameOf)),
+		},
+		problem: () => undefined,
+		get replayMs() {
+			return replays++ === 0 ? FIRST_REPLAY_MS : 60_000;
+		},
+	});
+	source.start();
+	await until(() => asked === 1, "the first replay");
+	await first.stop();
+	const second = await startPublisher({ sockets: first.sockets });
+	await until(() => asked === 2, "the second replay");
+	// Begun after that of the first replay, so that it ends after it.
+	await Bun.sleep(FIRST_REPLAY_MS);
+	expect([replays, heard]).toEqual([2, []]);
+	source.end();
+	silent.stop(true);
+	await second.stop();
+});
+const FIRST_REPLAY_MS = 1_500;

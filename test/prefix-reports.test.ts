@@ -75,6 +75,7 @@ function joined(engines: readonly Pick<Engine, "publisher">[]) {
 		vllm: { origin: `http://c${at}`, http },
 		kvEvents: sockets,
 	});
+	reports.isTaken = true;
 	const containers = engines.map(({ publisher }, at) => containerOf(publisher, at));
 	reports.sync(containers);
 	ends.push(() => reports.end());
@@ -177,4 +178,32 @@ test("a container that is gone has nothing any more, and a router that was start
 	fleet.reports.sync([]);
 	expect(prefixes.take("gpu-1", MODELS, fleet.reports.take())).toEqual([]);
 	expect(anew.of(TARGETS[0]!).prefixes!.uncached(fleet.needsOf(first).prompt())).toBeGreaterThan(2_500);
+});
+
+test("where no router takes reports no prompt is looked at", async () => {
+	const engine = await startEngine();
+	const fleet = joined([engine]);
+	fleet.reports.isTaken = false;
+	await engine.computes(first);
+	const body = JSON.stringify({ model: "m", messages: messagesOf(first), stream: true });
+	const request = { url: "http://container/v1/chat/completions", headers: {}, body };
+	expect(fleet.reports.given("c0", request)).toBeUndefined();
+	fleet.reports.isTaken = true;
+	expect(fleet.reports.given("c0", request)).toBeFunction();
+});
+
+test("that a container is gone is told again where it was not heard, unless another is in its place", async () => {
+	const engine = await startEngine();
+	const fleet = joined([engine, engine]);
+	fleet.reports.take();
+	fleet.reports.sync([]);
+	const gone = [0, 1].map((each) => ({ model: "m", replica: each, version: 1 }));
+	expect(fleet.reports.take()).toEqual(gone);
+	fleet.reports.unheard();
+	expect([fleet.reports.hasNews, fleet.reports.take()]).toEqual([true, gone]);
+	fleet.reports.sync(fleet.containers.slice(0, 1));
+	fleet.reports.unheard();
+	expect(fleet.reports.take().filter(({ added }) => added === undefined)).toContainEqual(gone[1]!);
+	expect(fleet.reports.take()).toEqual([]);
+	expect(fleet.reports.hasNews).toBe(false);
 });

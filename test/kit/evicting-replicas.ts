@@ -140,7 +140,7 @@ export async function simulateEviction(simulation: EvictingSimulation): Promise<
 		const { id, held, engine } = replicas[at % replicas.length]!;
 		time.after(ms, () => {
 			engine.restart();
-			held.restarted(true);
+			held.restarted();
 			// Without events, too, its agent says that it was not there for a moment.
 			state.restarted(id);
 		});

@@ -5,6 +5,7 @@ import type { Transport } from "../../src/providers/provider.ts";
 import { configureUpstreams } from "../../src/providers/registry.ts";
 import { responseAnswer } from "../../src/proxy/net/transport.ts";
 import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
+import { AgentPrefixes } from "../../src/server/agents/agent-prefixes.ts";
 import { AgentRegistry } from "../../src/server/agents/agent-registry.ts";
 import type { AgentRegistryOptions } from "../../src/server/agents/agent-registry-options.ts";
 import { AgentFleet } from "../../src/server/agents/fleet.ts";
@@ -72,6 +73,7 @@ export function fleetRig(
 	const write = (_fields: unknown, text: string) => void lines.push(text);
 	const log = { logger: { info: write, warn: write, error: write } } as unknown as AgentRegistryOptions["log"];
 	const store = sqliteStore(dataDir, (problem) => lines.push(problem));
+	const targets = new LocalRoutingState(() => now);
 	const registry = new AgentRegistry({
 		upstream: configureUpstreams(config, {}).find(({ name }) => name === "local")!,
 		transport,
@@ -84,10 +86,10 @@ export function fleetRig(
 			},
 		},
 		tunnels: { isOpen: (agent) => tunnels.has(agent) },
+		prefixes: new AgentPrefixes(targets),
 		time: () => now,
 		wall: () => 1_790_000_000_000 + now + off,
 	});
-	const targets = new LocalRoutingState(() => now);
 	const fleet = new AgentFleet(registry, targets, random);
 	const closeRegistry = registry.open();
 	const close = () => {

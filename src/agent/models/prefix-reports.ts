@@ -6,7 +6,7 @@ import { type PrefixReport, prefixKey } from "../../protocol/agent.ts";
 import type { UpstreamRequest } from "../../providers/provider.ts";
 import { encodeBlocks } from "../../routing/routing-message.ts";
 import type { Log } from "../../telemetry/log.ts";
-import { HeldPrefixes } from "../vllm/held-prefixes.ts";
+import { HeldPrefixes, MOST_HELD } from "../vllm/held-prefixes.ts";
 import { KvEventSource } from "../vllm/kv-event-source.ts";
 import type { KvEventSockets } from "../vllm/kv-sockets.ts";
 import { ModelPrompts } from "../vllm/model-prompts.ts";
@@ -15,9 +15,11 @@ import type { VllmEndpoint } from "../vllm/vllm-probe.ts";
 
 /** Blocks of characters in one report to the router, at most: with base64 some 440 KB of the 1 MB that it takes. */
 const MOST_REPORTED = 81_920;
+/** As few as that where heartbeats fail: a slow link has 5 s for one, and an agent that is not heard of gets no calls. */
+const LEAST_REPORTED = 1_024;
 
 /** From a change until it is reported, ms: what changes meanwhile is reported with it. */
-const PAUSE_MS = 100;
+const PAUSE_MS = 500;
 
 /** What is looked at of a container. */
 export interface PrefixContainer {
@@ -46,13 +48,17 @@ export class PrefixReports {
 	readonly #prompts = new Map<string, ModelPrompts>();
 	/** Replicas whose engines are gone, which the router has yet to hear. */
 	readonly #gone = new Map<string, PrefixReport>();
+	/** Those of the last report: it may not be heard. */
+	#lastGone: ReadonlyMap<string, PrefixReport> = new Map();
+	/** Blocks of the next report, at most. */
+	#most = LEAST_REPORTED;
 
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	/** The router takes reports. */
 	isTaken = false;
 
 	/**
-	 * @param changed called when the router is to be told something, ten times a second at most
+	 * @param changed called when the router is to be told something, twice a second at most
 	 * @param denied called for a container whose sockets this user may not connect to
 	 */
 	constructor(
@@ -79,12 +85,13 @@ export class PrefixReports {
 	}
 
 	/**
-	 * A container is given a call. Returns what is to be called when its answer has ended; undefined where nothing is made of its prompt.
+	 * A container is given a call. Returns what is to be called when its answer has ended; undefined where nothing is made of its prompt, for one where
+	 * no router would hear of it.
 	 * Costs the call nothing: its prompt is read when it has been sent.
 	 */
 	given(id: string, request: UpstreamRequest): (() => void) | undefined {
 		const engine = this.#engines.get(id);
-		if (!engine) return undefined;
+		if (!engine || !this.isTaken) return undefined;
 		const { promise, resolve } = Promise.withResolvers<void>();
 		setImmediate(() => {
 			const read = readPrompt(request, engine.container.model);
@@ -103,11 +110,14 @@ export class PrefixReports {
 	/** What the router is told next, and counts as told. What does not fit comes with the next report. */
 	take(): PrefixReport[] {
 		const reports = [...this.#gone.values()];
+		this.#lastGone = new Map(this.#gone);
 		this.#gone.clear();
-		let room = MOST_REPORTED;
+		let room = this.#most;
+		// Until one is not heard.
+		this.#most = Math.min(MOST_REPORTED, this.#most * 4);
 		for (const { container, held } of this.#engines.values()) {
 			if (!held.hasNews || room <= 0) continue;
-			const { since, version, added, removed } = held.take();
+			const { since, version, added, removed } = held.take(Math.min(room, MOST_HELD));
 			room -= added.length + removed.length;
 			const { model, replica } = container;
 			reports.push({
@@ -122,6 +132,14 @@ export class PrefixReports {
 
 	/** The router has not heard the last report, or lacks what some of these replicas have. @param keys undefined: of all */
 	unheard(keys?: readonly string[]): void {
+		if (!keys) {
+			// What it was is undone, and a quarter of it tried next.
+			this.#most = Math.max(LEAST_REPORTED, Math.floor(this.#most / 16));
+			const now = new Set(
+				[...this.#engines.values()].map(({ container: { model, replica } }) => prefixKey(model, replica)),
+			);
+			for (const [key, report] of this.#lastGone) if (!now.has(key)) this.#gone.set(key, report);
+		}
 		for (const { container, held } of this.#engines.values()) {
 			if (!keys || keys.includes(prefixKey(container.model, container.replica))) held.unheard();
 		}

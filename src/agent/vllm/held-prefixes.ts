@@ -20,7 +20,7 @@ export interface HeldChanges {
 export class HeldPrefixes implements KvEventSink {
 	readonly blocks: KvBlocks;
 	readonly #held = new Set<number>();
-	/** Since the version that the router has: whether it is held now. */
+	/** Since the version that the router has: whether it is held now. Empty where it is told all. */
 	#changed = new Map<number, boolean>();
 	#version = 0;
 	/** The version that the router has; undefined: it is told all. */
@@ -29,8 +29,6 @@ export class HeldPrefixes implements KvEventSink {
 	blockSize: number | undefined;
 	/** Called when that is known. */
 	sized: (() => void) | undefined;
-	/** All of the engine's events are known since its start. */
-	isWhole = false;
 
 	/**
 	 * @param prompts of its model
@@ -47,8 +45,7 @@ export class HeldPrefixes implements KvEventSink {
 		});
 	}
 
-	restarted(isWhole: boolean): void {
-		this.isWhole = isWhole;
+	restarted(): void {
 		this.blockSize = undefined;
 		this.blocks.clear();
 	}
@@ -81,7 +78,7 @@ export class HeldPrefixes implements KvEventSink {
 		let isNews = false;
 		for (const character of blocks) {
 			if (this.#held.has(character) || this.prompts.contentOf(character) === undefined) continue;
-			this.#changed.set(character, false);
+			this.#note(character, false);
 			isNews = true;
 		}
 		if (isNews) this.changed();
@@ -92,14 +89,17 @@ export class HeldPrefixes implements KvEventSink {
 		return this.#heard === undefined || this.#changed.size > 0;
 	}
 
-	/** What the router is told next. Counts as heard until `unheard`. */
-	take(): HeldChanges {
+	/** What the router is told next; counts as heard until `unheard`. @param most so many blocks at most: others are news still */
+	take(most: number = MOST_HELD): HeldChanges {
 		const since = this.#heard;
 		const added: number[] = [];
 		const removed: number[] = [];
-		if (since === undefined) added.push(...this.#held);
-		else for (const [character, isHeld] of this.#changed) (isHeld ? added : removed).push(character);
-		this.#changed = new Map();
+		if (since === undefined) this.#changed = new Map(Array.from(this.#held, (character) => [character, true]));
+		for (const [character, isHeld] of this.#changed) {
+			if (added.length + removed.length >= most) break;
+			(isHeld ? added : removed).push(character);
+			this.#changed.delete(character);
+		}
 		this.#heard = ++this.#version;
 		return { since, version: this.#version, added: Int32Array.from(added), removed: Int32Array.from(removed) };
 	}
@@ -107,6 +107,14 @@ export class HeldPrefixes implements KvEventSink {
 	/** The router did not hear the last, or has lost what it had: it is told all. */
 	unheard(): void {
 		this.#heard = undefined;
+		this.#changed.clear();
+	}
+
+	/** Nothing where the router is told all anyway, which it is, too, where more has changed than there can be. */
+	#note(character: number, isHeld: boolean): void {
+		if (this.#heard === undefined) return;
+		this.#changed.set(character, isHeld);
+		if (this.#changed.size > MOST_HELD) this.unheard();
 	}
 
 	#each(content: BlockContent, isHeld: boolean): void {
@@ -118,7 +126,7 @@ export class HeldPrefixes implements KvEventSink {
 		if (isHeld && this.#held.size >= MOST_HELD) return;
 		if (isHeld) this.#held.add(character);
 		else this.#held.delete(character);
-		this.#changed.set(character, isHeld);
+		this.#note(character, isHeld);
 		this.changed();
 	}
 

@@ -34,6 +34,8 @@ export interface KvEventSourceOptions {
 	problem(sentence: string): void;
 	/** This user may not connect to them: they are another one's. Tried again afterwards. */
 	denied?(): void;
+	/** Tests: in place of `REPLAY_MS`. */
+	readonly replayMs?: number;
 }
 
 /** A batch as it is published. */
@@ -114,10 +116,12 @@ export class KvEventSource {
 
 	/** Asks for all from the last batch on, that one included; without one, for all. What is published meanwhile waits. */
 	#askAgain(batch?: Batch): void {
-		this.#waiting = batch ? [batch] : [];
+		const waiting = batch ? [batch] : [];
+		this.#waiting = waiting;
 		const last = this.#last;
 		void this.#replayed(last?.sequence ?? 0).then((batches) => {
-			if (this.#isEnded || !this.#waiting) return;
+			// With the connection it was given up, and another may have been asked for.
+			if (this.#isEnded || this.#waiting !== waiting) return;
 			const [first] = batches ?? [];
 			if (last === undefined) this.#begin(batches, first);
 			else if (first?.sequence === last.sequence && hashOf(first.payload) === last.hash)
@@ -128,7 +132,7 @@ export class KvEventSource {
 				this.#takeAll(batches ?? []);
 			} else {
 				this.#last = undefined;
-				this.#askAgain(this.#waiting[0]);
+				this.#askAgain(waiting[0]);
 				return;
 			}
 			this.#drain();
@@ -184,7 +188,7 @@ export class KvEventSource {
 	#replayed(from: number): Promise<Batch[] | undefined> {
 		const { promise, resolve } = Promise.withResolvers<Batch[] | undefined>();
 		const batches: Batch[] = [];
-		const timer = setTimeout(() => over(undefined), REPLAY_MS);
+		const timer = setTimeout(() => over(undefined), this.options.replayMs ?? REPLAY_MS);
 		timer.unref();
 		const over = (found: Batch[] | undefined) => {
 			clearTimeout(timer);

@@ -68,18 +68,28 @@ export class AgentPrefixes {
 		for (const { model, replica, version, since, added = "", removed = "" } of reports) {
 			const key = prefixKey(model, replica);
 			const report = models.get(model);
-			if (!report) continue;
-			const target = targetId(agent, model, hasSeveral(report) ? replica : undefined);
-			const before = known.get(key);
-			if (since !== undefined && (before?.version !== since || before.target !== target)) {
+			const target = report && targetId(agent, model, hasSeveral(report) ? replica : undefined);
+			if (known.get(key)?.target !== target) this.#left(known, key);
+			if (target === undefined) continue;
+			if (since !== undefined && known.get(key)?.version !== since) {
 				missing.push(key);
 				continue;
 			}
 			known.set(key, { target, version });
+			// The last of a replica that is gone, where what is left of the model has its target.
+			if (since === undefined && added === "" && isAnothers(known, key, target)) continue;
 			const changes = { added: decodeBlocks(added), removed: decodeBlocks(removed) };
 			this.state.reported(target, { isAll: since === undefined, ...changes });
 		}
 		return missing;
+	}
+
+	/** A replica is another target than before, or none. */
+	#left(known: Map<string, Known>, key: string): void {
+		const before = known.get(key);
+		if (!before) return;
+		if (!isAnothers(known, key, before.target)) this.state.reported(before.target, undefined);
+		known.delete(key);
 	}
 
 	/** Nothing that this agent has reported counts any more. */
@@ -88,6 +98,12 @@ export class AgentPrefixes {
 		this.#known.delete(agent);
 		this.#wanted.delete(agent);
 	}
+}
+
+/** Whether another replica is known by this target. */
+function isAnothers(known: ReadonlyMap<string, Known>, key: string, target: string): boolean {
+	for (const [other, { target: its }] of known) if (other !== key && its === target) return true;
+	return false;
 }
 
 /** Whether its replicas are targets each: see `accessTo`. */

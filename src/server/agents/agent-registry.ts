@@ -122,6 +122,8 @@ export class AgentRegistry {
 		);
 		agent.isReachable = problem === undefined;
 		agent.problem = problem;
+		// It may be another process by now; one that reports does so with its next heartbeat, of all that it has.
+		this.options.prefixes?.take(name, agent.models, undefined);
 		this.#store(agent);
 		this.#share(agent);
 		this.#log.registered(agent, before?.endpoint, how === "takeover");
