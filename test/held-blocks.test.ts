@@ -256,7 +256,10 @@ describe("reports of an agent", () => {
 		const rig = fleetRig(directory);
 		await rig.register("gpu-1", ["m"]);
 		const reports = [{ model: "m", replica: 0, version: 1, added: blocks }];
-		await rig.registry.heartbeat({ ...{ name: "gpu-1", instance: "gpu-1-a", models: ["m"] }, prefixes: reports }, () => true);
+		await rig.registry.heartbeat(
+			{ ...{ name: "gpu-1", instance: "gpu-1-a", models: ["m"] }, prefixes: reports },
+			() => true,
+		);
 		const held = () => rig.targets.of("local/gpu-1/m").prefixes?.held?.count ?? 0;
 		expect(held()).toBe(3);
 		await rig.register("gpu-1", ["m"]);

@@ -90,9 +90,8 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const registry = new ModelRegistry(agent.models, file, agent.accelerator);
 	const vllmKey = file.content.vllm_key ?? newKey();
 	const settings = agentSettings(config, env, vllmKey);
-	const ca = readCa(config.ca_file);
+	const [ca, proxyFor] = [readCa(config.ca_file), proxyFromEnvironment(env)];
 	const http = httpTransport({ ca });
-	const proxyFor = proxyFromEnvironment(env);
 	const outside = httpTransport({ ca, proxyFor });
 	const docker = dockerOf(settings, env);
 	const [tick, changes] = [new Notify(), new Notify()];
@@ -109,10 +108,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const engine = new EngineWatch(docker, settings.agent, lock, owner, tick, ends);
 	const inventory = new Inventory({ registry, specs, settings, docker, engine, traffic, http, stallMs, tick });
 	const adapters = new AdapterList({ registry, inventory, log });
-	const kvSockets = new KvSockets(settings.kvDirectory, engineHost(settings.command, settings.variables).isHere);
-	// Where that fails the sockets stay closed, which the reports tell.
-	const openSockets = (id: string) => void docker.exec(id, OPEN_KV_SOCKETS).catch(() => undefined);
-	const prefixes = new PrefixReports(log, () => changes.notify(), openSockets);
+	const prefixes = prefixReports(log, changes, docker);
 	return {
 		config,
 		env,
@@ -139,7 +135,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		ends,
 		inventory,
 		prefixes,
-		kvSockets,
+		kvSockets: new KvSockets(settings.kvDirectory, engineHost(settings.command, settings.variables).isHere),
 		records: new EffectRecords(),
 		adapters,
 		views: new ModelViews(registry, statuses, inventory, traffic, adapters, gpus, generations),
@@ -168,6 +164,12 @@ function dockerOf({ command, network, namedNetwork }: AgentSettings, env: Enviro
 
 function ownerOf({ agent, command }: AgentSettings, instance: () => string): ContainerOwner {
 	return new ContainerOwner(agent, command, new AgentPresence(agent, instance), instance);
+}
+
+function prefixReports(log: Pick<Log, "logger">, changes: Notify, docker: Docker): PrefixReports {
+	// Where that fails the sockets stay closed, which the reports tell.
+	const openSockets = (id: string) => void docker.exec(id, OPEN_KV_SOCKETS).catch(() => undefined);
+	return new PrefixReports(log, () => changes.notify(), openSockets);
 }
 
 function newKey(): string {
