@@ -1,11 +1,14 @@
 /** An agent with models in containers, on a real Docker Engine: one command, and a call is answered. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { existsSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import { type AgentHost, becomes, modelOf, order, startAgentHost } from "./kit/agent-host.ts";
 import { clientError } from "./kit/contract.ts";
 import { eventData } from "./kit/exchange.ts";
 import { needing } from "./kit/needing.ts";
 import { post } from "./kit/rig.ts";
 import type { RunningRouter } from "./kit/router.ts";
+import { until } from "./kit/until.ts";
 
 const CHAT = "/v1/chat/completions";
 const messages = [{ role: "user", content: "hi" }];
@@ -16,6 +19,7 @@ needing("docker").describe("one command", () => {
 	beforeAll(async () => {
 		host = await startAgentHost({ gpus: "1x24GB" });
 		agent = await host.agent({
+			agent: { kv_events: "always" },
 			args: ["--agent", "--model", "Qwen/Qwen3-0.6B", "--name", "qwen/small", "--", "--max-model-len", "4096"],
 		});
 		await becomes(agent, "qwen/small", "ready");
@@ -35,6 +39,12 @@ needing("docker").describe("one command", () => {
 		},
 	);
 
+	async function socketsOf(): Promise<string> {
+		const [id] = await host.containers();
+		const { Mounts } = JSON.parse(await host.engine.docker("inspect", id!))[0];
+		return Mounts.find((each: { Destination: string }) => each.Destination === "/run/router-kv").Source;
+	}
+
 	test("the container has the model's arguments, and its secrets nowhere on a command line", async () => {
 		const [id] = await host.containers();
 		const inspected = JSON.parse(await host.engine.docker("inspect", id!))[0];
@@ -44,6 +54,14 @@ needing("docker").describe("one command", () => {
 		const key = inspected.Config.Env.find((each: string) => each.startsWith("VLLM_API_KEY=")).slice(13);
 		expect(JSON.stringify(inspected.Args)).not.toContain(key);
 		expect(agent.output()).not.toContain(key);
+	});
+
+	test("the sockets of its KV events are in a directory that its user may write to, and nobody else of the host reach", async () => {
+		const directory = await socketsOf();
+		const modes = [directory, dirname(directory)].map((path) => (statSync(path).mode & 0o777).toString(8));
+		expect(modes).toEqual(["777", "700"]);
+		const inspected = JSON.parse(await host.engine.docker("inspect", (await host.containers())[0]!))[0];
+		expect(Object.keys(inspected.HostConfig.PortBindings)).toEqual(["8000/tcp"]);
 	});
 
 	test("the model is shown with all that is known of it", async () => {
@@ -92,9 +110,11 @@ needing("docker").describe("one command", () => {
 	});
 
 	test("it is unloaded when told to, and calls say so; told to load it comes back", async () => {
+		const sockets = await socketsOf();
 		expect((await order(agent, "qwen/small", "unload")).status).toBe(202);
 		await becomes(agent, "qwen/small", "stopped");
 		expect(await host.containers(true)).toEqual([]);
+		await until(() => !existsSync(sockets), "no directory of its sockets");
 		const refused = await post(agent.url + CHAT, { model: "qwen/small", messages });
 		expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "30"]);
 		expect(refused.text).toContain("POST /models/qwen/small/load");
