@@ -33,8 +33,9 @@ test("an answer goes on after more connections that broke than engines that died
 });
 
 test.each([
-	["connection", 40],
-	["ownConnection", 80],
+	["connection", 20],
+	["ownConnection", 20],
+	["tunnel", 80],
 ] as const)("an answer that gets further each time goes on after %s broke %i times, and no more", (by, most) => {
 	const progress = new ResumeProgress();
 	for (let told = 0; told < most; told++) expect(progress.broke(told, by)).toBe(0);

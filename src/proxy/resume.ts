@@ -164,11 +164,13 @@ export class CallResumes {
 	}
 }
 
-/** How often an answer may break and go on; and how often in a row with nothing new in between: where each is the death of an engine. */
+/** How often an answer may break and go on; and how often in a row with nothing new in between, where each is the death of an engine. */
 const MOST_BREAKS = 20;
 const MOST_FRUITLESS = 4;
-/** What a break counts for. A connection that breaks says less of the call than a death; to try again costs nothing at one's own engines. */
-const BREAK_SHARES = { death: 1, connection: 0.5, ownConnection: 0.25 } as const;
+/** What a break with nothing new counts for. A connection that breaks says less of the call than a death; to try again costs nothing at one's own engines. */
+const BREAK_SHARES = { death: 1, connection: 0.5, ownConnection: 0.25, tunnel: 0.25 } as const;
+/** What the break of a tunnel counts for in any case: it says nothing of the call, and a link that is cut for a while is cut often. */
+const TUNNEL_BREAK = 0.25;
 /** Before it goes on after a break that brought nothing, ms; twice as long after each further one, and at one's own engines so long at most. */
 const FRUITLESS_PAUSE_MS = 500;
 const OWN_PAUSE_MS = 1000;
@@ -186,15 +188,16 @@ export class ResumeProgress {
 	broke(sent: number, by: keyof typeof BREAK_SHARES = "death"): number | undefined {
 		this.#fruitless = sent > this.#sent ? 0 : this.#fruitless + BREAK_SHARES[by];
 		this.#sent = sent;
-		this.#breaks += BREAK_SHARES[by];
+		this.#breaks += by === "tunnel" ? TUNNEL_BREAK : 1;
 		if (this.#breaks > MOST_BREAKS || this.#fruitless >= MOST_FRUITLESS) return undefined;
 		if (this.#fruitless === 0) return 0;
 		const pauseMs = FRUITLESS_PAUSE_MS * 2 ** (Math.ceil(this.#fruitless) - 1);
-		return by === "ownConnection" ? Math.min(pauseMs, OWN_PAUSE_MS) : pauseMs;
+		return by === "ownConnection" || by === "tunnel" ? Math.min(pauseMs, OWN_PAUSE_MS) : pauseMs;
 	}
 }
 
-function breakOf({ kind }: Failure, target: RouteTarget | undefined): keyof typeof BREAK_SHARES {
+function breakOf({ kind, isOfTunnel }: Failure, target: RouteTarget | undefined): keyof typeof BREAK_SHARES {
+	if (isOfTunnel) return "tunnel";
 	if (kind === "engine_died") return "death";
 	return target?.kind === "local" ? "ownConnection" : "connection";
 }
