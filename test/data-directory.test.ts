@@ -1,4 +1,5 @@
 /** The data directory as people treat it: deleted under a running router, or given to two of them. */
+import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { chownSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -224,4 +225,23 @@ test("two routers of one process are two, too", () => {
 	first.release();
 	first.release();
 	lockDirectory(home.path, "router").release();
+});
+
+test("what a newer router wrote is never told as if there were nothing: the commands say why they can't read it", async () => {
+	using home = directory();
+	const env = { DATA_DIR: home.path };
+	const run = (...command: string[]) => cli(command, { cwd: home.path, env });
+	expect((await run("keys", "create", "--name", "one")).code).toBe(0);
+	using db = new Database(join(home.path, "router.db"));
+	db.run("PRAGMA user_version = 1000");
+	const reading = [["keys"], ["usage"], ["why", "req_1"], ["keys", "revoke", "one"], ["keys", "rotate", "one"]];
+	for (const command of [...reading, ["agents", "invitations"], ["keys", "create", "--name", "two"]]) {
+		const { code, stdout, stderr } = await run(...command);
+		expect([command, code, stdout, stderr]).toEqual([
+			command,
+			1,
+			"",
+			expect.stringContaining("a newer router made it"),
+		]);
+	}
 });

@@ -7,6 +7,7 @@ import type { StoredKey } from "../src/accounts/auth/key-store.ts";
 import { createKeyAuth, hashKey } from "../src/accounts/auth/keys.ts";
 import { keyIn, StoredKeys } from "../src/accounts/auth/stored-keys.ts";
 import { RouterError } from "../src/errors.ts";
+import { MIGRATIONS } from "../src/store/migrations.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { directory } from "./kit/cli.ts";
 
@@ -173,6 +174,22 @@ describe("where the database", () => {
 		const { problems, keys, auth, name } = opened(home.path);
 		expect([auth.isKeyless, name(secret), problems.length]).toEqual([false, "team-a", 1]);
 		keys.revoke("team-a");
+		expect(() => name(secret)).toThrow("not known");
+	});
+
+	test.each([
+		["a newer router made it", (db: Database) => db.run(`PRAGMA user_version = ${MIGRATIONS.length + 1}`)],
+		["no router made it", (db: Database) => db.run("PRAGMA user_version = 0")],
+		["its keys are gone", (db: Database) => db.run("DROP TABLE keys")],
+	])("can only be read, and %s, the auth stays shut", (_, change) => {
+		using home = directory();
+		const secret = closed(home.path);
+		const db = new Database(join(home.path, "router.db"));
+		change(db);
+		db.close();
+		readOnly(home.path);
+		const { problems, auth, name } = opened(home.path);
+		expect([auth.isKeyless, problems.length]).toEqual([false, 1]);
 		expect(() => name(secret)).toThrow("not known");
 	});
 

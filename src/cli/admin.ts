@@ -30,6 +30,8 @@ export interface AdminOutput {
 export type AdminClient = {
 	/** Of the data directory: why a change is on no disk, so that nobody but this process knows of it. */
 	readonly unsavedReason?: () => string | undefined;
+	/** Of the data directory: why what is in it can't be read, so that nothing is known of it. */
+	readonly unreadReason?: () => string | undefined;
 } & {
 	[K in keyof AdminService]: (
 		...args: Parameters<AdminService[K]>
@@ -64,6 +66,10 @@ export async function administer<Result>(
 			const { store } = state;
 			const unsavedReason = () =>
 				store.hasUnwritten ? (store.problem ?? "the data directory can't be written") : undefined;
+			const unreadReason = () => {
+				store.keys();
+				return store.isUnreadable ? (store.problem ?? "the data directory can't be read") : undefined;
+			};
 			const audit = auditLine(config, notes);
 			const service = adminService(
 				state,
@@ -71,7 +77,7 @@ export async function administer<Result>(
 				config,
 				(...change) => void (unsavedReason() === undefined && audit(...change)),
 			);
-			return await work({ ...service, unsavedReason });
+			return await work({ ...service, unsavedReason, unreadReason });
 		} finally {
 			state.store.close();
 		}
@@ -90,6 +96,8 @@ function newDirectoryNotes(command: AdminCommand, { data_dir }: Config): string[
 }
 
 async function execute(command: AdminCommand, service: AdminClient): Promise<AdminOutput> {
+	const unread = command.what === "create-key" ? undefined : service.unreadReason?.();
+	if (unread !== undefined) throw new StartError(`${unread}. ${ASK_A_ROUTER}`);
 	switch (command.what) {
 		case "list-keys":
 			return { text: keysTable(await service.keys()) };
@@ -126,11 +134,13 @@ function createdSecret(outcome: string, made: ShownSecret, service: AdminClient)
 	return secretText(made);
 }
 
+const ASK_A_ROUTER = "--url and an admin key tell a router that runs all the same.";
+
 /** A change that is only in the memory of this process is lost when it ends, and no running router hears of it. Throws StartError then. */
 export function throwIfUnsaved(outcome: string, { unsavedReason }: AdminClient): void {
 	const problem = unsavedReason?.();
 	if (problem === undefined) return;
-	throw new StartError(`${outcome}: ${problem}. --url and an admin key tell a router that runs all the same.`);
+	throw new StartError(`${outcome}: ${problem}. ${ASK_A_ROUTER}`);
 }
 
 const NEW_KEY = TypeCompiler.Compile(NewKeyBody);
