@@ -3,8 +3,9 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { differenceLine, differences } from "../src/config/diff.ts";
+import { load } from "../src/config/load.ts";
 import { keepRestartOnly } from "../src/config/restart-only.ts";
-import { watchFile } from "../src/config/watch.ts";
+import { signature, watchFile } from "../src/config/watch.ts";
 import { directory } from "./kit/cli.ts";
 import { upstreamsAt } from "./kit/dialects.ts";
 import { goodStream } from "./kit/events.ts";
@@ -83,11 +84,27 @@ test("a process keeps what it was started with, and takes the rest", () => {
 });
 
 describe("a watched file", () => {
+	const now = (file: string) => ({ watched: file, since: signature(file) });
+
+	test("is told where it changed after it was read and before it was watched, as while a router starts", async () => {
+		using home = directory({ "router.yaml": "log: { keep: 3 }" });
+		const loaded = load({ flags: {}, env: {}, cwd: home.path, role: "router" });
+		writeFileSync(loaded.watched, "log: { keep: 15 }");
+		let told = 0;
+		const watch = watchFile(loaded, () => told++, 5);
+		try {
+			await until(() => told === 1);
+			expect(loaded.again().config.log.keep).toBe(15);
+		} finally {
+			watch.stop();
+		}
+	});
+
 	test("is told once a change has settled, also where it was put in place or was not there", async () => {
 		using home = directory();
 		const file = join(home.path, "a.yaml");
 		let told = 0;
-		const watch = watchFile(file, () => told++, 5);
+		const watch = watchFile(now(file), () => told++, 5);
 		try {
 			writeFileSync(file, "1");
 			await until(() => told === 1);
@@ -107,7 +124,7 @@ describe("a watched file", () => {
 		using home = directory({ "a.yaml": "1" });
 		const file = join(home.path, "a.yaml");
 		let told = 0;
-		const watch = watchFile(file, () => told++, 5);
+		const watch = watchFile(now(file), () => told++, 5);
 		try {
 			watch.recheck();
 			await until(() => told === 1);
@@ -128,7 +145,7 @@ describe("a watched file", () => {
 		using home = directory({ "a.yaml": "1" });
 		const file = join(home.path, "a.yaml");
 		const seen: string[] = [];
-		const watch = watchFile(file, () => seen.push(readFileSync(file, "utf8")), 200);
+		const watch = watchFile(now(file), () => seen.push(readFileSync(file, "utf8")), 200);
 		try {
 			for (const text of ["12", "123", "1234", "12345"]) {
 				writeFileSync(file, text);

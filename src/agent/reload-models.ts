@@ -16,7 +16,7 @@ type ReloadedParts = Pick<AgentParts, "registry" | "tick" | "changes" | "log">;
 /** Watches the configuration's file and hears SIGHUP. Returns how to end it. */
 export function watchModels(parts: ReloadedParts, started: Loaded): () => void {
 	let loaded = started;
-	const watch = watchFile(started.watched, () => {
+	const watch = watchFile(started, () => {
 		loaded = reload(parts, loaded);
 	});
 	const onSignal = () => watch.recheck();

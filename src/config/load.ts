@@ -16,6 +16,7 @@ import { PATHS, semantics } from "./semantics.ts";
 import { parseWithUnit } from "./units.ts";
 import { validate } from "./validate.ts";
 import { CONFIG_VARIABLES, cleanVariables, type Variable } from "./variables.ts";
+import { type Signature, signature } from "./watch.ts";
 
 /** The file that is read where none is named, if it exists. */
 const DEFAULT_FILE = "router.yaml";
@@ -42,6 +43,8 @@ export interface Loaded {
 	locate(finding: Finding): Mistake;
 	/** Absolute path of the file, or of the one that would be read if it were there. */
 	readonly watched: string;
+	/** What that file was just before it was read: whoever watches it later learns of what changed meanwhile. */
+	readonly since: Signature;
 	/**
 	 * Loads the configuration again: the file as it is now, flags and variables as they were. Throws ConfigError; also where the file that
 	 * was read is gone, or has been emptied (but for comments), as by an editor that is about to write: no key and no model would be left.
@@ -70,6 +73,8 @@ export function load(input: LoadInput): Loaded {
 	const { env, ...cleaned } = cleanVariables(input.env, [...CONFIG_VARIABLES, ...variables]);
 	const named = flags.config ?? (env["ROUTER_CONFIG"] || undefined);
 	const file = named ?? (existsSync(resolve(cwd, DEFAULT_FILE)) ? DEFAULT_FILE : undefined);
+	const watched = resolve(cwd, file ?? DEFAULT_FILE);
+	const since = signature(watched);
 	const text = file === undefined ? "" : read(file, cwd, flags);
 	const parsed = parseFile(text, file ?? DEFAULT_FILE);
 	const foreign = foreignFile(parsed.values);
@@ -112,7 +117,6 @@ export function load(input: LoadInput): Loaded {
 			return file === undefined || line === undefined ? { from: "default" } : { from: "file", file, line };
 		},
 	};
-	const watched = resolve(cwd, file ?? DEFAULT_FILE);
 	const again = () => {
 		if (file !== undefined && !parsed.isEmpty && parseFile(read(file, cwd, flags), file).isEmpty) {
 			throw new ConfigError([{ file, path: "", message: EMPTIED }]);
@@ -120,7 +124,8 @@ export function load(input: LoadInput): Loaded {
 		return load(input);
 	};
 	const warnings = [...settings.warnings.map((finding) => inFile(finding, parsed, file)), ...cleaned.warnings];
-	return { config, role, env, warnings, locate, ...(file !== undefined && { file: watched }), sources, watched, again };
+	const ofFile = file !== undefined && { file: watched };
+	return { config, role, env, warnings, locate, ...ofFile, sources, watched, since, again };
 }
 
 /** What of a configuration with mistakes can be used all the same, to look for further ones. */

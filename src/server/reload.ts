@@ -55,7 +55,7 @@ const OPENED =
 /** Watches the configuration's file and hears SIGHUP (on Windows that is the closing of the console, and not heard). Returns how to end it. */
 export function watchConfiguration(router: ReloadedRouter, started: Loaded): () => void {
 	let loaded = started;
-	const watch = watchFile(started.watched, () => {
+	const watch = watchFile(started, () => {
 		loaded = reload(router, loaded);
 	});
 	// Not at once: who is still writing the file may not have come to what a key may not do.
