@@ -34,9 +34,12 @@ export function takeOver(file: string, to: Database): boolean {
 			: new Database(`${pathToFileURL(file)}?immutable=1`, constants.SQLITE_OPEN_READONLY | constants.SQLITE_OPEN_URI);
 		try {
 			const { user_version: taken } = from.query("PRAGMA user_version").get() as { user_version: number };
-			if (taken > MIGRATIONS.length) return false;
+			if (taken < 1 || taken > MIGRATIONS.length) return false;
+			using sameVersion = new Database(":memory:");
+			for (const step of MIGRATIONS.slice(0, taken)) sameVersion.run(step);
 			to.transaction(() => {
-				for (const table of TAKEN_OVER) if (hasTable(from, table)) copyTable(from, table, to);
+				// A table that its version has and the file lacks is no empty one: there may have been keys in it.
+				for (const table of TAKEN_OVER) if (hasTable(sameVersion, table)) copyTable(from, table, to);
 			})();
 			return true;
 		} finally {
