@@ -1,4 +1,4 @@
-/** AMD's GPUs, as `amd-smi` prints them: by its sources, and as others have recorded it on an MI300X. */
+/** AMD's GPUs, as `amd-smi` prints them in public fixtures, and as others have recorded it on an MI300X. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

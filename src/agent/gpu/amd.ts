@@ -1,5 +1,5 @@
 /**
- * AMD's GPUs of this host, read from `amd-smi`, as the sources of its CLI write them (ROCm 6 and 7, `amdsmi_cli`): a list, or since 6.4 an object
+ * AMD's GPUs of this host, read from `amd-smi`, in the formats of public recordings and fixtures (ROCm 6 and 7): a list, or since 6.4 an object
  * with `gpu_data`; numbers as `{ value, unit }` or bare, `"N/A"` where there is none. Untested on hardware.
  */
 import type { Environment } from "../../config/interpolate.ts";
