@@ -1,39 +1,10 @@
 /** Calls that engines may have died of: who is suspected, who is refused, who is free, and where each may go. */
 import { describe, expect, test } from "bun:test";
-import {
-	type DeathReport,
-	type SuspectEvent,
-	type SuspectSituation,
-	type SuspectTarget,
-	type SuspectTurn,
-	suspectStep,
-} from "../src/proxy/suspect-step.ts";
-import { SUSPECT_KINDS } from "./kit/suspect-kinds.ts";
+import { type SuspectSituation, type SuspectTarget, suspectStep } from "../src/proxy/suspect-step.ts";
+import { SUSPECT_KINDS, suspectHolder } from "./kit/suspect-kinds.ts";
 
 describe.each(SUSPECT_KINDS)("known to %s:", (_, make) => {
-	/** A holder at a time of the test's own, with what it reports. */
-	function holder() {
-		const clock = { now: 1_000 };
-		const suspects = make(() => clock.now);
-		const events: SuspectEvent[] = [];
-		suspects.report = (event) => events.push(event);
-		const dies = (fingerprint: string, more: Partial<DeathReport> = {}) =>
-			suspects.died({
-				...{ engine: "a", startedAt: clock.now - 500, fingerprint, model: "m", call: `req_${fingerprint}` },
-				...{ hasTokens: false, turn: undefined, wasWell: true },
-				...more,
-			});
-		/** It is tried at an engine, which dies of it. */
-		const diesOnTrial = (fingerprint: string, engine = "a", isAlone = true) => {
-			const turn = suspects.enter("m", clock.now);
-			suspects.begin(turn, engine, isAlone);
-			clock.now += 100;
-			const verdict = dies(fingerprint, { engine, turn, startedAt: clock.now - 1, wasWell: false });
-			suspects.leave(turn);
-			return verdict;
-		};
-		return { clock, suspects, events, dies, diesOnTrial };
-	}
+	const holder = () => suspectHolder(make);
 
 	describe("when an engine dies", () => {
 		test("nobody need ask before; from then on everybody has to", () => {
@@ -199,106 +170,6 @@ describe.each(SUSPECT_KINDS)("known to %s:", (_, make) => {
 		const { suspects, dies } = holder();
 		for (let at = 0; at < 1_100; at++) dies(`call ${at}`);
 		expect([suspects.stateOf("call 0"), suspects.stateOf("call 1099")]).toEqual(["clear", "suspect"]);
-	});
-
-	describe("the line of suspected calls", () => {
-		const three = () => {
-			const { suspects } = holder();
-			return { suspects, turns: ["m", "m", "other"].map((model, at) => suspects.enter(model, at)) as SuspectTurn[] };
-		};
-
-		test("lets one of a model run at a time, the last to come first", () => {
-			const { suspects, turns } = three();
-			const having = () => turns.map((turn) => suspects.hasTurn(turn));
-			expect(having()).toEqual([false, true, true]);
-			suspects.begin(turns[1]!, "a", true);
-			expect(having()).toEqual([false, true, true]);
-			suspects.leave(turns[1]!);
-			expect([suspects.hasTurn(turns[0]!), suspects.hasTurn(turns[2]!)]).toEqual([true, true]);
-		});
-
-		test("keeps one from beginning whose turn another has, also where it had been its own", () => {
-			const { suspects, turns } = three();
-			const [first, second] = turns as [SuspectTurn, SuspectTurn];
-			expect(suspects.begin(first, "a", false)).toBe(false);
-			expect([first.engine, suspects.begin(second, "a", false)]).toEqual([undefined, true]);
-			const late = suspects.enter("m", 9);
-			expect([suspects.hasTurn(late), suspects.begin(late, "b", false)]).toEqual([false, false]);
-			suspects.leave(second);
-			expect([suspects.begin(late, "b", false), late.engine]).toEqual([true, "b"]);
-		});
-
-		test("is passed on by one that runs for long, which stays suspected", () => {
-			const { suspects, dies, clock } = holder();
-			for (const each of ["x", "y"]) dies(each);
-			const turns = [1, 2].map((at) => suspects.enter("m", at)) as [SuspectTurn, SuspectTurn];
-			suspects.begin(turns[1], "a", true);
-			expect(suspects.hasTurn(turns[0])).toBe(false);
-			suspects.pass(turns[1]);
-			expect([suspects.hasTurn(turns[0]), suspects.passedAt("a")]).toEqual([true, 1]);
-			clock.now += 100;
-			expect(dies("y", { turn: turns[1], startedAt: clock.now - 1, wasWell: false })).toBe("refused");
-			suspects.leave(turns[1]);
-			expect([suspects.stateOf("x"), suspects.passedAt("a")]).toEqual(["clear", 0]);
-		});
-
-		test("keeps other calls from an engine that one waits for or runs at alone, for half a minute at most", () => {
-			const { clock, suspects, dies } = holder();
-			dies("x");
-			const turn = suspects.enter("m", clock.now);
-			expect(suspects.isReserved("a", undefined)).toBe(false);
-			suspects.waitFor(turn, ["a"]);
-			expect([suspects.isReserved("a", undefined), suspects.isReserved("a", turn)]).toEqual([true, false]);
-			suspects.cameBack("a");
-			suspects.begin(turn, "a", true);
-			expect([suspects.isReserved("a", undefined), suspects.isReserved("a", turn)]).toEqual([true, false]);
-			clock.now += 30_000;
-			expect(suspects.isReserved("a", undefined)).toBe(false);
-			suspects.leave(turn);
-			expect(suspects.isReserved("a", undefined)).toBe(false);
-		});
-
-		test("keeps them away for that long only once for each suspected call, however often that is tried there", () => {
-			const { clock, suspects, dies } = holder();
-			dies("x");
-			suspects.cameBack("a");
-			const [turn, next] = [1, 0].map((at) => suspects.enter("m", at)) as [SuspectTurn, SuspectTurn];
-			/** For so many seconds it is tried there again and again, and does not get to know whether the engine takes it. */
-			const tries = (each: SuspectTurn, seconds: number) => {
-				for (let second = 0; second < seconds; second++) {
-					suspects.waitFor(each, ["a"]);
-					suspects.begin(each, "a", true);
-					clock.now += 1_000;
-					suspects.end(each);
-				}
-				return suspects.isReserved("a", undefined);
-			};
-			expect([tries(turn, 29), tries(turn, 1)]).toEqual([true, false]);
-			suspects.waitFor(next, ["a"]);
-			suspects.yield(turn);
-			expect([tries(next, 29), tries(next, 1)]).toEqual([true, false]);
-			suspects.yield(next);
-			expect(tries(turn, 1)).toBe(false);
-		});
-
-		test("where it is not alone nobody is kept away", () => {
-			const { clock, suspects } = holder();
-			const turn = suspects.enter("m", clock.now);
-			suspects.begin(turn, "b", false);
-			expect(suspects.isReserved("b", undefined)).toBe(false);
-		});
-
-		test("whoever waits hears of each change; how long an engine was away is known the next time", async () => {
-			const { clock, suspects, dies } = holder();
-			dies("x");
-			const { change } = suspects;
-			clock.now += 7_000;
-			suspects.cameBack("a");
-			await change;
-			dies("y");
-			clock.now += 2_000;
-			expect(suspects.backInMs("a")).toBe(5_000);
-		});
 	});
 });
 

@@ -6,7 +6,7 @@ import type { ProxyState } from "./proxy-state.ts";
 
 /** How long a server may take to say how it is, ms. */
 const HEALTH_TIMEOUT_MS = 2_000;
-/** A server that can't say how it is counts as back so long after it last said that it is dead, ms. */
+/** A server that can't say how it is counts as back so long after it last said that it is dead, ms; not an agent, which reports it. */
 const ASSUMED_BACK_MS = 10_000;
 
 /** By what an engine is known: the id of the target that it is; an adapter runs in its model's. */
@@ -28,7 +28,8 @@ export async function findBack(
 			const health = await healthOf(target);
 			if (health === "dead") suspects.staysDead(id);
 			const silentMs = performance.now() - (suspects.lastDead(id) ?? 0);
-			if (health === "up" || (health === "unknown" && silentMs >= ASSUMED_BACK_MS)) suspects.cameBack(id);
+			const isAssumed = health === "unknown" && !target.provider.reportsLoading && silentMs >= ASSUMED_BACK_MS;
+			if (health === "up" || isAssumed) suspects.cameBack(id);
 		}),
 	);
 }

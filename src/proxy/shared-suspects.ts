@@ -6,7 +6,7 @@ import { SharedCopy } from "../memory/shared-copy.ts";
 import { type TextMemory, textMemory } from "../memory/shared-text.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import { readSuspects, writeSuspects } from "./suspect-record.ts";
-import type { DeathReport, SuspectEvent, SuspectState, SuspectTurn } from "./suspect-step.ts";
+import type { DeathReport, Refusal, SuspectEvent, SuspectState, SuspectTurn } from "./suspect-step.ts";
 import { Suspects, type SuspectsView } from "./suspects.ts";
 
 /** The most that is kept, bytes: more than a thousand calls and their engines take. Of more the oldest calls are forgotten. */
@@ -94,7 +94,7 @@ export class SharedSuspects implements SuspectsView {
 		return this.#look().stateOf(fingerprint);
 	}
 
-	refusalOf(fingerprint: string): ReturnType<Suspects["refusalOf"]> {
+	refusalOf(fingerprint: string): Refusal {
 		return this.#look().refusalOf(fingerprint);
 	}
 
@@ -127,6 +127,10 @@ export class SharedSuspects implements SuspectsView {
 
 	begin(turn: SuspectTurn, id: string, isAlone: boolean): boolean {
 		return this.#change(() => this.#own.begin(turn, id, isAlone));
+	}
+
+	turnLeftMs(turn: SuspectTurn, turnMs: number): number {
+		return this.#look().turnLeftMs(turn, turnMs);
 	}
 
 	pass(turn: SuspectTurn): void {

@@ -12,19 +12,11 @@ import type { ProxyState } from "./proxy-state.ts";
 import { isUntried, LONGEST_WAIT_MS, type TriedTarget } from "./retry.ts";
 import type { Failed } from "./round.ts";
 import { awaitedOf, engineModel, SuspectEngines } from "./suspect-engines.ts";
-import { type EndedAttempt, lateError, poisonousError, type SuspectTurn, suspectStep } from "./suspect-step.ts";
+import type { EndedAttempt, SuspectTurn } from "./suspect-step.ts";
+import { INCONCLUSIVE, lateError, poisonousError, suspectStep, turnMsOf } from "./suspect-step.ts";
 
 /** How often it is looked whether an engine is back, ms. */
 const LOOK_MS = 1_000;
-/**
- * How long the next suspected call waits for one that runs, ms: most engines die when they begin a call. A whole answer shows no token
- * before its end.
- */
-const STREAM_TURN_MS = 30_000;
-const WHOLE_TURN_MS = 3_000;
-
-/** Failures that say nothing of whether the engine takes the call. */
-const INCONCLUSIVE = new Set<FailureKind>(["transport", "truncated", "timeout", "overloaded", "busy", "rate"]);
 
 /** The call. */
 export interface SuspectContext {
@@ -279,8 +271,18 @@ export class SuspectCall {
 	#begins(turn: SuspectTurn, target: RouteTarget, isAlone: boolean): boolean {
 		const { call, state } = this.context;
 		if (!state.suspects.begin(turn, engineIdOf(target), isAlone)) return false;
-		this.#timer = setTimeout(() => state.suspects.pass(turn), call.stream ? STREAM_TURN_MS : WHOLE_TURN_MS);
+		this.#passLater(turn, turnMsOf(call.stream));
 		return true;
+	}
+
+	/** Its turn is the next one's after so long, ms, or later where its engine was not back. */
+	#passLater(turn: SuspectTurn, turnMs: number, ms = turnMs): void {
+		const { suspects } = this.context.state;
+		this.#timer = setTimeout(() => {
+			const leftMs = suspects.turnLeftMs(turn, turnMs);
+			if (leftMs > 0) this.#passLater(turn, turnMs, leftMs);
+			else suspects.pass(turn);
+		}, ms);
 	}
 
 	/** It is sent there, which is a retry where it was refused just so. False where another thread has spent what was left for those. */

@@ -1,7 +1,17 @@
 /** Where a call goes that may have killed an engine, and what it is told that may go nowhere. Pure. */
 import { RouterError } from "../errors.ts";
+import type { FailureKind } from "../providers/failure.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { AttemptRecord } from "./call-record.ts";
+
+/** Failures that say nothing of whether the engine takes the call. */
+export const INCONCLUSIVE = new Set<FailureKind>(["transport", "truncated", "timeout", "overloaded", "busy", "rate"]);
+
+/**
+ * How long the next suspected call waits for one that runs, ms: most engines die when they begin a call. A whole answer shows no token
+ * before its end.
+ */
+export const turnMsOf = (isStream: boolean): number => (isStream ? 30_000 : 3_000);
 
 /** `Retry-After` where nobody knows how long an engine takes to start, s. */
 const UNKNOWN_RESTART_S = 30;
@@ -87,6 +97,18 @@ export interface Suspicion {
 	/** Ids of the requests that were there. */
 	readonly calls: string[];
 	refusedUntil: number | undefined;
+}
+
+/** What is known of a call that is refused. */
+export interface Refusal {
+	/** Ids of the requests that engines died of. */
+	readonly calls: readonly string[];
+	/** As the ledger and explanations say it. */
+	readonly reason: string;
+	/** How many engines died of it. */
+	readonly engines: number;
+	/** How long it is refused from now on, ms. */
+	readonly leftMs: number;
 }
 
 /** All that is known. */

@@ -6,6 +6,7 @@
 import type { RouteTarget } from "../routing/route.ts";
 import type {
 	DeathReport,
+	Refusal,
 	SuspectEvent,
 	SuspectedEngine,
 	SuspectState,
@@ -73,7 +74,8 @@ export class Suspects {
 		const now = this.time();
 		const engine = this.#engine(id);
 		engine.target = report.target;
-		const isTrial = turn !== undefined && turn.engine === id;
+		// One that has passed its turn on is one of those beside the next that is tried there.
+		const isTrial = turn?.engine === id && (engine.trial ?? turn) === turn;
 		let { death } = engine;
 		if (!death || startedAt >= death.at) {
 			const isLate = now - startedAt < LATE_ANSWER_MS && startedAt < (engine.backAt ?? Number.POSITIVE_INFINITY);
@@ -117,13 +119,8 @@ export class Suspects {
 		return !suspicion ? "clear" : suspicion.refusedUntil === undefined ? "suspect" : "refused";
 	}
 
-	/** What is known of a call that is refused. `leftMs`: from now; `reason`: as the ledger and explanations say it. */
-	refusalOf(fingerprint: string): {
-		readonly calls: readonly string[];
-		readonly reason: string;
-		readonly engines: number;
-		readonly leftMs: number;
-	} {
+	/** What is known of a call that is refused. */
+	refusalOf(fingerprint: string): Refusal {
 		const { calls = [], engines, refusedUntil = 0 } = this.#calls.get(fingerprint) ?? {};
 		const reason = `refused: an engine died of it twice (${[...new Set(calls)].join(", ")})`;
 		return { calls, reason, engines: engines?.size ?? 0, leftMs: Math.max(0, refusedUntil - this.time()) };
@@ -182,9 +179,18 @@ export class Suspects {
 		const engine = this.#engine(id);
 		Object.assign(turn, { engine: id, isAlone, hasPassed: false });
 		engine.trial = turn;
-		if (isAlone && !turn.wasAlone) engine.reservedUntil = this.time() + ALONE_MS;
+		if (isAlone && !turn.wasAlone) engine.reservedUntil = Math.max(engine.reservedUntil, this.time() + ALONE_MS);
 		turn.wasAlone ||= isAlone;
 		return true;
+	}
+
+	/**
+	 * How long it may keep its turn, ms; 0 or less: no longer. Its time begins when its engine is back, for which its agent holds it.
+	 * @param turnMs the whole of its time, ms
+	 */
+	turnLeftMs({ engine: id = "" }: SuspectTurn, turnMs: number): number {
+		if (this.isDead(id)) return turnMs;
+		return (this.#engines.get(id)?.backAt ?? Number.NEGATIVE_INFINITY) + turnMs - this.time();
 	}
 
 	/** It runs on, and the next may be tried beside it. */

@@ -1,5 +1,6 @@
 /** Holders of suspected calls: of one thread, and of several that share what is known. */
 import { makeSuspects, SharedSuspects } from "../../src/proxy/shared-suspects.ts";
+import type { DeathReport, SuspectEvent } from "../../src/proxy/suspect-step.ts";
 import { Suspects, type SuspectsView } from "../../src/proxy/suspects.ts";
 
 /** A worker's clock is so far behind the main thread's, ms. */
@@ -43,3 +44,27 @@ export const SUSPECT_KINDS: readonly (readonly [name: string, make: (time: () =>
 	["one thread", (time) => new Suspects(time)],
 	["two threads, by turns", alternating],
 ];
+
+/** A holder of one kind at a time of the test's own, ms, with what it reports. */
+export function suspectHolder(make: (time: () => number) => SuspectsView) {
+	const clock = { now: 1_000 };
+	const suspects = make(() => clock.now);
+	const events: SuspectEvent[] = [];
+	suspects.report = (event) => events.push(event);
+	const dies = (fingerprint: string, more: Partial<DeathReport> = {}) =>
+		suspects.died({
+			...{ engine: "a", startedAt: clock.now - 500, fingerprint, model: "m", call: `req_${fingerprint}` },
+			...{ hasTokens: false, turn: undefined, wasWell: true },
+			...more,
+		});
+	/** It is tried at an engine, which dies of it. */
+	const diesOnTrial = (fingerprint: string, engine = "a", isAlone = true) => {
+		const turn = suspects.enter("m", clock.now);
+		suspects.begin(turn, engine, isAlone);
+		clock.now += 100;
+		const verdict = dies(fingerprint, { engine, turn, startedAt: clock.now - 1, wasWell: false });
+		suspects.leave(turn);
+		return verdict;
+	};
+	return { clock, suspects, events, dies, diesOnTrial };
+}
