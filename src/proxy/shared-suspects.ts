@@ -6,7 +6,7 @@ import { SharedCopy } from "../memory/shared-copy.ts";
 import { type TextMemory, textMemory } from "../memory/shared-text.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import { readSuspects, writeSuspects } from "./suspect-record.ts";
-import type { DeathReport, Refusal, SuspectEvent, SuspectState, SuspectTurn } from "./suspect-step.ts";
+import type { DeathReport, SuspectEvent, SuspectRefusal, SuspectState, SuspectTurn } from "./suspect-step.ts";
 import { Suspects, type SuspectsView } from "./suspects.ts";
 
 /** The most that is kept, bytes: more than a thousand calls and their engines take. Of more the oldest calls are forgotten. */
@@ -94,7 +94,7 @@ export class SharedSuspects implements SuspectsView {
 		return this.#look().stateOf(fingerprint);
 	}
 
-	refusalOf(fingerprint: string): Refusal {
+	refusalOf(fingerprint: string): SuspectRefusal {
 		return this.#look().refusalOf(fingerprint);
 	}
 

@@ -100,7 +100,7 @@ export interface Suspicion {
 }
 
 /** What is known of a call that is refused. */
-export interface Refusal {
+export interface SuspectRefusal {
 	/** Ids of the requests that engines died of. */
 	readonly calls: readonly string[];
 	/** As the ledger and explanations say it. */

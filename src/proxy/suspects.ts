@@ -6,9 +6,9 @@
 import type { RouteTarget } from "../routing/route.ts";
 import type {
 	DeathReport,
-	Refusal,
 	SuspectEvent,
 	SuspectedEngine,
+	SuspectRefusal,
 	SuspectState,
 	SuspectTurn,
 	Suspicion,
@@ -120,7 +120,7 @@ export class Suspects {
 	}
 
 	/** What is known of a call that is refused. */
-	refusalOf(fingerprint: string): Refusal {
+	refusalOf(fingerprint: string): SuspectRefusal {
 		const { calls = [], engines, refusedUntil = 0 } = this.#calls.get(fingerprint) ?? {};
 		const reason = `refused: an engine died of it twice (${[...new Set(calls)].join(", ")})`;
 		return { calls, reason, engines: engines?.size ?? 0, leftMs: Math.max(0, refusedUntil - this.time()) };
