@@ -135,9 +135,9 @@ describe("an agent and its router", () => {
 
 describe("keys beside the credential of an agent", () => {
 	const bearer = (secret: string) => new Headers({ authorization: `Bearer ${secret}` });
-	let secret: string | undefined;
+	let secret: string | string[] | undefined;
 	const auth = createKeyAuth([{ name: "router", key: TOKEN, models: ["*"] }], undefined, () =>
-		secret === undefined ? undefined : { name: "guest", hash: hashKey(secret) },
+		secret === undefined ? undefined : { name: "guest", hashes: [secret].flat().map(hashKey) },
 	);
 
 	test("lets in whoever has the key or the secret of the moment", () => {
@@ -145,6 +145,8 @@ describe("keys beside the credential of an agent", () => {
 		secret = "first";
 		expect(auth.authenticate(bearer("first"))?.name).toBe("guest");
 		expect(auth.authenticate(bearer(TOKEN))?.name).toBe("router");
+		secret = ["second", "third"];
+		for (const each of secret) expect(auth.authenticate(bearer(each))?.name).toBe("guest");
 		secret = "second";
 		expect(() => auth.authenticate(bearer("first"))).toThrow();
 		expect(auth.authenticate(bearer("second"))?.name).toBe("guest");

@@ -121,7 +121,7 @@ describe("an agent that another router has heard", () => {
 			["gpu-1", T0],
 			["gpu-1", T0 + 5000],
 		]);
-		expect(rig.registry.stored().map(({ name }) => name)).toEqual(["gpu-1", "gpu-2"]);
+		expect(rig.registry.shared().map(({ name }) => name)).toEqual(["gpu-1", "gpu-2"]);
 	});
 });
 
@@ -134,7 +134,7 @@ test("the agent of this process serves here, and neither other routers nor the n
 	rig.pass(5000);
 	expect(await registrar.heartbeat({ name: "own", instance: "own-a", models: ["qwen", "llama"] })).toEqual({});
 	expect([serving(), serving("llama")]).toEqual([["own"], ["own"]]);
-	expect([told, rig.registry.stored()]).toEqual([[], []]);
+	expect([told, rig.registry.shared()]).toEqual([[], []]);
 	rig.close();
 	rig = rig.restarted();
 	expect(states()).toEqual([]);
@@ -170,12 +170,47 @@ describe("secrets", () => {
 		expect(one.adopt({ hex: "00", since: 0 })).toBe(false);
 	});
 
-	test("that have changed, or that an agent does not know, make it register again", async () => {
-		await rig.register("gpu-1", ["qwen"]);
-		rig.registry.renewSecrets();
-		expect(rig.heartbeat("gpu-1", ["qwen"])).rejects.toThrow("not registered");
-		await rig.register("gpu-1", ["qwen"]);
+	const used = () => rig.fleet.targets("qwen").map(({ provider }) => provider.secret);
+
+	test("that have changed make it register again, and it is called with the one that it has until it has shown that it has the other", async () => {
+		const { secret: first } = (await rig.register("gpu-1", ["qwen"])) as { secret: string };
+		rig.secrets.adopt({ hex: "0".repeat(64), since: 0 });
+		expect(used()).toEqual([first]);
+		await expect(rig.heartbeat("gpu-1", ["qwen"])).rejects.toThrow("not registered");
+		const { secret: second } = (await rig.register("gpu-1", ["qwen"])) as { secret: string };
+		expect(second).not.toBe(first);
+		expect(used()).toEqual([first]);
+		expect(rig.registry.shared()).toMatchObject([{ secret: first, nextSecret: second }]);
 		await rig.heartbeat("gpu-1", ["qwen"]);
+		expect(used()).toEqual([second]);
+		expect(rig.registry.shared()[0]!.nextSecret).toBeUndefined();
+	});
+
+	test("that have changed are an agent's at once where it may not know the one before", async () => {
+		const first = await rig.register("gpu-1", ["qwen"]);
+		rig.secrets.adopt({ hex: "0".repeat(64), since: 0 });
+		rig.pass(16_000);
+		const second = (await rig.register("gpu-1", ["qwen"])) as { secret: string };
+		expect(second).not.toEqual(first as typeof second);
+		expect(used()).toEqual([second.secret]);
+	});
+
+	test("are those that another router gave, whatever is derived here, and after its next registration the new one", async () => {
+		const [first, second] = ["a".repeat(43), "b".repeat(43)];
+		rig.registry.adopt({ ...news("gpu-1", 0), secret: first });
+		expect(used()).toEqual([first]);
+		rig.registry.adopt({ ...news("gpu-1", 1), secret: first, nextSecret: second });
+		expect(used()).toEqual([first]);
+		await expect(rig.heartbeat("gpu-1", ["qwen"])).rejects.toThrow("not registered");
+	});
+
+	test("of an older router's agents are derived, since it tells none", () => {
+		rig.registry.adopt(news("gpu-1", 0));
+		expect(used()).toEqual([rig.secrets.of(news("gpu-1", 0))]);
+	});
+
+	test("that an agent does not know make it register again", async () => {
+		await rig.register("gpu-1", ["qwen"]);
 		rig.fleet.sink.agentAttemptClosed!({
 			callId: "x",
 			provider: "local",

@@ -135,6 +135,7 @@ test("an agent that is heard of by a router whose clock was set back is heard of
 	one.registry.onHeard((agent) => two.registry.adopt(agent));
 	await one.register("gpu-1", ["qwen"]);
 	one.setWall(-HOUR);
+	one.pass(5_000);
 	two.pass(25_000);
 	expect(two.fleet.list()[0]?.state).toBe("suspect");
 	await one.heartbeat("gpu-1", ["qwen"]);

@@ -176,15 +176,21 @@ function newKey(): string {
 	return Buffer.from(crypto.getRandomValues(new Uint8Array(24))).toString("base64url");
 }
 
-/** What the router shows when it calls this agent: another secret with each registration. */
+/**
+ * What the router shows when it calls this agent: the secret of the last registration, and the one before that. Of several routers some call with
+ * that until all have heard of the other.
+ */
 export class RouterCredential {
 	#secret: string | undefined;
+	#hashes: readonly Buffer[] = [];
 
 	/** What the router authenticates with; undefined until the agent is registered. */
 	readonly current: AgentCredential = () =>
-		this.#secret === undefined ? undefined : { name: "router", hash: hashKey(this.#secret) };
+		this.#hashes.length === 0 ? undefined : { name: "router", hashes: this.#hashes };
 
 	set(secret: string): void {
+		if (this.#secret === secret) return;
 		this.#secret = secret;
+		this.#hashes = [hashKey(secret), ...this.#hashes.slice(0, 1)];
 	}
 }

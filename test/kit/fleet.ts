@@ -1,5 +1,5 @@
 /** The router's agents in this process: a fleet whose clock the test winds, and whose call backs it answers. */
-import { agentSecrets } from "../../src/accounts/auth/agent-secrets.ts";
+import { type AgentSecrets, agentSecrets } from "../../src/accounts/auth/agent-secrets.ts";
 import type { ModelReport } from "../../src/protocol/agent.ts";
 import type { Transport } from "../../src/providers/provider.ts";
 import { configureUpstreams } from "../../src/providers/registry.ts";
@@ -16,6 +16,7 @@ import { configOf } from "./pipeline.ts";
 export interface FleetRig {
 	readonly registry: AgentRegistry;
 	readonly fleet: AgentFleet;
+	readonly secrets: AgentSecrets;
 	/** What is known of its targets. */
 	readonly targets: LocalRoutingState;
 	/** What it logged. */
@@ -74,11 +75,12 @@ export function fleetRig(
 	const log = { logger: { info: write, warn: write, error: write } } as unknown as AgentRegistryOptions["log"];
 	const store = sqliteStore(dataDir, (problem) => lines.push(problem));
 	const targets = new LocalRoutingState(() => now);
+	const secrets = agentSecrets(dataDir);
 	const registry = new AgentRegistry({
 		upstream: configureUpstreams(config, {}).find(({ name }) => name === "local")!,
 		transport,
 		store,
-		secrets: agentSecrets(dataDir),
+		secrets,
 		log,
 		link: {
 			get isUp() {
@@ -103,6 +105,7 @@ export function fleetRig(
 	return {
 		registry,
 		fleet,
+		secrets,
 		targets,
 		lines,
 		blocked,

@@ -78,8 +78,8 @@ export function hashOf(secret: string): Buffer {
 	return /^sha256:/i.test(secret) ? Buffer.from(secret.slice(7), "hex") : hashKey(secret);
 }
 
-/** The secret that a router shows its agent, as it is at this moment: it comes and changes while the agent runs. */
-export type AgentCredential = () => { readonly name: string; readonly hash: Buffer } | undefined;
+/** The secrets that a router may show its agent, as they are at this moment: they come and change while the agent runs. */
+export type AgentCredential = () => { readonly name: string; readonly hashes: readonly Buffer[] } | undefined;
 
 /**
  * Authentication by the configured keys, the generated key, the credential of an agent's router, and keys that were created at run time.
@@ -123,8 +123,9 @@ export function createKeyAuth(
 			// Every key is compared, whether or not one has matched, so that the time does not depend on the secret.
 			for (const key of configured) if (timingSafeEqual(key.hash, hash)) caller = key;
 			const credential = agentCredential?.();
-			if (credential && timingSafeEqual(credential.hash, hash)) {
-				caller = { id: `agent:${credential.name}`, name: credential.name, ...ofModels(["*"]), limits: {} };
+			for (const each of credential?.hashes ?? []) {
+				if (!timingSafeEqual(each, hash)) continue;
+				caller = { id: `agent:${credential!.name}`, name: credential!.name, ...ofModels(["*"]), limits: {} };
 			}
 			if (caller) return caller;
 			// Looked up by its hash: what the time gives away of a hash leads to no secret.

@@ -21,6 +21,8 @@ export interface AgentRecord extends AgentView {
 	readonly isInProcess: boolean;
 	/** Calls its endpoint with its own secret. */
 	provider: Provider;
+	/** Its last registration gave it this one, with which it is called once its next heartbeat shows that it has it. */
+	nextSecret: string | undefined;
 	models: ReadonlyMap<string, ModelReport>;
 	gpus: readonly GpuReport[] | undefined;
 	/** The last heartbeat or registration, on the lease clock, ms. */
@@ -58,7 +60,10 @@ export type HeardOfAgent = Pick<AgentRecord, "heardAt" | "heardAtTime" | "gpus">
 export function agentRecord(
 	who: RegisteredAgent,
 	heard: HeardOfAgent,
-	{ now, ...rest }: Pick<AgentRecord, "provider" | "problem" | "reopensUntil"> & { readonly now: number },
+	{
+		now,
+		...rest
+	}: Pick<AgentRecord, "provider" | "nextSecret" | "problem" | "reopensUntil"> & { readonly now: number },
 ): AgentRecord {
 	return {
 		...who,
@@ -193,6 +198,58 @@ export function storedOf(agent: AgentRecord): StoredAgent {
 		registeredAt,
 		heardAt: heardAtTime,
 	};
+}
+
+/** An agent as routers of one Redis tell each other of it: an older one tells no secret. */
+export interface SharedAgent extends StoredAgent, Partial<AgentSecretsInUse> {}
+
+/** What an agent is called with now, and from its next heartbeat on. Where that is not known its secret is derived. */
+export interface AgentSecretsInUse {
+	readonly secret: string;
+	readonly nextSecret?: string | undefined;
+}
+
+/** The agent as other routers are told of it. */
+export const sharedOf = (agent: AgentRecord): SharedAgent => ({
+	...storedOf(agent),
+	secret: agent.provider.secret!,
+	nextSecret: agent.nextSecret,
+});
+
+/**
+ * The secrets of an agent that registers. One that goes on where it was takes the secret that it has beside the new one, which it does not
+ * have before the answer: no call may carry that until then. One that may have started anew knows no other.
+ * @param given which the answer gives it @param lease of the record before
+ */
+export function secretsInUse(
+	before: AgentRecord | undefined,
+	{ instance, endpoint }: Pick<AgentRecord, "instance" | "endpoint">,
+	given: string,
+	lease: Lease | undefined,
+): AgentSecretsInUse {
+	const secret = before?.provider.secret ?? given;
+	const isSame = before?.instance === instance && before?.endpoint === endpoint && !before.mustRegister;
+	return isSame && lease === "fresh" && secret !== given ? { secret, nextSecret: given } : { secret: given };
+}
+
+/** What its last registration gave it. */
+export const latestSecret = ({ nextSecret, provider }: Pick<AgentRecord, "nextSecret" | "provider">) =>
+	nextSecret ?? provider.secret!;
+
+/** An agent that is told of, or was stored: it is none of this process. */
+export const otherProcess = (
+	who: Omit<RegisteredAgent, "isInProcess" | "instance" | "version"> & Pick<StoredAgent, "instance" | "version">,
+): RegisteredAgent => ({ ...who, instance: who.instance, version: who.version, isInProcess: false });
+
+/** Whether what calls go by is another thing now. */
+export function isOtherForCalls(before: AgentRecord | undefined, after: AgentRecord): boolean {
+	return (
+		before?.endpoint !== after.endpoint ||
+		before.provider.secret !== after.provider.secret ||
+		before.isReachable !== after.isReachable ||
+		before.loggedLease !== after.loggedLease ||
+		!isSameWork(before.models, after.models)
+	);
 }
 
 /** The agent as `GET /agents` shows it. Of the instance only a part: whoever knows all of it could register as this agent. */

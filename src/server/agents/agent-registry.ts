@@ -8,20 +8,25 @@ import type { Upstream } from "../../providers/registry.ts";
 import { BLOCK } from "../../routing/affinity.ts";
 import { admission } from "../../routing/agent-targets.ts";
 import { heardBeforeRestart, type Lease, LeaseClock, leaseAt } from "../../routing/lease.ts";
-import type { StoredAgent } from "../../store/store.ts";
 import {
 	type AgentRecord,
 	agentProvider,
 	agentRecord,
 	closeTunnel,
 	type HeardOfAgent,
+	isOtherForCalls,
 	isSameWork,
+	latestSecret,
 	lostTargets,
 	modelsByName,
 	nameTaken,
 	nextHeardAt,
+	otherProcess,
 	type RegisteredAgent,
 	readyTargets,
+	type SharedAgent,
+	secretsInUse,
+	sharedOf,
 	storedOf,
 	tunnelProblem,
 	unknownAgent,
@@ -42,7 +47,7 @@ const MOST = 1_000;
 /** How often other routers are told of an agent that does what it did, ms: heartbeats come twice as seldom. */
 const SHARE_MS = HEARTBEAT_MS / 2;
 
-/** Holds the agents. Nothing is opened before `open` or the first registration. */
+/** Holds the agents. Opens nothing before `open` or the first registration. */
 export class AgentRegistry {
 	readonly #agents = new Map<string, AgentRecord>();
 	/** By name, the first to come first. */
@@ -53,7 +58,8 @@ export class AgentRegistry {
 	readonly #wall: () => number;
 	readonly #time: () => number;
 	readonly #log: RegistryLog;
-	#heard: ((agent: StoredAgent) => void) | undefined;
+	#heard: ((agent: SharedAgent) => void) | undefined;
+	#adopted: (() => void) | undefined;
 	#lost: ((target: string) => void) | undefined;
 	#ready: ((target: string, isAgain: boolean) => void) | undefined;
 	#storedAt = 0;
@@ -95,9 +101,8 @@ export class AgentRegistry {
 		const heardAt = heardBeforeRestart(this.#clock.now());
 		for (const stored of this.options.store.agents()) {
 			if (this.#agents.has(stored.name)) continue;
-			const { models, gpus, heardAt: heardAtTime, ...rest } = stored;
-			const who = { ...rest, instance: rest.instance, version: rest.version, isInProcess: false };
-			this.#put(who, { heardAt, heardAtTime, models, gpus });
+			const { models, gpus, heardAt: heardAtTime, ...who } = stored;
+			this.#put(otherProcess(who), { heardAt, heardAtTime, models, gpus });
 		}
 	}
 
@@ -109,28 +114,27 @@ export class AgentRegistry {
 	async register(body: Register, endpoint: string, isInProcess = false): Promise<RegisterAnswer> {
 		const { name, instance, version, models, gpus } = body;
 		this.#admit(name, instance, endpoint);
+		const who = { name, instance, endpoint };
 		const { secrets, transport, tunnels } = this.options;
-		const secret = secrets.of({ name, instance, endpoint });
-		const problem =
-			tunnelProblem({ name, instance, endpoint }, tunnels) ?? (await callBack(endpoint, secret, transport));
+		const secret = secrets.of(who);
+		const problem = tunnelProblem(who, tunnels) ?? (await callBack(endpoint, secret, transport));
 		// Another may have come while the call back was under way.
 		const how = this.#admit(name, instance, endpoint);
 		const before = this.#agents.get(name);
 		const agent = this.#put(
-			{ name, instance, endpoint, version, isInProcess, registeredAt: before?.registeredAt ?? this.#wall() },
+			{ ...who, version, isInProcess, registeredAt: before?.registeredAt ?? this.#wall() },
 			{ models, gpus, heardAt: this.#clock.now(), heardAtTime: nextHeardAt(before, this.#wall()) },
+			secretsInUse(before, who, secret, before && this.leaseOf(before)),
 		);
-		agent.isReachable = problem === undefined;
-		agent.problem = problem;
+		Object.assign(agent, { isReachable: problem === undefined, problem });
 		// It may be another process by now; one that reports does so with its next heartbeat, of all that it has.
 		this.options.prefixes?.take(name, agent.models, undefined);
 		this.#store(agent);
 		this.#share(agent);
 		this.#log.registered(agent, before?.endpoint, how === "takeover");
 		this.#log.namesakes(agent, this.#agents.values());
-		const { isReachable: reachable } = agent;
 		return {
-			...{ secret, heartbeat_ms: HEARTBEAT_MS, reachable },
+			...{ secret, heartbeat_ms: HEARTBEAT_MS, reachable: agent.isReachable },
 			...(this.options.prefixes && { prefix_blocks: BLOCK }),
 			...(problem === undefined ? {} : { problem }),
 		};
@@ -147,9 +151,13 @@ export class AgentRegistry {
 		if (agent.instance !== body.instance) {
 			throw this.leaseOf(agent) === "fresh" ? nameTaken(body.name) : unknownAgent(body.name);
 		}
-		if (agent.mustRegister || !mayBeAt(agent.endpoint)) throw unknownAgent(body.name);
+		// Secrets are derived from another router's key by now: it gets its own when it registers.
+		const mustRegister = agent.mustRegister || latestSecret(agent) !== this.options.secrets.of(agent);
+		if (mustRegister || !mayBeAt(agent.endpoint)) throw unknownAgent(body.name);
 		const models = modelsByName(body.models);
-		const isSame = isSameWork(agent.models, models);
+		const isSame = isSameWork(agent.models, models) && agent.nextSecret === undefined;
+		if (agent.nextSecret !== undefined) agent.provider = this.#providerOf(agent, agent.nextSecret);
+		agent.nextSecret = undefined;
 		this.#reportTargets(agent.name, agent.models, models);
 		agent.models = models;
 		this.servedNames.add(models.keys());
@@ -209,8 +217,13 @@ export class AgentRegistry {
 	}
 
 	/** The listener hears of each registration and heartbeat that this router gets. */
-	onHeard(listener: (agent: StoredAgent) => void): void {
+	onHeard(listener: (agent: SharedAgent) => void): void {
 		this.#heard = listener;
+	}
+
+	/** The listener hears when calls go by something else, since another router has told of an agent. */
+	onAdopted(listener: () => void): void {
+		this.#adopted = listener;
 	}
 
 	/** The listener hears of each target that was ready and is not any more. */
@@ -229,40 +242,33 @@ export class AgentRegistry {
 	}
 
 	/** Takes over what another router has heard, unless it is older than what this one has. */
-	adopt(heard: StoredAgent): void {
+	adopt(heard: SharedAgent): void {
 		const known = this.#agents.get(heard.name);
 		if (known && known.heardAtTime >= heard.heardAt) return;
 		if (!known && this.#agents.size >= MOST) return;
 		// The routers' clocks may differ: an agent that is known counts as heard of now.
-		const age = known ? 0 : Math.max(0, this.#wall() - heard.heardAt);
-		const { models, gpus, heardAt: heardAtTime, ...who } = heard;
-		const agent = this.#put(
-			{ ...who, instance: who.instance, version: who.version, isInProcess: false },
-			{ heardAt: this.#clock.now() - age, heardAtTime, models, gpus },
-		);
+		const heardAt = this.#clock.now() - (known ? 0 : Math.max(0, this.#wall() - heard.heardAt));
+		const { models, gpus, heardAt: heardAtTime, secret, nextSecret, ...who } = heard;
+		const secrets = secret === undefined ? undefined : { secret, nextSecret };
+		const agent = this.#put(otherProcess(who), { heardAt, heardAtTime, models, gpus }, secrets);
 		agent.isDirty = true;
+		if (known?.endpoint === agent.endpoint) agent.isReachable &&= known.isReachable;
+		if (isOtherForCalls(known, agent)) this.#adopted?.();
 		if (known?.endpoint !== agent.endpoint) return;
 		agent.loggedLease = known.loggedLease;
 		this.#logLease(agent);
-		agent.isReachable &&= known.isReachable;
-		if (!agent.isReachable) void this.#callBack(agent);
+		if (!agent.isReachable) void this.#callBack(agent).then(() => agent.isReachable && this.#adopted?.());
 	}
 
-	/** All agents that other routers may call, as they are stored. */
-	stored(): StoredAgent[] {
-		return [...this.#agents.values()].filter(({ isInProcess }) => !isInProcess).map(storedOf);
-	}
-
-	/** Secrets are derived from something else now: agents get theirs when they register again, at their next heartbeat. */
-	renewSecrets(): void {
-		this.setUpstream(this.#upstream);
-		for (const agent of this.#agents.values()) agent.mustRegister = true;
+	/** All agents that other routers may call. */
+	shared(): SharedAgent[] {
+		return [...this.#agents.values()].filter(({ isInProcess }) => !isInProcess).map(sharedOf);
 	}
 
 	/** From now on agents are called with these settings; calls that run keep the old ones. */
 	setUpstream(upstream: Upstream): void {
 		this.#upstream = upstream;
-		for (const agent of this.#agents.values()) agent.provider = this.#providerOf(agent);
+		for (const agent of this.#agents.values()) agent.provider = this.#providerOf(agent, agent.provider.secret!);
 	}
 
 	/** What is done every second. */
@@ -298,10 +304,11 @@ export class AgentRegistry {
 		this.#forget(oldest.name);
 	}
 
-	#put(who: RegisteredAgent, heard: HeardOfAgent): AgentRecord {
+	#put(who: RegisteredAgent, heard: HeardOfAgent, secrets?: ReturnType<typeof secretsInUse>): AgentRecord {
 		const before = this.#agents.get(who.name);
 		const agent = agentRecord(who, heard, {
-			provider: this.#providerOf(who),
+			provider: this.#providerOf(who, secrets?.secret ?? this.options.secrets.of(who)),
+			nextSecret: secrets?.nextSecret,
 			problem: tunnelProblem(who, this.options.tunnels),
 			reopensUntil: before?.reopensUntil,
 			now: this.#clock.now(),
@@ -312,9 +319,8 @@ export class AgentRegistry {
 		return agent;
 	}
 
-	#providerOf(who: Pick<AgentRecord, "name" | "instance" | "endpoint">): Provider {
-		const { transport, secrets } = this.options;
-		return agentProvider(who, secrets.of(who), this.#upstream, transport);
+	#providerOf(who: Pick<AgentRecord, "name" | "endpoint">, secret: string): Provider {
+		return agentProvider(who, secret, this.#upstream, this.options.transport);
 	}
 
 	#logLease(agent: AgentRecord): void {
@@ -333,7 +339,7 @@ export class AgentRegistry {
 
 	#share(agent: AgentRecord): void {
 		agent.sharedAt = this.#clock.now();
-		if (!agent.isInProcess) this.#heard?.(storedOf(agent));
+		if (!agent.isInProcess) this.#heard?.(sharedOf(agent));
 	}
 
 	#forget(name: string): void {

@@ -140,6 +140,7 @@ export class AgentReplica implements FleetRegistry {
 			const provider = isSame ? known.provider : agentProvider(rest, secret, this.upstream, this.transport);
 			const ofRegistry = {
 				problem: undefined,
+				nextSecret: undefined,
 				mustRegister: false,
 				loggedLease: "fresh",
 				isDirty: false,

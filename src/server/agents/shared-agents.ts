@@ -4,8 +4,9 @@ import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { AgentSecrets } from "../../accounts/auth/agent-secrets.ts";
 import { GpuReport, ModelReport, Register } from "../../protocol/agent.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
-import type { Store, StoredAgent } from "../../store/store.ts";
+import type { Store } from "../../store/store.ts";
 import type { RedisFeatures } from "../redis-features.ts";
+import type { SharedAgent } from "./agent-record.ts";
 import type { AgentRegistry } from "./agent-registry.ts";
 
 /** As long as agents that are not heard of are remembered. */
@@ -19,6 +20,7 @@ const REVOKED = 2;
 
 /** Unix time, ms, that a date can be made of, and that the table of agents keeps: no fraction. */
 const Time = Type.Integer({ minimum: 0, maximum: 8.64e15 });
+const Secret = Type.String({ pattern: "^[\\w-]{43}$" });
 const { name, endpoint, instance, version } = Register.properties;
 const check = TypeCompiler.Compile(
 	Type.Object({
@@ -30,6 +32,9 @@ const check = TypeCompiler.Compile(
 		gpus: Type.Optional(Type.Array(GpuReport, { maxItems: 1000 })),
 		registeredAt: Time,
 		heardAt: Time,
+		// What it knows: routers that start at the same time have not agreed on a key yet when the first agents come.
+		secret: Type.Optional(Secret),
+		nextSecret: Type.Optional(Secret),
 	}),
 );
 const KeySchema = Type.Object({ hex: Type.String(), since: Type.Number() });
@@ -46,10 +51,10 @@ export function shareAgents(
 		take(rows) {
 			for (const row of rows) {
 				const agent = parsed(row, check);
-				if (agent) agents.adopt(agent as StoredAgent);
+				if (agent) agents.adopt(agent as SharedAgent);
 			}
 		},
-		rows: () => agents.stored().map(agentRow),
+		rows: () => agents.shared().map(agentRow),
 	});
 	agents.onHeard((agent) => publish([agentRow(agent)]));
 
@@ -82,14 +87,15 @@ export function shareAgents(
 	redis.table("agent-secret", TTL_MS, {
 		take([row]) {
 			const key = row && parsed(row, checkKey);
-			if (key && secrets.adopt(key as Static<typeof KeySchema>)) agents.renewSecrets();
+			// Agents get their secrets from it when they register again, at their next heartbeat. Until then they are called with those they have.
+			if (key) secrets.adopt(key as Static<typeof KeySchema>);
 		},
 		// The oldest counts.
 		rows: () => [{ field: "key", version: -secrets.key.since, value: JSON.stringify(secrets.key) }],
 	});
 }
 
-function agentRow(agent: StoredAgent): SharedRow {
+function agentRow(agent: SharedAgent): SharedRow {
 	return { field: agent.name, version: agent.heardAt, value: JSON.stringify(agent) };
 }
 

@@ -105,6 +105,7 @@ export function workerThreads(
 	tellKeys(threads, keys);
 	state.onObjects = (rows) => threads.tell({ type: "objects", rows });
 	router.onTunnel = () => threads.tellAgents();
+	agents.onAdopted(afterAll(() => threads.tellAgents()));
 	router.onReload = reconfigure(config, memory, threads, upstreams.keys as SharedKeyRotation);
 	return {
 		cache,
@@ -223,4 +224,17 @@ function sharedCache(
 	const cache = createAnswerCache(config, undefined, view);
 	workers.onEnded((thread) => cache?.freed(thread));
 	return cache;
+}
+
+/** Calls it once after all that is done at a time. */
+function afterAll(done: () => void): () => void {
+	let isDue = false;
+	return () => {
+		if (isDue) return;
+		isDue = true;
+		queueMicrotask(() => {
+			isDue = false;
+			done();
+		});
+	};
 }
