@@ -56,8 +56,7 @@ describe("a roll is taken back", () => {
 	});
 
 	test.each([
-		["before its new container was ready", 1, 0],
-		["after that failed to start once", 1, 1],
+		["after its new container failed to start once", 1, 1],
 		["after its canary failed once", 3, 1],
 	])("where the model is unloaded %s: its next start is of what served", (_, steps, failures) => {
 		const host = begun();
@@ -175,6 +174,19 @@ describe("a roll of a good canary", () => {
 		host.analysis = { decision: "promote", reason: "good" };
 		host.run();
 		expect([host.hashes, host.most]).toEqual([["new"], 1]);
+	});
+
+	test("is the next start's where the model is unloaded before a container of it was ready: nothing speaks against it", () => {
+		const host = new Host(2);
+		host.wanted = NEW;
+		host.run(1);
+		expect(host.model.roll?.phase).toBe("starting");
+		host.isUp = false;
+		host.run(3);
+		expect([host.model.current, host.model.last, host.model.roll]).toEqual([NEW, undefined, undefined]);
+		host.isUp = true;
+		host.run();
+		expect(host.hashes).toEqual(["new", "new"]);
 	});
 
 	test.each(["canary", "replacing"] as const)(

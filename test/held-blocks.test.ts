@@ -243,6 +243,16 @@ describe("reports of an agent", () => {
 			]);
 		});
 
+		test("do not hide that the one that is left has nothing more", () => {
+			const { prefixes, told } = agents();
+			const whole = [0, 1].map((replica) => ({ model: "m", replica, version: 1, added: blocks }));
+			prefixes.take("gpu-1", replicas(0, 1), whole);
+			prefixes.take("gpu-1", replicas(1), [{ model: "m", replica: 1, version: 2, added: blocks }]);
+			prefixes.take("gpu-1", replicas(1), [{ model: "m", replica: 0, version: 1 }]);
+			prefixes.take("gpu-1", replicas(1), [{ model: "m", replica: 1, version: 3 }]);
+			expect(told.at(-1)).toEqual(["local/gpu-1/m", 0, 0, true]);
+		});
+
 		test("or of a model that the agent has no more, leave nothing", () => {
 			const { prefixes, told } = agents();
 			prefixes.take("gpu-1", replicas(0), [{ model: "m", replica: 0, version: 1, added: blocks }]);

@@ -1,12 +1,14 @@
 /** The directories in which engines make the sockets of their KV events: who may enter, where none is made, what is left of them. */
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, jest, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { KvEventSource } from "../src/agent/vllm/kv-event-source.ts";
 import { KvSockets, kvEventSockets } from "../src/agent/vllm/kv-sockets.ts";
 
 const roots: string[] = [];
 afterEach(() => {
+	jest.useRealTimers();
 	for (const root of roots.splice(0)) rmSync(root, { recursive: true, force: true });
 });
 
@@ -92,3 +94,28 @@ test.each([[undefined], ["20002"], ["../../../tmp"], ["0123456789abc"]])(
 		expect(kvEventSockets("/data/kv", label)).toBeUndefined();
 	},
 );
+
+test("sockets that take no connection are told, however long the engine took to make them", async () => {
+	jest.useFakeTimers();
+	const root = newRoot();
+	const sockets = { directory: root, events: join(root, "events"), replay: join(root, "replay") };
+	const problems: string[] = [];
+	const sink = { restarted: () => undefined, events: () => undefined };
+	const source = new KvEventSource({ sockets, sink, problem: (sentence) => void problems.push(sentence) });
+	source.start();
+	/** So many tries: each has failed once others that were made after it have. */
+	const tries = async (count: number) => {
+		const elsewhere = { unix: join(root, "none"), socket: { data: () => undefined } };
+		for (let at = 0; at < count; at++) {
+			for (let after = 0; after < 3; after++) await Bun.connect(elsewhere).catch(() => undefined);
+			jest.advanceTimersByTime(10_000);
+		}
+	};
+	await tries(20);
+	expect(problems).toEqual([]);
+	// Nobody listens there.
+	writeFileSync(sockets.events, "");
+	await tries(20);
+	source.end();
+	expect(problems).toHaveLength(1);
+});

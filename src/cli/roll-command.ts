@@ -9,8 +9,8 @@ import { plainText } from "./table.ts";
 
 /** How often an agent is asked how far it is, ms. */
 const POLL_MS = 2000;
-/** So many answers without the roll: none was needed. The agent's next tick begins one, within seconds. */
-const MOST_WITHOUT = 5;
+/** So many answers without the roll: none was needed. The agent's next tick begins one, within seconds, or once a slow Docker Engine has answered. */
+const MOST_WITHOUT = 15;
 /** So many questions in a row may fail: an agent that restarts goes on with its roll. */
 const MOST_FAILURES = 30;
 

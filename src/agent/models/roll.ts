@@ -183,9 +183,11 @@ function rolling(model: ModelGenerations, roll: Roll, seen: RollInputs): ModelGe
 /** The next start is of the new generation, unless something speaks against that, or nothing is known of it. */
 function unloaded(model: ModelGenerations, roll: Roll, seen: RollInputs): ModelGenerations {
 	const { phase, failures, replicas } = roll;
-	if (phase === "starting") return takenBack(model, roll, "it was unloaded before its new container was ready", seen);
+	if (failures > 0 && phase !== "replacing")
+		return takenBack(model, roll, "it was unloaded after its new container had failed", seen);
+	// As where it had been changed a moment later.
+	if (phase === "starting") return started(withoutRoll(model, roll, seen.count), roll.to);
 	if (phase === "canary") {
-		if (failures > 0) return takenBack(model, roll, "it was unloaded after its new container had failed", seen);
 		const { decision, reason } = seen.analysis();
 		if (decision === "take back") return takenBack(model, roll, reason, seen);
 	}

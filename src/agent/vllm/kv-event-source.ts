@@ -50,6 +50,9 @@ export class KvEventSource {
 	#replay: ZmtpSocket | undefined;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#failures = 0;
+	/** What the last failures were, and how many in a row. */
+	#code: string | undefined;
+	#alike = 0;
 	#isEnded = false;
 	#lastProblem = "";
 	/** The last batch that was taken: by its number and its bytes an engine that was started anew is told from the same one. */
@@ -68,6 +71,7 @@ export class KvEventSource {
 			role: "SUB",
 			ready: () => {
 				this.#failures = 0;
+				this.#alike = 0;
 				this.#askAgain();
 			},
 			message: (frames) => this.#published(frames),
@@ -88,7 +92,9 @@ export class KvEventSource {
 		this.#waiting = undefined;
 		if (this.#isEnded) return;
 		if (code === "EACCES") this.options.denied?.();
-		if (this.#failures === (code === "ENOENT" ? LONG_START : FEW))
+		if (code !== this.#code) this.#alike = 0;
+		this.#code = code;
+		if (this.#alike++ === (code === "ENOENT" ? LONG_START : FEW))
 			this.#problem(`The engine's KV events can't be had: its socket ${why}.`);
 		const waitMs = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(this.#failures++, 10));
 		this.#timer = setTimeout(() => this.start(), waitMs);

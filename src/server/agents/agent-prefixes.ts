@@ -70,14 +70,17 @@ export class AgentPrefixes {
 			const report = models.get(model);
 			const target = report && targetId(agent, model, hasSeveral(report) ? replica : undefined);
 			if (known.get(key)?.target !== target) this.#left(known, key);
-			if (target === undefined) continue;
+			if (!report || target === undefined) continue;
 			if (since !== undefined && known.get(key)?.version !== since) {
 				missing.push(key);
 				continue;
 			}
+			if (isGone(report, replica)) {
+				// What is left of the model may have its target.
+				this.#left(known, key);
+				continue;
+			}
 			known.set(key, { target, version });
-			// The last of a replica that is gone, where what is left of the model has its target.
-			if (since === undefined && added === "" && isAnothers(known, key, target)) continue;
 			const changes = { added: decodeBlocks(added), removed: decodeBlocks(removed) };
 			this.state.reported(target, { isAll: since === undefined, ...changes });
 		}
@@ -105,6 +108,10 @@ function isAnothers(known: ReadonlyMap<string, Known>, key: string, target: stri
 	for (const [other, { target: its }] of known) if (other !== key && its === target) return true;
 	return false;
 }
+
+/** Whether the model has other replicas, and not this one. */
+const isGone = ({ replicas }: ModelReport, replica: number): boolean =>
+	replicas !== undefined && !replicas.some((each) => each.replica === replica);
 
 /** Whether its replicas are targets each: see `accessTo`. */
 const hasSeveral = ({ replicas = [] }: ModelReport): boolean => new Set(replicas.map((each) => each.replica)).size > 1;
