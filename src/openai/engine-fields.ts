@@ -61,9 +61,6 @@ const MEMBERS: ReadonlyMap<string, readonly string[]> = new Map([
 /** Members of `structured_outputs` that are schemas. */
 const SCHEMAS = new Set(["json", "structural_tag"]);
 
-/** Whether a field of that name may be one. */
-export const isEngineField = (name: string): boolean => MOST.has(name);
-
 /** The first of a request's fields that not every caller may send; undefined where there is none. */
 export function engineFieldIn(body: ParsedBody): EngineField | undefined {
 	for (const field of body.fields) {
