@@ -5,17 +5,8 @@ import type { ModelSpec, Placement, SpecSettings } from "../src/agent/models/mod
 import { specProblem } from "../src/agent/models/spec-problem.ts";
 import { flagsOf, gpusPerReplica, stopGraceS } from "../src/agent/vllm/vllm-args.ts";
 import { pinnedImage } from "../src/agent/vllm/vllm-image.ts";
+import { SETTINGS, SPEC } from "./kit/model-spec.ts";
 
-const SPEC: ModelSpec = { name: "chat", model: "Qwen/Qwen3-8B" };
-const SETTINGS: SpecSettings = {
-	agent: "gpu-1",
-	command: "docker",
-	accelerator: "nvidia",
-	cacheDir: "/data/huggingface",
-	env: ["VLLM_API_KEY", "HF_TOKEN"],
-	shutdownTimeoutS: 600,
-	sleep: false,
-};
 const PLACED = { replica: 0, devices: [0], bytes: 6_442_450_944, share: 0.2291, port: 20001 };
 
 const argsOf = (spec: Partial<ModelSpec> = {}, placed: Partial<Placement> = {}, settings: Partial<SpecSettings> = {}) =>

@@ -16,6 +16,7 @@ import { needing } from "./kit/needing.ts";
 import { type Random, random } from "./kit/random.ts";
 import { stringText, valueText } from "./kit/random-json.ts";
 import { recordings } from "./kit/recordings.ts";
+import { settingsOf } from "./kit/request-settings.ts";
 
 const OPERATION_NAMES = Object.keys(OPERATIONS) as Operation[];
 const SCANS = Object.fromEntries(OPERATION_NAMES.map((name) => [name, requestScan(OPERATIONS[name].request)]));
@@ -38,21 +39,9 @@ function parsedAndChecked(operation: Operation, bytes: Buffer): ParsedBody | und
 /** All that is told of a body. */
 function told(operation: Operation, body: ParsedBody) {
 	const { facts, stream } = requestOf(operation, body);
-	const { model, user, showsUsage, temperature, maxTokens, choices, modalities, hasEffects, fallbackModels } = facts;
 	return {
 		fields: body.fields.map(({ key, keyStart, start, end }) => ({ key, keyStart, start, end })),
-		settings: {
-			model,
-			user,
-			showsUsage,
-			temperature,
-			maxTokens,
-			choices,
-			modalities,
-			hasEffects,
-			fallbackModels,
-			stream,
-		},
+		settings: settingsOf({ facts, stream }),
 		looks: [facts.usesLiveData(), facts.isReasoning("gpt-4o"), facts.cachesForHour(), facts.routingField()],
 		sizes: facts.promptSizes(),
 		content: facts.promptContent(),

@@ -12,6 +12,7 @@ import { openAiResponses } from "../src/dialects/openai-responses/index.ts";
 import { RouterError } from "../src/errors.ts";
 import type { Json } from "./kit/exchange.ts";
 import { type Random, random } from "./kit/random.ts";
+import { settingsOf } from "./kit/request-settings.ts";
 
 const parameters = { type: "object", properties: { q: { type: "string" } } };
 const picture = "data:image/png;base64,AAAA";
@@ -138,21 +139,9 @@ function told(dialect: Dialect, json: string) {
 	try {
 		const body = Buffer.from(json);
 		const { facts, stream } = dialect.parse("chat", dialect.withUrl?.(URL, body) ?? body);
-		const { model, user, showsUsage, temperature, maxTokens, choices, modalities, hasEffects, fallbackModels } = facts;
 		const { images, hasTools, hasSchema } = facts.promptContent();
 		return {
-			settings: {
-				model,
-				user,
-				showsUsage,
-				temperature,
-				maxTokens,
-				choices,
-				modalities,
-				hasEffects,
-				fallbackModels,
-				stream,
-			},
+			settings: settingsOf({ facts, stream }),
 			looks: [facts.usesLiveData(), facts.isReasoning("gpt-4o"), images, hasTools, hasSchema],
 			hour: facts.cachesForHour(),
 			routing: facts.routingField(),

@@ -3,17 +3,8 @@ import { describe, expect, test } from "bun:test";
 import { containerSpec, specHash } from "../src/agent/models/container-spec.ts";
 import type { ModelSpec, SpecSettings } from "../src/agent/models/model-spec.ts";
 import { containerImage, pinnedImage } from "../src/agent/vllm/vllm-image.ts";
+import { SETTINGS, SPEC } from "./kit/model-spec.ts";
 
-const SPEC: ModelSpec = { name: "chat", model: "Qwen/Qwen3-8B" };
-const SETTINGS: SpecSettings = {
-	agent: "gpu-1",
-	command: "docker",
-	accelerator: "nvidia",
-	cacheDir: "/data/huggingface",
-	env: ["VLLM_API_KEY", "HF_TOKEN"],
-	shutdownTimeoutS: 600,
-	sleep: false,
-};
 const argsOf = (spec: Partial<ModelSpec>) =>
 	containerSpec({ ...SPEC, ...spec }, { replica: 0, devices: [0], bytes: 0, port: 20001 }, SETTINGS).args;
 
