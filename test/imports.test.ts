@@ -75,6 +75,7 @@ test.each([
 			"telemetry/event-queue.ts",
 			"telemetry/log.ts",
 			"telemetry/process-metrics.ts",
+			"telemetry/tracing/call-trace.ts",
 		],
 	],
 	["ioredis", /"ioredis"/, ["store/redis-client.ts"]],

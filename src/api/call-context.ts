@@ -9,6 +9,7 @@ import type { ProxyState } from "../proxy/proxy-state.ts";
 import type { Catalog } from "../routing/catalog.ts";
 import type { ObjectStore } from "../store/object-table.ts";
 import type { Sink } from "../telemetry/events.ts";
+import type { Tracer } from "../telemetry/tracing/call-trace.ts";
 import type { OpenConnections } from "./open-connections.ts";
 import type { StoredResponses } from "./stored-responses.ts";
 
@@ -35,6 +36,8 @@ export interface CallContext {
 	readonly current: { readonly snapshot: CallSnapshot };
 	/** Hear of every call, in this order. */
 	readonly sinks: readonly Partial<Sink>[];
+	/** Begins the traces of calls; absent where nothing is traced. */
+	readonly tracer?: Tracer | undefined;
 	/** What is known of upstreams. */
 	readonly state: ProxyState;
 	/** Told how long each plan took, ms. */

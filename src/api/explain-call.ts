@@ -5,7 +5,7 @@ import { openAiChat, parseRequest } from "../dialects/openai-chat.ts";
 import { readRequestText } from "../http/request-body.ts";
 import { parseBounded } from "../openai/json.ts";
 import type { Operation } from "../openai/operations.ts";
-import { newRequestId } from "../proxy/call-record.ts";
+import { newRequestId } from "../request-id.ts";
 import { explain } from "../routing/explain.ts";
 import type { CallContext } from "./call-context.ts";
 import { IncomingCall } from "./incoming-call.ts";

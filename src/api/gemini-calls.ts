@@ -6,7 +6,7 @@ import { dialectOf } from "../dialects/request-dialect.ts";
 import { asRouterError } from "../errors.ts";
 import { urlOf } from "../http/request-url.ts";
 import type { Detail } from "../http/route-docs.ts";
-import { newRequestId } from "../proxy/call-record.ts";
+import { newRequestId } from "../request-id.ts";
 import type { CallContext } from "./call-context.ts";
 import { countContents } from "./count-tokens.ts";
 import { type CallHandler, callHandler } from "./handler.ts";
@@ -25,11 +25,11 @@ export interface MethodRoute {
 const ALL_STEPS = ["auth", "limits", "cache", "relay"] as const;
 
 /** Answers all of them. Never rejects. */
-export function methodHandler(context: CallContext): CallHandler {
+export function methodHandler({ path }: Pick<MethodRoute, "path">, context: CallContext): CallHandler {
 	const steps = ALL_STEPS;
-	const chat = callHandler({ operation: "chat", dialect: gemini, steps }, context);
-	const lists = callHandler({ operation: "chat", dialect: geminiLists, steps }, context);
-	const embeddings = callHandler({ operation: "embeddings", dialect: gemini, steps }, context);
+	const chat = callHandler({ operation: "chat", path, dialect: gemini, steps }, context);
+	const lists = callHandler({ operation: "chat", path, dialect: geminiLists, steps }, context);
+	const embeddings = callHandler({ operation: "embeddings", path, dialect: gemini, steps }, context);
 	const refused = (request: Request, thrown: unknown): Response => {
 		const error = asRouterError(thrown);
 		const id = newRequestId();

@@ -2,6 +2,7 @@
 import { authenticate, type Caller } from "../accounts/auth/keys.ts";
 import type { Admission, AdmissionControl } from "../accounts/limits/admission.ts";
 import { CallCost } from "../accounts/usage/call-cost.ts";
+import type { AnswerCache } from "../cache/cache.ts";
 import type { Lead } from "../cache/lead.ts";
 import type { Dialect, EarlierAnswers } from "../dialects/dialect.ts";
 import { asRouterError, type RouterError } from "../errors.ts";
@@ -13,7 +14,7 @@ import type { Call } from "../openai/call.ts";
 import type { CallFacts } from "../openai/call-facts.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { ClientConnection } from "../proxy/call-client.ts";
-import { CallRecord, newRequestId } from "../proxy/call-record.ts";
+import type { CallRecord } from "../proxy/call-record.ts";
 import { type RelayOptions, relay } from "../proxy/relay.ts";
 import { furtherTargets, limitedNames } from "../routing/limited-names.ts";
 import type { Route } from "../routing/route.ts";
@@ -22,6 +23,7 @@ import { refuseEngineFields } from "./engine-access.ts";
 import { refuseForeignFiles } from "./file-references.ts";
 import { IncomingCall, MAX_USER } from "./incoming-call.ts";
 import { resolveModel, usableRoute } from "./model-access.ts";
+import { openCall } from "./open-call.ts";
 import { type Choice, EXPLAIN_HEADER, planCall } from "./route-call.ts";
 
 /**
@@ -52,8 +54,14 @@ export type CallHandler = (request: Request, server: CallServer) => Promise<Resp
 /** Longest name of a model that is kept, characters. */
 export const MAX_REQUESTED = 200;
 
+/** What the calls of a route are. */
+interface CallKind extends Pick<CallRoute, "operation" | "dialect"> {
+	/** As the router lists it; for people, who see it in spans. */
+	readonly path?: string | undefined;
+}
+
 /** What the calls of one route are handled with. */
-interface Handling extends Pick<CallRoute, "operation" | "dialect"> {
+interface Handling extends CallKind {
 	readonly context: CallContext;
 	readonly isLimited: boolean;
 	readonly cache: CallContext["cache"];
@@ -62,14 +70,11 @@ interface Handling extends Pick<CallRoute, "operation" | "dialect"> {
 }
 
 /** Handles the calls of one route. */
-export function callHandler(
-	route: Pick<CallRoute, "operation" | "dialect" | "steps">,
-	context: CallContext,
-): CallHandler {
-	const { operation, dialect, steps } = route;
+export function callHandler(route: CallKind & Pick<CallRoute, "steps">, context: CallContext): CallHandler {
+	const { operation, path, dialect, steps } = route;
 	const isLimited = steps.includes("limits");
 	const cache = steps.includes("cache") ? context.cache : undefined;
-	const handling = { operation, dialect, context, isLimited, cache, answered: new Set<string>() };
+	const handling = { operation, path, dialect, context, isLimited, cache, answered: new Set<string>() };
 	const { forRequest } = dialect;
 	if (!forRequest) return (request, server) => handleCall(handling, request, server);
 	const spoken = new Map<Dialect, Handling>();
@@ -82,9 +87,8 @@ export function callHandler(
 
 /** One call, from its request to its answer, or to the beginning of that. Never throws: every error is answered and settled here. */
 async function handleCall(handling: Handling, request: Request, server: CallServer): Promise<Response> {
-	const { operation, dialect, context, isLimited, cache, answered } = handling;
-	const record = new CallRecord(newRequestId(), operation, performance.now(), context.sinks);
-	record.onFault = context.onFault;
+	const { operation, path, dialect, context, isLimited, cache, answered } = handling;
+	const record = openCall(operation, context, request, path);
 	let lead: Lead | undefined;
 	let readCall: IncomingCall | undefined;
 	try {
@@ -119,7 +123,7 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 			if (entering) await entering;
 		} else record.cost = new CallCost(call, caller, route, accounts?.usage);
 		if (server) record.connection = { server, request, idleSeconds: IDLE_SECONDS };
-		const finding = cache?.find(call, route, record, config, repeat);
+		const finding = cache && lookUp(cache, call, route, record, config, repeat);
 		if (finding instanceof Response) return fromCache(finding, sent, repeat?.sent ?? cache?.recentCalls.latest);
 		record.answeredModels = answered;
 		const cached = finding instanceof Promise ? await finding : finding;
@@ -191,6 +195,20 @@ function relayOptions({ state }: CallContext, keepAliveMs: number, unread: Incom
 function fromCache(answer: Response, sent: Buffer, remembered: Buffer | undefined): Response {
 	if (sent !== remembered) releaseBody(sent);
 	return answer;
+}
+
+/** What the cache has. Where that is an answer, or was waited for, it is a step of the call's trace. */
+function lookUp(
+	cache: AnswerCache,
+	...[call, route, record, config, repeat]: Parameters<AnswerCache["find"]>
+): ReturnType<AnswerCache["find"]> {
+	const { trace } = record;
+	const step = trace?.begin("cache");
+	const found = cache.find(call, route, record, config, repeat);
+	if (!step || found instanceof Response) return found;
+	if (found instanceof Promise) return found.finally(() => trace!.end(step));
+	trace!.drop(step);
+	return found;
 }
 
 /** The answer to a call that asks nothing of its model, which its caller may use. */

@@ -11,7 +11,6 @@ import type { Detail } from "../http/route-docs.ts";
 import type { Call } from "../openai/call.ts";
 import { OPERATIONS } from "../openai/operations.ts";
 import type { PassedOperation } from "../openai/passed-operations.ts";
-import { CallRecord, newRequestId } from "../proxy/call-record.ts";
 import { relayPassed } from "../proxy/relay-passed.ts";
 import type { Route } from "../routing/route.ts";
 import type { Accounts, CallContext } from "./call-context.ts";
@@ -20,6 +19,7 @@ import { refuseForeignFiles } from "./file-references.ts";
 import { type CallServer, failedCall, limitCall, MAX_REQUESTED } from "./handler.ts";
 import { IncomingCall, MAX_USER } from "./incoming-call.ts";
 import { resolveModel, usableRoute } from "./model-access.ts";
+import { openCall } from "./open-call.ts";
 import { readPassed } from "./passed-request-body.ts";
 import { type Choice, EXPLAIN_HEADER, planCall } from "./route-call.ts";
 
@@ -36,13 +36,12 @@ export interface PassedRoute {
 
 /** Answers one call. Never rejects: every error is answered and settled here. */
 export async function passCall(
-	{ passes: operation, dialect }: Pick<PassedRoute, "passes" | "dialect">,
+	{ passes: operation, path, dialect }: Pick<PassedRoute, "passes" | "path" | "dialect">,
 	context: CallContext,
 	request: Request,
 	server: CallServer,
 ): Promise<Response> {
-	const record = new CallRecord(newRequestId(), operation, performance.now(), context.sinks);
-	record.onFault = context.onFault;
+	const record = openCall(operation, context, request, path);
 	let call: IncomingCall | undefined;
 	try {
 		const { config, catalog, auth, accounts } = context.current.snapshot;

@@ -5,7 +5,7 @@ import { warmUpEvents } from "../dialects/openai-responses/warm-up.ts";
 import { asRouterError, RouterError } from "../errors.ts";
 import { SseSplitter } from "../openai/sse.ts";
 import { now } from "../providers/chat-answer.ts";
-import { newRequestId } from "../proxy/call-record.ts";
+import { newRequestId } from "../request-id.ts";
 import type { CallContext } from "./call-context.ts";
 import type { CallHandler, CallServer } from "./handler.ts";
 import { permittedRoute, resolveModel } from "./model-access.ts";

@@ -232,7 +232,7 @@ export function callHandlers(context: CallContext, routes: readonly ApiRoute[] =
 	const handlers = new Map<string, CallHandler>();
 	for (const route of routes) {
 		if ("operation" in route) handlers.set(route.path, callHandler(route, context));
-		else if ("methods" in route && isHere(route, context)) handlers.set(route.path, methodHandler(context));
+		else if ("methods" in route && isHere(route, context)) handlers.set(route.path, methodHandler(route, context));
 	}
 	return handlers;
 }

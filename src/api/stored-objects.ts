@@ -13,7 +13,7 @@ import { urlOf } from "../http/request-url.ts";
 import type { Detail } from "../http/route-docs.ts";
 import type { PassedRequest } from "../openai/call.ts";
 import { objectIn } from "../openai/usage.ts";
-import { CallRecord, newRequestId } from "../proxy/call-record.ts";
+import type { CallRecord } from "../proxy/call-record.ts";
 import { relayPassed } from "../proxy/relay-passed.ts";
 import type { ObjectKind, ObjectStore, StoredObject } from "../store/object-table.ts";
 import { checkBatch } from "./batch-models.ts";
@@ -21,6 +21,7 @@ import type { CallContext } from "./call-context.ts";
 import { type CallServer, failedCall, limitCall } from "./handler.ts";
 import { IncomingCall } from "./incoming-call.ts";
 import { askObject, objectTarget, providerForFiles } from "./object-provider.ts";
+import { openCall } from "./open-call.ts";
 import { parsedJson, storedRequest } from "./passed-request-body.ts";
 
 /** What is done with a file or a batch. */
@@ -58,15 +59,14 @@ const MAX_ID = 200;
 
 /** Answers one call. Never rejects: every error is answered and settled here. */
 export async function objectCall(
-	{ kind, action }: Pick<ObjectRoute, "kind" | "action">,
+	{ kind, action, path }: Pick<ObjectRoute, "kind" | "action" | "path">,
 	context: CallContext,
 	request: Request,
 	server: CallServer,
 	id: string,
 ): Promise<Response> {
 	const operation = OPERATION_OF[kind];
-	const record = new CallRecord(newRequestId(), operation, performance.now(), context.sinks);
-	record.onFault = context.onFault;
+	const record = openCall(operation, context, request, path);
 	let call: IncomingCall | undefined;
 	try {
 		const { config, auth, accounts } = context.current.snapshot;

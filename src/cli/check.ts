@@ -62,10 +62,12 @@ export async function check(loaded: Loaded, env: Environment): Promise<string> {
 		findings.push(...findingsOf(() => checkRouter(config, variables)));
 	}
 	if (findings.length > 0) throw new FindingsError(findings);
-	if (role === "agent") return report(loaded, []);
+	const { tracingLines } = await import("../server/tracing.ts");
+	const traces = tracingLines(env);
+	if (role === "agent") return report(loaded, [], undefined, traces);
 	const { describeProviders } = await import("../providers/registry.ts");
 	const { workerCount } = await import("../server/threads/worker-count.ts");
-	return report(loaded, describeProviders(config, variables), workerCount(config));
+	return report(loaded, describeProviders(config, variables), workerCount(config), traces);
 }
 
 /**
@@ -108,8 +110,16 @@ function findingsOf(step: () => void): readonly Finding[] {
 	}
 }
 
-/** What would run, with a line end. `providers`: see `describeProviders`. `workers`: how many threads would answer calls. */
-export function report(loaded: Loaded, providers: readonly ProviderState[], workers?: number): string {
+/**
+ * What would run, with a line end. `providers`: see `describeProviders`. `workers`: how many threads would answer calls. `traces`: see
+ * `tracingLines`.
+ */
+export function report(
+	loaded: Loaded,
+	providers: readonly ProviderState[],
+	workers?: number,
+	traces: readonly string[] = [],
+): string {
 	const rows = settingRows(loaded, workers);
 	return [
 		`router ${VERSION}, role ${loaded.role}, ${loaded.file === undefined ? "no configuration file" : `configuration ${loaded.file}`}`,
@@ -117,6 +127,7 @@ export function report(loaded: Loaded, providers: readonly ProviderState[], work
 		"Settings",
 		...columns(rows),
 		...(providers.length > 0 ? ["", "Providers", ...columns(providers.map(providerRow))] : []),
+		...(traces.length > 0 ? ["", "Traces", ...traces.map((line) => `  ${line}`)] : []),
 		"",
 		"The configuration is valid.",
 		"",

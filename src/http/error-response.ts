@@ -2,7 +2,7 @@
 import { Elysia, NotFoundError } from "elysia";
 import { dialectOf } from "../dialects/request-dialect.ts";
 import { asRouterError, RouterError } from "../errors.ts";
-import { newRequestId } from "../proxy/call-record.ts";
+import { newRequestId } from "../request-id.ts";
 import type { Log } from "../telemetry/log.ts";
 import { similarPaths } from "./similar-paths.ts";
 

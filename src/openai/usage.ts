@@ -61,6 +61,12 @@ export interface Tokens {
 	uncounted?: "input" | "output" | "both" | undefined;
 }
 
+/** Tokens that an engine has computed: of the prompt those that its cache had not, and the answer's. Undefined where it has not counted them. */
+export function computedTokens(tokens: Tokens | undefined): number | undefined {
+	if (!tokens || tokens.uncounted) return undefined;
+	return Math.max(0, tokens.input - (tokens.cached ?? 0)) + tokens.output;
+}
+
 /** Counts as an upstream sent them, whatever they are. Null and undefined: it said nothing of them. */
 export type SentCounts = { readonly [kind in Exclude<keyof Tokens, "uncounted">]?: unknown };
 

@@ -10,6 +10,8 @@ export interface AttemptResult {
 	/** What its answer used and cost (USD), whether or not that was sent to the client. */
 	readonly tokens?: Tokens | undefined;
 	readonly cost?: number | undefined;
+	/** When the first piece of its answer came, on `performance.now()`'s clock; of streams. */
+	readonly firstTokenAt?: number | undefined;
 	/** Another target's answer was sent. */
 	readonly isUnused?: boolean | undefined;
 	/**

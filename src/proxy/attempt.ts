@@ -133,7 +133,7 @@ export class Attempt {
 		deadline.within(limitMs, call.stream ? "first token" : "answer", limitMs, by);
 		if (this.#droppedFor !== undefined) deadline.drop(this.#droppedFor);
 		const isSecond = part !== undefined && part.position > 0;
-		const attempt = record.openAttempt(target, this.options.targets, call.stream, plan?.work, isSecond);
+		const attempt = record.openAttempt(target, this.options.targets, call.stream, plan?.work, isSecond, request);
 		this.#record = attempt;
 		if (late) this.watch(late);
 		let answer: UpstreamAnswer | undefined;
@@ -292,11 +292,18 @@ export class Attempt {
 			keeps: (keeps) => provider.inputStore?.store(call, keeps),
 			end: (failure) => {
 				const reader = readerOf();
-				const { hasBegun, cost } = reader;
+				const { hasBegun, cost, firstDeltaAt: firstTokenAt } = reader;
 				// Of the rest of an answer its reader counts the whole.
 				const tokens = read && failure ? ownTokens(decoder) : reader.tokens;
 				if (!failure && !hasBegun && account?.isProbe) owner.keyAccepted(this);
-				const end = { status: head.status, failure: failure?.kind, tokens, cost, isUnused: part?.isUnused };
+				const end = {
+					status: head.status,
+					failure: failure?.kind,
+					tokens,
+					cost,
+					isUnused: part?.isUnused,
+					firstTokenAt,
+				};
 				const health = failure && this.#record?.isOpen ? owner.failed(this, failure) : undefined;
 				// What a client that leaves has got is billed to it.
 				const isBilled = !failure || (failure.kind === "cancelled" && hasBegun && !part?.isUnused);

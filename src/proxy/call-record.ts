@@ -8,11 +8,13 @@ import type { AnswerToBill, CallCost } from "../accounts/usage/call-cost.ts";
 import type { EnergyMeter } from "../accounts/usage/energy-meters.ts";
 import type { Meter } from "../accounts/usage/hardware-clocks.ts";
 import type { Operation } from "../openai/operations.ts";
-import type { Tokens } from "../openai/usage.ts";
+import { computedTokens, type Tokens } from "../openai/usage.ts";
 import type { Target } from "../providers/provider.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { OpenAttempt, RoutingState, Work } from "../routing/target-state.ts";
 import type { AttemptClosed, AttemptStep, Bill, CallSettled, Queued, Sink } from "../telemetry/events.ts";
+import type { CallTrace, TracedAttempt } from "../telemetry/tracing/call-trace.ts";
+import type { AttemptSpan } from "../telemetry/tracing/span-context.ts";
 import type { AttemptResult } from "./attempt-result.ts";
 import type { AnswerListener, ClientConnection } from "./call-client.ts";
 
@@ -33,6 +35,8 @@ export interface AttemptRecord {
 	readonly energy: EnergyMeter | undefined;
 	readonly startedAt: number;
 	readonly isSecond: boolean | undefined;
+	/** Of a trace that is sent. */
+	readonly span: AttemptSpan | undefined;
 	isOpen: boolean;
 }
 
@@ -98,6 +102,8 @@ export class CallRecord {
 	onFault: ((id: string, thrown: unknown) => void) | undefined;
 	/** When the first piece of the answer was here, on `performance.now()`'s clock. */
 	firstTokenAt: number | undefined;
+	/** Undefined where nothing is traced. */
+	trace: CallTrace | undefined;
 	readonly #hooks: (() => void)[] = [];
 	#target: string | undefined;
 	#bill: Bill | undefined;
@@ -137,13 +143,15 @@ export class CallRecord {
 	 * Begins an attempt.
 	 * @param targets what is known of all targets
 	 * @param isSecond it runs beside another one
+	 * @param request gets the headers by which its upstream continues the trace
 	 */
 	openAttempt(
 		target: Target,
 		targets: RoutingState,
 		isStream: boolean,
 		work?: Work,
-		isSecond?: boolean,
+		isSecond = false,
+		request?: TracedAttempt,
 	): AttemptRecord {
 		this.attempts++;
 		this.#target = target.id;
@@ -157,22 +165,25 @@ export class CallRecord {
 		}
 		const { id, agent, engine = id }: Target & Pick<RouteTarget, "engine"> = target;
 		const energy = agent === undefined ? undefined : this.cost?.meterEnergy(engine);
+		const call = { operation: this.operation, stream: isStream };
+		const span = request && this.trace?.attempt(request, call, target, isSecond);
 		const startedAt = performance.now();
 		const state = targets.opened(target.id, isStream, work);
 		const { attempts: number } = this;
-		return { record: this, number, target, targets, state, meter, energy, startedAt, isSecond, isOpen: true };
+		return { record: this, number, target, targets, state, meter, energy, startedAt, isSecond, span, isOpen: true };
 	}
 
 	/** Ends an attempt; the first call counts. */
 	closeAttempt(
 		attempt: AttemptRecord,
-		{ status, failure, tokens, cost, isUnused, unbilled, isOtherForm, target: health }: AttemptResult,
+		{ status, failure, tokens, cost, isUnused, unbilled, isOtherForm, target: health, firstTokenAt }: AttemptResult,
 	): void {
 		if (!attempt.isOpen) return;
 		attempt.isOpen = false;
-		const { target, meter, state } = attempt;
+		const { target, meter, state, span, startedAt } = attempt;
 		meter?.stop();
-		if (attempt.energy) this.energyJ = (this.energyJ ?? 0) + attempt.energy.end(computed(tokens));
+		if (span && firstTokenAt !== undefined) span.firstTokenMs = firstTokenAt - startedAt;
+		if (attempt.energy) this.energyJ = (this.energyJ ?? 0) + attempt.energy.end(computedTokens(tokens));
 		const isUnbilled = unbilled !== undefined || isOtherForm === true;
 		const usd = isUnused || isUnbilled ? this.#ownCost(attempt, tokens, cost, unbilled) : cost;
 		const isCharged = isOtherForm && !isUnused && !attempt.isSecond && this.caller !== undefined;
@@ -185,13 +196,14 @@ export class CallRecord {
 			agent: target.agent,
 			failure,
 			status,
-			ms: performance.now() - attempt.startedAt,
+			ms: performance.now() - startedAt,
 			tokens: tokens?.uncounted ? undefined : tokens,
 			cost: usd,
 			isSecond: attempt.isSecond || undefined,
 			isUnused: isUnused || undefined,
 			isUnbilled: (isUnbilled && !isCharged) || undefined,
 			isCharged: isCharged || undefined,
+			span,
 		};
 		for (const sink of this.sinks) {
 			sink.attemptClosed?.(closed);
@@ -225,11 +237,13 @@ export class CallRecord {
 
 	/** The call goes on after an attempt that failed, or beside one that is late. */
 	step(step: AttemptStep): void {
+		this.trace?.followed(step);
 		for (const sink of this.sinks) sink.attemptFollowed?.(step);
 	}
 
 	/** The call has waited in the queue of its model, or was refused there. */
 	queued(what: Queued): void {
+		this.trace?.queued(what);
 		for (const sink of this.sinks) sink.queued?.(what);
 	}
 
@@ -320,24 +334,11 @@ export class CallRecord {
 			dropped: this.dropped || undefined,
 			droppedFields: this.droppedFields,
 			skipped: this.skipped,
+			trace: this.trace?.settled(),
 		};
 		for (const sink of this.sinks) sink.callSettled?.(settled);
 		if (this.#isIdleTimeoutLifted) connection!.server.timeout(connection!.request, connection!.idleSeconds);
 		if (isKnown && answeredModels && answeredModels.size < MOST_ANSWERED) answeredModels.add(label);
 		for (const hook of this.#hooks) hook();
 	}
-}
-
-/** Tokens that an engine has computed: of the prompt those that its cache had not, and the answer's. Undefined where it has not counted them. */
-function computed(tokens: Tokens | undefined): number | undefined {
-	if (!tokens || tokens.uncounted) return undefined;
-	return Math.max(0, tokens.input - (tokens.cached ?? 0)) + tokens.output;
-}
-
-/**
- * The id of a new request, in answers (`x-request-id`), in the log and towards upstreams: `req_` and a UUID of version 7. Those ascend
- * with time, so that the newest rows of the ledger lie together.
- */
-export function newRequestId(): string {
-	return `req_${Bun.randomUUIDv7()}`;
 }

@@ -169,7 +169,9 @@ export class ClientStream implements AttemptListener {
 		}
 		this.#firstError ??= errorOf(failure, target);
 		const soFar = this.#sent?.soFar();
+		const step = soFar && this.record.trace?.begin("resume");
 		const next = soFar && (await this.#attempts?.resume(opened, failure, soFar));
+		if (step) this.record.trace!.end(step);
 		if (next) return next;
 		throw this.#firstError;
 	}

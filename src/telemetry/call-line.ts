@@ -27,6 +27,7 @@ export function callLine(call: CallSettled, time: string): CallLine {
 		level: call.status >= SERVER_ERROR ? "warn" : "info",
 		time,
 		id: call.id,
+		trace_id: call.trace?.traceId,
 		op: call.operation,
 		stream: call.stream,
 		key: call.key,

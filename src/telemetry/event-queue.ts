@@ -166,10 +166,11 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled"> {
 	}
 
 	#putAttempt(attempt: AttemptClosed): boolean {
-		const { callId, number: count = 0, status, tokens } = attempt;
+		const { callId, number: count = 0, status, tokens, span } = attempt;
 		const shared = this.#ofAttempts.find(attempt) ?? this.#give(this.#ofAttempts, attempt);
 		if (!shared) return false;
-		const text = tokens && hasOtherKinds(tokens) ? JSON.stringify({ tokens }) : "";
+		const others = tokens && hasOtherKinds(tokens) ? tokens : undefined;
+		const text = others || span ? JSON.stringify({ tokens: others, span }) : "";
 		const begin = this.#begin(callId, text, shared.number, count, status ?? 0);
 		if (begin === 0) return false;
 		const { numbers, cells } = this.#queue;
@@ -242,10 +243,13 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled"> {
 	}
 }
 
-function moreOf({ decision, dropped, droppedFields, skipped, tokens, energyJ }: CallSettled): MoreOfCall | undefined {
+function moreOf(call: CallSettled): MoreOfCall | undefined {
+	const { decision, dropped, droppedFields, skipped, tokens, energyJ } = call;
 	const others = tokens && hasOtherKinds(tokens) ? tokens : undefined;
-	if (!(decision || dropped || droppedFields || skipped || others) && energyJ === undefined) return undefined;
-	const more = { decision, dropped, droppedFields, skipped, energyJ };
+	// The ids of a trace that is not sent mean something to the log alone, which has them.
+	const trace = call.trace?.span && call.trace;
+	if (!(decision || dropped || droppedFields || skipped || others || trace) && energyJ === undefined) return undefined;
+	const more = { decision, dropped, droppedFields, skipped, energyJ, trace };
 	return others ? { ...more, tokens: others } : more;
 }
 

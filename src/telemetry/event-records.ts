@@ -47,10 +47,13 @@ export type SharedOfCall = Pick<
 	| "reason"
 	| "error"
 >;
-export type SharedOfAttempt = Omit<AttemptClosed, "callId" | "number" | "status" | "ms" | "tokens" | "cost">;
+export type SharedOfAttempt = Omit<AttemptClosed, "callId" | "number" | "status" | "ms" | "tokens" | "cost" | "span">;
 
 /** Fields that few calls have; the tokens only where there are kinds that have no number of their own. */
-export type MoreOfCall = Pick<CallSettled, "decision" | "dropped" | "droppedFields" | "skipped" | "energyJ"> & {
+export type MoreOfCall = Pick<
+	CallSettled,
+	"decision" | "dropped" | "droppedFields" | "skipped" | "energyJ" | "trace"
+> & {
 	readonly tokens?: Tokens | undefined;
 };
 

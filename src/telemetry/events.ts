@@ -2,6 +2,7 @@
 import type { Operation } from "../openai/operations.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { FailureKind } from "../providers/failure.ts";
+import type { AttemptSpan, TraceOfCall } from "./tracing/span-context.ts";
 
 /** One attempt at one target, closed exactly once. Times in ms. */
 export interface AttemptClosed {
@@ -29,6 +30,8 @@ export interface AttemptClosed {
 	readonly isUnbilled?: boolean | undefined;
 	/** It failed, and `cost` is on its call's bill: the answer was of another form than its caller asked for. */
 	readonly isCharged?: boolean | undefined;
+	/** Of a trace that is sent. */
+	readonly span?: AttemptSpan | undefined;
 }
 
 /** What a call did after an attempt that failed, or beside one that was late. */
@@ -101,6 +104,8 @@ export interface CallSettled {
 	readonly droppedFields?: readonly string[] | undefined;
 	/** Targets that it was not sent to when it was their turn, since they have no form for a field of it. */
 	readonly skipped?: readonly SkippedTarget[] | undefined;
+	/** Absent where nothing is traced. */
+	readonly trace?: TraceOfCall | undefined;
 }
 
 /** A call once it is known whose it is and what it asks for; it is settled later. */

@@ -8,6 +8,7 @@ import type { Sink } from "./events.ts";
 import type { MetricValues } from "./merged-metrics.ts";
 import { addProcessMetrics } from "./process-metrics.ts";
 import { addRoutingMetrics, type RoutingMetrics } from "./routing-metrics.ts";
+import type { DropReason } from "./tracing/span-exporter.ts";
 
 /** Agents by whether they were heard of lately, and their models by state. */
 export interface AgentCounts {
@@ -68,6 +69,11 @@ export interface Metrics extends RoutingMetrics {
 		/** A command gave nothing; why is one of a few words. */
 		failed(why: string): void;
 	};
+	/** What becomes of spans, where calls are traced. */
+	readonly spans: {
+		exported(count: number): void;
+		dropped(reason: DropReason, count: number): void;
+	};
 	/** Where the ledger's state is read, at each scrape. */
 	watchLedger(counts: () => LedgerCounts): void;
 	/** Where the size of the cache is read, at each scrape. */
@@ -109,6 +115,7 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		...addCacheMetrics(registry),
 		...addRedisMetrics(registry),
 		...addFaultMetrics(registry),
+		...addSpanMetrics(registry),
 		...addWorkerMetrics(ofRouter),
 		...addProxyMetrics(registry),
 		...addLedgerMetrics(ofRouter),
@@ -166,6 +173,27 @@ function addFaultMetrics(registry: Registry): Pick<Metrics, "crash" | "logFailur
 	const crashes = counter("crashes_total", "Exceptions that no call caught; the process went on.");
 	const logFailures = counter("log_failures_total", "Times the log file could not be written.");
 	return { crash: () => crashes.inc(), logFailure: () => logFailures.inc() };
+}
+
+function addSpanMetrics(registry: Registry): Pick<Metrics, "spans"> {
+	const registers = [registry];
+	const exported = new Counter({
+		name: "router_spans_exported_total",
+		help: "Spans that a collector took.",
+		registers,
+	});
+	const dropped = new Counter({
+		name: "router_spans_dropped_total",
+		help: "Spans that no collector took: no room while they waited (full), refused, or unreachable in time.",
+		labelNames: ["reason"],
+		registers,
+	});
+	return {
+		spans: {
+			exported: (count) => exported.inc(count),
+			dropped: (reason, count) => dropped.inc({ reason }, count),
+		},
+	};
 }
 
 function addWorkerMetrics(registry: Registry): Pick<Metrics, "workerEnded" | "workerHung" | "watchWorkers"> {

@@ -15,7 +15,7 @@ import { chargeFor } from "../../src/accounts/usage/rates.ts";
 import { estimatedTokens } from "../../src/accounts/usage/token-estimate.ts";
 import { parseRequest } from "../../src/dialects/openai-chat.ts";
 import { withCost } from "../../src/openai/usage-edits.ts";
-import { newRequestId } from "../../src/proxy/call-record.ts";
+import { newRequestId } from "../../src/request-id.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";
 import { GUARDED, KEY } from "./subject.ts";
 import { ANSWER, request } from "./wire.ts";

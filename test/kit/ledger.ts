@@ -1,7 +1,7 @@
 /** A ledger to write to, and calls to write. */
 import { existsSync } from "node:fs";
 import { Ledger } from "../../src/accounts/usage/ledger.ts";
-import { newRequestId } from "../../src/proxy/call-record.ts";
+import { newRequestId } from "../../src/request-id.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";
 import type { CallSettled } from "../../src/telemetry/events.ts";
 

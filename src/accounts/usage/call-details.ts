@@ -32,6 +32,8 @@ export interface CallDetails {
 	readonly dropped_fields?: readonly string[] | undefined;
 	/** Targets that it was not sent to, and why. */
 	readonly skipped?: CallSettled["skipped"];
+	/** The trace that it was sent in; absent of others. */
+	readonly trace?: string | undefined;
 }
 
 /** Longest text of a client's that is stored, UTF-16 units. */
@@ -65,6 +67,7 @@ export class CallDetailsWriter {
 		if (firstTokenMs !== undefined) text += `,"first_token_ms":${json(tenth(firstTokenMs))}`;
 		if (energyJ !== undefined) text += `,"energy_j":${json(Number(energyJ.toPrecision(4)))}`;
 		if (tokens && hasKinds(tokens)) text += `,"tokens":${JSON.stringify(tokens)}`;
+		if (call.trace?.span) text += `,"trace":"${call.trace.traceId}"`;
 		return text + this.#behind;
 	}
 }

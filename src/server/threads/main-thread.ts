@@ -66,7 +66,7 @@ export const mainState = (memory: SharedMemory, threads: number): StateParts => 
 export function workerThreads(
 	{ config, env, host, port, tls }: RolePlan,
 	router: ReloadedRouter,
-	{ log, metrics, upstreams }: RoleServices,
+	{ log, metrics, upstreams, spans }: RoleServices,
 	{ memory, generatedKey, responses, redis: features, isSpread }: MainParts,
 ): MainThread | undefined {
 	if (!memory) return undefined;
@@ -89,6 +89,7 @@ export function workerThreads(
 		log,
 		metrics,
 		ledger: state.ledger,
+		spans,
 		responses,
 		tunnels: router.hub,
 		tookObjects: (rows) => takeObjects(store, rows),

@@ -5,6 +5,7 @@ import { CallEventReader, type EventChunk, readAgain } from "../../telemetry/eve
 import type { AttemptClosed, CallSettled } from "../../telemetry/events.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { Metrics } from "../../telemetry/metrics.ts";
+import type { SpanExporter } from "../../telemetry/tracing/span-exporter.ts";
 import { callsLeftUnsettled, makeUnsettledCalls } from "../../telemetry/unsettled-calls.ts";
 
 /** Room for some 2,000 calls, bytes: more wait in the worker. */
@@ -29,10 +30,12 @@ export interface EventSinks {
 	readonly ledger: Pick<Ledger, "attemptClosed" | "callSettled">;
 	readonly metrics: Pick<Metrics, "sink">;
 	readonly log: Pick<Log, "sink">;
+	/** Absent where nothing is traced. */
+	readonly spans?: Pick<SpanExporter, "attemptClosed" | "callSettled"> | undefined;
 }
 
 /**
- * The calls of one worker. The ledger hears of all of them here. Metrics and the log hear of them from the worker, a little later: what it
+ * The calls of one worker. The ledger and the spans hear of all of them here. Metrics and the log hear of them from the worker, a little later: what it
  * had not told them when it died they hear from here.
  */
 export class WorkerEvents {
@@ -57,13 +60,17 @@ export class WorkerEvents {
 	read(): boolean {
 		const chunk = this.#queue.take();
 		if (!chunk) return false;
-		const { ledger } = this.sinks;
+		const { ledger, spans } = this.sinks;
 		this.#kept.push({ ...chunk, shared: this.#reader.shared });
 		this.#reader.read(chunk, {
-			attemptClosed: (attempt) => ledger.attemptClosed(attempt),
+			attemptClosed: (attempt) => {
+				ledger.attemptClosed(attempt);
+				spans?.attemptClosed(attempt);
+			},
 			callSettled: (call, at) => {
 				this.#lastId = call.id;
 				ledger.callSettled(call, at);
+				spans?.callSettled(call);
 			},
 		});
 		return true;

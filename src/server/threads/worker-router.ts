@@ -117,7 +117,7 @@ class ThreadRouter implements WorkerRouter {
 		this.#objects = new Questions(send);
 		const plan = { ...workerPlan(config, env), port: start.port };
 		this.#services = workerServices({
-			settings: config.log,
+			...{ settings: config.log, env },
 			memory: this.memory,
 			logFile: this.#logFile,
 			signals: this.#signals,

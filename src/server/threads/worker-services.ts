@@ -1,5 +1,6 @@
 /** What a worker has of a process's services: it counts for itself, logs to the main thread, and stops as that says. */
 import type { EventEmitter } from "node:events";
+import type { Environment } from "../../config/interpolate.ts";
 import type { Config } from "../../config/schema.ts";
 import { createLifecycle } from "../../http/lifecycle.ts";
 import { ProxyState } from "../../proxy/proxy-state.ts";
@@ -7,6 +8,7 @@ import { sharedQueues } from "../../proxy/shared-queues.ts";
 import type { SharedSuspects } from "../../proxy/shared-suspects.ts";
 import { createMetrics } from "../../telemetry/metrics.ts";
 import { type RoleServices, StartProblems } from "../role.ts";
+import { workerTracer } from "../tracing.ts";
 import { type RemoteLogFile, workerLog } from "./remote-log.ts";
 import { proxyParts, type ThreadMemory } from "./shared-memory.ts";
 
@@ -16,6 +18,7 @@ const NEVER_MS = 2 ** 31 - 1;
 /** What they are made from. */
 export interface WorkerServicesOptions {
 	readonly settings: Config["log"];
+	readonly env: Environment;
 	readonly memory: ThreadMemory;
 	readonly logFile: RemoteLogFile;
 	/** Says what the process was told by a signal. */
@@ -26,7 +29,7 @@ export interface WorkerServicesOptions {
 
 /** The services. */
 export function workerServices(options: WorkerServicesOptions): RoleServices {
-	const { settings, memory, logFile, signals, targetAt } = options;
+	const { settings, env, memory, logFile, signals, targetAt } = options;
 	const metrics = createMetrics("router");
 	// The main thread's metrics say of targets what all threads know.
 	const parts = proxyParts(memory);
@@ -36,5 +39,5 @@ export function workerServices(options: WorkerServicesOptions): RoleServices {
 	// Goes as the main thread says, which alone hears signals, watches the time and logs how a stop goes.
 	const quiet = { logger: log.logger.child({}, { level: "error" }), flush: () => log.flush() };
 	const lifecycle = createLifecycle({ drainMs: NEVER_MS, shutdownMs: NEVER_MS, log: quiet, signals });
-	return { log, problems: new StartProblems(log), metrics, lifecycle, upstreams };
+	return { log, problems: new StartProblems(log), metrics, lifecycle, upstreams, tracer: workerTracer(env) };
 }

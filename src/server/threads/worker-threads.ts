@@ -21,7 +21,7 @@ import type { WorkerMessage } from "../redis-workers.ts";
 import { ForwardedRequests } from "./forwarding.ts";
 import type { Asking, ToWorker, WorkerStart } from "./link.ts";
 import type { FreeThread, SharedMemory } from "./shared-memory.ts";
-import { eventMemory, WorkerEvents } from "./worker-events.ts";
+import { type EventSinks, eventMemory, WorkerEvents } from "./worker-events.ts";
 import { type WorkerReports, WorkerThread } from "./worker-handle.ts";
 import type { WorkerPort } from "./worker-port.ts";
 
@@ -59,6 +59,7 @@ export interface WorkerThreadsOptions {
 	readonly log: Pick<Log, "logger" | "take" | "sink">;
 	readonly metrics: Pick<Metrics, "values" | "workerEnded" | "workerHung" | "sink">;
 	readonly ledger: Pick<Ledger, "attemptClosed" | "callSettled" | "save">;
+	readonly spans?: EventSinks["spans"];
 	readonly responses: ResponseStore;
 	readonly tunnels: TunnelHub;
 	/** A worker has changed whose files and batches there are. */

@@ -1,0 +1,189 @@
+/**
+ * The trace of a call while it runs: ids and times, nothing else. What spans say is read of the settled call and of its attempts, later
+ * and elsewhere (`call-spans.ts`).
+ */
+import type { Operation } from "../../openai/operations.ts";
+import type { AttemptStep, Queued } from "../events.ts";
+import { isSampled, type Sampling } from "./sampler.ts";
+import type { AttemptReason, AttemptSpan, StepSpan, TraceOfCall } from "./span-context.ts";
+import {
+	newSpanId,
+	newTraceId,
+	type RemoteContext,
+	readContext,
+	TRACEPARENT,
+	TRACESTATE,
+	traceparent,
+} from "./trace-context.ts";
+
+/** What of a request its trace needs. */
+export type TracedRequest = Pick<Request, "headers" | "method">;
+
+/** What of an upstream's request does. */
+export interface TracedAttempt {
+	readonly url: string;
+	/** Gets the `traceparent` of the attempt. */
+	readonly headers: Record<string, string>;
+}
+
+/** What of a call. */
+export interface TracedCall {
+	readonly operation: Operation;
+	readonly stream: boolean;
+}
+
+/** And of its target. */
+export interface TracedTarget {
+	readonly model: string;
+	readonly provider: { readonly priceId?: string | undefined };
+}
+
+/** Begins the traces of calls. */
+export class Tracer {
+	constructor(private readonly sampling: Sampling) {}
+
+	/**
+	 * The trace of a call that has come in.
+	 * @param route its path, as the router lists it
+	 * @param startedAt `performance.now()` at its arrival
+	 */
+	begin(request: TracedRequest, route: string | undefined, startedAt: number): CallTrace {
+		const parent = readContext(request.headers);
+		const traceId = parent?.traceId ?? newTraceId();
+		const isSent = isSampled(this.sampling, traceId, parent?.isSampled);
+		return new CallTrace(traceId, parent, isSent, request.method, route, startedAt);
+	}
+}
+
+/** The trace of one call. */
+export class CallTrace {
+	readonly #spanId = newSpanId();
+	/** Whose children attempts are: the call, or what it does just now. */
+	#parentId = this.#spanId;
+	readonly #steps: StepSpan[] = [];
+	/** Why the next attempt is made. */
+	#reason: AttemptReason | undefined;
+	/** What is added to `performance.now()` for Unix time. */
+	readonly #wallOffset: number;
+
+	constructor(
+		private readonly traceId: string,
+		private readonly parent: RemoteContext | undefined,
+		/** What it does is sent. */
+		private readonly isSent: boolean,
+		private readonly method: string,
+		private readonly route: string | undefined,
+		private readonly startedAt: number,
+	) {
+		this.#wallOffset = isSent ? wallOffset() : 0;
+	}
+
+	/**
+	 * An attempt is about to be sent: its request gets the `traceparent` that its upstream continues. Its span where the trace is sent.
+	 * @param isSecond it runs beside another one
+	 */
+	attempt(
+		{ url, headers }: TracedAttempt,
+		{ operation, stream }: TracedCall,
+		{ model, provider: { priceId: vendor } }: TracedTarget,
+		isSecond: boolean,
+	): AttemptSpan | undefined {
+		const { traceId, parent, isSent } = this;
+		// The state of a trace that is none: a standard's "MUST NOT".
+		if (!parent) delete headers[TRACESTATE];
+		const spanId = isSent ? newSpanId() : this.#spanId;
+		headers[TRACEPARENT] = traceparent(traceId, spanId, isSent);
+		if (!isSent) return undefined;
+		const reason = isSecond ? "hedge" : this.#reason;
+		this.#reason = undefined;
+		const origin = originOf(url);
+		const context = { traceId, spanId, parentId: this.#parentId, traceState: parent?.traceState };
+		return { ...context, startedAt: this.#now(), operation, stream, model, vendor, origin, reason };
+	}
+
+	/** The call goes on after an attempt, or beside it. */
+	followed({ how }: AttemptStep): void {
+		if (how === "retry" || how === "failover") this.#reason = how;
+	}
+
+	/** The call has waited for its turn, or was refused it. */
+	queued({ waitedMs = 0, refused }: Queued): void {
+		if (!this.isSent || (waitedMs < SHORTEST_STEP_MS && !refused)) return;
+		const startedAt = this.#now() - waitedMs;
+		this.#steps.push({ name: "queue", spanId: newSpanId(), startedAt, ms: waitedMs, refused });
+	}
+
+	/** A step begins; undefined where nothing is sent. One that nobody ends, ends with the call. Attempts within a `resume` are its children. */
+	begin(name: "cache" | "resume"): StepSpan | undefined {
+		if (!this.isSent) return undefined;
+		const step: StepSpan = { name, spanId: newSpanId(), startedAt: this.#now() };
+		this.#steps.push(step);
+		if (name === "resume") {
+			this.#parentId = step.spanId;
+			this.#reason = "resume";
+		}
+		return step;
+	}
+
+	/** It has ended. */
+	end(step: StepSpan): void {
+		step.ms = this.#now() - step.startedAt;
+		if (step.name !== "resume") return;
+		this.#parentId = this.#spanId;
+		this.#reason = undefined;
+	}
+
+	/** It took no time that anybody would look for. */
+	drop(step: StepSpan): void {
+		this.#steps.splice(this.#steps.indexOf(step), 1);
+	}
+
+	/** What its events say of it when the call has settled. */
+	settled(): TraceOfCall {
+		const { traceId, parent, isSent, method, route } = this;
+		if (!isSent) return { traceId };
+		return {
+			traceId,
+			span: {
+				traceId,
+				spanId: this.#spanId,
+				parentId: parent?.spanId,
+				isRemote: parent !== undefined,
+				traceState: parent?.traceState,
+				startedAt: this.startedAt + this.#wallOffset,
+				method,
+				route,
+				steps: this.#steps,
+			},
+		};
+	}
+
+	#now(): number {
+		return performance.now() + this.#wallOffset;
+	}
+}
+
+/** A shorter wait in a queue, ms, is none. */
+const SHORTEST_STEP_MS = 1;
+
+/** Scheme, host and port. */
+function originOf(url: string): string {
+	const host = url.indexOf("//") + 2;
+	const end = url.indexOf("/", host);
+	return end === -1 ? url : url.slice(0, end);
+}
+
+/** Of this thread; 0: not known yet. */
+let offset = 0;
+
+/**
+ * Unix time less `performance.now()`, ms. The calendar's clock tells whole milliseconds alone: the offset is kept as long as both agree within
+ * one, so that spans of several processes of a machine stand right beside each other, and follows where the clock is set.
+ */
+function wallOffset(): number {
+	const wall = Date.now();
+	const now = performance.now();
+	if (now + offset < wall) offset = wall - now;
+	else if (now + offset >= wall + 1) offset = wall + 1 - now;
+	return offset;
+}

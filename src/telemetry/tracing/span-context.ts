@@ -1,0 +1,64 @@
+/** Which spans a call is, as plain values: what of a trace goes with its events from thread to thread. Ids in lower-case hex, times in Unix time, ms. */
+import type { Operation } from "../../openai/operations.ts";
+
+/** How one span is known, and whose child it is. */
+export interface SpanContext {
+	/** 16 bytes. */
+	readonly traceId: string;
+	/** 8 bytes. */
+	readonly spanId: string;
+	/** Of the same trace; undefined: it is the trace's first. */
+	readonly parentId?: string | undefined;
+	/** `tracestate`, as the caller sent it. */
+	readonly traceState?: string | undefined;
+	readonly startedAt: number;
+}
+
+/** Why an attempt was made, where it was not the first. */
+export type AttemptReason = "retry" | "failover" | "hedge" | "resume";
+
+/** The span of an attempt, and what its event does not say of it. */
+export interface AttemptSpan extends SpanContext {
+	readonly operation: Operation;
+	readonly stream: boolean;
+	/** What the upstream calls the model. */
+	readonly model: string;
+	/** The upstream's vendor, as price lists call it; undefined: its name says all. */
+	readonly vendor?: string | undefined;
+	/** Where it was sent: `https://api.openai.com`. */
+	readonly origin: string;
+	readonly reason?: AttemptReason | undefined;
+	/** From its sending to the first piece of the answer that its client got, ms; set when it closes. */
+	firstTokenMs?: number | undefined;
+}
+
+/** What a call does besides attempts, and takes time. */
+export type StepName = "queue" | "cache" | "resume";
+
+/** A step of a call. */
+export interface StepSpan {
+	readonly name: StepName;
+	readonly spanId: string;
+	readonly startedAt: number;
+	/** Absent where it ended with the call. */
+	ms?: number | undefined;
+	/** Of a queue: why the call was not let in. */
+	readonly refused?: "full" | "late" | undefined;
+}
+
+/** The span of a call. */
+export interface CallSpan extends SpanContext {
+	/** The parent is of another process. */
+	readonly isRemote: boolean;
+	readonly method: string;
+	/** The route's path as the router lists it: no text of a client's. */
+	readonly route?: string | undefined;
+	readonly steps: readonly StepSpan[];
+}
+
+/** The trace that a call belongs to. */
+export interface TraceOfCall {
+	readonly traceId: string;
+	/** Absent where the trace is not sampled: nothing is sent of it. */
+	readonly span?: CallSpan | undefined;
+}

@@ -1,0 +1,63 @@
+/** W3C Trace Context (https://www.w3.org/TR/trace-context/): `traceparent` and `tracestate` as they are read and written, and ids for them. */
+
+/** The caller's span. */
+export interface RemoteContext {
+	readonly traceId: string;
+	readonly spanId: string;
+	readonly isSampled: boolean;
+	readonly traceState: string | undefined;
+}
+
+/** The headers, in lower case. */
+export const TRACEPARENT = "traceparent";
+export const TRACESTATE = "tracestate";
+
+/** Version, trace, parent and flags; further fields may follow where the version is a later one. */
+const FORM = /^([\da-f]{2})-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})(-.*)?$/;
+const NO_VERSION = "ff";
+const FIRST_VERSION = "00";
+const NO_TRACE = "0".repeat(32);
+const NO_SPAN = "0".repeat(16);
+const SAMPLED = 1;
+/** Longest `tracestate` that is kept in spans: what all have to pass on. */
+const LONGEST_STATE = 512;
+
+/** The context that a request brings; undefined where it brings none, or what is none by the standard: a trace then begins here. */
+export function readContext(headers: Pick<Headers, "get">): RemoteContext | undefined {
+	const parent = headers.get(TRACEPARENT);
+	if (parent === null) return undefined;
+	const [, version, traceId, spanId, flags, more] = FORM.exec(parent) ?? [];
+	if (version === undefined || version === NO_VERSION || (version === FIRST_VERSION && more !== undefined))
+		return undefined;
+	if (traceId === NO_TRACE || spanId === NO_SPAN) return undefined;
+	const state = headers.get(TRACESTATE);
+	return {
+		traceId: traceId!,
+		spanId: spanId!,
+		isSampled: (Number.parseInt(flags!, 16) & SAMPLED) !== 0,
+		traceState: state !== null && state !== "" && state.length <= LONGEST_STATE ? state : undefined,
+	};
+}
+
+/** The header that says the same to whoever is called next. */
+export const traceparent = (traceId: string, spanId: string, isSampled: boolean): string =>
+	`${FIRST_VERSION}-${traceId}-${spanId}-${isSampled ? "01" : "00"}`;
+
+/** Random bytes, made many at once: to ask the system for each id costs more than all else of it. */
+const pool = Buffer.alloc(4096);
+let used = pool.length;
+
+function randomHex(bytes: number): string {
+	if (used + bytes > pool.length) {
+		crypto.getRandomValues(pool);
+		used = 0;
+	}
+	used += bytes;
+	return pool.toString("hex", used - bytes, used);
+}
+
+/** A new trace's id: 16 bytes. */
+export const newTraceId = (): string => randomHex(16);
+
+/** A new span's id: 8 bytes. */
+export const newSpanId = (): string => randomHex(8);
