@@ -71,6 +71,14 @@ describe.each(both)("%s", (_, encoding) => {
 		}
 	});
 
+	test("a resource has attributes of any name", () => {
+		const long = { ["k".repeat(200)]: "v".repeat(20_000), "": "" };
+		const attempt = tracedAttempt();
+		const written = encoding.span(attemptSpan(attempt, attempt.span!));
+		const body = Buffer.concat(encoding.request([written], { ...SOURCE, resource: long }));
+		expect(spansIn(body, encoding.contentType)[0]!.resource).toEqual(long);
+	});
+
 	test("no span, one and five hundred make one request", () => {
 		for (const count of [0, 1, 500]) {
 			const attempts = Array.from({ length: count }, (_each, number) => tracedAttempt({ number }));

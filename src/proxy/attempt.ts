@@ -296,21 +296,14 @@ export class Attempt {
 				// Of the rest of an answer its reader counts the whole.
 				const tokens = read && failure ? ownTokens(decoder) : reader.tokens;
 				if (!failure && !hasBegun && account?.isProbe) owner.keyAccepted(this);
-				const end = {
-					status: head.status,
-					failure: failure?.kind,
-					tokens,
-					cost,
-					isUnused: part?.isUnused,
-					firstTokenAt,
-				};
+				const end = { status: head.status, failure: failure?.kind, tokens, cost, isUnused: part?.isUnused };
 				const health = failure && this.#record?.isOpen ? owner.failed(this, failure) : undefined;
 				// What a client that leaves has got is billed to it.
 				const isBilled = !failure || (failure.kind === "cancelled" && hasBegun && !part?.isUnused);
-				const hasAnswer = hasBegun || reader.firstDeltaAt !== undefined || tokens !== undefined || cost !== undefined;
+				const hasAnswer = hasBegun || firstTokenAt !== undefined || tokens !== undefined || cost !== undefined;
 				const unbilled = !isBilled && hasAnswer ? reader.guess : undefined;
 				const isOtherForm = !read && failure?.isOtherForm;
-				record.closeAttempt(this.#record!, { ...end, unbilled, target: health, isOtherForm });
+				record.closeAttempt(this.#record!, { ...end, unbilled, target: health, isOtherForm, firstTokenAt });
 			},
 		};
 	}

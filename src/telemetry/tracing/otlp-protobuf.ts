@@ -1,7 +1,10 @@
-/** Spans as OTLP writes them in protobuf: the few messages of `trace/v1/trace.proto` that are needed, by their field numbers. Pure. */
+/**
+ * Spans as OTLP writes them in protobuf: the few messages of `trace/v1/trace.proto` that are needed, by their field numbers. Pure. Our own, since
+ * a serializer of any message takes several times as long (`@opentelemetry/otlp-transformer` 0.301.1), and a fraction that is 0 has to stay one.
+ */
 import { type AttributeValue, FRACTIONS, type Span } from "./call-spans.ts";
 import { ERROR_STATUS, type OtlpEncoding, spanFlags, unixNanos } from "./otlp.ts";
-import { ProtobufReader, ProtobufWriter } from "./protobuf.ts";
+import { ProtobufReader, ProtobufWriter, varintSize } from "./protobuf.ts";
 
 /** Field numbers of opentelemetry-proto. */
 const REQUEST = { resourceSpans: 1 } as const;
@@ -28,29 +31,32 @@ const ANY_VALUE = { string: 1, bool: 2, int: 3, double: 4 } as const;
 const RESPONSE = { partialSuccess: 1 } as const;
 const PARTIAL_SUCCESS = { rejectedSpans: 1, errorMessage: 2 } as const;
 
+/** One for all spans, which are written one after the other. */
+const writer = new ProtobufWriter();
+
 /** The encoding. */
 export const OTLP_PROTOBUF: OtlpEncoding = {
 	contentType: "application/x-protobuf",
 	span(span) {
-		const writer = new ProtobufWriter();
-		writer.message(SCOPE_SPANS.spans, () => writeSpan(writer, span));
-		return writer.bytes();
+		const begin = writer.begin(SCOPE_SPANS.spans);
+		writeSpan(span);
+		writer.end(begin);
+		return writer.take();
 	},
 	request(spans, { resource, scope }) {
-		const head = new ProtobufWriter();
-		head.message(SCOPE_SPANS.scope, () => {
-			head.text(SCOPE.name, scope.name);
-			head.text(SCOPE.version, scope.version);
-		});
-		const scopeHead = head.bytes();
-		const scopeLength = scopeHead.length + spans.reduce((sum, { length }) => sum + length, 0);
-		const resourceHead = new ProtobufWriter();
-		resourceHead.message(RESOURCE_SPANS.resource, () => writeAttributes(resourceHead, RESOURCE.attributes, resource));
-		resourceHead.head(RESOURCE_SPANS.scopeSpans, scopeLength);
-		const resourceBytes = resourceHead.bytes();
-		const request = new ProtobufWriter();
-		request.head(REQUEST.resourceSpans, resourceBytes.length + scopeLength);
-		return [request.bytes(), resourceBytes, scopeHead, ...spans];
+		const inScope = writer.begin(SCOPE_SPANS.scope);
+		writer.text(SCOPE.name, scope.name);
+		writer.text(SCOPE.version, scope.version);
+		writer.end(inScope);
+		const scopeBytes = writer.take();
+		const scopeLength = scopeBytes.length + spans.reduce((sum, { length }) => sum + length, 0);
+		const inResource = writer.begin(RESOURCE_SPANS.resource);
+		writeAttributes(RESOURCE.attributes, resource);
+		writer.end(inResource);
+		writer.head(RESOURCE_SPANS.scopeSpans, scopeLength);
+		const resourceBytes = writer.take();
+		writer.head(REQUEST.resourceSpans, resourceBytes.length + scopeLength);
+		return [writer.take(), resourceBytes, scopeBytes, ...spans];
 	},
 	rejected(answer) {
 		const rejected = { spans: 0, message: "" };
@@ -65,7 +71,7 @@ export const OTLP_PROTOBUF: OtlpEncoding = {
 	},
 };
 
-function writeSpan(writer: ProtobufWriter, span: Span): void {
+function writeSpan(span: Span): void {
 	const { traceId, spanId, parentId, traceState, name, kind, startMs, endMs, attributes, isError } = span;
 	writer.hex(SPAN.traceId, traceId);
 	writer.hex(SPAN.spanId, spanId);
@@ -75,25 +81,53 @@ function writeSpan(writer: ProtobufWriter, span: Span): void {
 	writer.varint(SPAN.kind, kind);
 	writer.fixed64(SPAN.start, BigInt(unixNanos(startMs)));
 	writer.fixed64(SPAN.end, BigInt(unixNanos(endMs)));
-	writeAttributes(writer, SPAN.attributes, attributes);
-	if (isError) writer.message(SPAN.status, () => writer.varint(STATUS.code, ERROR_STATUS));
+	writeAttributes(SPAN.attributes, attributes);
+	if (isError) {
+		const begin = writer.begin(SPAN.status);
+		writer.varint(STATUS.code, ERROR_STATUS);
+		writer.end(begin);
+	}
 	writer.fixed32(SPAN.flags, spanFlags(span));
 }
 
-function writeAttributes(writer: ProtobufWriter, field: number, attributes: Span["attributes"]): void {
+/** The keys of attributes, as they stand in each: there are some forty. Bounded, since resources may have others. */
+const keys = new Map<string, Buffer>();
+const MOST_KEYS = 1000;
+
+function keyBytes(key: string): Buffer {
+	let bytes = keys.get(key);
+	if (bytes) return bytes;
+	const writing = new ProtobufWriter();
+	writing.text(KEY_VALUE.key, key);
+	bytes = writing.take();
+	if (keys.size >= MOST_KEYS) keys.clear();
+	keys.set(key, bytes);
+	return bytes;
+}
+
+/** Lengths are known before, so that nothing is moved: values are not nested. */
+function writeAttributes(field: number, attributes: Span["attributes"]): void {
 	for (const key in attributes) {
 		const value = attributes[key];
 		if (value === undefined) continue;
-		writer.message(field, () => {
-			writer.text(KEY_VALUE.key, key);
-			writer.message(KEY_VALUE.value, () => writeValue(writer, key, value));
-		});
+		const keyed = keyBytes(key);
+		const textLength = typeof value === "string" ? Buffer.byteLength(value) : 0;
+		const length = 1 + valueSize(key, value, textLength);
+		writer.head(field, keyed.length + 1 + varintSize(length) + length);
+		writer.raw(keyed);
+		writer.head(KEY_VALUE.value, length);
+		if (typeof value === "string") writer.text(ANY_VALUE.string, value, textLength);
+		else if (typeof value === "boolean") writer.varint(ANY_VALUE.bool, Number(value));
+		else if (FRACTIONS.has(key)) writer.double(ANY_VALUE.double, value);
+		else writer.varint(ANY_VALUE.int, whole(value));
 	}
 }
 
-function writeValue(writer: ProtobufWriter, key: string, value: AttributeValue): void {
-	if (typeof value === "string") writer.text(ANY_VALUE.string, value);
-	else if (typeof value === "boolean") writer.varint(ANY_VALUE.bool, Number(value));
-	else if (FRACTIONS.has(key)) writer.double(ANY_VALUE.double, value);
-	else writer.varint(ANY_VALUE.int, Math.trunc(value));
+/** Bytes of a value behind its tag. */
+function valueSize(key: string, value: AttributeValue, textLength: number): number {
+	if (typeof value === "string") return varintSize(textLength) + textLength;
+	if (typeof value === "boolean") return 1;
+	return FRACTIONS.has(key) ? 8 : varintSize(whole(value));
 }
+
+const whole = (value: number): number => Math.max(0, Math.trunc(value));

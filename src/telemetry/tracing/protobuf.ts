@@ -1,53 +1,63 @@
 /** Protobuf's wire (https://protobuf.dev/programming-guides/encoding/), as far as OTLP's traces need it. Pure. */
 
 /** Wire types. */
-const VARINT = 0;
-const FIXED64 = 1;
-const LENGTH = 2;
-const FIXED32 = 5;
+const WIRE = { varint: 0, fixed64: 1, length: 2, fixed32: 5 } as const;
 /** Most bytes of a varint that a number holds exactly. */
 const MOST_VARINT = 8;
 /** First size of the memory, bytes: most spans fit. */
-const FIRST_SIZE = 2048;
+const FIRST_SIZE = 4096;
+
+/** What stands before a field. */
+const tagOf = (field: number, type: number): number => field * 8 + type;
+
+/** Bytes of a whole number. */
+export function varintSize(value: number): number {
+	let size = 1;
+	for (let rest = value; rest > 0x7f; rest = Math.floor(rest / 0x80)) size++;
+	return size;
+}
 
 /** Writes fields, one behind the other. */
 export class ProtobufWriter {
 	#memory = Buffer.allocUnsafe(FIRST_SIZE);
 	#end = 0;
 
-	/** All that is written, in memory of its own. */
-	bytes(): Buffer {
-		return Buffer.from(this.#memory.subarray(0, this.#end));
+	/** All that was written since it was last taken, in memory of its own. */
+	take(): Buffer {
+		const bytes = Buffer.from(this.#memory.subarray(0, this.#end));
+		this.#end = 0;
+		return bytes;
 	}
 
 	/** A whole number that is not negative. */
 	varint(field: number, value: number): void {
-		this.#tag(field, VARINT);
+		this.#varint(tagOf(field, WIRE.varint));
 		this.#varint(value);
 	}
 
 	fixed32(field: number, value: number): void {
-		this.#tag(field, FIXED32);
+		this.#varint(tagOf(field, WIRE.fixed32));
 		this.#reserve(4);
 		this.#end = this.#memory.writeUInt32LE(value, this.#end);
 	}
 
 	fixed64(field: number, value: bigint): void {
-		this.#tag(field, FIXED64);
+		this.#varint(tagOf(field, WIRE.fixed64));
 		this.#reserve(8);
 		this.#end = this.#memory.writeBigUInt64LE(value, this.#end);
 	}
 
 	double(field: number, value: number): void {
-		this.#tag(field, FIXED64);
+		this.#varint(tagOf(field, WIRE.fixed64));
 		this.#reserve(8);
 		this.#end = this.#memory.writeDoubleLE(value, this.#end);
 	}
 
-	text(field: number, value: string): void {
-		this.head(field, Buffer.byteLength(value));
-		this.#reserve(3 * value.length);
-		this.#end += this.#memory.write(value, this.#end);
+	/** @param length bytes, where that is known */
+	text(field: number, value: string, length = Buffer.byteLength(value)): void {
+		this.head(field, length);
+		this.#reserve(length);
+		this.#end += this.#memory.write(value, this.#end, length);
 	}
 
 	/** Bytes that hexadecimal digits say. */
@@ -57,33 +67,40 @@ export class ProtobufWriter {
 		this.#end += this.#memory.write(digits, this.#end, "hex");
 	}
 
-	/** A message, whose fields `write` writes. */
-	message(field: number, write: () => void): void {
-		this.#tag(field, LENGTH);
-		const begin = this.#end;
-		// Room for the length as it mostly is: one byte.
-		this.#reserve(1);
-		this.#end++;
-		write();
-		const length = this.#end - begin - 1;
+	/** Bytes as they are. */
+	raw(bytes: Buffer): void {
+		this.#reserve(bytes.length);
+		this.#memory.set(bytes, this.#end);
+		this.#end += bytes.length;
+	}
+
+	/** A message begins, whose fields are written next. What it returns ends it. */
+	begin(field: number): number {
+		this.#varint(tagOf(field, WIRE.length));
+		// Room for a length of two bytes, as most have.
+		this.#reserve(2);
+		this.#end += 2;
+		return this.#end;
+	}
+
+	/** A message ends. */
+	end(begin: number): void {
+		const length = this.#end - begin;
 		const size = varintSize(length);
-		if (size > 1) {
-			this.#reserve(size - 1);
-			this.#memory.copyWithin(begin + size, begin + 1, this.#end);
+		const head = begin - 2;
+		if (size !== 2) {
+			this.#reserve(size);
+			this.#memory.copyWithin(head + size, begin, this.#end);
 		}
-		this.#end = begin;
+		this.#end = head;
 		this.#varint(length);
-		this.#end += length;
+		this.#end = head + size + length;
 	}
 
-	/** The beginning of a message, a text or bytes that others write. @param length bytes */
+	/** The beginning of a message, a text or bytes that are written next. @param length bytes */
 	head(field: number, length: number): void {
-		this.#tag(field, LENGTH);
+		this.#varint(tagOf(field, WIRE.length));
 		this.#varint(length);
-	}
-
-	#tag(field: number, type: number): void {
-		this.#varint(field * 8 + type);
 	}
 
 	#varint(value: number): void {
@@ -104,12 +121,6 @@ export class ProtobufWriter {
 	}
 }
 
-const varintSize = (value: number): number => {
-	let size = 1;
-	for (let rest = value; rest > 0x7f; rest = Math.floor(rest / 0x80)) size++;
-	return size;
-};
-
 /** Reads fields, one after the other: whole numbers as numbers, all that has a length as bytes, and of fixed width as bytes, too. Throws where it is cut off. */
 export class ProtobufReader implements Iterable<[field: number, value: number | Buffer]> {
 	#at = 0;
@@ -125,13 +136,13 @@ export class ProtobufReader implements Iterable<[field: number, value: number | 
 
 	#value(type: number): number | Buffer {
 		switch (type) {
-			case VARINT:
+			case WIRE.varint:
 				return this.#varint();
-			case FIXED64:
+			case WIRE.fixed64:
 				return this.#take(8);
-			case LENGTH:
+			case WIRE.length:
 				return this.#take(this.#varint());
-			case FIXED32:
+			case WIRE.fixed32:
 				return this.#take(4);
 			default:
 				throw new RangeError("no protobuf");
