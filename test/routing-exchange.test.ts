@@ -6,6 +6,7 @@ import {
 	decodeBlocks,
 	decodeRoutingMessage,
 	encodeBlocks,
+	encodeConversation,
 	encodeRoutingMessage,
 } from "../src/routing/routing-message.ts";
 import { RoutingNotes } from "../src/routing/routing-notes.ts";
@@ -179,6 +180,36 @@ describe.each(EXCHANGED_KINDS)("routers of %s:", (_, kind) => {
 		});
 	});
 
+	describe("conversations that vendors' caches have", () => {
+		const key = (first: number) => ({ first, second: -7 });
+
+		test("are known to all for as long as they are kept yet, to a router that joins later, too", async () => {
+			const [a, b] = await joined("a", "b");
+			for (let at = 0; at < 1_200; at++) a.state.conversations.keep(key(at), 60_000);
+			await until(() => b.state.conversations.leftMs(key(1_199)) === 60_000);
+			network.now += 20_000;
+			const late = network.join("d");
+			await until(() => [0, 600, 1_199].every((at) => late.state.conversations.leftMs(key(at)) === 40_000));
+		});
+
+		test("are told when Redis takes messages again", async () => {
+			const [a, b] = await joined("a", "b");
+			network.refuses = () => true;
+			a.state.conversations.keep(key(1), 60_000);
+			network.refuses = () => false;
+			a.tick();
+			await until(() => b.state.conversations.leftMs(key(1)) === 60_000);
+		});
+
+		test("are none where a message says nonsense", async () => {
+			const [a] = await joined("a");
+			const good = encodeConversation(key(3));
+			const bad = [good, [good], [good, -1], [good, 1e12], [good, "1"], ["x".repeat(40), 5], [1, 5], null];
+			network.publish(message({ conversations: [...bad, [encodeConversation(key(4)), 5_000]] }));
+			expect([...a.state.conversations.all()]).toEqual([[key(4), 5_000]]);
+		});
+	});
+
 	describe("a router that joins", () => {
 		test("is told what was remembered before, once, however many there are", async () => {
 			const [a] = await joined("a", "b", "c");
@@ -290,6 +321,7 @@ describe("messages", () => {
 			...{ from: "a", isNew: true, asks: 2, isWhole: true, isLeaving: false },
 			loads: [["box/m", { inFlight: 3, waiting: 2, queuedCharacters: 1_000 }]] as const,
 			...{ emptied: ["x"], prompts: [["y", encodeBlocks(blocks)]] as const, sessions: [["s", "z"]] as const },
+			conversations: [[encodeConversation({ first: 1, second: -1 }), 7]] as const,
 		};
 		const sent = encodeRoutingMessage(written);
 		expect(decodeRoutingMessage(sent)).toEqual(written);

@@ -77,6 +77,9 @@ const INPUT_NAMES: Record<keyof Inputs, string> = {
 	context: "context",
 	breaker: "breaker",
 	weight: "weight",
+	cached_tokens: "cached tokens",
+	saved_usd: "saved USD",
+	cached_key: "cached by",
 };
 
 function inputsText(inputs: Inputs): string {

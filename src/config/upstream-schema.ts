@@ -77,7 +77,14 @@ export const provider = Type.Object(
 		api_keys: Type.Optional(
 			Type.Array(secret({ minLength: 1 }), {
 				minItems: 1,
-				description: "Several keys, which take turns; one that is refused is left out for a minute.",
+				description:
+					"Several keys, which take turns, conversation by conversation; one that is refused is left out for a minute.",
+			}),
+		),
+		shared_prompt_cache: Type.Optional(
+			Type.Boolean({
+				description:
+					"Its keys are of one organization (OpenAI), workspace (Anthropic) or project (Google), and so share its prompt cache: a conversation need not stay with one of them.",
 			}),
 		),
 		headers: Type.Optional(

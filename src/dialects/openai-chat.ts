@@ -10,7 +10,9 @@ import {
 	type CallFacts,
 	type Modalities,
 	mayCacheForHour,
+	type PromptCacheRequest,
 	type PromptContent,
+	promptCacheRequest,
 } from "../openai/call-facts.ts";
 import { canonicalBytes } from "../openai/canonical-bytes.ts";
 import { type EngineField, engineFieldIn } from "../openai/engine-fields.ts";
@@ -214,6 +216,14 @@ class RequestFacts implements CallFacts {
 
 	cachesForHour(): boolean {
 		return mayCacheForHour(this.body.bytes);
+	}
+
+	promptCache(): PromptCacheRequest {
+		const { body } = this;
+		return promptCacheRequest(body.bytes, {
+			retention: body.at("prompt_cache_retention"),
+			options: body.at("prompt_cache_options"),
+		});
 	}
 
 	promptSizes(): PromptSizes {

@@ -15,6 +15,36 @@ export function mayCacheForHour(json: { includes(part: string): boolean }): bool
 	return json.includes('"1h"') || (json.includes("\\u00") && HOUR.test(String(json)));
 }
 
+/** A mark at what a vendor's prompt cache is to keep, with or without its lifetime. */
+const CACHE_MARK = '"cache_control"';
+
+/** What a call asks of the prompt cache of whichever vendor it goes to. */
+export interface PromptCacheRequest {
+	/** It marks what is to be cached (`cache_control`). */
+	readonly isMarked: boolean;
+	/** See {@link CallFacts.cachesForHour}. */
+	readonly isForHour: boolean;
+	/** How long OpenAI is to keep it, as the client wrote it (`in_memory`, `30m`, `12h`, `24h`); undefined where it does not say. */
+	readonly retention: string | undefined;
+}
+
+/**
+ * What a request's JSON asks of a prompt cache.
+ * @param json the whole request
+ * @param fields its `prompt_cache_retention` and `prompt_cache_options`, which came later and count first
+ */
+export function promptCacheRequest(
+	json: { includes(part: string): boolean },
+	fields?: { readonly retention: unknown; readonly options: unknown },
+): PromptCacheRequest {
+	const retention = (fields?.options as { ttl?: unknown } | null | undefined)?.ttl ?? fields?.retention;
+	return {
+		isMarked: json.includes(CACHE_MARK),
+		isForHour: mayCacheForHour(json),
+		retention: typeof retention === "string" ? retention : undefined,
+	};
+}
+
 /**
  * The facts of one call. Fields are read from the call's few settings at once; what takes a pass over its messages or its text is a
  * function, asked only where a limit, a rule or a choice needs it, and seldom more than once. None of them throws, but where it says so.
@@ -44,10 +74,17 @@ export interface CallFacts {
 	isReasoning(model: string): boolean;
 	/** Whether the vendor is asked to keep the prompt for an hour, which may have a price of its own; true where that can't be ruled out. */
 	cachesForHour(): boolean;
+	/** What is asked of the vendor's prompt cache. Costs a pass over the request. */
+	promptCache(): PromptCacheRequest;
 	/** The sizes of all that the model reads, from which tokens are estimated. */
 	promptSizes(): PromptSizes;
 	/** What the prompt is and asks for, by which a target is chosen. */
 	promptContent(): PromptContent;
+	/**
+	 * What the model reads in the words of the client, as JSON texts, the list of messages last; absent where `texts` of the prompt's content
+	 * costs no more.
+	 */
+	history?(): readonly string[];
 	/** What is priced of a call that is passed on, as far as its request says it; absent of all others. */
 	units?(): { readonly images?: number; readonly characters?: number };
 	/**

@@ -171,8 +171,8 @@ function skipSpace(text: string, at: number): number {
 	return at;
 }
 
-/** Past the closing quote of the string that opens at `at`. `indexOf` is native, a loop over a long prompt is not. */
-function stringEnd(text: string, at: number): number {
+/** Past the closing quote of the string that opens at `at`; the text's end where there is none. `indexOf` is native, a loop over a long prompt is not. */
+export function stringEnd(text: string, at: number): number {
 	let end = text.indexOf('"', at + 1);
 	while (end !== -1 && isEscaped(text, end)) end = text.indexOf('"', end + 1);
 	return end === -1 ? text.length : end + 1;

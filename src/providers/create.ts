@@ -12,7 +12,8 @@ export function providerOf(upstream: Upstream, transport: Transport, inputStore:
 	const { otherKeys = [], ...own } = upstream;
 	const first = accountOf(own, transport, inputStore);
 	if (otherKeys.length === 0) return first;
-	return { ...first, otherAccounts: otherKeys.map((key) => accountOf({ ...own, ...key }, transport, inputStore)) };
+	const shared = own.sharesCache ? { ...own, cacheKey: own.apiKey } : own;
+	return { ...first, otherAccounts: otherKeys.map((key) => accountOf({ ...shared, ...key }, transport, inputStore)) };
 }
 
 function accountOf(upstream: Upstream, transport: Transport, inputStore: RequestInputStore): Provider {

@@ -6,6 +6,7 @@ import type { SseEvent, WritableBytes } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { Continuation } from "../vendors.ts";
 import type { Addition, Failure } from "./failure.ts";
+import type { PromptCacheRules } from "./prompt-cache.ts";
 
 /** One HTTP request, ready to send: a POST where it has a body, else a GET, unless it says otherwise. */
 export interface UpstreamRequest {
@@ -289,6 +290,14 @@ export interface TokenCounter {
 	read(answer: unknown): number | undefined;
 }
 
+/** The prompt cache of an account at its vendor. */
+export interface AccountCache {
+	/** What the vendor says of it. */
+	readonly rules: PromptCacheRules;
+	/** Whose it is: the same for all keys that share it. It holds a key, so it must reach nobody. */
+	readonly scope: string;
+}
+
 /** One configured upstream. */
 export interface Provider {
 	/** Its name in the configuration. */
@@ -300,6 +309,8 @@ export interface Provider {
 	readonly transport: Transport;
 	/** Its key, which no header of an answer may hand on. */
 	readonly secret?: string | undefined;
+	/** Its prompt cache, as the vendor documents it; absent where there is none that calls are kept at. */
+	readonly promptCache?: AccountCache | undefined;
 	/** The same upstream with each of its further keys. */
 	readonly otherAccounts?: readonly Provider[] | undefined;
 	/** Deadlines towards it, and those of them that were set for it alone. */

@@ -8,7 +8,8 @@ import type { UnsupportedPolicy } from "../config/upstream-schema.ts";
 import { RouterError, StartError } from "../errors.ts";
 import { type ProviderType, type ResponsesSupport, VENDORS, type VendorRow, type Vendors } from "../vendors.ts";
 import { isLocal, isOwnSite } from "./locality.ts";
-import type { SomeTimeouts, UpstreamTimeouts } from "./provider.ts";
+import { PROMPT_CACHES } from "./prompt-cache.ts";
+import type { AccountCache, SomeTimeouts, UpstreamTimeouts } from "./provider.ts";
 
 /** One upstream, ready or not. */
 export interface Upstream {
@@ -22,6 +23,10 @@ export interface Upstream {
 	readonly apiKey?: string | undefined;
 	/** Further keys, and where each comes from. */
 	readonly otherKeys?: readonly { readonly apiKey: string; readonly keySetting: string }[];
+	/** Its keys share the vendor's prompt cache. */
+	readonly sharesCache?: boolean;
+	/** Of one of several such: the first of them. */
+	readonly cacheKey?: string | undefined;
 	/** The variable that would give what is missing; the configuration's path where there is none. */
 	readonly variable: string;
 	/** The configuration's path for its address, where that is not `providers.<name>.base_url`. */
@@ -44,15 +49,29 @@ export interface Upstream {
 }
 
 /** What of a provider is its upstream's configuration alone. */
-export const configuredOf = ({ name, row, keySetting, apiKey, timeouts, ownTimeouts, unsupported }: Upstream) => ({
-	name,
-	priceId: row.priceId,
-	keySetting,
-	secret: apiKey,
-	timeouts,
-	ownTimeouts,
-	unsupported,
-});
+export const configuredOf = (upstream: Upstream) => {
+	const { name, row, keySetting, apiKey, timeouts, ownTimeouts, unsupported } = upstream;
+	const promptCache = accountCache(upstream);
+	return {
+		name,
+		priceId: row.priceId,
+		keySetting,
+		secret: apiKey,
+		...(promptCache && { promptCache }),
+		timeouts,
+		ownTimeouts,
+		unsupported,
+	};
+};
+
+/** The cache of one key, or of all of them; two providers with the same key at the same address have one. */
+function accountCache(upstream: Upstream): AccountCache | undefined {
+	const { type, row, baseUrl, apiKey, cacheKey = apiKey } = upstream;
+	const rules = PROMPT_CACHES[type];
+	// A server of unknown make at a local address is a replica, known by what it was given.
+	if (!rules || cacheKey === undefined || (row.site === "address" && isLocal(upstream))) return undefined;
+	return { rules, scope: JSON.stringify([type, baseUrl, cacheKey]) };
+}
 
 /** The refusal of a call to an upstream that is not ready: `provider_key_missing`, naming the variable that would give what it lacks. */
 export function addressMissing({ state, row, variable }: Upstream): RouterError {
@@ -97,6 +116,7 @@ function configure(name: string, config: Config, env: Environment, vendors: Vend
 		isAddressSet: ownAddress !== undefined,
 		apiKey,
 		...(otherKeys.length > 0 ? { otherKeys } : {}),
+		...(settings.shared_prompt_cache ? { sharesCache: true } : {}),
 		variable: (name === type ? missing : undefined) ?? `providers.${name}.${field}`,
 		keySetting,
 		state,

@@ -7,6 +7,7 @@ import type { Target } from "../providers/provider.ts";
 import { Attempt, type AttemptOptions, type AttemptOwner } from "./attempt.ts";
 import type { TargetFailure } from "./attempt-result.ts";
 import { attemptTimeouts, longestWait, type TimedCall, usualTimeouts } from "./attempt-timeouts.ts";
+import { cachedKey, keepCached } from "./cached-calls.ts";
 import type { CallPlan } from "./call-plan.ts";
 import { type ModelQueue, queueSettings, type Slot, waitTurn } from "./call-queue.ts";
 import type { CallRecord } from "./call-record.ts";
@@ -67,8 +68,7 @@ export class CallAttempts implements AttemptOwner {
 		if (queue) this.#slot = await this.#waitTurn(alias!.name, queue);
 		// Behind a router second targets are left to that: it knows other places.
 		const isSole = tried.length === 1 || alias?.hedge === false || plan.noWaiting || this.call.passed !== undefined;
-		let error: RouterError | undefined;
-		for (let index = 0; ; ) {
+		for (let index = 0, error: RouterError | undefined; ; ) {
 			// Of a first attempt the deadline sees it soon enough.
 			if (error && this.#pauses.isOver) throw clientGone();
 			if (state.suspects.hasAny) index = await this.#suspect.admit(index);
@@ -80,6 +80,7 @@ export class CallAttempts implements AttemptOwner {
 				this.#suspicion?.answered(result.target);
 				// Beside it others may have been asked, or found that they could not be.
 				if (tried.length > 1) this.record.servedBy(result.target);
+				keepCached(state.targets, this.call, result.target, tried);
 				this.record.isKnown = true;
 				return result;
 			}
@@ -228,7 +229,7 @@ export class CallAttempts implements AttemptOwner {
 		let account = FIRST_ACCOUNT;
 		if (keys.hasRefusals || target.provider.otherAccounts) {
 			const isAllThereIs = this.tried.every((each) => each === tried || each.wasNotTried);
-			account = keys.take(target, tried.refusedKeys, isAllThereIs);
+			account = keys.take(target, tried.refusedKeys, isAllThereIs, cachedKey(targets, this.call, target));
 			target = targetWith(target, account);
 		}
 		return {

@@ -49,7 +49,10 @@ export interface KnownAccounts {
 export const newAccounts = (): KnownAccounts => ({ keys: new Map(), models: new Map(), coolsDownUntil: new Map() });
 
 /** What the keys of one provider are asked and told, wherever it is kept. */
-export type ProviderAccounts = Pick<AccountRing, "take" | "takeAnyway" | "has" | "refusal" | "outOfUse" | "ended">;
+export type ProviderAccounts = Pick<
+	AccountRing,
+	"take" | "takeAnyway" | "isReady" | "has" | "refusal" | "outOfUse" | "ended"
+>;
 
 /** The keys of all providers, by provider as it was configured: a key that was put right is not held against its forerunner's refusal. */
 export class KeyRotation {
@@ -72,12 +75,17 @@ export class KeyRotation {
 	 * that the call has. An agent has none that could be: one that refused its secret got that too late, and comes behind all
 	 * others until it is heard of again.
 	 * @param refused accounts that the call was refused with
+	 * @param cached the account whose prompt cache has the call's history: it is taken out of turn, where it is in use and its limit is not used up
 	 */
-	take(target: Target, refused: readonly number[], isAllThereIs: boolean): Account {
+	take(target: Target, refused: readonly number[], isAllThereIs: boolean, cached?: number): Account {
 		const now = performance.now();
 		const ring = this.#ring(target.provider);
+		const { model } = target;
+		if (cached !== undefined && !refused.includes(cached) && ring.isReady(cached, model, now)) {
+			return { index: cached, isProbe: false };
+		}
 		// Back after a pause it may be the same again: its limit had been used up.
-		const inUse = ring.take(target.model, now, refused) ?? ring.take(target.model, now);
+		const inUse = ring.take(model, now, refused) ?? ring.take(model, now);
 		if (!inUse && !isAllThereIs && target.agent === undefined) throw outOfUse(target, ring, now);
 		return inUse ?? ring.takeAnyway();
 	}
@@ -173,6 +181,11 @@ export class AccountRing {
 		const index = this.turn.next;
 		this.turn.next = (index + 1) % this.size;
 		return { index, isProbe: true };
+	}
+
+	/** Whether this one is in use, was not refused, and its limit is not used up. */
+	isReady(index: number, model: string, now: number): boolean {
+		return index < this.size && !this.isRefused(index, model) && (this.#coolsDownUntil.get(index) ?? now) <= now;
 	}
 
 	/** Whether `take` would find one. */

@@ -227,6 +227,11 @@ class SharedAccounts implements ProviderAccounts {
 		return this.#own.takeAnyway();
 	}
 
+	isReady(index: number, model: string, now: number): boolean {
+		this.refusals.look();
+		return this.#own.isReady(index, model, now);
+	}
+
 	has(model: string, now: number, tried?: readonly number[]): boolean {
 		this.refusals.look();
 		return this.#own.has(model, now, tried);

@@ -2,7 +2,7 @@
  * What routers that share a Redis exchange, where the calls of each are made by several threads: the main thread reads it from the memory of
  * all, and hears of what changes by the notes that workers take.
  */
-import { decodeBlocks } from "./routing-message.ts";
+import { decodeBlocks, decodeConversation } from "./routing-message.ts";
 import { type RoutingBatch, RoutingNotes } from "./routing-notes.ts";
 import type { SharedRoutingState } from "./shared-routing-state.ts";
 import { type ExchangedState, MOST_SESSIONS, type RoutingListener, type TargetLoad } from "./target-state.ts";
@@ -11,6 +11,7 @@ import { type ExchangedState, MOST_SESSIONS, type RoutingListener, type TargetLo
 type ThreadsState = Pick<
 	SharedRoutingState,
 	| "listener"
+	| "conversations"
 	| "session"
 	| "ownLoad"
 	| "ownLoads"
@@ -36,8 +37,12 @@ export class ExchangedThreads implements ExchangedState {
 		this.state.listener = listener;
 	}
 
+	get conversations(): ThreadsState["conversations"] {
+		return this.state.conversations;
+	}
+
 	/** Takes what a worker has noted. What has changed is in the memory of all already. */
-	take({ changed, emptied, prompts, sessions }: RoutingBatch): void {
+	take({ changed, emptied, prompts, sessions, conversations }: RoutingBatch): void {
 		for (const [session, target] of sessions) this.#remember(session, target);
 		const { listener } = this;
 		if (!listener) return;
@@ -45,6 +50,7 @@ export class ExchangedThreads implements ExchangedState {
 		for (const target of emptied) listener.promptsGone(target);
 		for (const [target, blocks] of prompts) listener.promptGiven(target, decodeBlocks(blocks));
 		for (const [session, target] of sessions) listener.sessionMoved(session, target);
+		for (const [key, ms] of conversations) listener.conversationKept(decodeConversation(key), ms);
 	}
 
 	session(name: string): string | undefined {

@@ -1,5 +1,7 @@
 /** A plan in words: every candidate, with what was known of it and the reason of its rank. Pure. */
 import { admits } from "./breaker.ts";
+import { hasSeveralCaches } from "./cache-places.ts";
+import type { CachedHistory } from "./cached-target.ts";
 import type { Plan } from "./plan.ts";
 import type { Needs } from "./requirements.ts";
 import type { Kind, Policy, Route, RouteTarget, Tier } from "./route.ts";
@@ -32,6 +34,10 @@ export interface Inputs {
 	readonly context?: number;
 	readonly breaker?: string;
 	readonly weight?: number;
+	/** Its prompt cache has about so much of the conversation, which costs so much less there; and the setting that the key comes from, where one of several has it. */
+	readonly cached_tokens?: number;
+	readonly saved_usd?: number;
+	readonly cached_key?: string;
 }
 
 /** The whole of it. */
@@ -184,7 +190,17 @@ function candidate(scored: Scored, context: CandidateContext): ExplainedTarget {
 			...(target.context !== undefined && { context: target.context }),
 			...(target.weight !== undefined && { weight: target.weight }),
 			...(view.breaker.state !== "closed" && { breaker: view.breaker.state }),
+			...(scored.cached && cachedInputs(target, scored.cached)),
 		},
+	};
+}
+
+function cachedInputs({ provider }: RouteTarget, { account, tokens, savesUsd }: CachedHistory): Inputs {
+	const { keySetting } = account === 0 ? provider : provider.otherAccounts![account - 1]!;
+	return {
+		cached_tokens: tokens,
+		...(savesUsd !== undefined && { saved_usd: round(savesUsd) }),
+		...(hasSeveralCaches(provider) && { cached_key: keySetting }),
 	};
 }
 
@@ -233,6 +249,7 @@ const CHOSEN = {
 	order: "first in order",
 	weight: "drawn by weight",
 	session: "has the session's last calls",
+	cache: "its prompt cache has the conversation",
 	probe: "tried, to find out whether it is well again",
 	ramp: "coming back, and nothing else is there",
 } as const;

@@ -1,6 +1,7 @@
 /** What is known of each target, in the heap of the one thread that answers calls. */
 import { NO_BLOCKS, PrefixCache } from "./affinity.ts";
 import { type Breaker, breakerAfter, breakerEventOf, CLOSED } from "./breaker.ts";
+import { ConversationTable, makeConversations } from "./conversation-table.ts";
 import { HeldBlocks, type HeldReport, MOST_HELD_BLOCKS } from "./held-blocks.ts";
 import { Latency } from "./latency.ts";
 import {
@@ -69,8 +70,13 @@ export class LocalRoutingState implements RoutingState, ExchangedState {
 	/** Uses of targets so far. */
 	#uses = 0;
 
+	readonly conversations: ConversationTable;
+
 	/** @param time a clock that never goes back, ms */
-	constructor(private readonly time: () => number = () => performance.now()) {}
+	constructor(private readonly time: () => number = () => performance.now()) {
+		this.conversations = new ConversationTable(makeConversations(), time);
+		this.conversations.onKept = (key, ms) => this.listener?.conversationKept(key, ms);
+	}
 
 	now(): number {
 		return this.time();

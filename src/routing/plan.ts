@@ -3,6 +3,7 @@
  * same state with the same random numbers gets the same plan. Every call to several targets is planned: test/bench/plan-cost.ts says what that costs.
  */
 import { NO_BLOCKS } from "./affinity.ts";
+import { preferCached } from "./cached-target.ts";
 import type { Needs } from "./requirements.ts";
 import type { Route, RouteTarget } from "./route.ts";
 import { type Scored, score } from "./score.ts";
@@ -38,6 +39,9 @@ export function plan(
 	for (const { kind } of route.targets) if (kind === "local") replicas++;
 	const prompt = replicas > 1 ? needs.prompt() : { characters: needs.characters, blocks: NO_BLOCKS };
 	const scored = score({ needs, prompt, route, state, now, random });
+	// A session that its client names stays where it is, whatever that costs.
+	const isPlaced = needs.session !== undefined && state.session(needs.session) !== undefined;
+	if (!isPlaced) preferCached(scored, route.alias?.policy ?? "balanced", needs, state);
 	if (ranked < scored.length) bringForward(scored, ranked);
 	else scored.sort(byScore);
 	const targets: RouteTarget[] = [];

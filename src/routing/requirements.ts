@@ -4,6 +4,7 @@ import type { PromptContent } from "../openai/call-facts.ts";
 import { eachItem, fieldNamed, fieldsOf } from "../openai/json.ts";
 import { OPERATIONS, type Operation } from "../openai/operations.ts";
 import { NO_BLOCKS, type Prompt, promptOf } from "./affinity.ts";
+import { type History, historyIn } from "./history.ts";
 import type { Feature } from "./route.ts";
 
 /** The part of a call that is read. */
@@ -29,12 +30,14 @@ export interface Needs {
 	 * pass over that.
 	 */
 	conversation(): number;
+	/** What came before in its conversation. Costs a pass over the prompt, once a call. */
+	history(): History;
 	/** The prompt with its blocks hashed, which costs with each block: only where replicas are to be compared. */
 	prompt(): Prompt;
 }
 
-/** Characters a token: of English about 4.2, and JSON's own among them; no plain text has more than 8. */
-const PER_TOKEN = 4;
+/** Characters a token, as a guess: of English about 4.2, and JSON's own among them; no plain text has more than 8. */
+export const PER_TOKEN = 4;
 const MOST_PER_TOKEN = 8;
 /** Longest session name that is looked at, characters. */
 const LONGEST_SESSION = 200;
@@ -65,12 +68,27 @@ export function needsOf(call: RoutedCall): Needs {
 			conversation ??= Bun.hash.xxHash32(session ?? beginningOf(content.texts)) / 2 ** 32;
 			return conversation;
 		},
+		history: () => historyOf(call),
 		prompt() {
 			// Where nothing is generated there is no prefix cache to hit.
 			prompt ??= OPERATIONS[operation].generates ? promptOf("", content.texts) : { characters, blocks: NO_BLOCKS };
 			return prompt;
 		},
 	};
+}
+
+/** By call: its attempts ask for it, too. */
+const histories = new WeakMap<RoutedCall, History>();
+
+/** The history of a call, by which vendors' caches may know it. */
+export function historyOf(call: RoutedCall): History {
+	let history = histories.get(call);
+	if (!history) {
+		const { facts } = call;
+		history = historyIn(facts.history?.() ?? facts.promptContent().texts, sessionOf(call.headers));
+		histories.set(call, history);
+	}
+	return history;
 }
 
 function featuresOf(operation: Operation, { hasTools, images, hasSchema }: PromptContent): Feature[] {

@@ -7,8 +7,10 @@ import type { RedisBus } from "../store/redis-bus.ts";
 import { OtherRouters } from "./other-routers.ts";
 import {
 	decodeBlocks,
+	decodeConversation,
 	decodeRoutingMessage,
 	encodeBlocks,
+	encodeConversation,
 	encodeRoutingMessage,
 	type ReadRoutingMessage,
 	type RoutingMessage,
@@ -29,6 +31,8 @@ const MOST_ASKS = 4;
 const ANYBODY_ASKS = 3;
 /** Most blocks that a router tells one that asks. */
 const MOST_BLOCKS_TOLD = 262_144;
+/** Most conversations, those that are kept for longest. */
+const MOST_TOLD = 10_000;
 
 /** What is exchanged. */
 export type ExchangedTargets = ExchangedState & Pick<RoutingState, "session">;
@@ -51,7 +55,7 @@ const STEADY_CLOCK: ExchangeClock = {
 };
 
 /** A part of what is remembered, for routers that asked. */
-type MemoryPart = Required<Pick<RoutingMessage, "prompts" | "sessions">>;
+type MemoryPart = Required<Pick<RoutingMessage, "prompts" | "sessions" | "conversations">>;
 
 /** One router's part in the exchange. */
 export class RoutingExchange {
@@ -162,13 +166,13 @@ export class RoutingExchange {
 		const batch = this.#notes.take();
 		const isWhole = this.#isWholeDue || batch.changed === undefined;
 		this.#isWholeDue = false;
-		const { emptied, prompts, sessions } = batch;
+		const { emptied, prompts, sessions, conversations } = batch;
 		const loads = isWhole
 			? [...this.state.ownLoads()]
 			: batch.changed!.map((target) => [target, this.state.ownLoad(target)] as const);
 		const { router: from } = this;
 		const asks = { asks: this.#asks, isNew: this.#isNew };
-		if (await this.#publish({ from, ...asks, isWhole, loads, emptied, prompts, sessions })) return;
+		if (await this.#publish({ from, ...asks, isWhole, loads, emptied, prompts, sessions, conversations })) return;
 		this.#notes.giveBack(batch);
 		this.#isWholeDue = true;
 	}
@@ -200,6 +204,7 @@ export class RoutingExchange {
 	#learn(message: ReadRoutingMessage): void {
 		for (const target of message.emptied) this.state.forgetPrompts(target);
 		for (const [target, blocks] of message.prompts) this.state.learnPrompt(target, decodeBlocks(blocks));
+		for (const [key, ms] of message.conversations) this.state.conversations.learn(decodeConversation(key), ms);
 		this.#learnSessions(message);
 	}
 
@@ -224,7 +229,16 @@ export class RoutingExchange {
 function* memoryOf(state: ExchangedState): Generator<MemoryPart, undefined> {
 	const sessions = [...state.sessions()];
 	for (let at = 0; at === 0 || at < sessions.length; at += MESSAGE_SESSIONS) {
-		yield { prompts: [], sessions: sessions.slice(at, at + MESSAGE_SESSIONS) };
+		yield { prompts: [], sessions: sessions.slice(at, at + MESSAGE_SESSIONS), conversations: [] };
+	}
+	const conversations = [...state.conversations.all()].sort(([, one], [, other]) => other - one).slice(0, MOST_TOLD);
+	for (let at = 0; at < conversations.length; at += MESSAGE_SESSIONS) {
+		const some = conversations.slice(at, at + MESSAGE_SESSIONS);
+		yield {
+			prompts: [],
+			sessions: [],
+			conversations: some.map(([key, ms]) => [encodeConversation(key), Math.round(ms)] as const),
+		};
 	}
 	let told = 0;
 	let prompts: (readonly [target: string, blocks: string])[] = [];
@@ -237,13 +251,13 @@ function* memoryOf(state: ExchangedState): Generator<MemoryPart, undefined> {
 			prompts.push([target, encodeBlocks(some)]);
 			count += some.length;
 			if (count < MESSAGE_BLOCKS) continue;
-			yield { prompts, sessions: [] };
+			yield { prompts, sessions: [], conversations: [] };
 			prompts = [];
 			count = 0;
 		}
 		told += blocks.length;
 		if (told >= MOST_BLOCKS_TOLD) break;
 	}
-	if (prompts.length > 0) yield { prompts, sessions: [] };
+	if (prompts.length > 0) yield { prompts, sessions: [], conversations: [] };
 	return undefined;
 }

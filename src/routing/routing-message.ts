@@ -1,4 +1,5 @@
 /** What routers of one Redis tell each other of targets: one message as JSON. Pure. */
+import type { ConversationKey } from "./conversation-table.ts";
 import type { TargetLoad } from "./target-state.ts";
 
 /** Messages of another form have another number, and are passed over by this one. */
@@ -8,6 +9,9 @@ const LONGEST_MESSAGE = 4_000_000;
 /** Longest target's id and session's name that are shared, characters. */
 const LONGEST_TARGET = 500;
 const LONGEST_SESSION = 200;
+/** Of a conversation, characters; and for how long one is kept at most, ms: a day. */
+const LONGEST_KEY = 16;
+const LONGEST_KEPT_MS = 86_400_000;
 
 /** One message. */
 export interface RoutingMessage {
@@ -31,6 +35,8 @@ export interface RoutingMessage {
 	readonly prompts?: readonly (readonly [target: string, blocks: string])[];
 	/** Where calls of sessions went. */
 	readonly sessions?: readonly (readonly [session: string, target: string])[];
+	/** Conversations that vendors' prompt caches have, by `encodeConversation`, and for how long yet, ms. */
+	readonly conversations?: readonly (readonly [key: string, ms: number])[];
 }
 
 /** A message as it was read: what it lacks is empty. */
@@ -39,7 +45,7 @@ export type ReadRoutingMessage = Required<Omit<RoutingMessage, "to">> & Pick<Rou
 /** The message as text. Targets and sessions whose names are too long are left out. */
 export function encodeRoutingMessage(message: RoutingMessage): string {
 	const { from, isLeaving, isNew, asks = 0, to, isWhole } = message;
-	const { loads = [], emptied = [], prompts = [], sessions = [] } = message;
+	const { loads = [], emptied = [], prompts = [], sessions = [], conversations = [] } = message;
 	return JSON.stringify({
 		v: VERSION,
 		from,
@@ -56,6 +62,7 @@ export function encodeRoutingMessage(message: RoutingMessage): string {
 		...(emptied.length > 0 && { emptied }),
 		...(prompts.length > 0 && { prompts: prompts.filter(([target]) => target.length <= LONGEST_TARGET) }),
 		...(sessions.length > 0 && { sessions: sessions.filter(([, target]) => target.length <= LONGEST_TARGET) }),
+		...(conversations.length > 0 && { conversations }),
 	});
 }
 
@@ -83,6 +90,9 @@ export function decodeRoutingMessage(text: string): ReadRoutingMessage | undefin
 		sessions: entriesOf(read["sessions"]).flatMap(([session, target]) =>
 			isName(session, LONGEST_SESSION) && isName(target, LONGEST_TARGET) ? [[session, target] as const] : [],
 		),
+		conversations: entriesOf(read["conversations"]).flatMap(([key, ms]) =>
+			isName(key, LONGEST_KEY) && isCount(ms) && ms <= LONGEST_KEPT_MS ? [[key, ms] as const] : [],
+		),
 	};
 }
 
@@ -97,6 +107,17 @@ export function decodeBlocks(text: string): Int32Array {
 	const blocks = new Int32Array(bytes.length >> 2);
 	new Uint8Array(blocks.buffer).set(bytes.subarray(0, blocks.byteLength));
 	return blocks;
+}
+
+/** What is remembered of a conversation as text: 8 bytes as base64. */
+export function encodeConversation({ first, second }: ConversationKey): string {
+	return encodeBlocks(Int32Array.of(first, second));
+}
+
+/** Reads it; what is too short is a conversation that nobody has. */
+export function decodeConversation(text: string): ConversationKey {
+	const [first = 0, second = 0] = decodeBlocks(text);
+	return { first, second };
 }
 
 function parsed(text: string): Record<string, unknown> | undefined {

@@ -1,18 +1,21 @@
 /** What this router has yet to tell the others: noted on the path of calls, taken in batches. */
-import { decodeBlocks, encodeBlocks, type RoutingMessage } from "./routing-message.ts";
+import type { ConversationKey } from "./conversation-table.ts";
+import { decodeBlocks, encodeBlocks, encodeConversation, type RoutingMessage } from "./routing-message.ts";
 import type { RoutingListener } from "./target-state.ts";
 
-/** Most blocks, and sessions, of one message; a prompt more, where its blocks are the last. */
+/** Most blocks, and sessions (as many conversations), of one message; a prompt more, where its blocks are the last. */
 export const MESSAGE_BLOCKS = 8_192;
 export const MESSAGE_SESSIONS = 500;
 /** Most that waits, while Redis is away: what was noted first is left out. */
 const MOST_BLOCKS_WAITING = 131_072;
 const MOST_SESSIONS_WAITING = 10_000;
+const MOST_CONVERSATIONS_WAITING = 10_000;
 /** Targets that may change before all that is under way is told anew. */
 const MOST_TARGETS_CHANGED = 2_000;
 
 /** What one message tells. */
-export interface RoutingBatch extends Required<Pick<RoutingMessage, "emptied" | "prompts" | "sessions">> {
+export interface RoutingBatch
+	extends Required<Pick<RoutingMessage, "emptied" | "prompts" | "sessions" | "conversations">> {
 	/** Targets whose load has changed; undefined: any may have. */
 	readonly changed: readonly string[] | undefined;
 }
@@ -32,13 +35,15 @@ export class RoutingNotes implements RoutingListener {
 	/** Blocks in `#prompts`. */
 	#blocks = 0;
 	readonly #sessions = new Map<string, string>();
+	readonly #conversations = new Map<string, number>();
 
 	/** @param onNoted told of each note, on the path of calls */
 	constructor(private readonly onNoted: () => void) {}
 
 	get isEmpty(): boolean {
 		const { size } = this.#changed;
-		return size === 0 && !this.#isAnyChanged && this.#prompts.length === 0 && this.#sessions.size === 0;
+		const notes = this.#prompts.length + this.#sessions.size + this.#conversations.size;
+		return size === 0 && !this.#isAnyChanged && notes === 0;
 	}
 
 	/** Whether the others don't know yet where this session's last call went. */
@@ -64,7 +69,13 @@ export class RoutingNotes implements RoutingListener {
 
 	sessionMoved(session: string, target: string): void {
 		this.#sessions.set(session, target);
-		this.#dropSessions();
+		dropOldest(this.#sessions, MOST_SESSIONS_WAITING);
+		this.onNoted();
+	}
+
+	conversationKept(key: ConversationKey, ms: number): void {
+		this.#conversations.set(encodeConversation(key), Math.round(ms));
+		dropOldest(this.#conversations, MOST_CONVERSATIONS_WAITING);
 		this.onNoted();
 	}
 
@@ -73,17 +84,13 @@ export class RoutingNotes implements RoutingListener {
 		const changed = this.#isAnyChanged ? undefined : [...this.#changed];
 		this.#changed.clear();
 		this.#isAnyChanged = false;
-		const sessions: [session: string, target: string][] = [];
-		for (const entry of this.#sessions) {
-			if (sessions.length === MESSAGE_SESSIONS) break;
-			sessions.push(entry);
-			this.#sessions.delete(entry[0]);
-		}
-		return { changed, sessions, ...this.#takePrompts() };
+		const sessions = takeSome(this.#sessions, MESSAGE_SESSIONS);
+		const conversations = takeSome(this.#conversations, MESSAGE_SESSIONS);
+		return { changed, sessions, conversations, ...this.#takePrompts() };
 	}
 
 	/** What the others were not told after all. What was noted since counts. */
-	giveBack({ changed, emptied, prompts, sessions }: RoutingBatch): void {
+	giveBack({ changed, emptied, prompts, sessions, conversations }: RoutingBatch): void {
 		if (changed) for (const target of changed) this.#changed.add(target);
 		else this.#changedAny();
 		const notes: PromptNote[] = [
@@ -94,10 +101,10 @@ export class RoutingNotes implements RoutingListener {
 		this.#prompts = [];
 		this.#blocks = 0;
 		for (const note of [...notes, ...since]) this.#note(note);
-		const later = [...this.#sessions];
-		this.#sessions.clear();
-		for (const [session, target] of [...sessions, ...later]) this.#sessions.set(session, target);
-		this.#dropSessions();
+		putBefore(this.#sessions, sessions);
+		putBefore(this.#conversations, conversations);
+		dropOldest(this.#sessions, MOST_SESSIONS_WAITING);
+		dropOldest(this.#conversations, MOST_CONVERSATIONS_WAITING);
 	}
 
 	#takePrompts(): Pick<RoutingBatch, "emptied" | "prompts"> {
@@ -136,13 +143,31 @@ export class RoutingNotes implements RoutingListener {
 		this.#changed.clear();
 		this.#isAnyChanged = true;
 	}
+}
 
-	#dropSessions(): void {
-		if (this.#sessions.size <= MOST_SESSIONS_WAITING) return;
-		for (const oldest of this.#sessions.keys()) {
-			if (this.#sessions.size <= MOST_SESSIONS_WAITING) return;
-			this.#sessions.delete(oldest);
-		}
+/** Takes so many notes, the first first. */
+function takeSome<T>(notes: Map<string, T>, most: number): [name: string, value: T][] {
+	const taken: [string, T][] = [];
+	for (const entry of notes) {
+		if (taken.length === most) break;
+		taken.push(entry);
+		notes.delete(entry[0]);
+	}
+	return taken;
+}
+
+/** Puts notes back that were taken. What was noted since counts. */
+function putBefore<T>(notes: Map<string, T>, taken: readonly (readonly [name: string, value: T])[]): void {
+	const later = [...notes];
+	notes.clear();
+	for (const [name, value] of [...taken, ...later]) notes.set(name, value);
+}
+
+/** Leaves out what was noted first, where there are more. */
+function dropOldest(notes: Map<string, unknown>, most: number): void {
+	for (const oldest of notes.keys()) {
+		if (notes.size <= most) return;
+		notes.delete(oldest);
 	}
 }
 

@@ -3,6 +3,7 @@
 import { listPriceOf } from "../accounts/usage/price-book.ts";
 import type { Prompt } from "./affinity.ts";
 import { admits, shareOf } from "./breaker.ts";
+import type { CachedHistory } from "./cached-target.ts";
 import type { Needs } from "./requirements.ts";
 import type { Feature, Kind, Policy, Route, RouteTarget } from "./route.ts";
 import type { StateView, TargetView } from "./target-state.ts";
@@ -26,10 +27,22 @@ export interface Scored {
 	second: number;
 	readonly tie: number;
 	basis: Basis;
+	/** Its prompt cache has the conversation's history: what that is worth. */
+	cached: CachedHistory | undefined;
 }
 
-/** What made a score. `weight`: it was drawn, by its entry's share of calls. `probe`: it is tried first, to find out whether it is well again. `ramp`: it is not its turn yet. */
-export type Basis = "load" | "price and time" | "price" | "time" | "order" | "weight" | "session" | "probe" | "ramp";
+/** What made a score. `cache`: its prompt cache has the conversation's history. `weight`: it was drawn, by its entry's share of calls. `probe`: it is tried first, to find out whether it is well again. `ramp`: it is not its turn yet. */
+export type Basis =
+	| "load"
+	| "price and time"
+	| "price"
+	| "time"
+	| "order"
+	| "weight"
+	| "session"
+	| "cache"
+	| "probe"
+	| "ramp";
 
 /** What is decided by. */
 export interface ScoreInput {
@@ -49,7 +62,7 @@ const LATE = 100;
 /** A replica of the other side of a trial comes behind all of its own side, and before whatever has to be loaded first. */
 const OTHER_SIDE = 0.5;
 /** A session stays where it was, unless that has more calls than the least busy has, times 1.5 and 8. */
-const STICKY_RATIO = 1.5;
+export const STICKY_RATIO = 1.5;
 const STICKY_SLACK = 8;
 /**
  * Where all replicas' caches are known, not guessed: what one computes again takes the time of later calls, and the place of what they would
@@ -240,6 +253,7 @@ function scoreOne(input: ScoreInput, comparison: Comparison, target: RouteTarget
 		// Replicas are as good as each other; between others their owner's order counts.
 		tie: target.isReplica ? random() : position,
 		basis,
+		cached: undefined,
 	};
 }
 

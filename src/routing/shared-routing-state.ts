@@ -3,6 +3,7 @@ import { SharingThreads } from "../memory/recoverable-lock.ts";
 import { slotBytes } from "../memory/slot-memory.ts";
 import { SlotTable, type TableSlot, type ThreadClock } from "../memory/slot-table.ts";
 import type { Breaker } from "./breaker.ts";
+import { ConversationTable, makeConversations } from "./conversation-table.ts";
 import { type HeldReport, HeldSlabs, makeHeld } from "./held-blocks.ts";
 import { SharedAttempt } from "./shared-attempt.ts";
 import { breakerState } from "./shared-breaker.ts";
@@ -49,6 +50,8 @@ export interface RoutingMemory {
 	readonly prefixes: SharedArrayBuffer;
 	/** What their engines say they have. */
 	readonly held: SharedArrayBuffer;
+	/** Which conversations vendors' prompt caches have. */
+	readonly conversations: SharedArrayBuffer;
 }
 
 /** Makes it. */
@@ -58,6 +61,7 @@ export const makeRoutingMemory = (): RoutingMemory => ({
 	}),
 	prefixes: makePrefixes(),
 	held: makeHeld(),
+	conversations: makeConversations(),
 });
 
 /** A session says where it went by the slot of the target, plus 1, and by its generation, which is even. */
@@ -70,6 +74,7 @@ const NO_LOAD: TargetLoad = { inFlight: 0, waiting: 0, queuedCharacters: 0 };
 export class SharedRoutingState implements RoutingState {
 	/** Told of what changes by this thread. */
 	listener: RoutingListener | undefined;
+	readonly conversations: ConversationTable;
 	readonly #ints: Int32Array<SharedArrayBuffer>;
 	readonly #memory: TargetMemory;
 	readonly #table: SlotTable<SharedTarget>;
@@ -83,7 +88,7 @@ export class SharedRoutingState implements RoutingState {
 	 * @param time this thread's clock, which never goes back, ms
 	 */
 	constructor(
-		{ targets: memory, prefixes, held }: RoutingMemory,
+		{ targets: memory, prefixes, held, conversations }: RoutingMemory,
 		{ thread, offset }: ThreadClock,
 		private readonly time: () => number = () => performance.now(),
 	) {
@@ -118,6 +123,8 @@ export class SharedRoutingState implements RoutingState {
 		this.#held = new HeldSlabs(held, ints, (number) => heldCellOf(this.#table.addressOf(number)));
 		this.#sessions = new SharedSessions(ints, SESSIONS_AT / 4, threads);
 		this.#unknown = unknownTarget(this.#memory);
+		this.conversations = new ConversationTable(conversations, () => time() + offset);
+		this.conversations.onKept = (key, ms) => this.listener?.conversationKept(key, ms);
 	}
 
 	now(): number {

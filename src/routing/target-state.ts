@@ -6,6 +6,7 @@
 import type { FailureKind } from "../providers/failure.ts";
 import type { PrefixCache, Prompt } from "./affinity.ts";
 import type { Breaker } from "./breaker.ts";
+import type { ConversationKey, ConversationTable } from "./conversation-table.ts";
 import type { HeldReport } from "./held-blocks.ts";
 import type { LatencyView } from "./latency.ts";
 
@@ -81,6 +82,8 @@ export interface StateView {
 	of(target: string): TargetView;
 	/** Where a session's last call went. */
 	session(name: string): string | undefined;
+	/** Which conversations vendors' prompt caches have. */
+	readonly conversations: ConversationTable;
 }
 
 /** The holder. Its times are ms on the clock of the thread that asks: `now()`, `performance.now()` outside of tests. */
@@ -111,6 +114,8 @@ export interface RoutingListener {
 	promptsGone(target: string): void;
 	/** A session's call went to a target. */
 	sessionMoved(session: string, target: string): void;
+	/** A vendor's cache has a conversation for so long from now on, ms. */
+	conversationKept(key: ConversationKey, ms: number): void;
 }
 
 /** What routers that share a Redis read of a holder, and write to it. What they write is told to no listener. */
@@ -129,6 +134,8 @@ export interface ExchangedState {
 	forgetPrompts(target: string): void;
 	/** Where the last call of a session went. */
 	learnSession(session: string, target: string): void;
+	/** Which conversations vendors' prompt caches have. */
+	readonly conversations: Pick<ConversationTable, "learn" | "all">;
 	/** Blocks that targets were given, of the target that was used last first, the most recent block first. */
 	prompts(): Iterable<readonly [target: string, blocks: () => Int32Array]>;
 	/** Where the last calls of sessions went, the most recent last. */

@@ -1,6 +1,7 @@
 /** What `plan` costs with 100 replicas that remember 10,000 blocks each: `make bench-routing` prints it. */
 import type { Provider } from "../../src/providers/provider.ts";
 import { BLOCK, NO_BLOCKS, promptOf } from "../../src/routing/affinity.ts";
+import { historyIn } from "../../src/routing/history.ts";
 import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
 import { plan } from "../../src/routing/plan.ts";
 import type { Needs } from "../../src/routing/requirements.ts";
@@ -78,6 +79,7 @@ function needsOf(content: string): Needs {
 		maxTokens: undefined,
 		session: undefined,
 		conversation: () => 0,
+		history: () => historyIn([content]),
 		prompt: () => prompt,
 	};
 }

@@ -30,6 +30,7 @@ function alternating(size: number): ProviderAccounts {
 	return {
 		take: (model, now, tried) => on(now, (accounts, at) => accounts.take(model, at, tried)),
 		takeAnyway: () => next().accounts.takeAnyway(),
+		isReady: (index, model, now) => on(now, (accounts, at) => accounts.isReady(index, model, at)),
 		has: (model, now, tried) => on(now, (accounts, at) => accounts.has(model, at, tried)),
 		refusal: (model, now) => on(now, (accounts, at) => accounts.refusal(model, at)),
 		outOfUse: (now) => on(now, (accounts, at) => accounts.outOfUse(at)),

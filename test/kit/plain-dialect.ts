@@ -63,6 +63,7 @@ function factsOf({ model, ...settings }: PlainRequest, ask: string): CallFacts {
 		usesLiveData: () => false,
 		isReasoning: (name) => isReasoning({ model }, name),
 		cachesForHour: () => false,
+		promptCache: () => ({ isMarked: false, isForHour: false, retention: undefined }),
 		promptSizes: () => {
 			const part = { kind: "text", characters: ask.length, bytes: Buffer.byteLength(ask), count: 0 } as const;
 			return { parts: [part], media: [] };

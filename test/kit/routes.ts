@@ -2,6 +2,7 @@
 import type { ModelConfig } from "../../src/config/schema.ts";
 import type { Provider } from "../../src/providers/provider.ts";
 import { promptOf } from "../../src/routing/affinity.ts";
+import { historyIn } from "../../src/routing/history.ts";
 import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
 import { type Plan, plan } from "../../src/routing/plan.ts";
 import type { Needs } from "../../src/routing/requirements.ts";
@@ -40,6 +41,7 @@ export function call(text = "hello", over: Partial<Needs> = {}): Needs {
 		maxTokens: undefined,
 		session: undefined,
 		conversation: () => 0,
+		history: () => historyIn([text]),
 		prompt: () => prompt,
 		...over,
 	};

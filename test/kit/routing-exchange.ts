@@ -43,6 +43,7 @@ const twoWorkers: ExchangedKind = {
 			now: () => last.now(),
 			of: (target) => last.of(target),
 			session: (name) => last.session(name),
+			conversations: last.conversations,
 			breakers: () => last.breakers(),
 			get openings() {
 				return last.openings;

@@ -4,12 +4,14 @@ import type { PriceConfig } from "../../config/access.ts";
 import { type NameMatcher, nameMatcher } from "../../config/name-pattern.ts";
 import type { Config } from "../../config/schema.ts";
 import { routingSuffix } from "../../openai/model-routing.ts";
-import { type Rates, ratesOfTable } from "./rates.ts";
+import { type Rate, type Rates, ratesOfTable } from "./rates.ts";
 
 /** USD per million tokens. */
 export interface Price {
 	readonly input: number;
 	readonly output: number;
+	/** Of input that the vendor's prompt cache has; absent where that has no price of its own. */
+	readonly cached?: number | undefined;
 }
 
 /** What is known of a model without asking its upstream. */
@@ -105,9 +107,14 @@ export function listPriceOf(price: Price | undefined, input: number, output: num
 	return price && (price.input * input + price.output * output) / MILLION;
 }
 
+/** As of a call whose prompt is not long. */
+const cachedPrice = (rate: Rate | undefined): { cached?: number } =>
+	rate === undefined ? {} : { cached: typeof rate === "number" ? rate : rate.base };
+
 /** What a setting of `prices:` says. */
 function configured({ input = 0, output = 0, ...rest }: PriceConfig): ModelPrice {
-	return { price: { input, output }, rates: { input, output, ...rest }, source: "prices" };
+	const price = { input, output, ...cachedPrice(rest.cached) };
+	return { price, rates: { input, output, ...rest }, source: "prices" };
 }
 
 /** What the table of list prices says. @param priceId the vendor's id there */
@@ -123,7 +130,7 @@ function fromTable(priceId: string | undefined, model: string, now: number): Mod
 		const { input_price, output_price } = found;
 		const rates = ratesOfTable(model, found.model_price);
 		return {
-			price: { input: input_price * 1000, output: output_price * 1000 },
+			price: { input: input_price * 1000, output: output_price * 1000, ...cachedPrice(rates?.cached) },
 			context: found.model.context_window,
 			...(rates && { rates, source: "list" }),
 		};

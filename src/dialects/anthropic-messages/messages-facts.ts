@@ -1,7 +1,13 @@
 /** What routing, limits and the cache read of a request of Anthropic's. */
-import { type CallFacts, type Modalities, mayCacheForHour, type PromptContent } from "../../openai/call-facts.ts";
+import {
+	type CallFacts,
+	type Modalities,
+	mayCacheForHour,
+	type PromptCacheRequest,
+	type PromptContent,
+} from "../../openai/call-facts.ts";
 import { type EngineField, LARGEST_SCHEMA } from "../../openai/engine-fields.ts";
-import type { Field } from "../../openai/json.ts";
+import { type Field, fieldNamed } from "../../openai/json.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
 import { isReasoning } from "../../openai/reasoning.ts";
@@ -14,6 +20,8 @@ const TEXT_ONLY: Modalities = { image: false, audio: false };
 const NO_MODELS: readonly string[] = [];
 /** Bytes of a character, a UTF-16 unit, in UTF-8. */
 const MOST_BYTES = 3;
+/** What the model reads, in that order. */
+const PROMPT = ["tools", "system", "messages"];
 /** Where a schema stands. */
 const SCHEMAS = new Set(["output_config", "output_format"]);
 
@@ -87,12 +95,25 @@ export class MessagesFacts implements CallFacts {
 		return mayCacheForHour(this.text);
 	}
 
+	promptCache(): PromptCacheRequest {
+		const { request } = this;
+		const marks = [...cacheMarks([request, request.tools, request.system, request.messages])];
+		return { isMarked: marks.length > 0, isForHour: marks.some(({ ttl }) => ttl === "1h"), retention: undefined };
+	}
+
 	promptSizes(): PromptSizes {
 		return messagesSizes(this.request, this.text, this.fields);
 	}
 
 	promptContent(): PromptContent {
 		return this.forms.form("others").facts.promptContent();
+	}
+
+	history(): readonly string[] {
+		return PROMPT.flatMap((name) => {
+			const field = fieldNamed(this.fields, name);
+			return field ? [this.text.slice(field.start, field.end)] : [];
+		});
 	}
 
 	routingField(): string | undefined {
@@ -119,6 +140,16 @@ export class MessagesFacts implements CallFacts {
 	memory(sent: Buffer): number {
 		// Several forms of it may be made, and its own parse.
 		return 3 * this.forms.form("others").facts.memory(sent) + 8 * sent.length;
+	}
+}
+
+/** Marks of what is to be cached: of a block, of the blocks in it, or of the request. */
+function* cacheMarks(value: unknown): Iterable<{ readonly ttl?: unknown }> {
+	if (Array.isArray(value)) for (const each of value) yield* cacheMarks(each);
+	else if (typeof value === "object" && value !== null) {
+		const { cache_control: mark, content } = value as Partial<Block>;
+		if (typeof mark === "object" && mark !== null) yield mark;
+		yield* cacheMarks(content);
 	}
 }
 

@@ -1,5 +1,5 @@
 /** What routing, limits, rules and the cache read of a request of Google's, and what its answer is written by. */
-import type { CallFacts, Modalities, PromptContent } from "../../openai/call-facts.ts";
+import type { CallFacts, Modalities, PromptCacheRequest, PromptContent } from "../../openai/call-facts.ts";
 import { type EngineField, LARGEST_SCHEMA } from "../../openai/engine-fields.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
@@ -81,6 +81,11 @@ export class GeminiFacts implements CallFacts {
 
 	cachesForHour(): boolean {
 		return false;
+	}
+
+	/** Google's implicit caches take no instructions. */
+	promptCache(): PromptCacheRequest {
+		return { isMarked: false, isForHour: false, retention: undefined };
 	}
 
 	promptSizes(): PromptSizes {

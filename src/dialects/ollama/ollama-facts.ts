@@ -1,5 +1,5 @@
 /** What routing, limits and the cache read of a request of Ollama's: what its form in OpenAI's words says. */
-import type { CallFacts, Modalities, PromptContent } from "../../openai/call-facts.ts";
+import type { CallFacts, Modalities, PromptCacheRequest, PromptContent } from "../../openai/call-facts.ts";
 import type { EngineField } from "../../openai/engine-fields.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
 import type { DialectCall } from "../dialect.ts";
@@ -48,6 +48,10 @@ export class OllamaFacts implements CallFacts {
 
 	cachesForHour(): boolean {
 		return this.chat.cachesForHour();
+	}
+
+	promptCache(): PromptCacheRequest {
+		return this.chat.promptCache();
 	}
 
 	promptSizes(): PromptSizes {

@@ -6,7 +6,9 @@ import {
 	type Modalities,
 	mayCacheForHour,
 	memoryOf,
+	type PromptCacheRequest,
 	type PromptContent,
+	promptCacheRequest,
 } from "../../openai/call-facts.ts";
 import { type EngineField, engineFieldIn } from "../../openai/engine-fields.ts";
 import { routingFieldIn } from "../../openai/model-routing.ts";
@@ -59,6 +61,14 @@ export class ResponsesFacts implements CallFacts {
 
 	cachesForHour(): boolean {
 		return mayCacheForHour(this.request.sent.bytes);
+	}
+
+	promptCache(): PromptCacheRequest {
+		const { sent } = this.request;
+		return promptCacheRequest(sent.bytes, {
+			retention: sent.at("prompt_cache_retention"),
+			options: sent.at("prompt_cache_options"),
+		});
 	}
 
 	promptSizes(): PromptSizes {

@@ -1,0 +1,35 @@
+/** Calls as the prompt caches of vendors have them: which key has a call's history, and what is remembered once it is answered. */
+import type { Call } from "../openai/call.ts";
+import { OPERATIONS } from "../openai/operations.ts";
+import type { Target } from "../providers/provider.ts";
+import { cachedAt, cachesOf, hasSeveralCaches, keepAt } from "../routing/cache-places.ts";
+import { historyOf } from "../routing/requirements.ts";
+import type { StateView } from "../routing/target-state.ts";
+
+/** What is known of conversations. */
+type Known = Pick<StateView, "conversations">;
+
+/** Which of a target's keys has a call's history in its prompt cache; undefined where none has, or all share one. */
+export function cachedKey({ conversations }: Known, call: Call, target: Target): number | undefined {
+	if (!hasSeveralCaches(target.provider) || !isCached(call)) return undefined;
+	return cachedAt(conversations, target, historyOf(call))?.account;
+}
+
+/**
+ * A target has answered with one of its keys, whose prompt cache has the call's prompt now. Nothing is remembered of a call that had one cache to go to.
+ * @param tried the call's targets, with the first of their keys
+ */
+export function keepCached(
+	{ conversations }: Known,
+	call: Call,
+	target: Target,
+	tried: readonly { readonly target: Target }[],
+): void {
+	if (!target.provider.promptCache || !isCached(call)) return;
+	let caches = 0;
+	for (const each of tried) caches += cachesOf(each.target.provider);
+	if (caches > 1) keepAt(conversations, target, historyOf(call), call.facts.promptCache());
+}
+
+/** Where nothing is generated there is no prompt cache. */
+const isCached = ({ operation, passed }: Call): boolean => passed === undefined && OPERATIONS[operation].generates;

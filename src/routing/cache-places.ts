@@ -1,0 +1,116 @@
+/**
+ * Where the prompt caches of vendors have a conversation: at which target, and with which of its keys. What is remembered is a hash with that
+ * key in it, so that it says nothing to who has not the key, and the same to all routers that have.
+ */
+import type { PromptCacheRequest } from "../openai/call-facts.ts";
+import type { Provider } from "../providers/provider.ts";
+import type { ConversationKey, ConversationTable } from "./conversation-table.ts";
+import type { Beginning, History } from "./history.ts";
+
+/** One model at one account of a vendor. */
+export interface CachePlace {
+	readonly provider: Provider;
+	/** What the vendor calls the model. */
+	readonly model: string;
+}
+
+/** What a cache has of a prompt. */
+export interface CachedPrefix {
+	/** Which of the provider's keys. */
+	readonly account: number;
+	/** Characters of the prompt; 0 where it is known by its session alone. */
+	readonly characters: number;
+}
+
+/** Names of models are remembered with each account up to a number: clients choose some of them. */
+const MOST_MODELS = 500;
+const SECRET_BYTES = 32;
+
+/** By account and model: the secret that goes into its hashes. */
+const secrets = new WeakMap<Provider, Map<string, Uint8Array>>();
+/** The secret, a beginning's hash, its length. One thread's, used within one step. */
+const input = new Uint8Array(SECRET_BYTES + 12);
+const numbers = new DataView(input.buffer, SECRET_BYTES);
+const output = new Uint8Array(32);
+const halves = new DataView(output.buffer);
+
+/** Whether calls may be kept at one of several caches of this provider. */
+export function hasSeveralCaches({ promptCache, otherAccounts }: Provider): boolean {
+	return (
+		promptCache !== undefined &&
+		otherAccounts !== undefined &&
+		otherAccounts.some((other) => other.promptCache?.scope !== promptCache.scope)
+	);
+}
+
+/** How many caches a provider has, at most. */
+export const cachesOf = ({ promptCache, otherAccounts }: Provider): number =>
+	promptCache === undefined ? 0 : 1 + (otherAccounts?.length ?? 0);
+
+/**
+ * The key of a provider whose cache has most of a conversation, as far as is remembered; of several the one that keeps it for longest.
+ * Undefined where none has any of it.
+ */
+export function cachedAt(
+	table: ConversationTable,
+	{ provider, model }: CachePlace,
+	{ earlier, before, session }: History,
+): CachedPrefix | undefined {
+	const accounts = provider.otherAccounts ? [provider, ...provider.otherAccounts] : [provider];
+	for (const beginning of session ? [...earlier, session] : earlier) {
+		let best = -1;
+		let longest = 0;
+		for (let account = 0; account < accounts.length; account++) {
+			const left = table.leftMs(keyAt({ provider: accounts[account]!, model }, beginning));
+			if (left <= longest) continue;
+			longest = left;
+			best = account;
+		}
+		if (best !== -1) return { account: best, characters: beginning === session ? 0 : before + beginning.characters };
+	}
+	return undefined;
+}
+
+/** An account has answered the prompt: its cache has it now, for as long as the vendor says, where it has such prompts at all. */
+export function keepAt(
+	table: ConversationTable,
+	place: CachePlace,
+	{ earlier, whole, before, first, session }: History,
+	asked: PromptCacheRequest,
+): void {
+	const { rules } = place.provider.promptCache!;
+	const ms = rules.lifetimeMs(place.model, asked);
+	// A token has a character at least.
+	if (ms === 0 || before + whole.characters < rules.minimumTokens(place.model)) return;
+	table.keep(keyAt(place, whole), ms);
+	if (first !== whole) table.keep(keyAt(place, first), ms);
+	if (session) table.keep(keyAt(place, session), ms);
+	const last = earlier[0];
+	// The next prompt begins with this one: what came before is of no more use, but for the first, by which a history is known that was rewritten.
+	if (last && last !== first) table.forget(keyAt(place, last));
+}
+
+/** What is remembered of a beginning at a place. */
+export function keyAt(place: CachePlace, { hash, characters }: Beginning): ConversationKey {
+	input.set(secretOf(place));
+	numbers.setBigUint64(0, hash);
+	numbers.setInt32(8, characters);
+	Bun.SHA256.hash(input, output);
+	return { first: halves.getInt32(0), second: halves.getInt32(4) };
+}
+
+function secretOf({ provider, model }: CachePlace): Uint8Array {
+	let models = secrets.get(provider);
+	if (!models) {
+		models = new Map();
+		secrets.set(provider, models);
+	}
+	let secret = models.get(model);
+	if (!secret) {
+		if (models.size >= MOST_MODELS) models.clear();
+		secret = new Uint8Array(SECRET_BYTES);
+		Bun.SHA256.hash(JSON.stringify([provider.promptCache!.scope, model]), secret);
+		models.set(model, secret);
+	}
+	return secret;
+}

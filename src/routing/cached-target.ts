@@ -1,0 +1,83 @@
+/**
+ * The next call of a conversation goes to the target whose prompt cache has its history, unless another one is worth more even so. Pure, but for
+ * the state that it reads.
+ */
+import { OPERATIONS } from "../openai/operations.ts";
+import { cachedAt, cachesOf } from "./cache-places.ts";
+import { type Needs, PER_TOKEN } from "./requirements.ts";
+import type { Policy, RouteTarget } from "./route.ts";
+import { expectedCost, type Scored, STICKY_RATIO } from "./score.ts";
+import type { StateView } from "./target-state.ts";
+
+/** What a target's cache has of a call's prompt, and what became of that. */
+export interface CachedHistory {
+	/** Which of its provider's keys has it. */
+	readonly account: number;
+	/** About so many; 0 where that is not known. */
+	readonly tokens: number;
+	/** USD that the call costs less there than without; undefined where a price is not known. */
+	readonly savesUsd: number | undefined;
+	/** The call goes there for it. */
+	readonly stays: boolean;
+}
+
+const MILLION = 1_000_000;
+
+/** Puts the target that has the conversation's history before its equals, where that is worth it. Asks for nothing where there is one cache. */
+export function preferCached(scored: readonly Scored[], policy: Policy, needs: Needs, state: StateView): void {
+	let group = Number.POSITIVE_INFINITY;
+	for (const each of scored) if (each.group < group) group = each.group;
+	let caches = 0;
+	for (const { group: its, target } of scored) if (its === group) caches += cachesOf(target.provider);
+	if (caches < 2 || !OPERATIONS[needs.operation].generates) return;
+	const history = needs.history();
+	if (history.earlier.length === 0 && !history.session) return;
+	let held: Scored | undefined;
+	let account = 0;
+	let characters = -1;
+	for (const each of scored) {
+		if (each.group !== group || !each.target.provider.promptCache) continue;
+		const found = cachedAt(state.conversations, each.target, history);
+		if (!found || found.characters <= characters) continue;
+		({ account, characters } = found);
+		held = each;
+	}
+	if (!held) return;
+	const tokens = Math.min(needs.tokens, Math.ceil(characters / PER_TOKEN));
+	const savesUsd = savingOf(held.target, tokens);
+	const stays = isWorthMore(held, savesUsd, scored, policy, needs);
+	held.cached = { account, tokens, savesUsd, stays };
+	if (!stays) return;
+	held.score = -1;
+	held.basis = "cache";
+}
+
+/** USD that so many tokens of a prompt cost less where they are cached. */
+export function savingOf({ price }: Pick<RouteTarget, "price">, tokens: number): number | undefined {
+	if (price?.cached === undefined) return undefined;
+	return (Math.max(0, price.input - price.cached) * tokens) / MILLION;
+}
+
+/**
+ * Whether a target with the history in its cache is worth more than its equals without. `cheapest`: it costs no more with what is saved.
+ * `balanced`: nor is price × time of another better by more than half; to leave it costs the saving of later calls, too. `fastest`: time alone
+ * counts. Where calls are shared out by weights, or in order, the cache decides between those that are left.
+ */
+function isWorthMore(
+	held: Scored,
+	savesUsd: number | undefined,
+	scored: readonly Scored[],
+	policy: Policy,
+	needs: Needs,
+): boolean {
+	if (held.basis === "weight" || held.basis === "order") return true;
+	if (held.basis !== "price" && held.basis !== "price and time") return false;
+	let least = Number.POSITIVE_INFINITY;
+	for (const { group, score, basis } of scored) {
+		// What is asked to find out whether it is well comes first anyway, for one call.
+		if (group === held.group && basis !== "probe") least = Math.min(least, score);
+	}
+	const cost = expectedCost(held.target, needs) ?? 0;
+	const left = cost > 0 ? Math.max(0, cost - (savesUsd ?? 0)) / cost : 1;
+	return held.score * left <= least * (policy === "balanced" ? STICKY_RATIO : 1);
+}
