@@ -18,6 +18,14 @@ export interface PromptCacheRules {
 	lifetimeMs(model: string, asked: PromptCacheRequest): number;
 }
 
+/** The prompt cache of an account at its vendor. */
+export interface AccountCache {
+	/** What the vendor says of it. */
+	readonly rules: PromptCacheRules;
+	/** Whose it is: the same for all keys that share it. It holds a key, so it must reach nobody. */
+	readonly scope: string;
+}
+
 /** Lifetimes as calls name them, ms. */
 const LIFETIMES: Readonly<Record<string, number>> = {
 	// "5 to 10 minutes of inactivity".

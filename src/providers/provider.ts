@@ -6,7 +6,7 @@ import type { SseEvent, WritableBytes } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { Continuation } from "../vendors.ts";
 import type { Addition, Failure } from "./failure.ts";
-import type { PromptCacheRules } from "./prompt-cache.ts";
+import type { AccountCache } from "./prompt-cache.ts";
 
 /** One HTTP request, ready to send: a POST where it has a body, else a GET, unless it says otherwise. */
 export interface UpstreamRequest {
@@ -288,14 +288,6 @@ export interface TokenCounter {
 	request(request: UpstreamRequest): UpstreamRequest | undefined;
 	/** The count in the answer, parsed; undefined where there is none. */
 	read(answer: unknown): number | undefined;
-}
-
-/** The prompt cache of an account at its vendor. */
-export interface AccountCache {
-	/** What the vendor says of it. */
-	readonly rules: PromptCacheRules;
-	/** Whose it is: the same for all keys that share it. It holds a key, so it must reach nobody. */
-	readonly scope: string;
 }
 
 /** One configured upstream. */

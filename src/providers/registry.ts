@@ -8,8 +8,8 @@ import type { UnsupportedPolicy } from "../config/upstream-schema.ts";
 import { RouterError, StartError } from "../errors.ts";
 import { type ProviderType, type ResponsesSupport, VENDORS, type VendorRow, type Vendors } from "../vendors.ts";
 import { isLocal, isOwnSite } from "./locality.ts";
-import { PROMPT_CACHES } from "./prompt-cache.ts";
-import type { AccountCache, SomeTimeouts, UpstreamTimeouts } from "./provider.ts";
+import { type AccountCache, PROMPT_CACHES } from "./prompt-cache.ts";
+import type { SomeTimeouts, UpstreamTimeouts } from "./provider.ts";
 
 /** One upstream, ready or not. */
 export interface Upstream {

@@ -22,6 +22,18 @@ export interface CachedPrefix {
 	readonly characters: number;
 }
 
+/** What a target's cache has of a call's prompt, and what became of that. */
+export interface CachedHistory {
+	/** Which of its provider's keys has it. */
+	readonly account: number;
+	/** About so many; 0 where that is not known. */
+	readonly tokens: number;
+	/** USD that the call costs less there than without; undefined where a price is not known. */
+	readonly savesUsd: number | undefined;
+	/** The call goes there for it. */
+	readonly stays: boolean;
+}
+
 /** Names of models are remembered with each account up to a number: clients choose some of them. */
 const MOST_MODELS = 500;
 const SECRET_BYTES = 32;
@@ -36,11 +48,8 @@ const halves = new DataView(output.buffer);
 
 /** Whether calls may be kept at one of several caches of this provider. */
 export function hasSeveralCaches({ promptCache, otherAccounts }: Provider): boolean {
-	return (
-		promptCache !== undefined &&
-		otherAccounts !== undefined &&
-		otherAccounts.some((other) => other.promptCache?.scope !== promptCache.scope)
-	);
+	if (!promptCache) return false;
+	return otherAccounts?.some((other) => other.promptCache?.scope !== promptCache.scope) === true;
 }
 
 /** How many caches a provider has, at most. */

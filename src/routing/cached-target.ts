@@ -9,18 +9,6 @@ import type { Policy, RouteTarget } from "./route.ts";
 import { expectedCost, type Scored, STICKY_RATIO } from "./score.ts";
 import type { StateView } from "./target-state.ts";
 
-/** What a target's cache has of a call's prompt, and what became of that. */
-export interface CachedHistory {
-	/** Which of its provider's keys has it. */
-	readonly account: number;
-	/** About so many; 0 where that is not known. */
-	readonly tokens: number;
-	/** USD that the call costs less there than without; undefined where a price is not known. */
-	readonly savesUsd: number | undefined;
-	/** The call goes there for it. */
-	readonly stays: boolean;
-}
-
 const MILLION = 1_000_000;
 
 /** Puts the target that has the conversation's history before its equals, where that is worth it. Asks for nothing where there is one cache. */

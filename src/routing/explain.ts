@@ -1,7 +1,6 @@
 /** A plan in words: every candidate, with what was known of it and the reason of its rank. Pure. */
 import { admits } from "./breaker.ts";
-import { hasSeveralCaches } from "./cache-places.ts";
-import type { CachedHistory } from "./cached-target.ts";
+import { type CachedHistory, hasSeveralCaches } from "./cache-places.ts";
 import type { Plan } from "./plan.ts";
 import type { Needs } from "./requirements.ts";
 import type { Kind, Policy, Route, RouteTarget, Tier } from "./route.ts";

@@ -3,7 +3,7 @@
 import { listPriceOf } from "../accounts/usage/price-book.ts";
 import type { Prompt } from "./affinity.ts";
 import { admits, shareOf } from "./breaker.ts";
-import type { CachedHistory } from "./cached-target.ts";
+import type { CachedHistory } from "./cache-places.ts";
 import type { Needs } from "./requirements.ts";
 import type { Feature, Kind, Policy, Route, RouteTarget } from "./route.ts";
 import type { StateView, TargetView } from "./target-state.ts";
