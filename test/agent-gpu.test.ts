@@ -28,6 +28,7 @@ describe("nvidia-smi", () => {
 			temperature: 71,
 			power: 640.5,
 			driver: "570.133.20",
+			power_limit: 700,
 		});
 		expect(await readGpuProcesses(envOf(smi.bin), 20_000)).toEqual([
 			{ pid: 4711, name: "/usr/bin/python3", memory: 39_000 * MIB, uuid: smi.uuids[2]! },

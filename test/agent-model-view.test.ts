@@ -9,6 +9,7 @@ import type { Inventory } from "../src/agent/models/inventory.ts";
 import { ModelRegistry } from "../src/agent/models/model-registry.ts";
 import { ModelStatuses } from "../src/agent/models/model-status.ts";
 import { ModelViews } from "../src/agent/models/model-view.ts";
+import { PlacementOffers } from "../src/agent/models/placement-offers.ts";
 import { Traffic } from "../src/agent/models/traffic.ts";
 import { AgentModel, type AgentModelConfig } from "../src/config/agent-schema.ts";
 import { withDefaults } from "../src/config/defaults.ts";
@@ -29,8 +30,10 @@ function views(models: readonly Json[], items: readonly object[] = [], gpus: rea
 	const inventory = { items } as unknown as Inventory;
 	const adapters = new AdapterList({ registry, inventory, log: quiet });
 	const generations = new Generations(file, { watch: 1, limit: 2 });
-	const made = new ModelViews(registry, statuses, inventory, traffic, adapters, { reading: { gpus } }, generations);
-	return { registry, statuses, traffic, generations, views: made };
+	const offers = new PlacementOffers();
+	const watch = { reading: { gpus } };
+	const made = new ModelViews(registry, statuses, inventory, traffic, adapters, watch, generations, offers);
+	return { registry, statuses, traffic, generations, offers, views: made };
 }
 
 test("each replica is reported with its state and its own load, where there are to be several", async () => {

@@ -28,7 +28,9 @@ import { Inventory } from "./models/inventory.ts";
 import { ModelRegistry } from "./models/model-registry.ts";
 import { ModelStatuses } from "./models/model-status.ts";
 import { ModelViews } from "./models/model-view.ts";
+import { PlacementOffers } from "./models/placement-offers.ts";
 import { PrefixReports } from "./models/prefix-reports.ts";
+import { RouterGoals } from "./models/router-goals.ts";
 import { type QueueLimits, Traffic } from "./models/traffic.ts";
 import { Notify } from "./notify.ts";
 import { OPEN_KV_SOCKETS } from "./vllm/kv-event-args.ts";
@@ -65,6 +67,9 @@ export interface AgentParts {
 	readonly gpus: GpuWatch;
 	readonly hardware: Hardware;
 	readonly generations: Generations;
+	/** What the router wants of on-demand models, and what is offered to them here. */
+	readonly goals: RouterGoals;
+	readonly offers: PlacementOffers;
 	readonly specs: ContainerSpecs;
 	readonly engine: EngineWatch;
 	/** How containers end. */
@@ -91,19 +96,17 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const vllmKey = file.content.vllm_key ?? newKey();
 	const settings = agentSettings(config, env, vllmKey);
 	const [ca, proxyFor] = [readCa(config.ca_file), proxyFromEnvironment(env)];
-	const http = httpTransport({ ca });
-	const outside = httpTransport({ ca, proxyFor });
+	const [http, outside] = [httpTransport({ ca }), httpTransport({ ca, proxyFor })];
 	const docker = dockerOf(settings, env);
 	const [tick, changes] = [new Notify(), new Notify()];
 	const statuses = new ModelStatuses();
 	const traffic = new Traffic(queueLimits(agent), statuses, tick);
 	const gpus = new GpuWatch(env, gpuReader(agent.accelerator));
 	const hardware = new Hardware(settings, gpus, file);
-	const ends = new ContainerEnds();
-	const lock = new EngineLock(settings.agent, settings.command, env);
+	const [ends, lock] = [new ContainerEnds(), new EngineLock(settings.agent, settings.command, env)];
 	const instance = instanceOf(data_dir);
 	const owner = ownerOf(settings, () => instance().id);
-	const generations = new Generations(file, agent.roll);
+	const [generations, offers] = [new Generations(file, agent.roll), new PlacementOffers()];
 	const specs = new ContainerSpecs(registry, settings, hardware, owner, generations);
 	const engine = new EngineWatch(docker, settings.agent, lock, owner, tick, ends);
 	const inventory = new Inventory({ registry, specs, settings, docker, engine, traffic, http, stallMs, tick });
@@ -130,6 +133,8 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		gpus,
 		hardware,
 		generations,
+		goals: new RouterGoals(tick),
+		offers,
 		specs,
 		engine,
 		ends,
@@ -138,7 +143,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		kvSockets: new KvSockets(settings.kvDirectory, engineHost(settings.command, settings.variables).isHere),
 		records: new EffectRecords(),
 		adapters,
-		views: new ModelViews(registry, statuses, inventory, traffic, adapters, gpus, generations),
+		views: new ModelViews(registry, statuses, inventory, traffic, adapters, gpus, generations, offers),
 		models: new ContainerModels({ registry, adapters, statuses, traffic, http, ends, prefixes, config }),
 		metrics: agentMetrics({ registry, statuses, traffic, gpus, engine, inventory }),
 		credential: new RouterCredential(),

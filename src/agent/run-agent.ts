@@ -120,7 +120,7 @@ function linkTo(
 	instance: string,
 	registrar?: AgentRegistrar,
 ) {
-	const { config, env, settings, http, outside, views, gpus, prefixes, changes, credential, log } = parts;
+	const { config, env, settings, http, outside, views, gpus, prefixes, changes, credential, goals, log } = parts;
 	const { vllm_url, tunnel: mode } = config.agent;
 	const advertise = config.agent.advertise ?? (registrar && url);
 	const external = vllm_url ? new ExternalVllm(config, http, changes) : undefined;
@@ -156,6 +156,7 @@ function linkTo(
 		prefixes,
 		changes,
 		onSecret: (secret) => credential.set(secret),
+		onGoals: (wanted) => goals.take(wanted),
 		log,
 	});
 	return {

@@ -102,6 +102,31 @@ export const ReplicaReport = open(
 );
 export type ReplicaReport = Static<typeof ReplicaReport>;
 
+/**
+ * What becomes of an on-demand model's memory if it is loaded now. `now`: it is free, or the model has it; `evicting`: once idle models have gone;
+ * `busy`: once models with calls have; `no`: it would not fit if all that may go went.
+ */
+export const Fit = Type.Union([
+	Type.Literal("now"),
+	Type.Literal("evicting"),
+	Type.Literal("busy"),
+	Type.Literal("no"),
+]);
+export type Fit = Static<typeof Fit>;
+
+/** What an agent has to offer an on-demand model of its. An agent that reports it takes `goals`. */
+export const PlacementReport = open(
+	{
+		fits: Fit,
+		download: Type.Optional(count("Bytes of its weights that are not on this host's disk; absent: not known.")),
+		memory: Type.Optional(
+			count("Bytes that each replica takes on each of its GPUs, where the agent's file says that."),
+		),
+	},
+	"What loading it here would take.",
+);
+export type PlacementReport = Static<typeof PlacementReport>;
+
 /** One model of an agent. */
 export const ModelReport = open(
 	{
@@ -118,6 +143,7 @@ export const ModelReport = open(
 		),
 		max_model_len: Type.Optional(count("Longest context, tokens.")),
 		power: Type.Optional(watts()),
+		placement: Type.Optional(PlacementReport),
 		replicas: Type.Optional(
 			Type.Array(ReplicaReport, {
 				maxItems: MAX_REPLICAS,
@@ -143,6 +169,9 @@ export const GpuReport = open(
 		utilization: Type.Optional(Type.Number({ minimum: 0, maximum: 1, description: "0 to 1." })),
 		temperature: Type.Optional(Type.Number({ description: "°C." })),
 		power: Type.Optional(Type.Number({ minimum: 0, description: "W." })),
+		power_limit: Type.Optional(
+			Type.Number({ minimum: 0, description: "W: it is slowed down so that it draws no more." }),
+		),
 	},
 	"One GPU of the host.",
 );
@@ -248,6 +277,23 @@ export const Heartbeat = open(
 );
 export type Heartbeat = Static<typeof Heartbeat>;
 
+/**
+ * What a router wants of an on-demand model at an agent, as long as it says so. `keep`: loaded, whether or not calls come; nothing evicts it. `load`:
+ * loaded as by a call that waits. `unload`: not loaded, once it has had no call for `idle_ms`.
+ */
+export const ModelGoal = open(
+	{
+		model: ModelName,
+		goal: Type.Union([Type.Literal("keep"), Type.Literal("load"), Type.Literal("unload")]),
+		idle_ms: Type.Optional(count("Of `unload`, ms; 0 without it.")),
+	},
+	"What the router wants of a model.",
+);
+export type ModelGoal = Static<typeof ModelGoal>;
+
+/** How long a goal holds that is not said again, ms: as long as an agent counts at the router that is not heard of. */
+export const GOAL_MS = 30_000;
+
 /** What `POST /heartbeat` answers: `{}`, or what is wrong with the way back. */
 export const HeartbeatAnswer = open(
 	{
@@ -256,6 +302,12 @@ export const HeartbeatAnswer = open(
 		resend: Type.Optional(
 			Type.Array(Type.String(), {
 				description: "Replicas whose prefix caches it wants to hear of whole: `<model>#<replica>`.",
+			}),
+		),
+		goals: Type.Optional(
+			Type.Array(ModelGoal, {
+				maxItems: MAX_MODELS,
+				description: "What it wants of on-demand models from now on; of those that are not named, nothing.",
 			}),
 		),
 	},

@@ -15,6 +15,7 @@ const FIELDS = [
 	"temperature.gpu",
 	"power.draw",
 	"driver_version",
+	"power.limit",
 ] as const;
 
 /** What changes about a GPU. `undefined` values and those of GPUs without the sensor read `[N/A]`. */
@@ -55,8 +56,24 @@ export interface NvidiaSmi {
 
 /** Hosts as they were seen, idle. */
 const HOSTS = {
-	"1x24GB": { count: 1, name: "NVIDIA GeForce RTX 4090", total: 24_564, used: 1, temperature: 34, power: 17.21 },
-	"8x80GB": { count: 8, name: "NVIDIA H100 80GB HBM3", total: 81_559, used: 4, temperature: 29, power: 71.38 },
+	"1x24GB": {
+		count: 1,
+		name: "NVIDIA GeForce RTX 4090",
+		total: 24_564,
+		used: 1,
+		temperature: 34,
+		power: 17.21,
+		limit: 450,
+	},
+	"8x80GB": {
+		count: 8,
+		name: "NVIDIA H100 80GB HBM3",
+		total: 81_559,
+		used: 4,
+		temperature: 29,
+		power: 71.38,
+		limit: 700,
+	},
 } as const;
 
 /** Writes the program into a directory of its own; `using` removes it. */
@@ -95,6 +112,7 @@ export function nvidiaSmi(kind: keyof typeof HOSTS): NvidiaSmi {
 				temperature,
 				typeof power === "number" ? power.toFixed(2) : power,
 				"570.133.20",
+				host.limit.toFixed(2),
 			]),
 		]);
 	const processes = (list: readonly GpuProcess[]) =>
@@ -151,7 +169,7 @@ NR == 1 {
 		exit 2
 	}
 	unit["memory.total"] = unit["memory.used"] = unit["memory.free"] = unit["used_memory"] = " MiB"
-	unit["utilization.gpu"] = " %"; unit["power.draw"] = " W"
+	unit["utilization.gpu"] = " %"; unit["power.draw"] = unit["power.limit"] = " W"
 	bare = format ~ /nounits/
 	if (format ~ /noheader/) next
 	for (i = 1; i <= n; i++) printf "%s%s%s", field[i], (field[i] in unit ? " [" substr(unit[field[i]], 2) "]" : ""), (i < n ? ", " : "\\n")

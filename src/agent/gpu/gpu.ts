@@ -20,6 +20,8 @@ export interface Gpu {
 	readonly temperature: number;
 	/** W; 0 where the driver does not report it. */
 	readonly power: number;
+	/** W, that it may draw at most; absent or 0 where the driver does not report it. */
+	readonly power_limit?: number;
 	/** Version of the driver. */
 	readonly driver: string;
 }
@@ -42,7 +44,7 @@ export interface GpuReading {
 }
 
 const GPU_FIELDS =
-	"index,name,uuid,pci.bus_id,memory.total,memory.used,utilization.gpu,temperature.gpu,power.draw,driver_version";
+	"index,name,uuid,pci.bus_id,memory.total,memory.used,utilization.gpu,temperature.gpu,power.draw,driver_version,power.limit";
 const PROCESS_FIELDS = "pid,process_name,used_memory,gpu_uuid";
 const MIB = 1024 ** 2;
 
@@ -74,7 +76,7 @@ export async function readGpuProcesses(env: Environment, deadlineMs: number): Pr
 /** Lines of the query above, `csv,noheader,nounits` → GPUs by index. Lines of another shape are left out. */
 export function parseGpus(csv: string): Gpu[] {
 	const gpus: Gpu[] = [];
-	for (const [index, name, uuid, busId, total, used, utilization, temperature, power, driver] of rows(csv)) {
+	for (const [index, name, uuid, busId, total, used, utilization, temperature, power, driver, limit] of rows(csv)) {
 		if (driver === undefined || !/^\d+$/.test(index!)) continue;
 		gpus.push({
 			index: Number(index),
@@ -87,6 +89,7 @@ export function parseGpus(csv: string): Gpu[] {
 			temperature: number(temperature!),
 			power: number(power!),
 			driver,
+			...(limit !== undefined && { power_limit: number(limit) }),
 		});
 	}
 	return gpus.sort((a, b) => a.index - b.index);

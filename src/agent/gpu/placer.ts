@@ -137,6 +137,11 @@ export class Placer {
 		return capacityOf(memory);
 	}
 
+	/** Bytes of a model's weights that are not on this host's disk; undefined where that is not known, or not yet. */
+	downloadOf({ spec }: RegisteredModel): number | undefined {
+		return this.infos.get(spec, false)?.size?.download;
+	}
+
 	/** Places a replica. `leaving`: models that are about to release their memory. */
 	place(
 		{ spec }: RegisteredModel,

@@ -20,8 +20,10 @@ import type { Generations, RollNews } from "./generations.ts";
 import type { Inventory, InventoryItem } from "./inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelStatuses } from "./model-status.ts";
+import type { PlacementOffers } from "./placement-offers.ts";
 import type { PrefixReports } from "./prefix-reports.ts";
 import { modelOfKey, nextFailure, replicaKey } from "./replica-state.ts";
+import type { RouterGoals } from "./router-goals.ts";
 import type { EndedEffect, RunningEffects } from "./running-effects.ts";
 import { type Decision, type Residents, schedule } from "./scheduler.ts";
 import type { StatusPublisher } from "./status-publisher.ts";
@@ -64,6 +66,8 @@ export interface ControllerOptions {
 	readonly statuses: ModelStatuses;
 	readonly publisher: StatusPublisher;
 	readonly generations: Generations;
+	readonly goals: Pick<RouterGoals, "of">;
+	readonly offers: Pick<PlacementOffers, "set">;
 	/** Longest that a replica which is replaced while others serve waits for its calls, ms. */
 	readonly rollDrainMs: number;
 	readonly limits: SupervisorLimits;
@@ -177,13 +181,17 @@ export class ModelController {
 	#decide(entries: readonly RegisteredModel[], items: readonly InventoryItem[]): void {
 		const { engine, effects, records, placer, specs, statuses, traffic, switchAfterMs, limits, publisher } =
 			this.options;
-		const { generations, rollDrainMs } = this.options;
+		const { generations, rollDrainMs, goals, offers } = this.options;
 		const now = steadyTime();
 		const memory = placer.snapshot(items);
 		const capacity = placer.capacity(memory);
-		const demands = entries.map((entry) => modelDemand(entry, statuses.of(entry.spec.name), items, traffic));
+		const demands = entries.map((entry) => {
+			const { name } = entry.spec;
+			return modelDemand(entry, statuses.of(name), items, traffic, goals.of(name));
+		});
 		const decision = schedule(demands, this.#residents, capacity, { switchAfterMs }, now);
 		this.#residents = decision;
+		offers.set({ demands, residents: decision, capacity, now, downloadOf: (entry) => placer.downloadOf(entry) });
 		for (const name of decision.evicted) this.#evicted(name, decision);
 		if (engine.hasAnswered && !engine.problem && !this.#isAdopting)
 			for (const entry of entries) this.#roll(entry, decision, items);

@@ -22,6 +22,7 @@ export function modelDemand(
 	{ state, retryAt }: ModelStatus,
 	items: readonly InventoryItem[],
 	traffic: Traffic,
+	goal?: ModelDemand["goal"],
 ): ModelDemand {
 	const { count, oldestAt } = traffic.waiting(name);
 	const monitors = items.flatMap(({ model, monitor }) => (model === name && monitor ? [monitor] : []));
@@ -38,6 +39,7 @@ export function modelDemand(
 		loadMs: latest(monitors.map(({ loadMs }) => loadMs)),
 		ttl,
 		retryAt,
+		goal,
 	};
 }
 

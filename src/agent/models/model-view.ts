@@ -20,6 +20,7 @@ import type { Generations } from "./generations.ts";
 import type { Inventory } from "./inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelStatus, ModelStatuses } from "./model-status.ts";
+import type { PlacementOffers } from "./placement-offers.ts";
 import { replicaKey } from "./replica-state.ts";
 import type { Generation, Roll, RollEnd } from "./roll.ts";
 import type { Traffic } from "./traffic.ts";
@@ -113,6 +114,7 @@ export class ModelViews {
 		private readonly adapters: AdapterList,
 		private readonly gpus: Pick<GpuWatch, "reading">,
 		private readonly generations: Generations,
+		private readonly offers: Pick<PlacementOffers, "of">,
 	) {}
 
 	all(): ModelView[] {
@@ -179,6 +181,7 @@ export class ModelViews {
 		const replicas = this.generations.replicas(entry).map(({ replica }) => replica);
 		const reason = reportedReason(this.statuses.of(name));
 		const power = replicas.length === 1 ? powers.get(replicaKey(name, replicas[0]!)) : undefined;
+		const placement = this.offers.of(entry);
 		return {
 			name,
 			model,
@@ -187,6 +190,7 @@ export class ModelViews {
 			...(reason !== undefined && { reason: shortText(reason, MAX_REASON) }),
 			...this.#measured(name),
 			...(power !== undefined && { power }),
+			...(placement && { placement }),
 			...(replicas.length > 1 && { replicas: this.#replicaReports(name, replicas, powers) }),
 			...this.#rollText(name),
 		};
@@ -329,6 +333,8 @@ export function gpuReport({
 	utilization,
 	temperature,
 	power,
+	power_limit,
 }: Gpu): GpuReport {
-	return { index, name, uuid, memory_total, memory_used, utilization: Math.min(1, utilization), temperature, power };
+	const report = { index, name, uuid, memory_total, memory_used, utilization: Math.min(1, utilization) };
+	return { ...report, temperature, power, ...(power_limit !== undefined && power_limit > 0 && { power_limit }) };
 }

@@ -2,7 +2,7 @@
  * Which models hold GPU memory: pure. Calls for a model that is not loaded wait; this decides when their model replaces
  * another. The rules, and why, are in design.md (src/agent).
  */
-import type { LoadMode, ModelState } from "../../protocol/agent.ts";
+import type { Fit, LoadMode, ModelGoal, ModelState } from "../../protocol/agent.ts";
 
 /** One model, with its calls. Times are ms of one clock. */
 export interface ModelDemand {
@@ -25,6 +25,8 @@ export interface ModelDemand {
 	readonly ttl?: number | undefined;
 	/** After a failure: not loaded before then. */
 	readonly retryAt?: number | undefined;
+	/** What its router wants of it, where it is `on-demand`. */
+	readonly goal?: Omit<ModelGoal, "model"> | undefined;
 }
 
 /** What fits into memory. */
@@ -68,6 +70,33 @@ export interface Decision extends Residents {
 export function idleBeforeEviction({ loadMs = 0 }: Pick<ModelDemand, "loadMs">): number {
 	return Math.min(10_000, Math.max(500, loadMs / 10));
 }
+
+/** What would become of `name`'s memory if it were loaded now, beside what the last decision left. Nothing is decided. */
+export function fitOf(
+	name: string,
+	models: readonly ModelDemand[],
+	{ awake, asleep }: Residents,
+	capacity: Capacity,
+	now: number,
+): Fit {
+	const others = without(asleep, [name]);
+	if (awake.has(name) || capacity.fits(name, awake, others)) return "now";
+	const mayGo = models.filter((each) => each.name !== name && !isPinned(each) && awake.has(each.name));
+	const idle = mayGo.filter((each) => evictionCost(each, now, false, 0) === IDLE);
+	const fitsWithout = (gone: readonly ModelDemand[]) =>
+		capacity.fits(
+			name,
+			without(
+				awake,
+				gone.map((each) => each.name),
+			),
+			NONE,
+		);
+	if (fitsWithout(idle)) return "evicting";
+	return fitsWithout(mayGo) ? "busy" : "no";
+}
+
+const NONE: ReadonlySet<string> = new Set();
 
 /** A decision in the making. */
 interface Draft extends Decision {
@@ -220,31 +249,41 @@ function fewestVictims(
 }
 
 /** It holds its memory whether or not calls come. */
-function isPinned({ load, order }: ModelDemand): boolean {
-	return order === "load" || (load === "always" && order !== "unload");
+function isPinned({ load, order, goal }: ModelDemand): boolean {
+	if (order !== undefined) return order === "load";
+	return load === "always" || (load === "on-demand" && goal?.goal === "keep");
 }
 
 function staysLoaded(model: ModelDemand, now: number): boolean {
 	if (isPinned(model)) return true;
+	const { goal } = model;
 	if (model.order === "unload" || model.load !== "on-demand") return false;
 	const isIdle = model.running === 0 && model.waiting === 0;
 	if (!isIdle || model.state === "starting" || model.state === "pulling") return true;
 	// After a failed load the next call begins another one.
 	if (model.state === "failed") return false;
+	if (goal?.goal === "load") return true;
 	const lastUse = Math.max(model.usedAt, model.readyAt ?? Number.NEGATIVE_INFINITY);
-	return model.ttl === undefined || now - lastUse < model.ttl;
+	const ownTtl = model.ttl ?? Number.POSITIVE_INFINITY;
+	const ttl = goal?.goal === "unload" ? Math.min(goal.idle_ms ?? 0, ownTtl) : ownTtl;
+	return ttl === Number.POSITIVE_INFINITY || now - lastUse < ttl;
 }
 
 function needsMemory(model: ModelDemand, awake: ReadonlySet<string>, now: number): boolean {
 	if (awake.has(model.name)) return false;
 	if (isPinned(model)) return true;
 	const mayLoad = model.load === "on-demand" && model.order !== "unload";
-	return mayLoad && model.waiting > 0 && (model.retryAt ?? 0) <= now;
+	const isWanted = model.waiting > 0 || model.goal?.goal === "load";
+	return mayLoad && isWanted && (model.retryAt ?? 0) <= now;
 }
 
 function byUrgency(a: ModelDemand, b: ModelDemand): number {
-	return Number(isPinned(b)) - Number(isPinned(a)) || (a.oldestAt ?? 0) - (b.oldestAt ?? 0);
+	return Number(isPinned(b)) - Number(isPinned(a)) || waitsSince(a) - waitsSince(b);
 }
+
+/** What no call waits for, but its router, comes last. */
+const waitsSince = ({ oldestAt, goal }: ModelDemand): number =>
+	oldestAt ?? (goal?.goal === "load" ? Number.MAX_SAFE_INTEGER : 0);
 
 function without(names: ReadonlySet<string>, gone: readonly string[]): Set<string> {
 	return new Set([...names].filter((name) => !gone.includes(name)));

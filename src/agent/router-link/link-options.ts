@@ -1,5 +1,5 @@
 /** What a link to a router is made from, and what it shows. */
-import type { GpuReport, ModelReport, PrefixReport } from "../../protocol/agent.ts";
+import type { GpuReport, ModelGoal, ModelReport, PrefixReport } from "../../protocol/agent.ts";
 import type { Transport } from "../../providers/provider.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { Notify } from "../notify.ts";
@@ -35,6 +35,8 @@ export interface LinkOptions {
 	readonly prefixes?: PrefixSource | undefined;
 	/** Takes the secret that the router's calls carry from then on. */
 	onSecret(secret: string): void;
+	/** Takes what the router wants of on-demand models, with each answer to a heartbeat; undefined: nothing. */
+	onGoals?(goals: readonly ModelGoal[] | undefined): void;
 	readonly log: Pick<Log, "logger">;
 	/** Notified when the models of the report, their states or prefix caches have changed. */
 	readonly changes?: Notify;

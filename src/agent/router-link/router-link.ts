@@ -187,6 +187,7 @@ export class RouterLink {
 			prefixes?.unheard();
 			return this.#failed(result);
 		}
+		this.#options.onGoals?.(result.answer.goals);
 		if (result.answer.resend) prefixes?.unheard(result.answer.resend);
 		// More than one report holds, or what the router asks for again.
 		if (reports && prefixes!.hasNews) this.changed();
