@@ -29,6 +29,7 @@ describe("the reasons", () => {
 				replica("busy/m"),
 				replica("late/m", { readiness: 101 }),
 				replica("cold/m", { readiness: 4 }),
+				replica("colder/m", { readiness: 4.25, placement: "16.4 GB to download" }),
 				target("small/m", { context: 10 }),
 				target("blind/m", { lacks: ["images"] }),
 				target("keyless/m", { isKeyless: true }),
@@ -43,10 +44,22 @@ describe("the reasons", () => {
 			"busy/m": "its queue makes a call wait 12 s, longer than max_wait",
 			"late/m": "its agent was not heard of lately: used where nothing else serves",
 			"cold/m": "its model has yet to be loaded",
+			"colder/m": "its model has yet to be loaded: 16.4 GB to download",
 			"small/m": "the prompt is longer than its context of 10 tokens",
 			"blind/m": "takes no images",
 			"keyless/m": "has no key or address: tried last",
 			"last/m": "fallback: where no target answers",
+		});
+	});
+
+	test("say where a model is loaded that nobody has ready, and why", () => {
+		const way = route([
+			replica("b/m", { readiness: 4.25, placement: "it does not fit" }),
+			replica("a/m", { readiness: 4, placement: "its weights are there" }),
+		]);
+		expect(reasons(new Clock(), call("x"), way)).toEqual({
+			"a/m": "the best place to load it: its weights are there",
+			"b/m": "its model has yet to be loaded: it does not fit",
 		});
 	});
 

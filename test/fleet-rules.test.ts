@@ -40,9 +40,9 @@ const order = (agents: AgentView[], now = 0, busy: Record<string, number> = {}) 
 		"qwen",
 		agents,
 		now,
-		(name) => busy[name] ?? 0,
+		({ name }) => busy[name] ?? 0,
 		() => 0,
-	);
+	).map(({ agent: { name } }) => name);
 
 describe("a lease", () => {
 	test.each([
@@ -177,7 +177,7 @@ describe("the order in which agents are tried", () => {
 		const four = ["a", "b", "c", "d"].map((name) => agent(name));
 		for (let run = 0; run < 4000; run++) {
 			const [first] = agentsFor("qwen", four, 0, () => 0, random);
-			firsts[first!] = (firsts[first!] ?? 0) + 1;
+			firsts[first!.agent.name] = (firsts[first!.agent.name] ?? 0) + 1;
 		}
 		for (const count of Object.values(firsts)) expect(Math.abs(count - 1000)).toBeLessThan(150);
 	});

@@ -1,8 +1,9 @@
 /** Which agent serves a model, and in what order agents are tried. Pure decisions over what the agents have said. */
-import type { ModelReport } from "../protocol/agent.ts";
+import type { GpuReport, ModelGoal, ModelReport } from "../protocol/agent.ts";
 import type { Target } from "../providers/provider.ts";
 import { shortText } from "../short-text.ts";
 import { type Lease, leaseAt } from "./lease.ts";
+import { offerOf, rankOffers } from "./placement.ts";
 import type { RouteTarget } from "./route.ts";
 
 /** The agents' models as they are at this moment, as the catalog asks for them. */
@@ -38,6 +39,7 @@ export type FleetTarget = Target &
 		| "reportedWaiting"
 		| "canaryShare"
 		| "isCanary"
+		| "placement"
 	>;
 
 /** A router without agents. */
@@ -63,6 +65,9 @@ export interface AgentView {
 	readonly isSuspect: boolean;
 	/** By name, in the order of its report. */
 	readonly models: ReadonlyMap<string, ModelReport>;
+	readonly gpus?: readonly GpuReport[] | undefined;
+	/** What the router has told it of its on-demand models. */
+	readonly goals?: readonly ModelGoal[] | undefined;
 }
 
 /** What loading takes, least first: a model that is on its way somewhere is not loaded elsewhere, too. */
@@ -85,6 +90,8 @@ function readiness({ state, load }: ModelReport): number | undefined {
 
 /** Behind every ready one. */
 const WAITED_FOR = 50;
+/** A replica that is retired comes behind those that stay, and before whatever has to be loaded first. */
+const RETIRED = 0.75;
 /** Behind every fresh one. */
 const SUSPECT = 100;
 /** Of a queue behind ready replicas: behind all that is ready, wherever it is. */
@@ -96,7 +103,43 @@ export function readinessOf(agent: AgentView, model: ModelReport | undefined, no
 	const { isReachable, reopensUntil = Number.NEGATIVE_INFINITY } = agent;
 	const ready = model && lease !== "gone" && (isReachable || now < reopensUntil) ? readiness(model) : undefined;
 	if (ready === undefined) return undefined;
-	return lease === "suspect" || agent.isSuspect || !isReachable ? SUSPECT + ready : ready;
+	const rank = ready === 0 && agent.goals?.length && isRetired(agent.goals, model!) ? RETIRED : ready;
+	return lease === "suspect" || agent.isSuspect || !isReachable ? SUSPECT + rank : rank;
+}
+
+function isRetired(goals: readonly ModelGoal[], { name, parent }: ModelReport): boolean {
+	return goals.some(({ model, goal, idle_ms }) => model === (parent ?? name) && goal === "unload" && !idle_ms);
+}
+
+/** Agents that hold one of the model's replicas, or load one, as far as calls know: one that they can't reach holds none. */
+function replicasAt(model: string, agents: Iterable<AgentView>, now: number): number {
+	let replicas = 0;
+	for (const agent of agents) {
+		const report = agent.models.get(model);
+		if (!report || !/^(?:ready|starting|pulling)$/.test(report.state)) continue;
+		const rank = readinessOf(agent, report, now);
+		if (rank !== undefined && rank < SUSPECT) replicas += sizeOf(report);
+	}
+	return replicas;
+}
+
+const sizeOf = ({ replicas = [] }: ModelReport): number => Math.max(1, replicas.length);
+
+/** Of these agents those whose calls have no replica loaded beyond `max`. @param all that there are */
+export function withinMax<A extends AgentView>(
+	model: string,
+	agents: readonly A[],
+	all: Iterable<AgentView>,
+	max: number,
+	now: number,
+): readonly A[] {
+	const mayLoad = (agent: A) => {
+		const report = agent.models.get(model);
+		return report !== undefined && isLoadable(report) ? sizeOf(report) : 0;
+	};
+	if (!agents.some((agent) => mayLoad(agent) > 0)) return agents;
+	const left = max - replicasAt(model, all, now);
+	return agents.filter((agent) => mayLoad(agent) === 0 || mayLoad(agent) <= left);
 }
 
 /**
@@ -109,22 +152,66 @@ export function agentsOfName<A extends AgentView>(name: string, agents: Iterable
 	return withModel.length > 0 ? withModel : known;
 }
 
-/** The agents that serve a model, in the order to try: by rank, then by calls in flight, then by chance. */
-export function agentsFor(
-	model: string,
-	agents: Iterable<AgentView>,
-	now: number,
-	inFlight: (agent: string) => number,
-	random: () => number,
-): string[] {
-	const found: { name: string; rank: number; busy: number; chance: number }[] = [];
-	for (const agent of agents) {
-		const rank = readinessOf(agent, agent.models.get(model), now);
-		if (rank !== undefined) found.push({ name: agent.name, rank, busy: inFlight(agent.name), chance: random() });
-	}
-	found.sort((a, b) => a.rank - b.rank || a.busy - b.busy || a.chance - b.chance);
-	return found.map(({ name }) => name);
+/** An agent that serves a model. */
+export interface ServingAgent<A extends AgentView = AgentView> {
+	readonly agent: A;
+	/** See RouteTarget. */
+	readonly readiness: number;
+	readonly placement?: string | undefined;
 }
+
+/** A found agent, and what orders it. */
+interface FoundAgent<A extends AgentView> extends ServingAgent<A> {
+	readonly busy: number;
+	readonly chance: number;
+}
+
+/**
+ * The agents that serve a model, in the order to try: by rank, then by calls in flight, then by chance. Of those that its call would have load it
+ * the best place is first, in the plan, too.
+ */
+export function agentsFor<A extends AgentView>(
+	model: string,
+	agents: Iterable<A>,
+	now: number,
+	inFlight: (agent: A) => number,
+	random: () => number,
+): ServingAgent<A>[] {
+	const found: FoundAgent<A>[] = [];
+	let loadable = 0;
+	for (const agent of agents) {
+		const report = agent.models.get(model);
+		const readiness = readinessOf(agent, report, now);
+		if (readiness === undefined) continue;
+		if (isLoadable(report!)) loadable++;
+		found.push({ agent, readiness, busy: inFlight(agent), chance: random() });
+	}
+	found.sort((a, b) => a.readiness - b.readiness || a.busy - b.busy || a.chance - b.chance);
+	return loadable > 1 ? inPlaces(model, found) : found;
+}
+
+/** Its call would have it loaded. */
+const isLoadable = ({ state, load }: ModelReport): boolean =>
+	load === "on-demand" && (state === "stopped" || state === "sleeping");
+
+/** Puts those that would have to load it into the order of their places, among those of their rank. */
+function inPlaces<A extends AgentView>(model: string, found: readonly FoundAgent<A>[]): ServingAgent<A>[] {
+	return [...Map.groupBy(found, ({ readiness }) => readiness).values()].flatMap((equals): ServingAgent<A>[] => {
+		if (equals.length < 2 || !equals.every(({ agent }) => isLoadable(agent.models.get(model)!))) return equals;
+		const byName = new Map(equals.map((each) => [each.agent.name, each]));
+		const ranked = rankOffers(
+			model,
+			equals.map(({ agent, busy }) => offerOf(agent, model, busy)),
+		);
+		return ranked.map(({ offer, why }, at) => {
+			const { agent, readiness } = byName.get(offer.agent)!;
+			return { agent, readiness: readiness + (at * PLACES) / ranked.length, placement: why };
+		});
+	});
+}
+
+/** All places of one rank are before the next rank. */
+const PLACES = 0.5;
 
 /** One way to a model at an agent. */
 export interface ModelAccess {

@@ -253,8 +253,9 @@ const CHOSEN = {
 	ramp: "coming back, and nothing else is there",
 } as const;
 
-function whyFirst({ basis, group, target: { kind, weight } }: Scored, all: readonly Scored[]): string {
+function whyFirst({ basis, group, target: { kind, weight, placement } }: Scored, all: readonly Scored[]): string {
 	if (all.length === 1) return ONLY;
+	if (placement !== undefined && basis === "load") return `${LOADED_HERE}: ${placement}`;
 	if (basis === "weight") {
 		const entries = new Map(
 			all.flatMap(({ group: its, target }) => (its === group ? [[target.position, target]] : [])),
@@ -281,7 +282,7 @@ function whyBehind(scored: Scored, before: Scored, policy: Policy): string {
 		if (its.tier === "fallback" || (policy === "order" && target.position !== before.target.position))
 			return LATER_IN_ORDER;
 		if (policy === "balanced" && its.kind !== other.kind) return LATER[its.kind];
-		return NOT_LOADED;
+		return target.placement === undefined ? NOT_LOADED : `${NOT_LOADED}: ${target.placement}`;
 	}
 	if (basis === "ramp") return "coming back: gets its share little by little";
 	if (before.score === scored.score && before.second === scored.second) return AS_GOOD;
@@ -299,6 +300,7 @@ const DRAINED = "weight 0: used where no other of its list is well";
 const NOT_ITS_SHARE = "on trial: its share of conversations has others";
 const TRIED_ELSEWHERE = "the conversation is of the share of the one on trial";
 const NOT_LOADED = "its model has yet to be loaded";
+const LOADED_HERE = "the best place to load it";
 const LATER = {
 	local: "local targets come later",
 	"llm-d": "behind the local replicas",
@@ -315,7 +317,18 @@ const BEHIND: Partial<Record<Scored["basis"], string>> = {
 /** Reasons that are about the targets beside it, up to their colon. */
 const OF_RANK: ReadonlySet<string> = new Set(
 	[...Object.values(CHOSEN), ...Object.values(BEHIND), ...Object.values(LATER)]
-		.concat(LLMD_FIRST, LAST, FALLBACK, LATER_IN_ORDER, AS_GOOD, DRAINED, NOT_ITS_SHARE, TRIED_ELSEWHERE, NOT_LOADED)
+		.concat(
+			LLMD_FIRST,
+			LAST,
+			FALLBACK,
+			LATER_IN_ORDER,
+			AS_GOOD,
+			DRAINED,
+			NOT_ITS_SHARE,
+			TRIED_ELSEWHERE,
+			NOT_LOADED,
+			LOADED_HERE,
+		)
 		.map((reason) => reason.split(":")[0]!),
 );
 

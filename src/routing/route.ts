@@ -50,6 +50,8 @@ export interface RouteTarget extends Target {
 	 */
 	readonly canaryShare?: number | undefined;
 	readonly isCanary?: boolean | undefined;
+	/** Of an agent that would have to load the model, beside others: what its place among them was decided by. */
+	readonly placement?: string | undefined;
 	/** Of a LoRA adapter of an agent's: the model that it changes; and that one's target, whose engine it runs in. */
 	readonly parent?: string | undefined;
 	readonly engine?: string | undefined;

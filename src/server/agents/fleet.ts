@@ -8,10 +8,11 @@ import {
 	type Fleet,
 	type FleetTarget,
 	firstServed,
-	readinessOf,
 	servedModels,
+	withinMax,
 } from "../../routing/agent-targets.ts";
 import type { Lease } from "../../routing/lease.ts";
+import type { ReplicaBounds } from "../../routing/scaling-state.ts";
 import type { StateView } from "../../routing/target-state.ts";
 import type { Sink } from "../../telemetry/events.ts";
 import type { AgentCounts } from "../../telemetry/metrics.ts";
@@ -34,6 +35,8 @@ export interface FleetRegistry {
 /** The fleet of a registry. */
 export class AgentFleet implements Fleet {
 	readonly served: ReadonlySet<string>;
+	/** `agents.replicas` in force: no call has more replicas of a model loaded. */
+	bounds: Readonly<Record<string, Pick<ReplicaBounds, "max">>> = {};
 	readonly #agents: ReadonlyMap<string, AgentRecord>;
 
 	/**
@@ -82,6 +85,8 @@ export class AgentFleet implements Fleet {
 		const ofAll = absenceOf(model, this.#agents.values(), now);
 		if (ofAll !== undefined) return ofAll;
 		const [agent, own] = this.#ofOneAgent(model);
+		if (agent?.models.has(own) && this.#allowed(own, [agent]).length === 0)
+			return `${agent.name}: as many replicas as \`agents.replicas\` lets it have are elsewhere`;
 		return agent && absenceOf(own, [agent], now);
 	}
 
@@ -143,11 +148,19 @@ export class AgentFleet implements Fleet {
 		return [slash > 0 ? this.#agents.get(model.slice(0, slash)) : undefined, model.slice(slash + 1)];
 	}
 
-	#targetsOf(model: string, agents: Iterable<AgentRecord>): FleetTarget[] {
+	/** Of these agents those that calls for a model may go to, if it is to have so many replicas at most. */
+	#allowed(model: string, agents: readonly AgentRecord[]): readonly AgentRecord[] {
+		const own = agents[0]?.models.get(model)?.parent ?? model;
+		const max = Object.hasOwn(this.bounds, own) ? this.bounds[own]!.max : undefined;
+		return max === undefined ? agents : withinMax(model, agents, this.#agents.values(), max, this.registry.now());
+	}
+
+	#targetsOf(model: string, all: readonly AgentRecord[]): FleetTarget[] {
 		const now = this.registry.now();
-		const busy = (agent: string) => this.#busy(this.#agents.get(agent)!, model);
-		return agentsFor(model, agents, now, busy, this.random).flatMap((name) => {
-			const agent = this.#agents.get(name)!;
+		const agents = this.#allowed(model, all);
+		const busy = (agent: AgentRecord) => this.#busy(agent, model);
+		return agentsFor(model, agents, now, busy, this.random).flatMap(({ agent, readiness, placement }) => {
+			const { name } = agent;
 			const report = agent.models.get(model)!;
 			const common = {
 				provider: agent.provider,
@@ -156,11 +169,12 @@ export class AgentFleet implements Fleet {
 				agent: name,
 				context: report.max_model_len,
 				parent: report.parent,
+				placement,
 				reopens: agent.endpoint.startsWith(TUNNEL_PREFIX) || undefined,
 			};
 			const deployment = targetId(name, model);
 			const { parent } = report;
-			return accessTo(report, readinessOf(agent, report, now)!).map((access): FleetTarget => {
+			return accessTo(report, readiness).map((access): FleetTarget => {
 				const engine = parent === undefined ? undefined : targetId(name, parent, access.replica);
 				return access.replica === undefined
 					? { id: deployment, engine, ...common, ...access }
