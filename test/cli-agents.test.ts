@@ -23,7 +23,8 @@ describe("a running router", () => {
 
 	beforeAll(async () => {
 		home = directory();
-		router = await startRouter({ env: { ROUTER_AGENT_TOKEN: TOKEN, ROUTER_API_KEYS: KEY } });
+		const config = { agents: { replicas: { qwen: { min: 1, max: 3 }, nobodys: { min: 2 } } } };
+		router = await startRouter({ env: { ROUTER_AGENT_TOKEN: TOKEN, ROUTER_API_KEYS: KEY }, config });
 	});
 	afterAll(async () => {
 		await agent?.stop();
@@ -65,6 +66,12 @@ describe("a running router", () => {
 		expect(rows).toContainEqual(["local/llama", "gpu-1", "failed", "out of GPU memory"]);
 		expect(rows).toContainEqual(["dummy", "router"]);
 		expect(rows.filter(([id]) => id === "local/qwen")).toHaveLength(1);
+	});
+
+	test("shows how many replicas over all agents there are, of how many there are to be", async () => {
+		const { stdout } = await run(["models"]);
+		expect(stdout).toContain("\nqwen: 1 ready, of 1 to 3 replicas\n");
+		expect(stdout).toContain("\nnobodys: 0 ready, of at least 2 replicas");
 	});
 
 	test("shows how many of a model's replicas are ready", async () => {

@@ -95,6 +95,14 @@ describe("a mapping where a list belongs, and the other way round, says what sha
 			"admin: { keys: { ops: { key: long-enough } } }",
 			"1:16 admin.keys: must be a list, but is a mapping; write `keys: [{ name: …, key: … }]`",
 		],
+		[
+			"agents: { replicas: { qwen3-8b: { min: 3, max: 2 } } }",
+			"1:40 agents.replicas.qwen3-8b.min: is 3, and `max` is 2: at least one of them has to change",
+		],
+		[
+			"agents: { replicas: { a: { max: 2 } } }\nagent: { models: [{ model: org/a, name: a, load: always }] }",
+			'1:23 agents.replicas.a: is about models with `load: on-demand`, and this file\'s agent has "a" with `load: always`',
+		],
 		["agents: { allow: { gpu-1: true } }", "1:18 agents.allow: must be a list, but is a mapping; write `allow: […]`"],
 		["keys:", "1:1 keys: must be a list, but is nothing; write `keys: [{ name: …, key: … }]`, or `keys: []` for none"],
 		[

@@ -24,6 +24,7 @@ const TAKEN: Record<string, string> = {
 	"redis: null": SECTION,
 	"responses: null": SECTION,
 	"agents: null": SECTION,
+	"agents.replicas: null": "no model's are said",
 	"agent: null": SECTION,
 	"agent.queue: null": SECTION,
 	"agent.roll: null": SECTION,

@@ -3,6 +3,7 @@ import { agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import type { ShownAgent } from "../server/agents/agent-record.ts";
+import type { ShownReplicas } from "../server/agents/replica-scaler.ts";
 import { askRouter, callerKey, plainKey } from "./ask-router.ts";
 import { plainText, table } from "./table.ts";
 
@@ -39,10 +40,12 @@ export async function agentsTable(url: string | undefined, config: Config, env: 
 /** A table of all models; those of agents with their load. Throws StartError. */
 export async function modelsTable(url: string | undefined, config: Config, env: Environment): Promise<string> {
 	const router = askRouter(url, config);
-	const [listed, agents = []] = await Promise.all([
+	const [listed, agents = [], replicas = []] = await Promise.all([
 		router.list<{ id: string; owned_by: string }>("/v1/models", callerKey(config)),
 		// Who may call need not be who may see the agents.
 		router.list<ShownAgent>("/agents", adminToken(config, env), true),
+		// An older router has no such list.
+		router.list<ShownReplicas>("/agents/replicas", adminToken(config, env), true).catch(() => []),
 	]);
 	const known = agents.filter(({ state }) => state !== "gone");
 	const ofAgents = known.flatMap(({ name, models }) =>
@@ -57,7 +60,18 @@ export async function modelsTable(url: string | undefined, config: Config, env: 
 		"LOAD",
 		...(ofAgents.some(([, , , , why]) => why) ? ["WHY", "WHAT TO DO"] : []),
 	];
-	return table([head, ...ofAgents, ...others].map((row) => row.map(plainText)));
+	const rows = table([head, ...ofAgents, ...others].map((row) => row.map(plainText)));
+	return rows + replicas.map((each) => `${plainText(replicasText(each))}\n`).join("");
+}
+
+/** `qwen: 1 of 1 to 3 replicas; gpu-2: load: its weights are there`. */
+function replicasText({ model, min, max, ready, coming, orders, shortage }: ShownReplicas): string {
+	const bounds = max === undefined ? `at least ${min}` : min === max ? `${min}` : `${min} to ${max}`;
+	return [
+		`${model}: ${ready} ready${coming > 0 ? `, ${coming} coming` : ""}, of ${bounds} replicas`,
+		...orders.map(({ agent, what, why }) => `${what === "load" ? "loaded" : "retired"} at ${agent}: ${why}`),
+		...(shortage === undefined ? [] : [`too few: ${shortage}`]),
+	].join("; ");
 }
 
 /** Longest reason shown, in characters; `router agents` shows all of it. */

@@ -120,6 +120,35 @@ const log = section(
 	"The log: JSON lines, rotated daily.",
 );
 
+const replicas = Type.Object(
+	{
+		min: Type.Integer({
+			default: 0,
+			minimum: 0,
+			maximum: 1000,
+			description: "Loaded whether or not calls come, at other agents where one is gone.",
+		}),
+		max: Type.Optional(
+			Type.Integer({ minimum: 1, maximum: 1000, description: "Never more; without it as many as fit." }),
+		),
+		calls: Type.Integer({
+			default: 32,
+			minimum: 1,
+			maximum: 100_000,
+			description: "Calls under way for each replica, from which on another one is loaded.",
+		}),
+		first_token: Type.Optional(
+			duration({ description: "Mean time to the first token from which on another one is loaded." }),
+		),
+		ttl: duration({
+			default: "15m",
+			description:
+				"How long half as many calls as the rest could take must have come until one replica less is kept, and none for the last to go.",
+		}),
+	},
+	closed,
+);
+
 const agents = section(
 	{
 		allow: Type.Array(Type.String({ minLength: 1 }), {
@@ -127,6 +156,13 @@ const agents = section(
 			description:
 				"Where agents may be, besides the address they register from: host names, addresses, blocks (10.0.0.0/8), origins.",
 			env: "ROUTER_AGENTS_ALLOW",
+		}),
+		replicas: Type.Record(Type.String({ minLength: 1 }), replicas, {
+			...mayBeEmpty,
+			default: {},
+			description:
+				"How many replicas an on-demand model has over all agents, by the name that the agents give it: loaded where it fits best, more by demand, none while nobody calls.",
+			examples: [{ "BAAI/bge-m3": { min: 1, max: 3, ttl: "30m" } }],
 		}),
 	},
 	"Agents that register with this router.",

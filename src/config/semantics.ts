@@ -45,6 +45,7 @@ export function semantics(values: Record<string, unknown>, context: RuleContext)
 		...vllmArguments(values["agent"]),
 		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, context.env) : [])),
 		...allowedHosts(values["agents"]),
+		...replicaBounds(values, context.role),
 		...redisUrl(values["redis"]),
 		...operation(["agent", "vllm_url"], isRecord(values["agent"]) ? values["agent"]["vllm_url"] : undefined),
 		...["server", "agent"].flatMap((section) => hostOnly(section, values[section])),
@@ -141,6 +142,27 @@ function operation(path: Path, url: unknown): Finding[] {
 
 /** One word alone may be an ingress's path to a server; behind a version it is an operation. */
 const OPERATION = /(?:[^/](\/chat\/completions)|\/v\d\w*(\/(?:completions|embeddings|messages|responses)))\/?$/;
+
+/** Bounds that can't be kept. Which models other agents have nobody knows here. */
+function replicaBounds({ agents, agent }: Record<string, unknown>, role: Role): Finding[] {
+	const bounds = isRecord(agents) && isRecord(agents["replicas"]) ? Object.entries(agents["replicas"]) : [];
+	const own = new Map(
+		entries(isRecord(agent) ? agent["models"] : undefined).map(([, entry]) => [entry["name"] ?? entry["model"], entry]),
+	);
+	return bounds.flatMap(([name, bound]): Finding[] => {
+		if (!isRecord(bound)) return [];
+		const path = ["agents", "replicas", name];
+		const { min, max } = bound;
+		if (typeof min === "number" && typeof max === "number" && min > max)
+			return [
+				{ path: [...path, "min"], message: `is ${min}, and \`max\` is ${max}: at least one of them has to change` },
+			];
+		const load = own.get(name)?.["load"];
+		if (role === "agent" || load === undefined || load === "on-demand") return [];
+		const message = `is about models with \`load: on-demand\`, and this file's agent has "${name}" with \`load: ${String(load)}\``;
+		return [{ path, of: "key", message }];
+	});
+}
 
 function allowedHosts(agents: unknown): Finding[] {
 	const allow = isRecord(agents) && Array.isArray(agents["allow"]) ? agents["allow"] : [];

@@ -89,6 +89,7 @@ function reload(router: ReloadedRouter, loaded: Loaded): Loaded {
 		// From here on nothing fails.
 		router.agentTransport.trust(ca);
 		router.agents.setUpstream(snapshot.agentUpstream);
+		router.fleet.bounds = config.agents.replicas;
 		router.state.ledger.bounds = config.usage;
 		router.suspects.refuseMs = config.poisonous_requests;
 		router.snapshot = snapshot;

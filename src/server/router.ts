@@ -23,12 +23,14 @@ import { AgentAccess } from "./agents/agent-access.ts";
 import { agentApiHandler, ownApiPlugin } from "./agents/agent-api-route.ts";
 import { AgentPrefixes } from "./agents/agent-prefixes.ts";
 import { AgentRegistry } from "./agents/agent-registry.ts";
-import { admitTunnel, agentRoutes, inProcessRegistrar } from "./agents/agent-routes.ts";
+import { admitTunnel, agentRoutes, inProcessRegistrar, replicaRoutes } from "./agents/agent-routes.ts";
 import { AgentTransport } from "./agents/agent-transport.ts";
 import { watchPower } from "./agents/engine-power.ts";
 import { AgentFleet } from "./agents/fleet.ts";
+import { ReplicaScaler } from "./agents/replica-scaler.ts";
 import { sharePrefixes } from "./agents/shared-agent-prefixes.ts";
 import { shareAgents } from "./agents/shared-agents.ts";
+import { scalingPeers } from "./agents/shared-goals.ts";
 import { tunnelRoutes } from "./agents/tunnel-route.ts";
 import { TunnelHub } from "./agents/tunnels.ts";
 import { type RedisFeatures, redisFeatures } from "./redis-features.ts";
@@ -108,7 +110,6 @@ async function createRouter(
 	const shared = { memory, generatedKey: generated?.hash, responses, redis, isSpread };
 	const threads = workerThreads(plan, router, services, shared);
 	const cache = threads?.cache ?? createAnswerCache(config, redis?.answers());
-	metrics.watchAgents(fleet.counts);
 	metrics.watchLedger(() => ({ state: state.ledgerState, waiting: ledger.waiting }));
 	if (cache) metrics.watchCache(() => cache.stats);
 
@@ -128,6 +129,7 @@ async function createRouter(
 	const context = callContext(plan, services, options);
 	const routes = new Elysia({ name: "router" })
 		.use(agentRoutes(agents, fleet, access, router))
+		.use(replicaRoutes(replicaScaler(router, services, redis), access))
 		.use(ownApiPlugin(agentApiHandler({ ...ofAgents, current: router, log })))
 		.use(adminRoutes(state, pastCalls(state, redis), router, log));
 	const app = createApp(plan, services, context, options).use(routes);
@@ -141,7 +143,7 @@ async function createRouter(
 /** What the router has of agents. */
 function createAgents(
 	config: Config,
-	{ log, problems, upstreams }: RoleServices,
+	{ log, problems, upstreams, metrics }: RoleServices,
 	{ store }: RouterState,
 	{ redis, upstream }: { readonly redis: RedisFeatures | undefined; readonly upstream: Upstream },
 ) {
@@ -156,6 +158,8 @@ function createAgents(
 		sharePrefixes(redis.channel("agent-prefixes"), agents.agents, prefixes);
 	}
 	const fleet = new AgentFleet(agents, upstreams.targets);
+	fleet.bounds = config.agents.replicas;
+	metrics.watchAgents(fleet.counts);
 	agents.onLost((target) => upstreams.targets.restarted(target));
 	return { hub, tunnels, agentTransport: transport, agents, fleet };
 }
@@ -191,6 +195,23 @@ function sharedRedis(config: Config, services: RoleServices): RedisFeatures | un
 	const { targets } = services.upstreams;
 	if (targets instanceof LocalRoutingState) redis?.routing(targets);
 	return redis;
+}
+
+/** Has replicas loaded and unloaded as the configuration in force says; of several routers one decides. */
+function replicaScaler(
+	router: ReloadedRouter,
+	{ upstreams, log, lifecycle }: RoleServices,
+	redis: RedisFeatures | undefined,
+): ReplicaScaler {
+	const scaler: ReplicaScaler = new ReplicaScaler({
+		agents: router.agents,
+		states: upstreams.targets,
+		bounds: () => router.snapshot.config.agents.replicas,
+		peers: redis && scalingPeers(redis, () => scaler),
+		log,
+	});
+	lifecycle.onStop(scaler.open());
+	return scaler;
 }
 
 /** The calls of the ledger, and of the other routers of the Redis. */

@@ -115,6 +115,43 @@ export const AGENTS: Detail = {
 	},
 };
 
+/** `GET /agents/replicas`. */
+export const REPLICAS: Detail = {
+	tags: TAGS,
+	security: READERS,
+	operationId: "listReplicas",
+	summary: "Replicas of on-demand models, over all agents",
+	description:
+		"The models of `agents.replicas`. `orders` is what is under way and why, at the router that decides; `goals` what agents are told; " +
+		"`shortage` why there are fewer than `min`. Takes the agent token or an admin key.",
+	responses: {
+		200: answer("All of them, in the order of the configuration.", {
+			object: "list",
+			data: [
+				{
+					model: "qwen3-8b",
+					min: 1,
+					max: 3,
+					ready: 1,
+					coming: 1,
+					orders: [
+						{
+							agent: "gpu-2",
+							what: "load",
+							why: "40 calls are more than 32 for each of 1; its weights are there, its memory is free",
+						},
+					],
+					goals: [
+						{ agent: "gpu-1", goal: "keep" },
+						{ agent: "gpu-2", goal: "load" },
+					],
+				},
+			],
+		}),
+		...errorResponses("invalid_agent_token", "internal_error"),
+	},
+};
+
 /** `GET /agents/targets`. */
 export const TARGETS: Detail = {
 	tags: TAGS,

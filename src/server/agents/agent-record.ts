@@ -1,10 +1,19 @@
 /** An agent as the router knows it, and as it is stored and shown. */
 import { RouterError } from "../../errors.ts";
-import { type GpuReport, type ModelReport, modelReport, replicaStates } from "../../protocol/agent.ts";
+import {
+	type GpuReport,
+	HEARTBEAT_MS,
+	type ModelGoal,
+	type ModelReport,
+	modelReport,
+	type RegisterAnswer,
+	replicaStates,
+} from "../../protocol/agent.ts";
 import { tunnelEndpoint } from "../../protocol/tunnel.ts";
 import { openAiCompatible } from "../../providers/openai/index.ts";
 import type { Provider, Transport } from "../../providers/provider.ts";
 import type { Upstream } from "../../providers/registry.ts";
+import { BLOCK } from "../../routing/affinity.ts";
 import type { AgentView } from "../../routing/agent-targets.ts";
 import { type Lease, leaseAt } from "../../routing/lease.ts";
 import type { StoredAgent } from "../../store/store.ts";
@@ -25,6 +34,8 @@ export interface AgentRecord extends AgentView {
 	nextSecret: string | undefined;
 	models: ReadonlyMap<string, ModelReport>;
 	gpus: readonly GpuReport[] | undefined;
+	/** What it is to do with its on-demand models: the answer to each of its heartbeats says it. */
+	goals: readonly ModelGoal[];
 	/** The last heartbeat or registration, on the lease clock, ms. */
 	heardAt: number;
 	/** The same as Unix time, ms. */
@@ -63,7 +74,7 @@ export function agentRecord(
 	{
 		now,
 		...rest
-	}: Pick<AgentRecord, "provider" | "nextSecret" | "problem" | "reopensUntil"> & { readonly now: number },
+	}: Pick<AgentRecord, "provider" | "nextSecret" | "problem" | "reopensUntil" | "goals"> & { readonly now: number },
 ): AgentRecord {
 	return {
 		...who,
@@ -78,6 +89,38 @@ export function agentRecord(
 		sharedAt: Number.NEGATIVE_INFINITY,
 	};
 }
+
+/** A heartbeat has come. @param now on the lease clock, ms @param wall Unix time, ms */
+export function hearAgain(
+	agent: AgentRecord,
+	{ models, gpus }: Pick<AgentRecord, "models" | "gpus">,
+	now: number,
+	wall: number,
+): void {
+	agent.models = models;
+	agent.gpus = gpus ?? agent.gpus;
+	agent.heardAt = now;
+	agent.heardAtTime = nextHeardAt(agent, wall);
+	agent.isSuspect = false;
+	agent.isDirty = true;
+}
+
+/** What a registration is answered. @param secret which it is given @param takesPrefixes whether reports of prefix caches are taken */
+export const registerAnswer = (
+	{ isReachable, problem }: Pick<AgentRecord, "isReachable" | "problem">,
+	secret: string,
+	takesPrefixes: boolean,
+): RegisterAnswer => ({
+	...{ secret, heartbeat_ms: HEARTBEAT_MS, reachable: isReachable },
+	...(takesPrefixes && { prefix_blocks: BLOCK }),
+	...(problem !== undefined && { problem }),
+});
+
+/** What a heartbeat is answered. @param missing replicas whose prefix caches are to be reported whole */
+export const heartbeatAnswer = (missing: readonly string[], { goals }: Pick<AgentRecord, "goals">) => ({
+	...(missing.length > 0 && { resend: missing }),
+	...(goals.length > 0 && { goals }),
+});
 
 /** So long an agent whose tunnel has closed stays where calls may go, behind all others, ms: it opens another one within 8 s. */
 const REOPEN_MS = 10_000;

@@ -5,7 +5,6 @@ import { HEARTBEAT_MS, type Heartbeat, type Register, type RegisterAnswer } from
 import { tunnelEndpoint } from "../../protocol/tunnel.ts";
 import type { Provider } from "../../providers/provider.ts";
 import type { Upstream } from "../../providers/registry.ts";
-import { BLOCK } from "../../routing/affinity.ts";
 import { admission } from "../../routing/agent-targets.ts";
 import { heardBeforeRestart, type Lease, LeaseClock, leaseAt } from "../../routing/lease.ts";
 import {
@@ -14,6 +13,8 @@ import {
 	agentRecord,
 	closeTunnel,
 	type HeardOfAgent,
+	hearAgain,
+	heartbeatAnswer,
 	isOtherForCalls,
 	isSameWork,
 	latestSecret,
@@ -24,6 +25,7 @@ import {
 	otherProcess,
 	type RegisteredAgent,
 	readyTargets,
+	registerAnswer,
 	type SharedAgent,
 	secretsInUse,
 	sharedOf,
@@ -133,11 +135,7 @@ export class AgentRegistry {
 		this.#share(agent);
 		this.#log.registered(agent, before?.endpoint, how === "takeover");
 		this.#log.namesakes(agent, this.#agents.values());
-		return {
-			...{ secret, heartbeat_ms: HEARTBEAT_MS, reachable: agent.isReachable },
-			...(this.options.prefixes && { prefix_blocks: BLOCK }),
-			...(problem === undefined ? {} : { problem }),
-		};
+		return registerAnswer(agent, secret, this.options.prefixes !== undefined);
 	}
 
 	/**
@@ -159,21 +157,22 @@ export class AgentRegistry {
 		if (agent.nextSecret !== undefined) agent.provider = this.#providerOf(agent, agent.nextSecret);
 		agent.nextSecret = undefined;
 		this.#reportTargets(agent.name, agent.models, models);
-		agent.models = models;
+		hearAgain(agent, { models, gpus: body.gpus }, this.#clock.now(), this.#wall());
 		this.servedNames.add(models.keys());
-		agent.gpus = body.gpus ?? agent.gpus;
-		agent.heardAt = this.#clock.now();
-		agent.heardAtTime = nextHeardAt(agent, this.#wall());
-		agent.isSuspect = false;
-		agent.isDirty = true;
 		this.#logLease(agent);
 		if (!isSame) this.#store(agent);
 		if (!isSame) this.#log.namesakes(agent, this.#agents.values());
 		// What has changed of prefix caches is reported at once: other routers are told of the agent no more often for that.
 		if (!isSame || this.#clock.now() - agent.sharedAt >= SHARE_MS) this.#share(agent);
 		const missing = this.options.prefixes?.take(agent.name, models, body.prefixes) ?? [];
-		const resend = missing.length > 0 ? { resend: missing } : {};
-		return agent.isReachable ? resend : { ...(await this.#callBack(agent)), ...resend };
+		const answer = heartbeatAnswer(missing, agent);
+		return agent.isReachable ? answer : { ...(await this.#callBack(agent)), ...answer };
+	}
+
+	/** From now on an agent is told this with each heartbeat. */
+	setGoals(name: string, goals: AgentRecord["goals"]): void {
+		const agent = this.#agents.get(name);
+		if (agent) agent.goals = goals;
 	}
 
 	/** Whether an agent may open a tunnel. Throws `agent_name_taken`. @param standsBack not in the place of another one's */
@@ -311,6 +310,7 @@ export class AgentRegistry {
 			nextSecret: secrets?.nextSecret,
 			problem: tunnelProblem(who, this.options.tunnels),
 			reopensUntil: before?.reopensUntil,
+			goals: before?.goals ?? [],
 			now: this.#clock.now(),
 		});
 		this.#reportTargets(who.name, before?.models, agent.models);

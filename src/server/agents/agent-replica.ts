@@ -1,5 +1,5 @@
 /** The agents as a worker thread has them: what the registry of the main thread knows, sent when it changes. */
-import type { GpuReport, ModelReport } from "../../protocol/agent.ts";
+import type { GpuReport, ModelGoal, ModelReport } from "../../protocol/agent.ts";
 import type { Transport } from "../../providers/provider.ts";
 import type { Upstream } from "../../providers/registry.ts";
 import { type Lease, leaseAt } from "../../routing/lease.ts";
@@ -17,6 +17,7 @@ export interface AgentState
 	> {
 	readonly models: readonly ModelReport[];
 	readonly gpus: readonly GpuReport[] | undefined;
+	readonly goals: readonly ModelGoal[];
 	readonly isReachable: boolean;
 	readonly isSuspect: boolean;
 	readonly reopensUntil: number | undefined;
@@ -78,10 +79,10 @@ export class AgentChanges {
 
 function stateOf({ models, provider, gpus, ...agent }: AgentRecord): AgentState {
 	const { name, instance, endpoint, version, registeredAt, isInProcess, heardAt, heardAtTime } = agent;
-	const { isReachable, isSuspect, reopensUntil } = agent;
+	const { isReachable, isSuspect, reopensUntil, goals } = agent;
 	return {
 		...{ name, instance, endpoint, version, registeredAt, isInProcess, heardAt, heardAtTime },
-		...{ isReachable, isSuspect, reopensUntil, gpus, models: [...models.values()], secret: provider.secret! },
+		...{ isReachable, isSuspect, reopensUntil, gpus, goals, models: [...models.values()], secret: provider.secret! },
 	};
 }
 

@@ -8,11 +8,12 @@ import { TUNNEL_AGENT_HEADER, TUNNEL_PATH, TUNNEL_PREFIX, tunnelEndpoint } from 
 import { bodyReader } from "../json-body.ts";
 import type { CurrentSnapshot } from "../snapshot.ts";
 import type { AgentAccess } from "./agent-access.ts";
-import { AGENTS, HEARTBEAT, REGISTER, TARGETS, TUNNEL } from "./agent-docs.ts";
+import { AGENTS, HEARTBEAT, REGISTER, REPLICAS, TARGETS, TUNNEL } from "./agent-docs.ts";
 import type { ShownAgent } from "./agent-record.ts";
 import type { AgentRegistry } from "./agent-registry.ts";
 import { checkEndpoint } from "./endpoint.ts";
 import type { AgentFleet } from "./fleet.ts";
+import type { ReplicaScaler } from "./replica-scaler.ts";
 import { tunnelHeaders } from "./tunnel-route.ts";
 
 /** What is used of Bun's server. */
@@ -84,6 +85,18 @@ export function agentRoutes(registry: AgentRegistry, fleet: AgentFleet, access: 
 			},
 			{ detail: TARGETS },
 		);
+}
+
+/** `GET /agents/replicas`. */
+export function replicaRoutes(scaler: Pick<ReplicaScaler, "shown">, access: AgentAccess) {
+	return new Elysia({ name: "agents/replicas" }).get(
+		"/agents/replicas",
+		({ request, server }) => {
+			access.admitReader(request, peerOf(request, server));
+			return { object: "list" as const, data: scaler.shown() };
+		},
+		{ detail: REPLICAS },
+	);
 }
 
 /** Whose tunnel a request wants to open. Throws what `admitAgent` does, `invalid_value`, `method_not_allowed`, `agent_name_taken`. */

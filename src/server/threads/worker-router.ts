@@ -149,6 +149,7 @@ class ThreadRouter implements WorkerRouter {
 		});
 		this.#agents.take(start.agents);
 		this.#fleet = new AgentFleet(this.#agents, this.#services.upstreams.targets);
+		this.#fleet.bounds = config.agents.replicas;
 		this.snapshot = this.#snapshotOf(plan);
 		const { log, metrics, upstreams, lifecycle } = this.#services;
 		upstreams.suspects.refuseMs = config.poisonous_requests;
@@ -262,6 +263,7 @@ class ThreadRouter implements WorkerRouter {
 		const snapshot = this.#snapshotOf(workerPlan(config, this.#env));
 		this.#agentTransport.trust(readCa(config.ca_file));
 		this.#agents.setUpstream(snapshot.agentUpstream);
+		this.#fleet.bounds = config.agents.replicas;
 		this.snapshot = snapshot;
 		this.#services.upstreams.suspects.refuseMs = config.poisonous_requests;
 	}

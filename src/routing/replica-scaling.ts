@@ -1,0 +1,278 @@
+/**
+ * How many replicas of an on-demand model there are to be over all agents, and at which: up by demand, down when it is gone, never fewer than `min`
+ * while they fit, never more than `max`. Pure: the same for the same arguments, decided anew every second.
+ */
+import type { ModelGoal } from "../protocol/agent.ts";
+import { hasRoom, rankOffers } from "./placement.ts";
+import type { PendingOrder, ReplicaBounds, ReplicaHost, Scaling, ScalingEvent, ScalingState } from "./scaling-state.ts";
+
+/** How long there must be too many calls before a replica is loaded for them, ms: two heartbeats. */
+const BUSY_MS = 10_000;
+/** With one replica less each of the others would have at most this share of the calls that would have one more loaded. */
+const QUIET_SHARE = 0.5;
+/** How long an agent may take to begin what it was told, ms: some heartbeats. */
+const BEGIN_MS = 30_000;
+/** For how long nothing is loaded where a load has failed, while there is another place, ms. */
+const AVOID_MS = 300_000;
+
+const holdsModel = ({ state }: ReplicaHost): boolean =>
+	state === "ready" || state === "starting" || state === "pulling";
+const sizeOf = (hosts: readonly ReplicaHost[]): number => hosts.reduce((sum, { size }) => sum + size, 0);
+
+/** Decides for one model. @param hosts those that are heard of; a gone one is none, so its replicas count no more */
+export function scaleModel(
+	model: string,
+	hosts: readonly ReplicaHost[],
+	bounds: ReplicaBounds,
+	before: ScalingState,
+	now: number,
+): Scaling {
+	const draft = new Draft(model, hosts, bounds, before, now);
+	draft.settle();
+	const missing = draft.restoreMin();
+	if (missing === 0) draft.followDemand();
+	draft.retireSurplus();
+	return draft.result(missing);
+}
+
+/** A decision in the making. */
+class Draft {
+	readonly #orders: Map<string, PendingOrder>;
+	readonly #avoided: Map<string, number>;
+	readonly #events: ScalingEvent[] = [];
+	#busySince: number | undefined;
+	#quietSince: number | undefined;
+
+	constructor(
+		private readonly model: string,
+		private readonly hosts: readonly ReplicaHost[],
+		private readonly bounds: ReplicaBounds,
+		private readonly before: ScalingState,
+		private readonly now: number,
+	) {
+		this.#orders = new Map(before.orders);
+		this.#avoided = new Map([...before.avoided].filter(([, until]) => now < until));
+	}
+
+	/** Orders that are done, or have come to nothing, are forgotten. */
+	settle(): void {
+		for (const [agent, { what, since }] of this.#orders) {
+			const host = this.hosts.find((each) => each.agent === agent);
+			const state = host?.state;
+			if (what === "retire") {
+				if (!host || !holdsModel(host)) this.#orders.delete(agent);
+				continue;
+			}
+			const isLate = (state === "stopped" || state === "sleeping") && this.now - since > BEGIN_MS;
+			if (state === "failed" || isLate) this.#failed(agent, state === "failed" ? "it failed" : "it was not begun");
+			if (!host || state === "ready" || state === "draining") this.#orders.delete(agent);
+		}
+		for (const { agent, state } of this.hosts) {
+			if (state === "failed" && this.before.kept.has(agent) && !this.#avoided.has(agent))
+				this.#failed(agent, "it failed");
+		}
+	}
+
+	/** Has replicas loaded until there are `min`. Returns how many are still missing. */
+	restoreMin(): number {
+		let missing = Math.max(0, this.bounds.min - sizeOf(this.#staying()));
+		for (const { agent, size } of missing > 0 ? this.#retiring() : []) {
+			if (missing > 0) this.#stay(agent, `fewer than ${this.bounds.min} would be left`);
+			missing -= size;
+		}
+		while (missing > 0) {
+			const host = this.#load(`${this.bounds.min} are to be loaded`);
+			if (!host) return missing;
+			missing -= host.size;
+		}
+		return 0;
+	}
+
+	/** One more where there have been too many calls for some time, one less where there have been few for longer. */
+	followDemand(): void {
+		const ready = this.#staying().filter(({ state }) => state === "ready");
+		const replicas = sizeOf(ready);
+		const calls = ready.reduce((sum, each) => sum + each.calls, 0);
+		const pressure = this.#pressure(ready, replicas, calls);
+		const smallest = Math.min(...ready.map(({ size }) => size));
+		const isFew = (less: number) => calls <= this.bounds.calls * (replicas - less) * QUIET_SHARE;
+		const isWaited = pressure !== undefined || ready.some(({ isWaiting }) => isWaiting);
+		const isQuiet = ready.length > 0 && !isWaited && isFew(smallest);
+		this.#busySince = pressure === undefined ? undefined : (this.before.busySince ?? this.now);
+		this.#quietSince = isQuiet ? (this.before.quietSince ?? this.now) : undefined;
+		// One at a time: what is on its way may be enough.
+		if (this.#staying().some(({ state }) => state !== "ready")) return;
+		if (pressure !== undefined && this.now - this.#busySince! >= BUSY_MS) {
+			const [back] = this.#retiring();
+			if (back) this.#stay(back.agent, pressure);
+			else if (!this.#load(pressure)) return;
+			this.#busySince = this.now;
+		} else if (isQuiet && this.now - this.#quietSince! >= this.bounds.ttl && this.#orders.size === 0) {
+			// The last one goes by itself, once it has idled: its agent knows best for how long it has.
+			if (replicas <= Math.max(this.bounds.min, smallest)) return;
+			const seconds = Math.round(this.bounds.ttl / 1000);
+			const spare = ready.filter(({ size }) => isFew(size));
+			this.#retire(spare, replicas - this.bounds.min, `${calls} calls for ${replicas} replicas for ${seconds} s`);
+			this.#quietSince = this.now;
+		}
+	}
+
+	/** Another limit is in force, or an agent has come back with its replica. */
+	retireSurplus(): void {
+		const { max = Number.POSITIVE_INFINITY, min } = this.bounds;
+		for (;;) {
+			const staying = this.#staying();
+			const surplus = sizeOf(staying) - max;
+			if (!(surplus > 0)) return;
+			if (!this.#retire(staying, sizeOf(staying) - min, `${sizeOf(staying)} replicas are more than ${max}`)) return;
+		}
+	}
+
+	result(missing: number): Scaling {
+		const staying = this.#staying();
+		const kept = this.#kept(staying, missing);
+		const goals = new Map<string, Omit<ModelGoal, "model">>();
+		for (const { agent, state, takesGoals } of this.hosts) {
+			const order = this.#orders.get(agent);
+			if (!takesGoals) continue;
+			if (order?.what === "retire") goals.set(agent, { goal: "unload" });
+			else if (kept.has(agent)) goals.set(agent, { goal: "keep" });
+			else if (order?.what === "load") goals.set(agent, { goal: "load" });
+			else if (state === "ready") goals.set(agent, { goal: "unload", idle_ms: this.bounds.ttl });
+		}
+		const ready = sizeOf(staying.filter(({ state }) => state === "ready"));
+		return {
+			state: {
+				orders: this.#orders,
+				avoided: this.#avoided,
+				kept,
+				busySince: this.#busySince,
+				quietSince: this.#quietSince,
+			},
+			goals,
+			events: this.#events,
+			ready,
+			coming: sizeOf(staying) - ready,
+			shortage: missing > 0 ? this.#shortage() : undefined,
+		};
+	}
+
+	/** What has a replica, or is to have one, and does not go. */
+	#staying(): ReplicaHost[] {
+		return this.hosts.filter((host) => {
+			const order = this.#orders.get(host.agent)?.what;
+			return order === "load" || (order !== "retire" && holdsModel(host));
+		});
+	}
+
+	/** What goes, and still serves. */
+	#retiring(): ReplicaHost[] {
+		return this.hosts.filter(({ agent, state }) => state === "ready" && this.#orders.get(agent)?.what === "retire");
+	}
+
+	/** Why there should be more; undefined where there are enough. */
+	#pressure(ready: readonly ReplicaHost[], replicas: number, calls: number): string | undefined {
+		const { calls: most, first_token: latest } = this.bounds;
+		if (ready.length === 0 || calls === 0) return undefined;
+		if (calls > most * replicas) return `${calls} calls are more than ${most} for each of ${replicas}`;
+		if (ready.every(({ isWaiting }) => isWaiting)) return "calls wait at all of them";
+		const times = ready.flatMap(({ firstToken }) => firstToken ?? []);
+		const mean = times.reduce((sum, each) => sum + each, 0) / times.length;
+		if (latest === undefined || !(mean > latest)) return undefined;
+		return `the first token takes ${(mean / 1000).toFixed(1)} s, longer than ${(latest / 1000).toFixed(1)} s`;
+	}
+
+	/** Has it loaded at the best place that there is. Undefined where there is none. */
+	#load(reason: string): ReplicaHost | undefined {
+		const { max = Number.POSITIVE_INFINITY } = this.bounds;
+		const held = this.hosts.filter((host) => holdsModel(host) || this.#orders.get(host.agent)?.what === "load");
+		const left = max - sizeOf(held);
+		// A host that sleeps is none of these yet: it would be one behind them, and take its agent's word for what it had.
+		const candidates = this.hosts.filter(
+			(host) =>
+				host.isFresh &&
+				host.takesGoals &&
+				(host.state === "stopped" || host.state === "sleeping") &&
+				host.size <= left &&
+				!this.#orders.has(host.agent) &&
+				!this.#avoided.has(host.agent) &&
+				hasRoom(host.offer),
+		);
+		const [best] = rankOffers(
+			this.model,
+			candidates.map(({ offer }) => offer),
+		);
+		if (!best) return undefined;
+		const { agent } = best.offer;
+		const why = `${reason}; ${best.why}`;
+		this.#orders.set(agent, { what: "load", since: this.now, why });
+		this.#events.push({ what: "load", agent, why });
+		return candidates.find((host) => host.agent === agent);
+	}
+
+	/** Has the one with the fewest calls go, of those that are not more than may go. False where there is none. */
+	#retire(among: readonly ReplicaHost[], mayGo: number, why: string): boolean {
+		const [least] = among
+			.filter(({ takesGoals, size }) => takesGoals && size <= mayGo)
+			.sort(
+				(a, b) =>
+					Number(this.before.kept.has(a.agent)) - Number(this.before.kept.has(b.agent)) ||
+					a.calls - b.calls ||
+					(a.agent < b.agent ? 1 : -1),
+			);
+		if (!least) return false;
+		this.#orders.set(least.agent, { what: "retire", since: this.now, why });
+		this.#events.push({ what: "retire", agent: least.agent, why });
+		return true;
+	}
+
+	#stay(agent: string, why: string): void {
+		this.#orders.delete(agent);
+		this.#events.push({ what: "stay", agent, why });
+	}
+
+	#failed(agent: string, why: string): void {
+		this.#orders.delete(agent);
+		this.#avoided.set(agent, this.now + AVOID_MS);
+		this.#events.push({ what: "failed", agent, why });
+	}
+
+	/**
+	 * The `min` that are kept: those that were, then the ready ones, the busiest first. Where no other place is, one that has failed is tried again
+	 * where it was, as its agent does that.
+	 */
+	#kept(staying: readonly ReplicaHost[], short: number): Set<string> {
+		const failed = this.hosts.filter(({ agent, state }) => state === "failed" && this.before.kept.has(agent));
+		const kept = new Set(short > 0 ? failed.map(({ agent }) => agent) : []);
+		const { kept: before } = this.before;
+		const inOrder = [...staying].sort(
+			(a, b) =>
+				Number(before.has(b.agent)) - Number(before.has(a.agent)) ||
+				Number(b.state === "ready") - Number(a.state === "ready") ||
+				b.calls - a.calls ||
+				(a.agent < b.agent ? -1 : 1),
+		);
+		let missing = this.bounds.min;
+		for (const { agent, size } of inOrder) {
+			if (missing <= 0) break;
+			kept.add(agent);
+			missing -= size;
+		}
+		return kept;
+	}
+
+	/** Why `min` can't be had. */
+	#shortage(): string {
+		if (this.hosts.length === 0) return "no agent has it in its list";
+		const said = this.hosts.flatMap((host) => {
+			const { agent, isFresh, state, takesGoals, offer } = host;
+			if (holdsModel(host) || this.#orders.has(agent)) return [];
+			if (!takesGoals) return [`${agent}: its \`load\` is not on-demand there, or the agent is an older version`];
+			if (!isFresh) return [`${agent}: not heard of lately, or not reached`];
+			if (this.#avoided.has(agent)) return [`${agent}: it failed there`];
+			if (state !== "stopped" && state !== "sleeping") return [`${agent}: ${state}`];
+			return [hasRoom(offer) ? `${agent}: it would be more than \`max\`` : `${agent}: no room (${offer.fits})`];
+		});
+		return said.length > 0 ? said.join("; ") : "no other agent has it in its list";
+	}
+}

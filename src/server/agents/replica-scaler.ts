@@ -1,0 +1,213 @@
+/** Has models loaded and unloaded over all agents, as `agents.replicas` says: looks every second, decides, and leaves the agents' goals with the registry. */
+import type { Config } from "../../config/schema.ts";
+import type { ModelGoal, ModelReport } from "../../protocol/agent.ts";
+import { offerOf } from "../../routing/placement.ts";
+import { scaleModel } from "../../routing/replica-scaling.ts";
+import {
+	type ReplicaHost,
+	type Scaling,
+	type ScalingEvent,
+	type ScalingState,
+	UNSCALED,
+} from "../../routing/scaling-state.ts";
+import type { RoutingState } from "../../routing/target-state.ts";
+import type { Log } from "../../telemetry/log.ts";
+import { type AgentRecord, targetId } from "./agent-record.ts";
+import type { AgentRegistry } from "./agent-registry.ts";
+
+/** How often it looks, ms. */
+const TICK_MS = 1_000;
+/** How long it only listens after its start, ms: agents are heard of every 5 s, other routers every second. */
+const SETTLE_MS = 10_000;
+/** How long another router's decisions hold that are not told again, ms. */
+const TOLD_MS = 10_000;
+
+/** What agents are to do, by model and agent. */
+export type FleetGoals = Readonly<Record<string, Readonly<Record<string, Omit<ModelGoal, "model">>>>>;
+
+/** The other routers of a Redis: one of all decides. */
+export interface ScalingPeers {
+	/** Names this router. */
+	readonly router: string;
+	/** Whether the others can be heard: what can't be agreed on is left as it is. */
+	readonly isUp: boolean;
+	others(): readonly string[];
+	/** Tells the others what was decided. */
+	tell(goals: FleetGoals): void;
+}
+
+/** What it works with. */
+export interface ReplicaScalerOptions {
+	readonly agents: Pick<AgentRegistry, "agents" | "now" | "leaseOf" | "setGoals">;
+	/** What is known of targets. */
+	readonly states: Pick<RoutingState, "of" | "now">;
+	/** `agents.replicas` in force. */
+	bounds(): Config["agents"]["replicas"];
+	readonly peers?: ScalingPeers | undefined;
+	readonly log: Pick<Log, "logger">;
+	/** For tests: see SETTLE_MS. */
+	readonly settleMs?: number;
+}
+
+/** A model's replicas, as `GET /agents/replicas` shows them. */
+export interface ShownReplicas {
+	readonly model: string;
+	readonly min: number;
+	readonly max?: number;
+	readonly ready: number;
+	readonly coming: number;
+	/** What is under way, by agent, and why. */
+	readonly orders: readonly { readonly agent: string; readonly what: "load" | "retire"; readonly why: string }[];
+	/** Why there are fewer than `min`. */
+	readonly shortage?: string;
+	/** What each agent is to do. */
+	readonly goals: readonly { readonly agent: string; readonly goal: ModelGoal["goal"]; readonly idle_ms?: number }[];
+}
+
+/** Decides, or takes what another router has decided. */
+export class ReplicaScaler {
+	readonly #states = new Map<string, ScalingState>();
+	readonly #scalings = new Map<string, Scaling>();
+	readonly #shortages = new Map<string, string>();
+	#startedAt: number | undefined;
+	#told: FleetGoals | undefined;
+	#toldAt = 0;
+
+	constructor(private readonly options: ReplicaScalerOptions) {}
+
+	/** Begins to look. Returns how to end that. */
+	open(): () => void {
+		const timer = setInterval(() => this.tick(), TICK_MS);
+		timer.unref();
+		return () => clearInterval(timer);
+	}
+
+	/** Another router has decided. */
+	take(goals: FleetGoals): void {
+		this.#told = goals;
+		this.#toldAt = this.options.agents.now();
+	}
+
+	/** What is done every second. */
+	tick(): void {
+		const { agents, bounds, peers, settleMs = SETTLE_MS } = this.options;
+		const now = agents.now();
+		this.#startedAt ??= now;
+		if (peers && !peers.isUp) return;
+		const models = bounds();
+		if (peers?.others().some((other) => other < peers.router)) {
+			this.#forgetOwn();
+			this.#apply(now - this.#toldAt < TOLD_MS ? (this.#told ?? {}) : {});
+			return;
+		}
+		if (now - this.#startedAt < settleMs) return;
+		for (const model of this.#states.keys()) if (!Object.hasOwn(models, model)) this.#forget(model);
+		const goals: Record<string, FleetGoals[string]> = {};
+		for (const [model, bound] of Object.entries(models)) {
+			const scaling = scaleModel(model, this.#hosts(model), bound, this.#states.get(model) ?? UNSCALED, now);
+			this.#states.set(model, scaling.state);
+			this.#scalings.set(model, scaling);
+			this.#logEvents(model, scaling);
+			goals[model] = Object.fromEntries(scaling.goals);
+		}
+		this.#apply(goals);
+		peers?.tell(goals);
+	}
+
+	/** All models of `agents.replicas`. What is under way, and why, is known to the router that decides. */
+	shown(): ShownReplicas[] {
+		const { agents, bounds } = this.options;
+		return Object.entries(bounds()).map(([model, { min, max }]): ShownReplicas => {
+			const hosts = this.#hosts(model);
+			const scaling = this.#scalings.get(model);
+			const sum = (...states: readonly string[]) =>
+				hosts.reduce((replicas, { state, size }) => (states.includes(state) ? replicas + size : replicas), 0);
+			return {
+				...{ model, min, ...(max !== undefined && { max }) },
+				ready: sum("ready"),
+				coming: sum("starting", "pulling"),
+				orders: [...(scaling?.state.orders ?? [])].map(([agent, { what, why }]) => ({ agent, what, why })),
+				...(scaling?.shortage !== undefined && { shortage: scaling.shortage }),
+				goals: [...agents.agents.values()].flatMap(({ name, goals }) =>
+					goals.filter((each) => each.model === model).map(({ model: _, ...goal }) => ({ agent: name, ...goal })),
+				),
+			};
+		});
+	}
+
+	#apply(goals: FleetGoals): void {
+		const { agents } = this.options;
+		for (const { name } of agents.agents.values()) {
+			const own = Object.entries(goals).flatMap(([model, byAgent]): ModelGoal[] =>
+				Object.hasOwn(byAgent, name) ? [{ model, ...byAgent[name]! }] : [],
+			);
+			agents.setGoals(name, own);
+		}
+	}
+
+	#hosts(model: string): ReplicaHost[] {
+		const { agents } = this.options;
+		return [...agents.agents.values()].flatMap((agent) => {
+			const report = agent.models.get(model);
+			return report && report.parent === undefined && agents.leaseOf(agent) !== "gone"
+				? [this.#host(agent, report)]
+				: [];
+		});
+	}
+
+	#host(agent: AgentRecord, report: ModelReport): ReplicaHost {
+		const { agents, states } = this.options;
+		const { name } = agent;
+		const { state, load, replicas = [], placement, running = 0, waiting = 0 } = report;
+		const ids = [undefined, ...replicas.map(({ replica }) => replica)].map((replica) =>
+			targetId(name, report.name, replica),
+		);
+		const views = ids.map((id) => states.of(id));
+		const inFlight = views.reduce((sum, each) => sum + each.inFlight, 0);
+		const times = views.flatMap((view) => view.firstToken.mean(states.now()) ?? []);
+		return {
+			agent: name,
+			isFresh: agents.leaseOf(agent) === "fresh" && agent.isReachable && !agent.isSuspect,
+			state,
+			size: Math.max(1, replicas.length),
+			takesGoals: load === "on-demand" && placement !== undefined,
+			// Others than routers may call the agent, too.
+			calls: Math.max(inFlight, running + waiting),
+			isWaiting: waiting > 0,
+			firstToken: times.length > 0 ? times.reduce((sum, each) => sum + each, 0) / times.length : undefined,
+			offer: offerOf(agent, report.name, inFlight),
+		};
+	}
+
+	#logEvents(model: string, { events, shortage }: Scaling): void {
+		const { logger } = this.options.log;
+		for (const { what, agent, why } of events) {
+			const fields = { model, agent, why };
+			if (what === "failed") logger.warn(fields, SENTENCES[what]);
+			else logger.info(fields, SENTENCES[what]);
+		}
+		if (shortage !== undefined && this.#shortages.get(model) !== shortage) {
+			logger.warn({ model, why: shortage }, "There are fewer replicas of a model than agents.replicas asks for.");
+		}
+		if (shortage === undefined) this.#shortages.delete(model);
+		else this.#shortages.set(model, shortage);
+	}
+
+	/** Another router decides: what it has to know it sees. */
+	#forgetOwn(): void {
+		for (const model of this.#states.keys()) this.#forget(model);
+	}
+
+	#forget(model: string): void {
+		this.#states.delete(model);
+		this.#scalings.delete(model);
+		this.#shortages.delete(model);
+	}
+}
+
+const SENTENCES: Readonly<Record<ScalingEvent["what"], string>> = {
+	load: "A replica is loaded.",
+	retire: "A replica is retired: it gets no further calls, and is unloaded once those it has are over.",
+	stay: "A replica that was to be retired stays.",
+	failed: "A replica could not be loaded where it was to be: for 5 minutes it is loaded elsewhere.",
+};

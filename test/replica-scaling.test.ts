@@ -1,0 +1,214 @@
+/** How many replicas an on-demand model has over all agents, and at which: on a simulated clock. */
+import { describe, expect, test } from "bun:test";
+import type { ReplicaBounds } from "../src/routing/scaling-state.ts";
+import { random } from "./kit/random.ts";
+import { type LoggedEvent, type SimulatedAgent, SimulatedFleet } from "./kit/simulated-fleet.ts";
+
+const GB = 1e9;
+const bounds = (over: Partial<ReplicaBounds> = {}): ReplicaBounds => ({ min: 0, calls: 10, ttl: 60_000, ...over });
+const said = (events: readonly LoggedEvent[]) => events.map(({ what, agent }) => `${what} ${agent}`);
+const fleet = (over: Partial<ReplicaBounds>, ...agents: Partial<SimulatedAgent>[]) =>
+	new SimulatedFleet(bounds(over), agents);
+
+describe("no replica is loaded", () => {
+	test("at an agent that is late, or gone, or drains: `min` says what is missing, and why", () => {
+		const late = fleet({ min: 1 }, { isAway: true, heardAt: -16_000 }, { isDraining: true }).run(10);
+		expect([said(late.events), late.shortage]).toEqual([
+			[],
+			expect.stringMatching(/gpu-1: not heard of.*gpu-2: draining/),
+		]);
+		expect(late.run(10).shortage).toBe("gpu-2: draining");
+	});
+
+	test("where it does not fit, or only once calls of other models are over", () => {
+		const full = fleet({ min: 1 }, { fits: "no" }, { fits: "busy" }).run(20);
+		expect([full.events, full.shortage]).toEqual([[], "gpu-1: no room (no); gpu-2: no room (busy)"]);
+	});
+
+	test("beyond `max`, however many calls there are, also where an agent has several", () => {
+		const busy = fleet({ min: 1, max: 3 }, { size: 2 }, { size: 2 }, {}, {});
+		busy.demand = 1000;
+		busy.run(600);
+		expect(busy.ready).toBe(3);
+		expect(fleet({ min: 1, max: 1 }, { size: 2 }).run(60)).toMatchObject({
+			ready: 0,
+			shortage: expect.stringContaining("max"),
+		});
+	});
+
+	test("while one is on its way, or the calls were too many for a moment", () => {
+		const one = fleet({ min: 1 }, {}, {}, {}).run(60);
+		one.demand = 11;
+		one.run(8);
+		one.demand = 9;
+		one.run(30);
+		expect(one.ready).toBe(1);
+		one.demand = 100;
+		one.run(30);
+		expect(said(one.events)).toHaveLength(2);
+		expect(one.run(60).ready).toBeGreaterThan(1);
+	});
+
+	test("at an agent that takes no goals: an older one, or one where the model is loaded always", () => {
+		const old = fleet({ min: 1 }, {});
+		const [agent] = old.agents as [SimulatedAgent];
+		agent.heard = { ...agent.heard, takesGoals: false };
+		old.step();
+		expect(old.events).toEqual([]);
+		expect(old.shortage).toContain("older version");
+	});
+});
+
+describe("a replica is loaded", () => {
+	test("where the weights are, though another agent comes first; the download is chosen where they are nowhere", () => {
+		expect(said(fleet({ min: 1 }, { download: 16 * GB }, {}).run(20).events)).toEqual(["load gpu-2"]);
+		expect(said(fleet({ min: 1 }, { download: 16 * GB }, { fits: "no" }).run(20).events)).toEqual(["load gpu-1"]);
+	});
+
+	test("by a call where there are none, and a further one once there are too many calls for one", () => {
+		const two = fleet({ max: 2 }, {}, {});
+		two.demand = 5;
+		expect(two.run(60).ready).toBe(1);
+		two.demand = 15;
+		expect(two.run(120).ready).toBe(2);
+		expect(said(two.events)).toEqual(["load gpu-2"]);
+	});
+
+	test("elsewhere where it failed, and again where it was where there is no other place", () => {
+		const broken = fleet({ min: 1 }, { isBroken: true }, { download: 16 * GB }).run(200);
+		expect(said(broken.events)).toEqual(["load gpu-1", "failed gpu-1", "load gpu-2"]);
+		expect(broken.ready).toBe(1);
+		const alone = fleet({ min: 1 }, { isBroken: true });
+		while (alone.agents[0]!.state !== "failed") alone.step();
+		expect(alone.run(1).shortage).toBe("gpu-1: it failed there");
+		alone.run(120).agents[0]!.isBroken = false;
+		expect(alone.run(60).ready).toBe(1);
+	});
+
+	test("for one whose agent is gone, once that is certain; none for one that was late for a moment", () => {
+		const two = fleet({ min: 1, max: 1 }, {}, {}).run(60);
+		const holder = two.agents.find(({ state }) => state === "ready")!;
+		holder.isAway = true;
+		two.run(25);
+		expect(two.events).toHaveLength(1);
+		holder.isAway = false;
+		two.run(60);
+		expect(two.events).toHaveLength(1);
+		holder.isAway = true;
+		two.run(80);
+		expect(two.ready).toBe(1);
+		// It comes back with its replica: one of the two goes.
+		holder.isAway = false;
+		two.run(30);
+		expect(two.ready).toBe(1);
+	});
+});
+
+describe("a replica goes", () => {
+	test("once half of what the rest could take has come for `ttl`, and the last once it has idled for that", () => {
+		const two = fleet({ max: 2 }, {}, {});
+		two.demand = 15;
+		two.run(180);
+		expect(two.ready).toBe(2);
+		two.demand = 6;
+		expect(two.run(120).ready).toBe(2);
+		two.demand = 4;
+		expect(two.run(50).ready).toBe(2);
+		expect(two.run(30).ready).toBe(1);
+		two.demand = 0;
+		expect(two.run(50).ready).toBe(1);
+		expect(two.run(30).ready).toBe(0);
+	});
+
+	test("and stays where calls are too many again before those that it has are over", () => {
+		const two = fleet({ min: 1, max: 2 }, { streams: 1 }, { streams: 1 });
+		two.demand = 15;
+		two.run(180);
+		two.demand = 2;
+		while (two.events.at(-1)!.what !== "retire") two.step();
+		const retired = two.events.at(-1)!.agent;
+		two.demand = 30;
+		two.run(20);
+		expect([said(two.events).at(-1), two.ready]).toEqual([`stay ${retired}`, 2]);
+	});
+
+	test("not below `min`, though nobody calls for an hour", () => {
+		const kept = fleet({ min: 2 }, {}, {}, {}).run(3600);
+		expect([kept.ready, kept.events.length]).toEqual([2, 2]);
+	});
+});
+
+/** Fleets, bounds and misfortunes by chance: what must hold of every history. */
+describe("whatever befalls a fleet", () => {
+	const seeds = Array.from({ length: 60 }, (_, seed) => seed + 1);
+
+	/** Twenty minutes of misfortunes, then an hour in which nothing happens. */
+	function history(seed: number): SimulatedFleet {
+		const { below, pick } = random(seed);
+		const min = below(3);
+		const made = fleet(
+			{ min, max: min + 1 + below(3), ttl: pick([30_000, 120_000]) },
+			...Array.from({ length: 2 + below(7) }, () => ({
+				size: pick([1, 1, 1, 2]),
+				download: pick([0, 16 * GB]),
+				fits: pick(["now", "now", "evicting", "busy", "no"] as const),
+				isBroken: below(8) === 0,
+			})),
+		);
+		for (let second = 0; second < 1200; second++) {
+			const agent = pick(made.agents);
+			if (below(20) === 0) agent.isAway = below(3) === 0;
+			if (below(60) === 0) agent.isDraining = !agent.isDraining;
+			if (below(60) === 0) agent.fits = pick(["now", "evicting", "busy", "no"] as const);
+			if (below(30) === 0) made.demand = pick([0, 0, 3, 9, 20, 45, 80]);
+			made.step();
+		}
+		for (const agent of made.agents) Object.assign(agent, { isAway: false, isDraining: false });
+		return made;
+	}
+
+	test.each(seeds)(
+		"fleet %d: loads fit and are within `max`, never at an agent that is late or drains, and where weights are first",
+		(seed) => {
+			const made = history(seed);
+			const { max } = made.bounds;
+			for (const { what, agent, hosts } of made.events) {
+				if (what !== "load") continue;
+				const host = hosts.find((each) => each.agent === agent)!;
+				expect(host).toMatchObject({ isFresh: true, state: "stopped" });
+				expect(["now", "evicting"]).toContain(host.offer.fits!);
+				const held = hosts.filter(({ state }) => /ready|starting/.test(state));
+				expect(held.reduce((sum, { size }) => sum + size, 0) + host.size).toBeLessThanOrEqual(max!);
+			}
+			// Counted by the agents themselves, which may have been away: never more at those that the router hears.
+			made.run(120);
+			for (let second = 0; second < 300; second++) {
+				made.step();
+				const there = made.agents.filter(({ state }) => /ready|starting/.test(state));
+				expect(there.reduce((sum, { size }) => sum + size, 0)).toBeLessThanOrEqual(max!);
+			}
+		},
+	);
+
+	test.each(seeds)(
+		"fleet %d: once it is left alone `min` comes back where there is room for it, and nothing is loaded or retired without end",
+		(seed) => {
+			const made = history(seed);
+			made.run(900);
+			const { min, max } = made.bounds;
+			const able = made.agents.filter(
+				({ fits, isBroken, state }) => !isBroken && (state === "ready" || /now|evicting/.test(fits)),
+			);
+			const mostOfSizes = able
+				.map(({ size }) => size)
+				.reduce((sum, size) => (sum + size <= max! ? sum + size : sum), 0);
+			if (mostOfSizes >= min && able.every(({ size }) => size === 1)) expect(made.ready).toBeGreaterThanOrEqual(min);
+			const settled = made.events.length;
+			made.run(2700);
+			const later = made.events
+				.slice(settled)
+				.filter(({ what, agent }) => what !== "failed" && !made.agents.find(({ name }) => name === agent)!.isBroken);
+			expect(said(later)).toEqual([]);
+		},
+	);
+});
