@@ -1,6 +1,8 @@
-/** The memory that a role's start takes and its calls don't need is given back to the system. */
-import { readlinkSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+/** The memory that a role's start takes and its calls don't need is given back to the system; of the program itself again and again. */
+import { openSync, readlinkSync, readSync } from "node:fs";
+import { open, readFile } from "node:fs/promises";
+import { setTimeout as pause } from "node:timers/promises";
+import { isOfFile, type Region, regionsOfFile, sectionOf } from "./program-memory.ts";
 
 /**
  * How long after the start that is done, ms: it keeps the event loop for some ms, and throws compiled code away, so that it is left out
@@ -8,49 +10,71 @@ import { readFile } from "node:fs/promises";
  */
 const SHRINK_MS = 3_000;
 
+/** How often the program's own pages are given back, ms: that takes under 1 ms, and to get those again that are needed as much. */
+const PROGRAM_MS = 10_000;
+
+/** Where a compiled executable has the router: its source, and the byte code of it, of which each function's is read at its first call. */
+const ROUTER_SECTION = ".bun";
+
 /** `MADV_DONTNEED` of Linux's madvise(2): the system reads a page of a file anew once it is touched. */
 const DONT_NEED = 4;
 
-/** Gives back, once, what the start of this thread took. @param isIdle whether that keeps nobody waiting */
+/** A process has one program, however many routers there are in it. */
+let isGivenBack = false;
+
+/** Gives back what the start of this thread took. @param isIdle whether that keeps nobody waiting */
 export function giveBackMemory(isIdle: () => boolean = () => true): void {
 	setTimeout(() => {
 		if (isIdle()) Bun.shrink();
-		if (Bun.isMainThread) void giveBackCode();
+		if (!Bun.isMainThread || isGivenBack) return;
+		isGivenBack = true;
+		void giveBackProgram();
 	}, SHRINK_MS).unref();
 }
 
-/** A part of a process's memory: its first address, and how many bytes it has. */
-interface Region {
-	readonly address: bigint;
-	readonly bytes: bigint;
-}
-
 /**
- * Where a process has the code of the file `program`, by its `/proc/self/maps` (proc_pid_maps(5)). It is readable, executable and not writable,
- * so that the file has all of it; what the linker or the program has written to is never among it.
+ * Gives back the pages of the program that were touched, now and again and again: of 55 MB that a start touches an idle router soon needs 20 again, one under load
+ * 38, which come from the system's cache of files. Nothing happens where that is not Linux with glibc: there the system takes them when it
+ * needs room.
  */
-export function codeRegions(maps: string, program: string): Region[] {
-	return maps.split("\n").flatMap((line) => {
-		const [, from, to, file] = /^([0-9a-f]+)-([0-9a-f]+) r-xp [0-9a-f]+ \S+ \d+ +(.+)$/.exec(line) ?? [];
-		if (!from || !to || file !== program) return [];
-		const address = BigInt(`0x${from}`);
-		return [{ address, bytes: BigInt(`0x${to}`) - address }];
-	});
-}
-
-/**
- * Gives back the pages of the program's own code that the start touched: 37 MB, of which an idle router soon needs 15 again, which come
- * from the system's cache of files. Nothing happens where that is not Linux with glibc: there the system takes them when it needs room.
- */
-async function giveBackCode(): Promise<void> {
+async function giveBackProgram(): Promise<void> {
 	if (process.platform !== "linux") return;
 	try {
 		const { dlopen } = await import("bun:ffi");
-		const regions = codeRegions(await readFile("/proc/self/maps", "utf8"), readlinkSync("/proc/self/exe"));
-		const library = dlopen("libc.so.6", { madvise: { args: ["u64", "u64", "i32"], returns: "i32" } });
-		for (const { address, bytes } of regions) library.symbols.madvise(address, bytes, DONT_NEED);
-		library.close();
+		const { symbols } = dlopen("libc.so.6", {
+			madvise: { args: ["u64", "u64", "i32"], returns: "i32" },
+			getpagesize: { args: [], returns: "i32" },
+		});
+		const pageBytes = symbols.getpagesize();
+		const regions = await programRegions(pageBytes);
+		const pagemap = openSync("/proc/self/pagemap", "r");
+		for (;;) {
+			for (const region of regions) {
+				// Looked at right before, that no other thread writes in between.
+				if (isOfFile(entriesOf(pagemap, region, pageBytes))) symbols.madvise(region.address, region.bytes, DONT_NEED);
+			}
+			await pause(PROGRAM_MS, undefined, { ref: false });
+		}
 	} catch {
 		// No /proc, or another C library: the router runs as well, and holds what it held.
 	}
 }
+
+async function programRegions(pageBytes: number): Promise<Region[]> {
+	await using program = await open("/proc/self/exe");
+	const read = async (offset: number, bytes: number) => {
+		const { buffer, bytesRead } = await program.read(Buffer.alloc(bytes), 0, bytes, offset);
+		return buffer.subarray(0, bytesRead);
+	};
+	const section = await sectionOf(read, ROUTER_SECTION);
+	return regionsOfFile(await readFile("/proc/self/maps", "utf8"), readlinkSync("/proc/self/exe"), section, pageBytes);
+}
+
+/** The entries of a region's pages in /proc/self/pagemap; none where it does not give all of them. */
+function entriesOf(pagemap: number, { address, bytes }: Region, pageBytes: number): Buffer {
+	const entries = Buffer.allocUnsafe((bytes / pageBytes) * 8);
+	const read = readSync(pagemap, entries, 0, entries.length, (address / pageBytes) * 8);
+	return read === entries.length ? entries : NOTHING;
+}
+
+const NOTHING = Buffer.alloc(0);
