@@ -1,24 +1,69 @@
 /** The replicas of `make chaos`, and what befalls them: plain processes on fixed ports, half of them behind a relay that cuts. */
-import { createServer, connect as dial, type Server, type Socket } from "node:net";
+import type { Json } from "../kit/exchange.ts";
 import type { Random } from "../kit/random.ts";
 import { type Sim, type SimOrder, startSim } from "../kit/vllm-sim-process.ts";
+import type { ChaosFleet, Misfortune } from "./chaos-fleet.ts";
+import { ChaosRelay } from "./chaos-relay.ts";
 
 /** What all replicas are started with. */
 export const MODEL = "Qwen/Qwen3-0.6B";
 export const SIM_ARGS =
 	"--served-model-name m --enable-auto-tool-choice --tool-call-parser hermes --reasoning-parser qwen3".split(" ");
 const ENV = { SIM_SPEED: "1", SIM_START_MS: "300", SIM_PACK: "8" };
+const REPLICAS = 4;
 
 /** What may happen. Most lasts a while; what does not is over at once. */
-export const MISHAPS = ["kill", "terminate", "engine dies", "hang", "freeze", "slow", "cut", "abort"] as const;
-export type Mishap = (typeof MISHAPS)[number];
+const MISHAPS = ["kill", "terminate", "engine dies", "hang", "freeze", "slow", "cut", "abort"] as const;
+type Mishap = (typeof MISHAPS)[number];
+
+/** Four of them, each an upstream of its own. At each moment one at least is left alone, but for cuts. */
+export class ChaosReplicas implements ChaosFleet {
+	private constructor(private readonly replicas: readonly Replica[]) {}
+
+	static async start(): Promise<ChaosReplicas> {
+		return new ChaosReplicas(
+			await Promise.all(Array.from({ length: REPLICAS }, (_, at) => Replica.start(at % 2 === 1))),
+		);
+	}
+
+	get config(): Json {
+		return {
+			providers: Object.fromEntries(
+				this.replicas.map(({ origin }, at) => [`sim${at}`, { type: "vllm", base_url: `${origin}/v1` }]),
+			),
+		};
+	}
+
+	get targets(): readonly string[] {
+		return this.replicas.map((_, at) => `sim${at}/m`);
+	}
+
+	get direct(): readonly string[] {
+		return this.replicas.map(({ direct }) => direct);
+	}
+
+	async join(): Promise<void> {}
+
+	async befall(draw: Random): Promise<Misfortune | undefined> {
+		const well = this.replicas.filter(({ isWell }) => isWell);
+		const mishap = draw.pick(MISHAPS);
+		const replica = draw.pick(well);
+		if (well.length === 1 && mishap !== "cut") return undefined;
+		return { who: `sim${this.replicas.indexOf(replica)}`, what: mishap, over: replica.suffer(mishap, draw) };
+	}
+
+	end(): void {}
+
+	async stop(): Promise<void> {
+		await Promise.all(this.replicas.map((replica) => replica.stop()));
+	}
+}
 
 /** One replica: a sim that is started again and again on the same port. */
-export class Replica {
+class Replica {
 	/** Nothing is being done to it. */
 	isWell = true;
-	readonly #sockets = new Set<Socket>();
-	#relay: Server | undefined;
+	#relay: ChaosRelay | undefined;
 
 	private constructor(
 		private sim: Sim,
@@ -29,14 +74,13 @@ export class Replica {
 	static async start(isRelayed: boolean): Promise<Replica> {
 		const sim = await startSim({ model: MODEL, args: SIM_ARGS, env: ENV, compiled: true });
 		const replica = new Replica(sim, Number(new URL(sim.origin).port));
-		if (isRelayed) await replica.#startRelay();
+		if (isRelayed) replica.#relay = await ChaosRelay.start(replica.port);
 		return replica;
 	}
 
 	/** Where the router finds it. */
 	get origin(): string {
-		const address = this.#relay?.address();
-		return `http://127.0.0.1:${typeof address === "object" && address ? address.port : this.port}`;
+		return this.#relay?.origin ?? this.direct;
 	}
 
 	/** Where it is itself. */
@@ -47,7 +91,10 @@ export class Replica {
 	/** Does it, and has it well again afterwards. False where it can't be done to this one. */
 	async suffer(mishap: Mishap, draw: Random): Promise<boolean> {
 		const lastsMs = 500 + draw.below(6000);
-		if (mishap === "cut") return this.#cut();
+		if (mishap === "cut") {
+			this.#relay?.cut();
+			return this.#relay !== undefined;
+		}
 		if (mishap === "abort") return this.#told({ abort: true });
 		this.isWell = false;
 		try {
@@ -77,39 +124,12 @@ export class Replica {
 	}
 
 	async stop(): Promise<void> {
-		this.#cut();
-		this.#relay?.close();
+		this.#relay?.stop();
 		await this.sim.stop();
 	}
 
 	async #told(order: SimOrder): Promise<boolean> {
 		await this.sim.control(order);
 		return true;
-	}
-
-	#cut(): boolean {
-		for (const socket of this.#sockets) socket.resetAndDestroy();
-		return this.#relay !== undefined;
-	}
-
-	#startRelay(): Promise<void> {
-		const relay = createServer((client) => {
-			const upstream = dial(this.port, "127.0.0.1");
-			for (const [socket, other] of [
-				[client, upstream],
-				[upstream, client],
-			] as const) {
-				this.#sockets.add(socket);
-				socket.setNoDelay(true);
-				socket.on("error", () => other.destroy());
-				socket.on("close", () => {
-					this.#sockets.delete(socket);
-					other.destroySoon();
-				});
-				socket.pipe(other);
-			}
-		});
-		this.#relay = relay;
-		return new Promise((resolve) => relay.listen(0, "127.0.0.1", resolve));
 	}
 }

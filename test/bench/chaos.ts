@@ -7,17 +7,19 @@
  *
  * CHAOS_MINUTES (10), CHAOS_CLIENTS (12) and CHAOS_SEED (1) set how long, how many at once, and which misfortunes. At each moment one
  * replica at least is left alone, but for cuts. With CHAOS_WORKERS (1) above 1 the router, from source, has so many worker threads, and every ten
- * seconds one of them ends (`worker-ends.ts`).
+ * seconds one of them ends (`worker-ends.ts`). With CHAOS_AGENTS (0) above 0 the load runs over so many agents instead, whose models' containers,
+ * processes and ways suffer, and whose model is rolled meanwhile (`chaos-agents.ts`).
  */
 import { FAILURES } from "../../src/providers/failure.ts";
 import { random } from "../kit/random.ts";
 import { type RunningRouter, startRouter } from "../kit/router.ts";
+import { ChaosAgents } from "./chaos-agents.ts";
 import { type CallOutcome, type ChaosCall, callOf, DIALECTS, followUp, outcomeOf } from "./chaos-calls.ts";
 import type { ChaosDialect } from "./chaos-dialects.ts";
-import { MISHAPS, type Mishap, Replica } from "./chaos-replicas.ts";
+import type { ChaosFleet } from "./chaos-fleet.ts";
+import { ChaosReplicas } from "./chaos-replicas.ts";
 import { callBooks, ENDED_WORKERS, type MadeCall, WorkerEnds } from "./worker-ends.ts";
 
-const REPLICAS = 4;
 /** Of the whole time is spent without misfortune, before; as much for the replicas by themselves. */
 const CALM_S = 15;
 /** Longest and shortest pause between two misfortunes, ms. */
@@ -25,18 +27,20 @@ const PAUSE_MS = [200, 2200] as const;
 
 const number = (name: string, otherwise: number) => {
 	const value = Number(process.env[name] ?? otherwise);
-	if (!(value > 0)) throw new Error(`chaos: ${name} must be a number above 0`);
+	if (!(value > 0) && value !== otherwise) throw new Error(`chaos: ${name} must be a number above 0`);
 	return value;
 };
 const minutes = number("CHAOS_MINUTES", 10);
 const clients = number("CHAOS_CLIENTS", 12);
 const seed = number("CHAOS_SEED", 1);
 const workers = number("CHAOS_WORKERS", 1);
+const agents = number("CHAOS_AGENTS", 0);
+const source = process.argv.includes("--source") ? "source" : "binary";
 /** The ends of workers, where there are several; and the calls of which they have to give an account. */
 let ends: WorkerEnds | undefined;
 const made: MadeCall[] = [];
 
-/** What befell the replicas, and when: said of a call that went wrong. */
+/** What befell the fleet, and when: said of a call that went wrong. */
 const events: { readonly at: number; readonly what: string }[] = [];
 const note = (what: string) => events.push({ at: performance.now(), what });
 const time = (ms: number) => `${ms < 0 ? "-" : "+"}${Math.abs(ms / 1000).toFixed(2)} s`;
@@ -49,8 +53,8 @@ class Tally {
 	readonly first: number[] = [];
 	/** What the router says it took itself, ms. */
 	readonly overhead: number[] = [];
-	/** The first calls that went wrong, and what befell the replicas meanwhile. */
-	readonly examples: string[] = [];
+	/** The first calls that went wrong, by their users, and what befell the fleet meanwhile. */
+	readonly examples = new Map<string, string[]>();
 	wrongs = 0;
 	/** Calls that broke off with their worker, and are none of these; their clients made others. */
 	resets = 0;
@@ -63,16 +67,24 @@ class Tally {
 		return this.verdicts.get(verdict) ?? 0;
 	}
 
-	add(call: ChaosCall, [verdict, what]: readonly [CallOutcome, string?], startedAt: number, attempts = 1): void {
+	add(
+		user: string,
+		call: ChaosCall,
+		[verdict, what]: readonly [CallOutcome, string?],
+		startedAt: number,
+		attempts = 1,
+	): void {
 		this.calls++;
 		const of = this.dialects.get(call.dialect) ?? { calls: 0, again: 0 };
 		this.dialects.set(call.dialect, { calls: of.calls + 1, again: of.again + (attempts > 1 ? 1 : 0) });
 		this.verdicts.set(verdict, this.count(verdict) + 1);
 		if (verdict === "ok" || verdict === "refused" || this.wrongs++ >= 20) return;
 		const ms = Math.round(performance.now() - startedAt);
-		this.examples.push(`${verdict}, ${call.kind}, after ${ms} ms: ${what}`);
-		for (const { at, what } of events)
-			if (at > startedAt - 3000) this.examples.push(`    ${time(at - startedAt)} ${what}`);
+		const befell = events.filter(({ at }) => at > startedAt - 3000);
+		this.examples.set(user, [
+			`${verdict}, ${call.kind}, after ${ms} ms: ${what}`,
+			...befell.map((each) => `    ${time(each.at - startedAt)} ${each.what}`),
+		]);
 	}
 }
 
@@ -123,11 +135,11 @@ async function send(origin: string, model: string, call: ChaosCall, tally: Tally
 		const isBroken = outcome[0] === "truncated" || (answer.status === 503 && text === "");
 		if (isBroken && ends?.wasUnder(startedAt)) return broken();
 		const attempts = SUMMARY.exec(text)?.[1] ?? answer.headers.get("x-router-attempts") ?? 1;
-		tally.add(call, outcome, startedAt, Number(attempts));
+		tally.add(user, call, outcome, startedAt, Number(attempts));
 		return outcome[0] === "ok" ? followUp(call, text) : undefined;
 	} catch (error) {
 		if (ends?.wasUnder(startedAt)) return broken();
-		tally.add(call, ["failed", String(error)], startedAt);
+		tally.add(user, call, ["failed", String(error)], startedAt);
 		return undefined;
 	}
 }
@@ -159,26 +171,25 @@ async function load(
 }
 
 /** Misfortune until `isOver`; resolves when all that was done is undone. */
-async function misfortune(replicas: readonly Replica[], isOver: () => boolean): Promise<Map<Mishap, number>> {
+async function misfortune(fleet: ChaosFleet, isOver: () => boolean): Promise<Map<string, number>> {
 	const draw = random(seed);
-	const done = new Map<Mishap, number>();
+	const done = new Map<string, number>();
 	const running = new Set<Promise<unknown>>();
 	while (!isOver()) {
 		await Bun.sleep(PAUSE_MS[0] + draw.below(PAUSE_MS[1] - PAUSE_MS[0]));
-		const well = replicas.filter(({ isWell }) => isWell);
-		const mishap = draw.pick(MISHAPS);
-		const replica = draw.pick(well);
-		if (well.length === 1 && mishap !== "cut") continue;
-		done.set(mishap, (done.get(mishap) ?? 0) + 1);
-		const name = `sim${replicas.indexOf(replica)}`;
-		note(`${name}: ${mishap}`);
-		const suffering = replica.suffer(mishap, draw).then((wasDone) => {
-			note(`${name}: well again after ${mishap}`);
-			if (!wasDone) done.set(mishap, done.get(mishap)! - 1);
+		const mishap = await fleet.befall(draw);
+		if (!mishap) continue;
+		const { who, what, over } = mishap;
+		done.set(what, (done.get(what) ?? 0) + 1);
+		note(`${who}: ${what}`);
+		const suffering = over.then((wasDone) => {
+			note(`${who}: well again after ${what}`);
+			if (!wasDone) done.set(what, done.get(what)! - 1);
 		});
 		const settled = suffering.finally(() => running.delete(settled));
 		running.add(settled);
 	}
+	fleet.end();
 	await Promise.all(running);
 	return done;
 }
@@ -193,11 +204,11 @@ const ms = (values: readonly number[], share: number) => `${percentile(values, s
 const times = (name: string, { first }: Tally) =>
 	console.log(`time to first token, ${name}: p50 ${ms(first, 0.5)}, p99 ${ms(first, 0.99)} (${first.length} streams)`);
 
-const replicas = await Promise.all(Array.from({ length: REPLICAS }, (_, at) => Replica.start(at % 2 === 1)));
+const fleet: ChaosFleet = agents > 0 ? await ChaosAgents.start(agents, source) : await ChaosReplicas.start();
 let router: RunningRouter | undefined;
 try {
 	router = await startRouter({
-		source: process.argv.includes("--source") ? "source" : "binary",
+		source,
 		...(workers > 1 ? { command: ENDED_WORKERS } : {}),
 		// That another worker has begun is said at this level.
 		env: { LOG_LEVEL: workers > 1 ? "info" : "error" },
@@ -206,29 +217,20 @@ try {
 			usage: { user_headers: ["x-chaos-user"] },
 			// A place that a worker's end does not give back is missed soon.
 			limits: { models: { chaos: { concurrency: 3 * clients } } },
-			providers: Object.fromEntries(
-				replicas.map(({ origin }, at) => [`sim${at}`, { type: "vllm", base_url: `${origin}/v1` }]),
-			),
+			...fleet.config,
 			models: [
 				{
 					name: "chaos",
-					targets: replicas.map((_, at) => `sim${at}/m`),
+					targets: fleet.targets,
 					// A tenth of the defaults, as are the times for which the replicas are away.
 					timeouts: { first_token: "3s", stall: "3s" },
 				},
 			],
 		},
 	});
-	times(
-		"the sims alone",
-		await load(
-			replicas.map(({ direct }) => direct),
-			"m",
-			after(CALM_S),
-			1_000_000,
-			["chat"],
-		),
-	);
+	await fleet.join(router, note);
+	if (fleet.direct.length > 0)
+		times("the sims alone", await load(fleet.direct, "m", after(CALM_S), 1_000_000, ["chat"]));
 	made.length = 0;
 	if (workers > 1) ends = new WorkerEnds(router, note);
 	const calm = await load([router.url], "chaos", after(CALM_S), 2_000_000);
@@ -236,7 +238,7 @@ try {
 	const isOver = after(minutes * 60);
 	const [tally, mishaps] = await Promise.all([
 		load([router.url], "chaos", isOver, 0),
-		misfortune(replicas, isOver),
+		misfortune(fleet, isOver),
 		ends?.run(isOver),
 	]);
 	times("through the router, chaos", tally);
@@ -275,17 +277,20 @@ try {
 			`${longer} longer than max_tokens, ${wrong} wrong, ${miscounted} with another count of tokens; ` +
 			`${tally.count("refused")} refused since two engines had died under them`,
 	);
-	if (ends) {
-		const { rows, ended, unread, problems } = await callBooks(router, made);
+	if (fleet.summary !== undefined) console.log(fleet.summary);
+	const { rows, ended, unread, problems, detailsOf } = await callBooks(router, made);
+	console.log(`${made.length} calls, ${rows} rows, ${problems.length} of them wrong`);
+	if (ends)
 		console.log(
-			`${workers} workers, of which ${ends.count} ended: ${tally.resets} calls broke off with them (${unread} unread, ${ended} rows say so), ` +
-				`${made.length} calls, ${rows} rows, ${problems.length} of them wrong`,
+			`${workers} workers, of which ${ends.count} ended: ${tally.resets} calls broke off with them (${unread} unread, ${ended} rows say so)`,
 		);
-		for (const problem of problems.slice(0, 20)) console.log(`  ${problem}`);
-		if (problems.length > 0) process.exitCode = 1;
+	for (const problem of problems.slice(0, 20)) console.log(`  ${problem}`);
+	if (problems.length > 0) process.exitCode = 1;
+	for (const [user, example] of [...calm.examples, ...tally.examples]) {
+		for (const line of example) console.log(`  ${line}`);
+		console.log(`    the ledger: ${detailsOf(user)}`);
 	}
-	for (const example of [...calm.examples, ...tally.examples]) console.log(`  ${example}`);
-	if (wrongs.some((count) => count > 0) || calm.examples.length > 0) process.exitCode = 1;
+	if (wrongs.some((count) => count > 0) || calm.examples.size > 0) process.exitCode = 1;
 } finally {
-	await Promise.all([router?.stop(), ...replicas.map((replica) => replica.stop())]);
+	await Promise.all([router?.stop(), fleet.stop()]);
 }

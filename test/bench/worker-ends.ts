@@ -80,6 +80,8 @@ export interface CallBooks {
 	readonly unread: number;
 	/** What is wrong, a sentence each. */
 	readonly problems: readonly string[];
+	/** What the ledger has of a call; undefined: no row. */
+	detailsOf(user: string): string | undefined;
 }
 
 /** A row of the ledger. */
@@ -133,5 +135,6 @@ export async function callBooks(router: RunningRouter, made: readonly MadeCall[]
 		ended: rows.filter(isEnded).length,
 		unread: [...resets].filter((user) => !users.has(user)).length,
 		problems,
+		detailsOf: (user) => users.get(user)?.[0]?.details,
 	};
 }
