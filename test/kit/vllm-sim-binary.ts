@@ -35,7 +35,8 @@ export const SIM_IMAGE = {
 function contentHash(): string {
 	const hash = new Bun.CryptoHasher("sha256").update(Bun.version);
 	const own = readdirSync(dirname(SIM_SOURCE)).map((name) => join("vllm-sim", name));
-	for (const file of [...own.sort(), "random.ts", "vllm-sim-binary.ts"]) {
+	const others = ["random.ts", "sample-replies.ts", "scripted-steps.ts", "vllm-sim-binary.ts"];
+	for (const file of [...own.sort(), ...others, "../../src/agent/vllm/zmtp.ts"]) {
 		hash.update(file).update(readFileSync(join(import.meta.dir, file)));
 	}
 	return hash.digest("hex").slice(0, 16);

@@ -10,7 +10,6 @@ import type { Model } from "./model.ts";
 import { type Abilities, type Plan, plan } from "./plan.ts";
 import { checkModel, type Json, promptTokens, readPrompts, renderChat, tokenLimit } from "./request.ts";
 import { EngineDead, type Run, run, type Said } from "./serving.ts";
-import { tokenize } from "./tokens.ts";
 
 /** What both endpoints need of the server. */
 export interface Site {
@@ -86,8 +85,7 @@ export async function completion(body: Json, signal: AbortSignal, site: Site): P
 	const name = checkModel(body, site.model);
 	const model = modelBy(name, site.model);
 	const choices = choiceCount(body);
-	const calls = readPrompts(body).map((text) => {
-		const tokens = tokenize(text);
+	const calls = readPrompts(body).map(({ text, tokens }) => {
 		const limit = tokenLimit({ max_tokens: 16, ...body }, tokens.length, site.model)!;
 		const prompt = { text, partial: undefined };
 		const able = { ...site.abilities, reasoning: false, isChained: true, limit };

@@ -4,13 +4,12 @@ import type { Engine } from "./engine.ts";
 import { engineDead } from "./errors.ts";
 import { type Json, readPrompts } from "./request.ts";
 import { EngineDead, run } from "./serving.ts";
-import { tokenize } from "./tokens.ts";
 
 const DIMENSIONS = 384;
 
 /** One vector per input. */
 export async function embeddings(body: Json, model: string, engine: Engine): Promise<Response> {
-	const inputs = readPrompts({ prompt: body["input"] }).map((text) => ({ text, tokens: tokenize(text) }));
+	const inputs = readPrompts({ prompt: body["input"] });
 	const base64 = body["encoding_format"] === "base64";
 	const size = Number(body["dimensions"] ?? DIMENSIONS);
 	try {

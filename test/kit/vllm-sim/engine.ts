@@ -4,7 +4,8 @@
  */
 import { Histogram } from "./histogram.ts";
 import { KvCache } from "./kv-cache.ts";
-import { blockHashes } from "./tokens.ts";
+import type { KvListener } from "./kv-events.ts";
+import { blockHashes, tokenId } from "./tokens.ts";
 
 /** Milliseconds at speed 1: about an 8B model on one H100. */
 const STEP = 7;
@@ -62,6 +63,10 @@ export interface EngineOptions {
 	readonly maxSeqs: number;
 	readonly batchTokens: number;
 	readonly speed: number;
+	/** Told of its blocks. */
+	readonly blocksChanged?: KvListener | undefined;
+	/** Of requests without an adapter. */
+	readonly baseSalt?: string;
 	/** After every piece said, with the sum of all. */
 	readonly onSaid?: (total: number) => void;
 }
@@ -91,7 +96,7 @@ export class Engine {
 	#busy = false;
 
 	constructor(readonly options: EngineOptions) {
-		this.cache = new KvCache(options.blocks, options.caching);
+		this.cache = new KvCache(options.blocks, options.caching, options.blocksChanged);
 		this.speed = options.speed;
 	}
 
@@ -196,7 +201,7 @@ export class Engine {
 			const known = this.cache.known(reusable);
 			if (this.cache.cost(hashes, 1) > this.cache.available && this.running.length > 0) return;
 			this.waiting.shift();
-			for (const hash of hashes) this.cache.take(hash);
+			this.#take(job, hashes, tokens, undefined);
 			this.cache.open();
 			job.open = true;
 			job.hashes = hashes;
@@ -239,8 +244,9 @@ export class Engine {
 		const start = job.hashes.length * size;
 		const block = [...job.prompt.slice(start), ...job.output.slice(Math.max(0, start - job.prompt.length), job.said)];
 		const [hash] = blockHashes(block, size, job.hashes.at(-1) ?? saltOf(job));
+		const parent = job.hashes.at(-1);
 		job.hashes.push(hash!);
-		this.cache.take(hash!);
+		this.#take(job, [hash!], block, parent);
 		while (this.cache.available < 1 && this.running.length > 1) {
 			const youngest = this.running.at(-1)!;
 			this.#leave(youngest);
@@ -250,6 +256,25 @@ export class Engine {
 		}
 		this.cache.open();
 		job.open = true;
+	}
+
+	/** Takes full blocks of a request into use, and tells of those that are new, each run of them at once. @param parent of the first */
+	#take({ salt }: Job, hashes: readonly bigint[], tokens: readonly string[], parent: bigint | undefined): void {
+		const { blockSize, blocksChanged, baseSalt = "" } = this.options;
+		const areNew = hashes.map((hash) => this.cache.take(hash));
+		for (let from = 0; blocksChanged && from < hashes.length; from++) {
+			if (!areNew[from]) continue;
+			let to = from + 1;
+			while (areNew[to]) to++;
+			blocksChanged.stored({
+				hashes: hashes.slice(from, to),
+				parent: from > 0 ? hashes[from - 1] : parent,
+				tokens: tokens.slice(from * blockSize, to * blockSize).map(tokenId),
+				blockSize,
+				adapter: salt === baseSalt ? undefined : salt,
+			});
+			from = to;
+		}
 	}
 
 	#end(job: Job, reason: "said" | "dead" | "aborted"): void {

@@ -3,6 +3,8 @@
  * empty. As in vLLM, a block is known once it is full, by its tokens and all before it.
  */
 
+import type { KvListener } from "./kv-events.ts";
+
 /** One engine's blocks. */
 export class KvCache {
 	/** By content, with how many requests use it. */
@@ -12,10 +14,11 @@ export class KvCache {
 	/** Not full yet, so nobody else's. */
 	#open = 0;
 
-	/** `total` blocks. `caching: false`: none is remembered. */
+	/** `total` blocks. `caching: false`: none is remembered. `listener`: told of blocks that are given up. */
 	constructor(
 		readonly total: number,
 		readonly caching: boolean,
+		private readonly listener?: Pick<KvListener, "removed" | "cleared">,
 	) {}
 
 	/** From 0 to 1, as `vllm:kv_cache_usage_perc`. */
@@ -39,11 +42,12 @@ export class KvCache {
 		return hashes.filter((hash) => !this.#active.has(hash)).length + open;
 	}
 
-	/** Takes a full block into use, from the idle ones where it is known. */
-	take(hash: bigint): void {
-		this.#idle.delete(hash);
+	/** Takes a full block into use, from the idle ones where it is known. Whether it was not. */
+	take(hash: bigint): boolean {
+		const isNew = !this.#idle.delete(hash) && !this.#active.has(hash);
 		this.#active.set(hash, (this.#active.get(hash) ?? 0) + 1);
 		this.#trim();
+		return isNew;
 	}
 
 	/** Takes an empty block. */
@@ -65,6 +69,7 @@ export class KvCache {
 			else {
 				this.#active.delete(hash);
 				if (this.caching) this.#idle.add(hash);
+				else this.listener?.removed(hash);
 			}
 		}
 	}
@@ -72,12 +77,14 @@ export class KvCache {
 	/** Forgets what is idle. */
 	reset(): void {
 		this.#idle.clear();
+		this.listener?.cleared();
 	}
 
 	#trim(): void {
 		for (const oldest of this.#idle) {
 			if (this.#active.size + this.#open + this.#idle.size <= this.total) return;
 			this.#idle.delete(oldest);
+			this.listener?.removed(oldest);
 		}
 	}
 }

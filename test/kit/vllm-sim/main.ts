@@ -7,6 +7,7 @@ import { Engine } from "./engine.ts";
 import { portTaken, sayEngineDied } from "./failures.ts";
 import { gpuShare } from "./gpu-share.ts";
 import { serve } from "./http.ts";
+import { kvPublisher } from "./kv-events.ts";
 import { err } from "./log.ts";
 import { readModel } from "./model.ts";
 import { checkParsers } from "./parsers.ts";
@@ -55,6 +56,8 @@ if (failed !== undefined) leave(failed);
 const one = (name: string) => given.get(name)?.[0];
 const caching = one("enable-prefix-caching") !== "false";
 let requests = 0;
+// vLLM numbers ports, one an engine, and no paths.
+const blocksChanged = kvPublisher(one("kv-events-config"));
 const engines = Array.from(
 	{ length: model.dataParallel },
 	() =>
@@ -65,6 +68,8 @@ const engines = Array.from(
 			maxSeqs: model.maxSeqs,
 			batchTokens: model.batchTokens,
 			speed: switches.speed,
+			blocksChanged,
+			baseSalt: model.root,
 			onSaid: said,
 		}),
 );

@@ -1,7 +1,7 @@
 /** Reads a call's body, and renders its conversation as a chat template does. */
 import { ApiError, invalid } from "./errors.ts";
 import type { Model } from "./model.ts";
-import { tokenize } from "./tokens.ts";
+import { pieceOf, tokenize } from "./tokens.ts";
 
 /** A JSON object. */
 export type Json = Record<string, unknown>;
@@ -117,12 +117,16 @@ export function tokenLimit(body: Json, tokens: number, model: Model): number | u
 	return asked as number;
 }
 
-/** A completion's prompts as text; token ids stand for themselves. */
-export function readPrompts(body: Json): string[] {
+/** A completion's prompts, as text and as tokens; of token ids the text is their numbers. */
+export function readPrompts(body: Json): { readonly text: string; readonly tokens: readonly string[] }[] {
 	const prompt = body["prompt"];
-	if (typeof prompt === "string") return [prompt];
-	if (Array.isArray(prompt) && prompt.every((part) => typeof part === "string") && prompt.length > 0) return prompt;
-	if (Array.isArray(prompt) && prompt.every(Number.isInteger)) return [prompt.map((id) => ` ${id}`).join("")];
+	const texts = typeof prompt === "string" ? [prompt] : prompt;
+	if (Array.isArray(texts) && texts.every((part) => typeof part === "string") && texts.length > 0) {
+		return texts.map((text) => ({ text, tokens: tokenize(text) }));
+	}
+	if (Array.isArray(texts) && texts.length > 0 && texts.every(Number.isInteger)) {
+		return [{ text: texts.map((id) => ` ${id}`).join(""), tokens: texts.map(pieceOf) }];
+	}
 	throw new ApiError(400, "Either prompt or prompt_embeds must be provided and non-empty.");
 }
 
