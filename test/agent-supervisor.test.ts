@@ -46,6 +46,13 @@ function decide(each: DesiredReplica, world: ObservedState, memory = INITIAL_STA
 	return { state: states.get(each.key)!, does: actions.map((action) => action.do), actions, failures };
 }
 
+test("a replica that computes ahead while others serve takes no calls, unless it is to sleep", () => {
+	const world = observed([seen({ isWarming: true })]);
+	const { state, does } = decide(wanted(), world, failed(NOW));
+	expect([state.state, state.id, state.waitReason, does]).toEqual(["starting", undefined, expect.any(String), []]);
+	expect(decide(wanted({ goal: "asleep" }), world).does).toEqual(["sleep"]);
+});
+
 describe("a replica without a container", () => {
 	test.each([
 		["is started", wanted(), observed(), INITIAL_STATE, "starting", ["start"]],

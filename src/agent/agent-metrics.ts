@@ -69,6 +69,14 @@ export function agentMetrics(sources: MetricsSources): AgentMetrics {
 		labelNames: ["model", "result"],
 		registers,
 	});
+	const warmUps = new Counter({
+		name: "router_agent_warm_ups_total",
+		help: "New replicas whose prefix caches were warmed, by how that ended.",
+		labelNames: ["model", "result"],
+		registers,
+	});
+	const warmTokens = counter("warm_up_tokens_total", "Prompt tokens that new replicas computed ahead.");
+	const warmSeconds = counter("warm_up_seconds_total", "How long they took for that.");
 	modelGauges(gauge, sources);
 	gpuGauges(gauge, sources);
 	return {
@@ -78,6 +86,11 @@ export function agentMetrics(sources: MetricsSources): AgentMetrics {
 			evicted: (model) => evictions.inc({ model }),
 			restarted: (model) => restarts.inc({ model }),
 			rolled: (model, result) => rolls.inc({ model, result }),
+			warmed({ model, result, tokens, ms }) {
+				warmUps.inc({ model, result });
+				warmTokens.inc({ model }, tokens);
+				warmSeconds.inc({ model }, ms / 1000);
+			},
 		},
 		async text() {
 			const own = await registry.metrics();

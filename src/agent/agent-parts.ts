@@ -27,11 +27,13 @@ import { Generations } from "./models/generations.ts";
 import { Inventory } from "./models/inventory.ts";
 import { ModelRegistry } from "./models/model-registry.ts";
 import { ModelStatuses } from "./models/model-status.ts";
+import type { PromptWatch } from "./models/model-transport.ts";
 import { ModelViews } from "./models/model-view.ts";
 import { PlacementOffers } from "./models/placement-offers.ts";
 import { PrefixReports } from "./models/prefix-reports.ts";
 import { RouterGoals } from "./models/router-goals.ts";
 import { type QueueLimits, Traffic } from "./models/traffic.ts";
+import { type WarmUpOptions, WarmUps } from "./models/warm-ups.ts";
 import { Notify } from "./notify.ts";
 import { OPEN_KV_SOCKETS } from "./vllm/kv-event-args.ts";
 import { KvSockets } from "./vllm/kv-sockets.ts";
@@ -77,6 +79,8 @@ export interface AgentParts {
 	readonly inventory: Inventory;
 	/** What is in the prefix caches of its engines. */
 	readonly prefixes: PrefixReports;
+	/** What its new replicas compute ahead. */
+	readonly warmUps: WarmUps;
 	/** Where these have them from. */
 	readonly kvSockets: KvSockets;
 	readonly adapters: AdapterList;
@@ -112,6 +116,9 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const inventory = new Inventory({ registry, specs, settings, docker, engine, traffic, http, stallMs, tick });
 	const adapters = new AdapterList({ registry, inventory, log });
 	const prefixes = prefixReports(log, changes, docker);
+	const metrics = agentMetrics({ registry, statuses, traffic, gpus, engine, inventory });
+	const warmUps = createWarmUps({ config, prefixes, traffic, statuses, generations, metrics, log, tick });
+	const prompts = promptWatch(warmUps, prefixes);
 	return {
 		config,
 		env,
@@ -138,14 +145,11 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		specs,
 		engine,
 		ends,
-		inventory,
-		prefixes,
+		...{ inventory, prefixes, warmUps, adapters, metrics },
 		kvSockets: new KvSockets(settings.kvDirectory, engineHost(settings.command, settings.variables).isHere),
 		records: new EffectRecords(),
-		adapters,
 		views: new ModelViews(registry, statuses, inventory, traffic, adapters, gpus, generations, offers),
-		models: new ContainerModels({ registry, adapters, statuses, traffic, http, ends, prefixes, config }),
-		metrics: agentMetrics({ registry, statuses, traffic, gpus, engine, inventory }),
+		models: new ContainerModels({ registry, adapters, statuses, traffic, http, ends, prefixes: prompts, config }),
 		credential: new RouterCredential(),
 	};
 }
@@ -175,6 +179,33 @@ function prefixReports(log: Pick<Log, "logger">, changes: Notify, docker: Docker
 	// Where that fails the sockets stay closed, which the reports tell.
 	const openSockets = (id: string) => void docker.exec(id, OPEN_KV_SOCKETS).catch(() => undefined);
 	return new PrefixReports(log, () => changes.notify(), openSockets);
+}
+
+function createWarmUps({
+	config,
+	statuses,
+	generations,
+	metrics,
+	...options
+}: Pick<WarmUpOptions, "prefixes" | "traffic" | "log" | "tick"> &
+	Pick<AgentParts, "config" | "statuses" | "generations" | "metrics">): WarmUps {
+	return new WarmUps({
+		...options,
+		mostMs: config.agent.warm_up,
+		ended: metrics.events.warmed,
+		isServing: (key) => statuses.replica(key)?.state === "ready",
+		weightsOf: (key) => generations.at(key)?.spec.model,
+	});
+}
+
+/** Hears of each call that a container is given. */
+function promptWatch(warmUps: WarmUps, prefixes: PrefixReports): PromptWatch {
+	return {
+		given(id, request) {
+			warmUps.given(id);
+			return prefixes.given(id, request);
+		},
+	};
 }
 
 function newKey(): string {

@@ -267,6 +267,11 @@ export const agent = section(
 			description:
 				"Have vLLM publish what is in its prefix cache, so that the router knows it. `auto`: where its image's tag names 0.28 or later (older ones cache models with several kinds of layers worse with it). They go through a Unix socket in the data directory that the agent's user alone may open.",
 		}),
+		warm_up: duration({
+			default: "10s",
+			description:
+				"How long a new replica may compute ahead what calls of its model begin with, before it takes calls while others serve; `0s`: not at all. What that is KV events say (`kv_events`).",
+		}),
 		stop_containers: Type.Boolean({
 			default: false,
 			description: "Stop the containers when the agent stops; else they go on and the next start takes them over.",

@@ -29,6 +29,7 @@ import { type Decision, type Residents, schedule } from "./scheduler.ts";
 import type { StatusPublisher } from "./status-publisher.ts";
 import { INITIAL_STATE, type SupervisorLimits, type SupervisorState, supervise } from "./supervisor.ts";
 import type { Traffic } from "./traffic.ts";
+import type { WarmUpEnd, WarmUps } from "./warm-ups.ts";
 
 /** Longest wait between two ticks, ms: while something is under way, and while nothing is. */
 const BUSY_MS = 200;
@@ -46,6 +47,8 @@ export interface ModelEvents {
 	restarted(model: string): void;
 	/** A rolling change ended. */
 	rolled(model: string, result: "promoted" | "taken back"): void;
+	/** A new replica's warm-up ended. */
+	warmed(end: WarmUpEnd): void;
 }
 
 /** What the loop reads, decides with and acts on. */
@@ -57,6 +60,7 @@ export interface ControllerOptions {
 	readonly gpus: GpuWatch;
 	readonly inventory: Inventory;
 	readonly prefixes: PrefixReports;
+	readonly warmUps: WarmUps;
 	readonly kvSockets: Pick<KvSockets, "sweep" | "remove">;
 	readonly specs: ContainerSpecs;
 	readonly placer: Placer;
@@ -101,12 +105,13 @@ export class ModelController {
 
 	/** Ends the loop; containers stay as they are. */
 	end(): void {
-		const { engine, gpus, inventory, prefixes, effects, tick } = this.options;
+		const { engine, gpus, inventory, prefixes, warmUps, effects, tick } = this.options;
 		this.#end.abort();
 		engine.end();
 		gpus.end();
 		inventory.end();
 		prefixes.end();
+		warmUps.end();
 		effects.end();
 		tick.notify();
 	}
@@ -181,7 +186,8 @@ export class ModelController {
 	#decide(entries: readonly RegisteredModel[], items: readonly InventoryItem[]): void {
 		const { engine, effects, records, placer, specs, statuses, traffic, switchAfterMs, limits, publisher } =
 			this.options;
-		const { generations, rollDrainMs, goals, offers } = this.options;
+		const { generations, warmUps, rollDrainMs, goals, offers } = this.options;
+		warmUps.step(items);
 		const now = steadyTime();
 		const memory = placer.snapshot(items);
 		const capacity = placer.capacity(memory);
@@ -203,7 +209,8 @@ export class ModelController {
 		// Before its first list nothing may be concluded from what is missing.
 		const engineProblem =
 			engine.problem ?? (engine.hasAnswered ? undefined : { reason: `${specs.command} is being asked`, fix: "" });
-		const observed = { command: specs.command, engineProblem, containers: items, images: records.images, inFlight };
+		const containers = warmUps.marked(items);
+		const observed = { command: specs.command, engineProblem, containers, images: records.images, inFlight };
 		const next = supervise(desired, observed, this.#supervisorState, limits, now);
 		this.#supervisorState = next;
 		for (const action of next.actions) {

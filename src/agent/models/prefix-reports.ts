@@ -5,8 +5,10 @@
 import { type PrefixReport, prefixKey } from "../../protocol/agent.ts";
 import type { UpstreamRequest } from "../../providers/provider.ts";
 import { encodeBlocks } from "../../routing/routing-message.ts";
+import { steadyTime } from "../../steady-time.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { HeldPrefixes, MOST_HELD } from "../vllm/held-prefixes.ts";
+import type { HotPrefix } from "../vllm/hot-prefixes.ts";
 import { KvEventSource } from "../vllm/kv-event-source.ts";
 import type { KvEventSockets } from "../vllm/kv-sockets.ts";
 import { ModelPrompts } from "../vllm/model-prompts.ts";
@@ -100,6 +102,19 @@ export class PrefixReports {
 			void promise.then(() => engine.prompts.whenKnown(() => engine.held.settled(read.prompt)));
 		});
 		return resolve;
+	}
+
+	/**
+	 * What calls of a container's model have in common, most calls first. Undefined for a container that publishes no events: nobody knows its tokens.
+	 * @param room tokens
+	 */
+	hottest(id: string, room: number): HotPrefix[] | undefined {
+		return this.#engines.get(id)?.prompts.hot.hottest(room, steadyTime());
+	}
+
+	/** A model has other weights from now on: what is kept of its calls' tokens is of no use. */
+	forgetTokens(model: string): void {
+		this.#prompts.get(model)?.hot.clear();
 	}
 
 	/** Whether the router is to be told something. */

@@ -37,6 +37,8 @@ export interface ObservedContainer {
 	readonly startedAt: number;
 	/** When its start last made progress; at first as `startedAt`. */
 	readonly progressAt: number;
+	/** It is up, and computes ahead what calls begin with, while others serve. */
+	readonly isWarming?: boolean | undefined;
 	/** Why it ended or is unhealthy, where that is known. */
 	readonly problem?: Problem | undefined;
 }

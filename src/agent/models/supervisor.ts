@@ -176,6 +176,9 @@ function rightContainer(input: ReplicaInput, seen: ObservedContainer): ReplicaDe
 			if (goal === "asleep" && running === 0) {
 				return { state: { state: "ready" }, actions: [{ do: "sleep", key, id: seen.id }] };
 			}
+			if (goal === "up" && seen.isWarming) {
+				return { state: { state: "starting", waitReason: WARMING }, actions: [] };
+			}
 			return { state: { state: "ready", id: seen.id }, actions: [] };
 		case "asleep":
 			if (goal === "up" && waitReason === undefined) {
@@ -265,6 +268,7 @@ function startTimeout(
 const seconds = (ms: number): string =>
 	ms >= 120_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 1000)} s`;
 
+const WARMING = "it computes ahead what calls begin with, while others serve";
 const SEE_LOG = "see its log: GET /models/{name}/logs";
 const ENDED: Problem = { reason: "its container ended", fix: SEE_LOG };
 const DEAD: Problem = { reason: "its engine died: /health answers no more", fix: SEE_LOG };

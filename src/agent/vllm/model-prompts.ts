@@ -1,6 +1,8 @@
 /** The prompts of one model's calls, at all of its replicas: which of them are tokenized, one after the other, and who hears of it. */
 
+import { steadyTime } from "../../steady-time.ts";
 import type { HeldPrefixes } from "./held-prefixes.ts";
+import { HotPrefixes } from "./hot-prefixes.ts";
 import { blockContents } from "./kv-blocks.ts";
 import { PromptBlocks } from "./prompt-blocks.ts";
 import type { ReadPrompt } from "./read-prompt.ts";
@@ -22,6 +24,8 @@ export class ModelPrompts {
 			for (const held of this.#replicas) held.forgotten(character);
 		},
 	});
+	/** What its calls have in common. */
+	readonly hot = new HotPrefixes();
 	readonly #replicas = new Set<HeldPrefixes>();
 	#waiting: { readonly read: ReadPrompt; readonly vllm: VllmEndpoint }[] = [];
 	#work: Promise<void> | undefined;
@@ -43,6 +47,7 @@ export class ModelPrompts {
 
 	/** An engine is given a prompt: it is tokenized there where that is worth it. */
 	given(read: ReadPrompt, vllm: VllmEndpoint): void {
+		this.hot.see(read.prompt, steadyTime());
 		if (!this.blocks.see(read.prompt)) return;
 		if (this.#waiting.push({ read, vllm }) > MOST_WAITING) this.#waiting.shift();
 		this.#work ??= this.#tokenize().finally(() => {
@@ -66,8 +71,16 @@ export class ModelPrompts {
 			const blockSize = this.#blockSize() ?? (await this.#whenSized());
 			if (!tokens || blockSize === undefined) continue;
 			this.tokenized++;
-			this.blocks.learn(read.prompt, blockContents(tokens, blockSize, ""), tokens.length, blockSize);
+			this.#learn(read, tokens, blockSize);
 		}
+	}
+
+	#learn({ prompt }: ReadPrompt, tokens: readonly number[], blockSize: number): void {
+		const contents = blockContents(tokens, blockSize, "");
+		this.blocks.learn(prompt, contents, tokens.length, blockSize);
+		const ends = new Map(contents.map((content, at) => [content, (at + 1) * blockSize]));
+		const endOf = (character: number) => ends.get(this.blocks.contentOf(character) ?? NaN) ?? 0;
+		this.hot.learn({ blocks: prompt.blocks, tokens, ends: Array.from(prompt.blocks, endOf) }, steadyTime());
 	}
 
 	/** The first prompt may be tokenized before it is computed. */

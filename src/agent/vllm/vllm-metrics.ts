@@ -6,6 +6,8 @@ export interface VllmMetrics {
 	readonly waiting: number;
 	/** 0 … 1, the mean of its engines; absent where vLLM has no such metric. */
 	readonly kvCache?: number;
+	/** Tokens that the KV cache of one engine holds. Absent where vLLM does not say. */
+	readonly kvTokens?: number;
 	/** Prompt and output tokens since its start: the number stops where the engine hangs. */
 	readonly tokens: number;
 	/** Why calls wait: for room in a batch or the KV cache, or for something else of their own (a grammar, blocks that are on their way). Absent before 0.32. */
@@ -34,12 +36,14 @@ const SUFFIX = /_(?:bucket|count|sum|created|total)$/;
 export function parseVllmMetrics(text: string): VllmMetrics {
 	const values = new Map<string, number[]>();
 	const add = (name: string, value: number) => void values.set(name, [...(values.get(name) ?? []), value]);
+	let kvTokens: number | undefined;
 	for (const line of text.split("\n")) {
 		const sample = line.startsWith("vllm:") ? parseSample(line) : undefined;
 		const value = Number.parseFloat(sample?.rest ?? "");
 		if (!sample || !Number.isFinite(value)) continue;
 		add(sample.name, value);
 		const label = KIND_LABELS[sample.name];
+		if (sample.name === CACHE_CONFIG) kvTokens ??= kvTokensOf(sample.labels);
 		if (label) add(`${sample.name} ${new RegExp(`(?:^|,)${label}="([^"]*)"`).exec(sample.labels)?.[1]}`, value);
 	}
 	const sum = (name: string) => (values.get(name) ?? []).reduce((all, value) => all + value, 0);
@@ -50,6 +54,7 @@ export function parseVllmMetrics(text: string): VllmMetrics {
 		running: sum("vllm:num_requests_running"),
 		waiting: sum("vllm:num_requests_waiting"),
 		...(cache.length > 0 && { kvCache: cache.reduce((all, value) => all + value, 0) / cache.length }),
+		...(kvTokens !== undefined && { kvTokens }),
 		tokens: sum("vllm:prompt_tokens_total") + sum("vllm:generation_tokens_total"),
 		...(has(WAITING_BY) && {
 			waitingBy: { capacity: sum(`${WAITING_BY} capacity`), deferred: sum(`${WAITING_BY} deferred`) },
@@ -67,6 +72,14 @@ export function parseVllmMetrics(text: string): VllmMetrics {
 	};
 }
 
+/** `num_gpu_blocks` is of one engine, also where several share the model out. */
+function kvTokensOf(labels: string): number | undefined {
+	const of = (label: string) => Number(new RegExp(`(?:^|,)${label}="(\\d+)"`).exec(labels)?.[1]);
+	const tokens = of("num_gpu_blocks") * of("block_size");
+	return tokens > 0 ? tokens : undefined;
+}
+
+const CACHE_CONFIG = "vllm:cache_config_info";
 const WAITING_BY = "vllm:num_requests_waiting_by_reason";
 const PROMPT_BY = "vllm:prompt_tokens_by_source_total";
 const CACHED = "vllm:prompt_tokens_cached_total";

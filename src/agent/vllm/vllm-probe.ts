@@ -89,10 +89,24 @@ export async function probeTokens(vllm: VllmEndpoint, body: string): Promise<num
 	}
 }
 
+/**
+ * Has it compute a prompt of these tokens, which stays in its prefix cache. The status; undefined where it did not answer, or the signal was
+ * aborted, which has it stop. @param model as it serves it
+ */
+export async function prefill(
+	vllm: VllmEndpoint,
+	model: string,
+	tokens: Uint32Array,
+	signal: AbortSignal,
+): Promise<number | undefined> {
+	const body = JSON.stringify({ model, prompt: Array.from(tokens), max_tokens: 1, temperature: 0 });
+	return (await request(vllm, "/v1/completions", { body, signal }))?.status;
+}
+
 async function request(
 	{ origin, key, http }: VllmEndpoint,
 	path: string,
-	{ body, ms = PROBE_TIMEOUT_MS }: { body?: string; ms?: number } = {},
+	{ body, ms = PROBE_TIMEOUT_MS, signal }: { body?: string; ms?: number; signal?: AbortSignal } = {},
 ): Promise<{ status: number; text: string } | undefined> {
 	try {
 		const headers: Record<string, string> = {
@@ -100,7 +114,7 @@ async function request(
 			...(body && { "content-type": "application/json" }),
 		};
 		const sent = { url: origin + path, headers, ...(body !== undefined && { body }) };
-		const answer = await http.send(sent, AbortSignal.timeout(ms));
+		const answer = await http.send(sent, signal ?? AbortSignal.timeout(ms));
 		return { status: answer.status, text: await readText(answer, MAX_ANSWER) };
 	} catch {
 		return undefined;
