@@ -6,7 +6,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { admin, key, limitsSection, price, usage } from "./access.ts";
 import { agent } from "./agent-schema.ts";
 import { cache, redis, responses } from "./cache-schema.ts";
-import { bytes, closed, duration, mayBeEmpty, section } from "./schema-parts.ts";
+import { bytes, closed, duration, mayBeEmpty, secret, section } from "./schema-parts.ts";
 import { model, provider, type target, timeouts } from "./upstream-schema.ts";
 
 /** Most threads that answer calls. */
@@ -18,6 +18,8 @@ const access = (what: string) =>
 		default: "open",
 		description: `Who may see ${what} from other machines: everyone, or who has an admin key. This machine always may.`,
 	});
+const OCTET = "(25[0-5]|2[0-4]\\d|1?\\d?\\d)";
+
 const server = section(
 	{
 		host: Type.String({
@@ -149,6 +151,36 @@ const replicas = Type.Object(
 	closed,
 );
 
+/** A host's own address: one that is no group's. */
+const MAC = "^[0-9A-Fa-f][02468ACEace]([:-][0-9A-Fa-f]{2}){5}$";
+const wake = Type.Object(
+	{
+		mac: Type.String({
+			pattern: MAC,
+			expects: "the MAC address of the host's network card, such as 52:54:00:12:34:56",
+			description: "MAC address of its network card.",
+		}),
+		password: Type.Optional(
+			secret({
+				pattern: "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$",
+				expects: "six bytes such as 00:11:22:33:44:55",
+				description: "SecureOn password, where the card asks for one.",
+				examples: ["${WAKE_PASSWORD}"],
+			}),
+		),
+		broadcast: Type.Optional(
+			Type.String({
+				pattern: `^${OCTET}(\\.${OCTET}){3}(:\\d{1,5})?$`,
+				expects: "an IPv4 address such as 10.0.0.255, or with a port 10.0.0.255:9",
+				description:
+					"Where packets go; default: port 9 of each of this machine's networks, and of the host's last address.",
+				examples: ["10.0.0.255"],
+			}),
+		),
+	},
+	closed,
+);
+
 const agents = section(
 	{
 		allow: Type.Array(Type.String({ minLength: 1 }), {
@@ -163,6 +195,18 @@ const agents = section(
 			description:
 				"How many replicas an on-demand model has over all agents, by the name that the agents give it: loaded where it fits best, more by demand, none while nobody calls.",
 			examples: [{ "BAAI/bge-m3": { min: 1, max: 3, ttl: "30m" } }],
+		}),
+		wake: Type.Record(Type.String({ pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" }), wake, {
+			...closed,
+			...mayBeEmpty,
+			default: {},
+			description:
+				"Hosts of agents, by the agents' names, that sleep when nobody needs them: a call for a model that nothing else serves wakes one by a magic packet (Wake-on-LAN), and waits.",
+			examples: [{ "gpu-1": { mac: "52:54:00:12:34:56" } }],
+		}),
+		wake_wait: duration({
+			default: "5m",
+			description: "How long calls wait for a host that is woken; one that does not come is left alone for 10 minutes.",
 		}),
 	},
 	"Agents that register with this router.",

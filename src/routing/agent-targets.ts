@@ -36,6 +36,7 @@ export type FleetTarget = Target &
 		| "parent"
 		| "engine"
 		| "reopens"
+		| "isAsleep"
 		| "reportedWaiting"
 		| "canaryShare"
 		| "isCanary"
@@ -88,12 +89,17 @@ function readiness({ state, load }: ModelReport): number | undefined {
 	return isWaitedFor ? WAITED_FOR + least : undefined;
 }
 
+/** Whether an agent that says so would serve the model, or load it for a call. */
+export const canServe = (model: ModelReport): boolean => readiness(model) !== undefined;
+
 /** Behind every ready one. */
 const WAITED_FOR = 50;
 /** A replica that is retired comes behind those that stay, and before whatever has to be loaded first. */
 const RETIRED = 0.75;
 /** Behind every fresh one. */
 const SUSPECT = 100;
+/** Of an agent whose host is to be woken first. */
+export const ASLEEP = 200;
 /** Of a queue behind ready replicas: behind all that is ready, wherever it is. */
 const QUEUE = 90;
 

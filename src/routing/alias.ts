@@ -31,8 +31,12 @@ export function createAlias(
 ): Alias {
 	const { name } = settings;
 	const entries = [...tierOf("targets", targets), ...tierOf("fallback", fallback)];
-	const routeTo = (found: readonly RouteTarget[]): Route | undefined =>
-		found.length > 0 ? { targets: found, reason: `models: ${name}`, label, alias: settings } : undefined;
+	const routeTo = (all: readonly RouteTarget[]): Route | undefined => {
+		if (all.length === 0) return undefined;
+		const found = all.some(isAsleep) ? awakeOf(all) : all;
+		const reason = found[0]!.isAsleep ? `models: ${name}, ${WOKEN}` : `models: ${name}`;
+		return { targets: found, reason, label, alias: settings };
+	};
 	const current = () => routeTo(distinct(entries.flatMap(targetsOf)));
 	const isConstant = entries.every(({ entry }) => "target" in entry);
 	const constant = isConstant ? current() : undefined;
@@ -57,6 +61,17 @@ export function withFacts(
 ): AliasTarget {
 	if ("target" in entry) return { target: { ...entry.target, ...facts(entry.target) }, weight };
 	return { ...entry, targets: () => entry.targets().map((target) => ({ ...target, ...facts(target) })), weight };
+}
+
+/** How a route says that its call wakes a host. */
+export const WOKEN = "whose host is woken";
+
+const isAsleep = (target: RouteTarget): boolean => target.isAsleep === true;
+
+/** No host is woken for what something else can answer; where nothing can, the first is. */
+function awakeOf(targets: readonly RouteTarget[]): readonly RouteTarget[] {
+	const awake = targets.filter((target) => !isAsleep(target));
+	return awake.length > 0 ? awake : targets.slice(0, 1);
 }
 
 /** What two entries lead to counts once, where it comes first: else a call would be made there twice as often as it may. */

@@ -8,6 +8,24 @@ export const SUSPECT_MS = 30_000;
 /** `suspect`: used only where nothing else serves. `gone`: not used. */
 export type Lease = "fresh" | "suspect" | "gone";
 
+/** `asleep`: a call would have its host woken. `waking`: one has. */
+export type WakeState = "asleep" | "waking";
+
+/** How long an agent that is not heard of is remembered, ms. */
+const FORGET_MS = 7 * 86_400_000;
+
+/** What was last heard of one. */
+interface LastHeard {
+	readonly loggedLease: Lease;
+	readonly wake: WakeState | undefined;
+	/** Unix time, ms. */
+	readonly heardAtTime: number;
+}
+
+/** Whether it was not heard of for so long that it is forgotten; one whose host may be woken is not. @param now Unix time, ms */
+export const isForgotten = ({ loggedLease, wake, heardAtTime }: LastHeard, now: number): boolean =>
+	loggedLease === "gone" && wake === undefined && now - heardAtTime > FORGET_MS;
+
 /** The lease of an agent that was last heard of at `heardAt`. Both on the clock below, ms. */
 export function leaseAt(heardAt: number, now: number): Lease {
 	const age = now - heardAt;

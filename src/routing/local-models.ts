@@ -2,6 +2,7 @@
 import type { Upstream } from "../providers/registry.ts";
 import { hasOwnAddress } from "./addressed-agents.ts";
 import type { Fleet, FleetTarget } from "./agent-targets.ts";
+import { WOKEN } from "./alias.ts";
 import type { Route, RouteTarget, Tier } from "./route.ts";
 
 /** Names of the fleet. `Absent`: agents know the model and none serves it; the clause says why. */
@@ -67,6 +68,7 @@ function routeTo(found: readonly FleetTarget[]): Route {
 
 /** `agent`, `2 agents`, `agent, 3 replicas`. */
 function reasonOf(found: readonly FleetTarget[]): string {
+	if (found[0]?.isAsleep) return `agent, ${WOKEN}`;
 	const agents = new Set(found.map(({ agent }) => agent)).size;
 	const replicas = found.filter((target) => target.replica !== undefined).length;
 	return `${agents > 1 ? `${agents} agents` : "agent"}${replicas > 1 ? `, ${replicas} replicas` : ""}`;

@@ -39,7 +39,7 @@ export interface RouteTarget extends Target {
 	readonly lacks?: readonly Feature[] | undefined;
 	/**
 	 * Of an agent: 0 ready, 1 to 49 what it must do first (least work first), 50 to 99 what calls can only wait for, from 100 not heard
-	 * of lately.
+	 * of lately, 200 asleep.
 	 */
 	readonly readiness?: number | undefined;
 	/** The agent's queue behind replicas that are targets themselves: to ask it beside one of those would be to ask that one twice. */
@@ -57,6 +57,8 @@ export interface RouteTarget extends Target {
 	readonly engine?: string | undefined;
 	/** Its host opens the connection over which it is called, and opens another one where that breaks. */
 	readonly reopens?: boolean | undefined;
+	/** Of an agent whose host sleeps: a call there has it woken, and waits. A target only where nothing else is. */
+	readonly isAsleep?: boolean | undefined;
 	/** Of an agent: calls that wait at its engine, as it last said. */
 	readonly reportedWaiting?: number | undefined;
 }

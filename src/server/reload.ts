@@ -18,6 +18,7 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import type { AgentRegistry } from "./agents/agent-registry.ts";
 import type { AgentTransport } from "./agents/agent-transport.ts";
 import type { AgentFleet } from "./agents/fleet.ts";
+import type { HostWakes } from "./agents/host-wakes.ts";
 import type { TunnelHub } from "./agents/tunnels.ts";
 import { plannedEntries, type RolePlan } from "./role-plan.ts";
 import { routerPlan } from "./router-plan.ts";
@@ -34,6 +35,7 @@ export interface ReloadedRouter {
 	readonly state: RouterState;
 	readonly agents: AgentRegistry;
 	readonly fleet: AgentFleet;
+	readonly hostWakes: HostWakes;
 	readonly agentTransport: AgentTransport;
 	readonly hub: TunnelHub;
 	readonly suspects: Pick<SuspectsView, "refuseMs">;

@@ -27,6 +27,7 @@ import { admitTunnel, agentRoutes, inProcessRegistrar, replicaRoutes } from "./a
 import { AgentTransport } from "./agents/agent-transport.ts";
 import { watchPower } from "./agents/engine-power.ts";
 import { AgentFleet } from "./agents/fleet.ts";
+import { HostWakes, WakingHosts } from "./agents/host-wakes.ts";
 import { ReplicaScaler } from "./agents/replica-scaler.ts";
 import { sharePrefixes } from "./agents/shared-agent-prefixes.ts";
 import { shareAgents } from "./agents/shared-agents.ts";
@@ -157,11 +158,13 @@ function createAgents(
 		shareAgents(redis, agents, store, secrets);
 		sharePrefixes(redis.channel("agent-prefixes"), agents.agents, prefixes);
 	}
-	const fleet = new AgentFleet(agents, upstreams.targets);
+	const hostWakes = new HostWakes({ registry: agents, log, ended: metrics.hostWoken });
+	const hosts = new WakingHosts(agents, (agent) => hostWakes.begin(agent));
+	const fleet = new AgentFleet(agents, upstreams.targets, undefined, hosts);
 	fleet.bounds = config.agents.replicas;
 	metrics.watchAgents(fleet.counts);
 	agents.onLost((target) => upstreams.targets.restarted(target));
-	return { hub, tunnels, agentTransport: transport, agents, fleet };
+	return { hub, tunnels, agentTransport: transport, agents, fleet, hostWakes };
 }
 
 /** Begins to look after what the router has, until it stops. */
@@ -170,11 +173,12 @@ function openRouter(
 	lifecycle: Pick<Lifecycle, "onStop">,
 	redis: RedisFeatures | undefined,
 ): void {
-	const { state, agents, hub, metrics } = router;
+	const { state, agents, hostWakes, hub, metrics } = router;
 	metrics.watchEnergy(() => state.energy.sums());
 	lifecycle.onStop(watchPower(agents, state.energy));
 	const closeState = state.open();
 	const closeAgents = agents.open();
+	lifecycle.onStop(hostWakes.open(() => router.snapshot.config.agents));
 	const asking = setInterval(() => askAddressedAgents(router.snapshot.catalog), ASK_AGENTS_MS);
 	lifecycle.onStop(() => clearInterval(asking));
 	const telling = redis && setInterval(() => hub.know(redis.others()), OTHERS_MS);

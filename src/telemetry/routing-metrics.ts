@@ -28,6 +28,8 @@ export interface RoutingMetrics {
 	refusedPoisonous(): void;
 	/** The configuration was loaded anew, or refused. */
 	reloaded(result: "loaded" | "refused"): void;
+	/** A call had an agent's host woken, or tried to. */
+	hostWoken(agent: string, result: "woken" | "failed"): void;
 }
 
 /** Adds them to a registry. */
@@ -88,5 +90,16 @@ export function addRoutingMetrics(registry: Registry): RoutingMetrics {
 			states = watched;
 		},
 		reloaded: (result) => reloads.inc({ result }),
+		hostWoken: hostWakes(registers),
 	};
+}
+
+function hostWakes(registers: Registry[]): RoutingMetrics["hostWoken"] {
+	const wakes = new Counter({
+		name: "router_host_wakes_total",
+		help: "Sleeping hosts of agents that a call had woken, by agent and whether they came.",
+		labelNames: ["agent", "result"],
+		registers,
+	});
+	return (agent, result) => wakes.inc({ agent, result });
 }

@@ -15,7 +15,7 @@ import type { Provider, Transport } from "../../providers/provider.ts";
 import type { Upstream } from "../../providers/registry.ts";
 import { BLOCK } from "../../routing/affinity.ts";
 import type { AgentView } from "../../routing/agent-targets.ts";
-import { type Lease, leaseAt } from "../../routing/lease.ts";
+import { type Lease, leaseAt, type WakeState } from "../../routing/lease.ts";
 import type { StoredAgent } from "../../store/store.ts";
 import type { TunnelHub } from "./tunnels.ts";
 
@@ -46,6 +46,8 @@ export interface AgentRecord extends AgentView {
 	/** See AgentView. */
 	reopensUntil: number | undefined;
 	isSuspect: boolean;
+	/** Its host sleeps, and may be woken; undefined: it does not, or may not be. */
+	wake: WakeState | undefined;
 	/** It does not know its secret: its next heartbeat is answered 404, so that it registers. */
 	mustRegister: boolean;
 	/** The lease that was last logged. */
@@ -83,6 +85,7 @@ export function agentRecord(
 		models: modelsByName(heard.models),
 		isReachable: rest.problem === undefined,
 		isSuspect: false,
+		wake: undefined,
 		mustRegister: false,
 		loggedLease: leaseAt(heard.heardAt, now),
 		isDirty: false,

@@ -6,7 +6,7 @@ import { tunnelEndpoint } from "../../protocol/tunnel.ts";
 import type { Provider } from "../../providers/provider.ts";
 import type { Upstream } from "../../providers/registry.ts";
 import { admission } from "../../routing/agent-targets.ts";
-import { heardBeforeRestart, type Lease, LeaseClock, leaseAt } from "../../routing/lease.ts";
+import { heardBeforeRestart, isForgotten, type Lease, LeaseClock, leaseAt } from "../../routing/lease.ts";
 import {
 	type AgentRecord,
 	agentProvider,
@@ -42,8 +42,6 @@ import { ServedNames } from "./served-names.ts";
 const TICK_MS = 1_000;
 /** How often what was heard is stored, ms. */
 const STORE_MS = 30_000;
-/** How long an agent that is not heard of is remembered, ms. */
-const FORGET_MS = 7 * 86_400_000;
 /** Most agents. */
 const MOST = 1_000;
 /** How often other routers are told of an agent that does what it did, ms: heartbeats come twice as seldom. */
@@ -277,7 +275,7 @@ export class AgentRegistry {
 		const now = this.#wall();
 		for (const agent of this.#agents.values()) {
 			this.#logLease(agent);
-			if (agent.loggedLease === "gone" && now - agent.heardAtTime > FORGET_MS) this.#forget(agent.name);
+			if (isForgotten(agent, now)) this.#forget(agent.name);
 		}
 		if (this.#time() - this.#storedAt >= STORE_MS) this.#store();
 	}

@@ -2,7 +2,7 @@
 import type { GpuReport, ModelGoal, ModelReport } from "../../protocol/agent.ts";
 import type { Transport } from "../../providers/provider.ts";
 import type { Upstream } from "../../providers/registry.ts";
-import { type Lease, leaseAt } from "../../routing/lease.ts";
+import { type Lease, leaseAt, type WakeState } from "../../routing/lease.ts";
 import { type AgentRecord, agentProvider, modelsByName } from "./agent-record.ts";
 import type { FleetRegistry } from "./fleet.ts";
 
@@ -21,6 +21,7 @@ export interface AgentState
 	readonly isReachable: boolean;
 	readonly isSuspect: boolean;
 	readonly reopensUntil: number | undefined;
+	readonly wake: WakeState | undefined;
 	/** What it is called with. */
 	readonly secret: string;
 }
@@ -79,10 +80,11 @@ export class AgentChanges {
 
 function stateOf({ models, provider, gpus, ...agent }: AgentRecord): AgentState {
 	const { name, instance, endpoint, version, registeredAt, isInProcess, heardAt, heardAtTime } = agent;
-	const { isReachable, isSuspect, reopensUntil, goals } = agent;
+	const { isReachable, isSuspect, reopensUntil, goals, wake } = agent;
 	return {
 		...{ name, instance, endpoint, version, registeredAt, isInProcess, heardAt, heardAtTime },
-		...{ isReachable, isSuspect, reopensUntil, gpus, goals, models: [...models.values()], secret: provider.secret! },
+		...{ isReachable, isSuspect, reopensUntil, gpus, goals, wake },
+		...{ models: [...models.values()], secret: provider.secret! },
 	};
 }
 

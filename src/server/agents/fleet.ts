@@ -1,10 +1,13 @@
 /** The agents as calls see them: the targets that they are, how busy each is, and which of them calls can't reach. */
 import { TUNNEL_PREFIX } from "../../protocol/tunnel.ts";
+import type { Provider } from "../../providers/provider.ts";
 import {
+	ASLEEP,
 	absenceOf,
 	accessTo,
 	agentsFor,
 	agentsOfName,
+	canServe,
 	type Fleet,
 	type FleetTarget,
 	firstServed,
@@ -17,6 +20,7 @@ import type { StateView } from "../../routing/target-state.ts";
 import type { Sink } from "../../telemetry/events.ts";
 import type { AgentCounts } from "../../telemetry/metrics.ts";
 import { AGENT_PREFIX, type AgentRecord, type ShownAgent, shownOf, targetId } from "./agent-record.ts";
+import type { WakingHosts } from "./host-wakes.ts";
 
 /** What calls need of a registry: the router's own, or what a worker thread has of it. */
 export interface FleetRegistry {
@@ -47,28 +51,36 @@ export class AgentFleet implements Fleet {
 		private readonly registry: FleetRegistry,
 		private readonly states: Pick<StateView, "of">,
 		private readonly random: () => number = Math.random,
+		/** Has hosts that sleep woken; without it none is. */
+		private readonly hosts?: WakingHosts,
 	) {
 		this.served = registry.servedNames.all;
 		this.#agents = registry.agents;
 	}
 
 	get isEmpty(): boolean {
-		return ![...this.#agents.values()].some((agent) => this.registry.leaseOf(agent) !== "gone");
+		return ![...this.#agents.values()].some(
+			(agent) => this.registry.leaseOf(agent) !== "gone" || agent.wake !== undefined,
+		);
 	}
 
 	get names(): readonly string[] {
-		return [...servedModels(this.#agents.values(), this.registry.now()).keys()];
+		const served = servedModels(this.#agents.values(), this.registry.now()).keys();
+		return [...new Set([...served, ...this.#asleepModels()])];
 	}
 
 	get first(): string | undefined {
-		return firstServed(servedModels(this.#agents.values(), this.registry.now()));
+		return firstServed(servedModels(this.#agents.values(), this.registry.now())) ?? this.#asleepModels()[0];
 	}
 
 	targets(model: string): readonly FleetTarget[] {
 		const found = this.#targetsOf(model, agentsOfName(model, this.#agents.values()));
 		if (found.length > 0) return found;
 		const [agent, own] = this.#ofOneAgent(model);
-		return agent ? this.#targetsOf(own, [agent]) : [];
+		const ofOne = agent ? this.#targetsOf(own, [agent]) : [];
+		if (ofOne.length > 0 || !this.hosts) return ofOne;
+		const asleep = this.#asleepTarget(model, agentsOfName(model, this.#agents.values()));
+		return asleep.length > 0 || !agent ? asleep : this.#asleepTarget(own, [agent]);
 	}
 
 	learn(names: readonly string[]): void {
@@ -138,6 +150,32 @@ export class AgentFleet implements Fleet {
 		return busy;
 	}
 
+	/** Models that would be there if hosts that sleep were woken. */
+	#asleepModels(): string[] {
+		if (!this.hosts) return [];
+		const sleeping = [...this.#agents.values()].filter(({ wake }) => wake !== undefined);
+		return sleeping.flatMap(({ models }) => [...models.values()].filter(canServe).map(({ name }) => name));
+	}
+
+	/** The model at the agent whose host is woken for it: one that is being woken, else the one heard of last. */
+	#asleepTarget(model: string, agents: readonly AgentRecord[]): FleetTarget[] {
+		const sleeping = agents.filter((each) => {
+			const report = each.models.get(model);
+			return each.wake !== undefined && report !== undefined && canServe(report);
+		});
+		const order = ({ wake, heardAtTime }: AgentRecord) => (wake === "waking" ? Number.POSITIVE_INFINITY : heardAtTime);
+		const agent = sleeping.sort((a, b) => order(b) - order(a))[0];
+		if (!agent) return [];
+		const { max_model_len: context, parent } = agent.models.get(model)!;
+		const provider = wakingProvider(agent, this.hosts!);
+		const { name } = agent;
+		const facts = { context, parent, engine: parent === undefined ? undefined : targetId(name, parent) };
+		const id = targetId(name, model);
+		return [
+			{ id, provider, model, name: AGENT_PREFIX + model, agent: name, ...facts, readiness: ASLEEP, isAsleep: true },
+		];
+	}
+
 	#inFlight(target: string): number {
 		return this.states.of(target).inFlight;
 	}
@@ -182,4 +220,19 @@ export class AgentFleet implements Fleet {
 			});
 		});
 	}
+}
+
+/** Calls the agent once its host is awake: where it is then, with what it knows then. */
+function wakingProvider({ name, endpoint, provider }: AgentRecord, hosts: WakingHosts): Provider {
+	return {
+		...provider,
+		transport: {
+			async send(request, signal, connectMs) {
+				const now = await hosts.wait(name, signal);
+				const url = now.endpoint + request.url.slice(endpoint.length);
+				const headers = { ...request.headers, authorization: `Bearer ${now.provider.secret}` };
+				return now.provider.transport.send({ ...request, url, headers }, signal, connectMs);
+			},
+		},
+	};
 }

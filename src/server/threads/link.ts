@@ -139,6 +139,8 @@ export type ToMain =
 	| { readonly type: "events" }
 	/** A call could not reach an agent; names that an agent serves which has not registered. */
 	| { readonly type: "agent-failed"; readonly agent: string; readonly failure: "auth" | "transport" }
+	/** A call waits for an agent whose host sleeps. */
+	| { readonly type: "wake"; readonly agent: string }
 	| { readonly type: "served"; readonly names: readonly string[] }
 	| { readonly type: "response"; readonly id: number; readonly question: ResponseQuestion }
 	| { readonly type: "response-change"; readonly change: ResponseChange }

@@ -95,6 +95,7 @@ export function workerThreads(
 		tookObjects: (rows) => takeObjects(store, rows),
 		agentNews: () => changes.next(),
 		agentFailed: (agent, failure) => agents.callFailed(agent, failure),
+		wake: (agent) => router.hostWakes.begin(agent),
 		served: (names) => agents.servedNames.add(names),
 		redis: (thread, message) => redis?.take(thread, message),
 	});

@@ -29,6 +29,8 @@ export interface WorkerReports {
 	/** There are many records of calls. */
 	events(): void;
 	agentFailed(agent: string, failure: "auth" | "transport"): void;
+	/** A call waits for an agent whose host sleeps. */
+	wake(agent: string): void;
 	served(names: readonly string[]): void;
 	/** Resolves when all threads know of these files and batches. */
 	objects(rows: readonly SharedRow[]): Promise<void>;
@@ -222,10 +224,9 @@ export class WorkerThread {
 				this.reports.events();
 				return;
 			case "agent-failed":
-				this.reports.agentFailed(message.agent, message.failure);
-				return;
+			case "wake":
 			case "served":
-				this.reports.served(message.names);
+				this.#takeOfAgents(message);
 				return;
 			case "objects":
 				void this.reports.objects(message.rows).finally(() => this.send({ type: "synced", id: message.id }));
@@ -253,6 +254,12 @@ export class WorkerThread {
 			default:
 				takeTunnel(this.reports.tunnels, message);
 		}
+	}
+
+	#takeOfAgents(message: Extract<ToMain, { type: "agent-failed" | "wake" | "served" }>): void {
+		if (message.type === "wake") this.reports.wake(message.agent);
+		else if (message.type === "served") this.reports.served(message.names);
+		else this.reports.agentFailed(message.agent, message.failure);
 	}
 
 	async #respond(message: Extract<ToMain, { type: `response${string}` }>): Promise<void> {

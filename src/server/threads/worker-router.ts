@@ -19,6 +19,7 @@ import { agentApiHandler, agentApiRoutes } from "../agents/agent-api-route.ts";
 import { AgentReplica } from "../agents/agent-replica.ts";
 import { AgentTransport } from "../agents/agent-transport.ts";
 import { AgentFleet } from "../agents/fleet.ts";
+import { WakingHosts } from "../agents/host-wakes.ts";
 import { tunnelRoutes } from "../agents/tunnel-route.ts";
 import { ThreadTunnels } from "../agents/tunnels.ts";
 import {
@@ -148,7 +149,8 @@ class ThreadRouter implements WorkerRouter {
 			served: (names) => send({ type: "served", names }),
 		});
 		this.#agents.take(start.agents);
-		this.#fleet = new AgentFleet(this.#agents, this.#services.upstreams.targets);
+		const hosts = new WakingHosts(this.#agents, (agent) => send({ type: "wake", agent }));
+		this.#fleet = new AgentFleet(this.#agents, this.#services.upstreams.targets, undefined, hosts);
 		this.#fleet.bounds = config.agents.replicas;
 		this.snapshot = this.#snapshotOf(plan);
 		const { log, metrics, upstreams, lifecycle } = this.#services;

@@ -67,6 +67,7 @@ export interface WorkerThreadsOptions {
 	/** What has changed of agents since it was last asked for. */
 	readonly agentNews: () => AgentNews;
 	readonly agentFailed: WorkerReports["agentFailed"];
+	readonly wake: WorkerReports["wake"];
 	readonly served: WorkerReports["served"];
 	/** Of a worker's: what its connection to Redis tells, and what other routers are to know. */
 	readonly redis: (thread: number, message: WorkerMessage) => void;
@@ -248,6 +249,10 @@ export class WorkerThreads implements Stoppable {
 				),
 			agentFailed: (agent, failure) => {
 				this.options.agentFailed(agent, failure);
+				this.tellAgents();
+			},
+			wake: (agent) => {
+				this.options.wake(agent);
 				this.tellAgents();
 			},
 			served: (names) => {
