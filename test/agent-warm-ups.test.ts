@@ -185,11 +185,11 @@ describe("a warm-up ends at once", () => {
 		expect([one.held(one.item(1)), one.ends[0]!.result]).toEqual([[], "time"]);
 	});
 
-	test("when its container is gone", async () => {
+	test("when its container is gone, and what it may have died of is forgotten", async () => {
 		const one = await underWay();
 		one.step(one.old);
 		await one.ended();
-		expect(one.ends[0]!.result).toBe("failed");
+		expect([one.ends[0]!.result, one.state.forgotten]).toEqual(["failed", 1]);
 	});
 
 	test("where the engine refuses, and calls go there", async () => {

@@ -51,6 +51,7 @@ export interface WarmUpOptions {
 
 /** The warm-up of one container, since it became ready. */
 interface WarmUp {
+	readonly model: string;
 	readonly readyAt: number;
 	/** Absent once it is over. */
 	running: { readonly stop: (why: WarmUpResult) => void; isHeld: boolean } | undefined;
@@ -70,10 +71,13 @@ export class WarmUps {
 	/** At each tick, before it is decided. */
 	step(items: readonly WarmUpItem[]): void {
 		if (this.options.mostMs === 0) return;
-		for (const [id, { running }] of this.#warmUps) {
+		for (const [id, { model, running }] of this.#warmUps) {
 			if (items.some((each) => each.id === id && each.health === "up")) continue;
-			running?.stop("failed");
 			this.#warmUps.delete(id);
+			if (!running) continue;
+			running.stop("failed");
+			// What its engine computed may be what it died of: the next one is not given that again.
+			this.options.prefixes.forgetTokens(model);
 		}
 		this.#noteWeights(items);
 		for (const item of items) {
@@ -108,7 +112,7 @@ export class WarmUps {
 	#begin(item: WarmUpItem, readyAt: number, items: readonly WarmUpItem[]): void {
 		const { prefixes, traffic, weightsOf } = this.options;
 		const { id, model, key } = item;
-		const warmUp: WarmUp = { readyAt, running: undefined };
+		const warmUp: WarmUp = { model, readyAt, running: undefined };
 		this.#warmUps.set(id, warmUp);
 		const weights = weightsOf(key);
 		if (weights === undefined || this.#weights.get(model) !== weights) return;
