@@ -1,10 +1,15 @@
 /** What a router makes of what Redis has said of a limit, while it can't ask, or has no answer yet. */
 import { describe, expect, test } from "bun:test";
-import { goesOn, HeardLimits, hear, othersOf, withOthers } from "../src/accounts/limits/heard-limits.ts";
+import { ALONE } from "../src/accounts/limits/fair-share.ts";
+import { goesOn, HeardLimits, hear as hearAnswer, othersOf, withOthers } from "../src/accounts/limits/heard-limits.ts";
 import type { Limit } from "../src/accounts/limits/limiter.ts";
 
 const MINUTE = 60_000;
 const limit: Limit = { id: "key:a", unit: "requests", max: 300, windowMs: MINUTE, amount: 1 };
+type Heard = ReturnType<HeardLimits["of"]>;
+/** An answer by which so much is left by this router's own count, and so much of all. */
+const hear = (heard: Heard, own: number, all: number, now: number, lacks: boolean) =>
+	hearAnswer(heard, { own, all, max: 300, used: 300 - own }, now, lacks);
 /** Of a limit of which this router has left so much by its own count, and all together so much, at 0 ms. */
 function heardOf(own: number, all: number) {
 	const heard = new HeardLimits().of("a", limit);
@@ -51,23 +56,26 @@ describe("what others have taken", () => {
 
 describe("a call goes on before Redis has answered", () => {
 	test("not where it has never answered", () => {
-		expect(goesOn(new HeardLimits().of("a", limit), 300)).toBe(false);
+		expect(goesOn(new HeardLimits().of("a", limit), 300, ALONE)).toBe(false);
 	});
 
 	test("only while a sixteenth of what is left has no answer", () => {
 		const heard = heardOf(300, 300);
 		heard.unanswered = 10;
-		expect([goesOn(heard, 160), goesOn(heard, 159)]).toEqual([true, false]);
+		expect([goesOn(heard, 160, ALONE), goesOn(heard, 159, ALONE)]).toEqual([true, false]);
+		// Of ten routers each may let in a tenth of what is left, whichever of its threads does.
+		const fleet = { routers: 10, rank: 0 };
+		expect([goesOn(heard, 400, fleet), goesOn(heard, 399, fleet)]).toEqual([true, false]);
 	});
 
 	test("not where as much as is left may be gone in a second or two", () => {
 		const heard = heardOf(300, 300);
 		hear(heard, 270, 200, 900, false);
-		expect([goesOn(heard, 200), goesOn(heard, 199)]).toEqual([true, false]);
+		expect([goesOn(heard, 200, ALONE), goesOn(heard, 199, ALONE)]).toEqual([true, false]);
 		// What was taken in the seconds before counts no longer.
 		hear(heard, 270, 200, 2_000, false);
 		hear(heard, 270, 199, 3_100, false);
-		expect(goesOn(heard, 20)).toBe(true);
+		expect(goesOn(heard, 20, ALONE)).toBe(true);
 	});
 });
 

@@ -155,18 +155,21 @@ test("usage of calls of all workers is one sum at both routers", async () => {
 	}
 });
 
-test("while Redis hangs the workers of a router count together, what the other had spent stands, and the log says it once", async () => {
+test("while Redis hangs the workers of each router have their share of what is left, all of a limit together, and the log says it once", async () => {
 	for (let at = 0; at < 6; at++) expect(await call(0, "key-of-saver", { model: "box/m", max_tokens: 100 })).toBe(200);
 	await until(async () => (await spent(1, "saver")).toFixed(9) === (6 * COST).toFixed(9), "the sum at the other");
 	const failed = await routers[0].metric("router_redis_failures_total");
 	server.hang();
 	await Promise.all(Array.from({ length: 24 }, (_, at) => call(at % 2, "key-of-user")));
 	await allUp(0);
-	const statuses = await Promise.all(Array.from({ length: 100 }, () => call(0, "key-of-alone")));
-	expect(statuses.filter((status) => status === 200)).toHaveLength(40);
-	const ofBudget: number[] = [];
-	for (let at = 0; at < 12; at++) ofBudget.push(await call(1, "key-of-saver", { model: "box/m", max_tokens: 100 }));
-	expect(ofBudget.filter((status) => status === 200)).toHaveLength(4);
+	for (const router of [0, 1]) {
+		const statuses = await Promise.all(Array.from({ length: 60 }, () => call(router, "key-of-alone")));
+		expect(statuses.filter((status) => status === 200)).toHaveLength(20);
+		const ofBudget: number[] = [];
+		for (let at = 0; at < 9; at++)
+			ofBudget.push(await call(router, "key-of-saver", { model: "box/m", max_tokens: 100 }));
+		expect(ofBudget.filter((status) => status === 200)).toHaveLength(2);
+	}
 	server.resume();
 	await allUp(1);
 	expect(await routers[0].metric("router_redis_failures_total")).toBeGreaterThan(failed);

@@ -1,12 +1,13 @@
 /**
- * Three routers behind one Redis, called in turn: are limits exact whoever is asked, also where Redis is slow or has lost what it counted, and
- * does anybody notice what befalls Redis?
+ * Three routers behind one Redis, called in turn: are limits exact whoever is asked, also where Redis is slow, hangs, is dead or has lost what it
+ * counted, and does anybody notice what befalls Redis?
  *
- *     bun test/bench/fleet.ts [--source] [--workers N]
+ *     bun test/bench/fleet.ts [--source] [--workers N] [--only hung,dead]
  *
  * Needs `redis-server`. Exits 1 where a limit was off by more than 0.5 %, a call failed, the overhead's p99 rose by 60 ms or more, or
  * Redis was not used again 5 s after it was back.
  */
+import { parseArgs } from "node:util";
 import { type RedisServer, slowProxy, startRedis } from "../kit/redis.ts";
 import { type RunningRouter, startRouter } from "../kit/router.ts";
 
@@ -25,11 +26,16 @@ const MOST_RECOVERY_MS = 5_000;
 
 const server = await startRedis();
 const proxy = slowProxy(server.port);
-const workersAt = process.argv.indexOf("--workers");
+const { values: flags } = parseArgs({
+	options: { source: { type: "boolean" }, workers: { type: "string", default: "1" }, only: { type: "string" } },
+});
+/** What befalls Redis while limits fill; `trouble`: under load that is far from any. */
+const KINDS = ["calm", "slow", "flushed", "restarted", "hung", "dead", "trouble"];
+const kinds = flags.only?.split(",") ?? KINDS;
 const config = {
-	server: { workers: workersAt === -1 ? 1 : Number(process.argv[workersAt + 1]) },
+	server: { workers: Number(flags.workers) },
 	keys: [
-		...["calm", "slow", "flushed", "restarted"].flatMap((kind) =>
+		...KINDS.flatMap((kind) =>
 			Array.from({ length: KEYS }, (_, at) => ({ name: `${kind}-${at}`, key: `key-of-${kind}-${at}`, rpm: RPM })),
 		),
 		{ name: "busy", key: "key-of-busy", rpm: 1_000_000, tpm: 1_000_000_000, concurrency: 1000, budget: { usd: 1000 } },
@@ -38,7 +44,7 @@ const config = {
 	log: { level: "error" },
 };
 const env = { REDIS_URL: `redis://127.0.0.1:${proxy.port}/0` };
-const source = process.argv.includes("--source") ? "source" : "binary";
+const source = flags.source ? "source" : "binary";
 const routers = await Promise.all([1, 2, 3].map(() => startRouter({ config, env, source })));
 await used(1);
 let isBad = false;
@@ -50,8 +56,17 @@ try {
 	await used(1);
 	await limits("flushed", TROUBLED_KEYS, () => server.client.flushall());
 	await limits("restarted", TROUBLED_KEYS, () => server.kill().then(() => server.restart()));
-	await used(1);
-	await trouble(server, routers);
+	await limits("hung", TROUBLED_KEYS, async () => {
+		server.hang();
+		await Bun.sleep(LASTS_MS);
+		server.resume();
+	});
+	await limits("dead", TROUBLED_KEYS, async () => {
+		await server.kill();
+		await Bun.sleep(LASTS_MS);
+		await server.restart();
+	});
+	if (kinds.includes("trouble")) await trouble(server, routers);
 } finally {
 	await Promise.all(routers.map((router) => router.stop()));
 	proxy.stop();
@@ -81,15 +96,17 @@ async function call(router: RunningRouter, key: string, seed: number) {
 
 /** Whether keys of that kind are let in as often as they may. @param befalls what happens to Redis once most of each limit is used */
 async function limits(kind: string, keys: number, befalls?: () => Promise<unknown>): Promise<void> {
+	if (!kinds.includes(kind)) return;
 	const letIn = new Array<number>(keys).fill(0);
 	const calls = keys * CALLS_A_KEY;
 	let others = 0;
 	let next = 0;
 	const since = performance.now();
 	const before = await givenUp();
+	let befallen: Promise<unknown> | undefined;
 	const client = async () => {
 		for (let at = next++; at < calls; at = next++) {
-			if (at === Math.floor(calls * 0.6)) void befalls?.();
+			if (at === Math.floor(calls * 0.6)) befallen = befalls?.();
 			const key = Math.floor(at / routers.length) % keys;
 			const { status } = await call(routers[at % routers.length]!, `key-of-${kind}-${key}`, at);
 			if (status === 200) letIn[key]!++;
@@ -97,6 +114,14 @@ async function limits(kind: string, keys: number, befalls?: () => Promise<unknow
 		}
 	};
 	await Promise.all(Array.from({ length: CLIENTS }, client));
+	await befallen;
+	// Nor is anything let in once more when Redis is back.
+	if (befalls) {
+		await used(1);
+		next = calls - 2 * routers.length * keys;
+		befalls = undefined;
+		await Promise.all(Array.from({ length: CLIENTS }, client));
+	}
 	const took = (performance.now() - since) / 1000;
 	const off = Math.max(...letIn.map((count) => Math.abs(count - RPM) / RPM));
 	console.log(

@@ -36,6 +36,7 @@ export function openLimiter(): OpenLimiter {
 			);
 		},
 		takenBefore: () => [],
+		counted: () => 0,
 		cancel({ limits }) {
 			add(limits, ({ amount }) => -amount);
 		},

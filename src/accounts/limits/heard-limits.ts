@@ -1,15 +1,18 @@
 /**
  * What a router has heard from Redis of limits. Of what other routers have taken the last that was heard stands for a window, with what they take
- * at the pace that was seen, and lapses over the next, where Redis can't be asked, has not answered yet, or has lost what it counted. Pure: no clock, no socket.
+ * at the pace that was seen, and lapses over the next, where Redis has not answered yet, or has lost what it counted. Where it can't be asked, and until
+ * all has been put back, this router has its share (`fair-share.ts`) of what was left. Pure: no clock, no socket.
  */
+import { type Fleet, mostOwn, mostOwnAfter, shareOf } from "./fair-share.ts";
 import type { Limit, LimitStatus } from "./limiter.ts";
 import { isWindow } from "./redis-limit-keys.ts";
 import { LEASE_MS } from "./redis-script-parts.ts";
 
 /** Limits that are remembered: clients choose addresses. */
 const MOST_HEARD = 20_000;
-/** A call goes on before Redis has answered where all calls that have no answer take no more than such a part of what is left. */
+/** A call goes on before Redis has answered where all calls that have no answer take no more than such a part of what is left, and of this router's share of it. */
 const UNANSWERED_PART = 1 / 16;
+const UNANSWERED_SHARE = 1 / 4;
 /** And where so many times what all have taken in the last second or two is left. */
 const LASTS_TIMES = 2;
 const MARK_MS = 1_000;
@@ -39,10 +42,27 @@ export interface HeardLimit {
 	markedAt: number;
 	/** What calls take that Redis has not answered yet. */
 	unanswered: number;
+	/** At the last word, unless Redis had lost what it counted: what this router had taken itself, and others. Of a budget that is what was spent and reserved. */
+	ownTaken: number;
+	othersTaken: number;
+	/** What this router may have taken in all by that word, while Redis is silent: made when it is first needed. */
+	most: number | undefined;
+	/** Since when Redis was silent then, ms. */
+	silentSince: number;
+}
+
+/** How this router stands to the others, while Redis can't be asked. */
+export interface Silence {
+	readonly fleet: Fleet;
+	/** Since when, ms. */
+	readonly since: number;
+	/** When this router last heard of all limits of which others had taken anything, ms. */
+	readonly toldAt: number;
 }
 
 const NOTHING_LEFT = { left: 0, leftMarked: 0, leftBefore: 0, markedAt: 0 };
-const NO_OTHERS = { othersMarked: 0, othersMarkedAt: 0, othersBefore: 0, othersBeforeAt: 0 };
+const NO_OTHERS = { othersMarked: 0, othersMarkedAt: Number.NaN, othersBefore: 0, othersBeforeAt: 0 };
+const NOTHING_TAKEN = { ownTaken: 0, othersTaken: 0, most: undefined, silentSince: 0 };
 
 /** The limits of one limiter at Redis. */
 export class HeardLimits {
@@ -53,11 +73,17 @@ export class HeardLimits {
 	of(key: string, limit: Limit): HeardLimit {
 		let heard = this.#limits.get(key);
 		if (!heard) {
-			heard = { limit, isHeard: false, others: 0, at: 0, unanswered: 0, ...NOTHING_LEFT, ...NO_OTHERS };
+			const none = { others: 0, at: 0, unanswered: 0, ...NOTHING_LEFT, ...NO_OTHERS, ...NOTHING_TAKEN };
+			heard = { limit, isHeard: false, ...none };
 			if (this.#limits.size >= MOST_HEARD) this.#limits.delete(this.#limits.keys().next().value!);
 			this.#limits.set(key, heard);
 		}
 		return heard;
+	}
+
+	/** Whether something was heard of it at that moment or since, ms. */
+	isKnown(key: string, since: number): boolean {
+		return (this.#limits.get(key)?.at ?? Number.NEGATIVE_INFINITY) >= since;
 	}
 
 	/** Those that have a window, by their names at Redis. */
@@ -66,22 +92,23 @@ export class HeardLimits {
 	}
 }
 
-/**
- * Takes what Redis has answered. @param own what is left by what this router has counted alone @param all what is left of all
- * @param isYoung Redis has lost what it counted, and others may not have put theirs back yet
- */
-export function hear(heard: HeardLimit, own: number, all: number, now: number, isYoung: boolean): void {
+/** What Redis has answered of a limit. */
+export interface Answered {
+	/** What is left by what this router has counted alone. */
+	readonly own: number;
+	/** What is left of all. */
+	readonly all: number;
+	/** The limit. */
+	readonly max: number;
+	/** What this router has taken itself. */
+	readonly used: number;
+}
+
+/** Takes it. @param isYoung Redis has lost what it counted, and others may not have put theirs back yet */
+export function hear(heard: HeardLimit, { own, all, max, used }: Answered, now: number, isYoung: boolean): void {
 	const others = Math.max(0, own - all);
-	heard.others = isYoung ? Math.max(others, othersOf(heard, now)) : others;
-	heard.at = now;
-	if (!heard.isHeard) {
-		Object.assign(heard, { othersMarked: others, othersMarkedAt: now, othersBefore: others, othersBeforeAt: now });
-	} else if (now - heard.othersMarkedAt > PACE_MS) {
-		heard.othersBefore = heard.othersMarked;
-		heard.othersBeforeAt = heard.othersMarkedAt;
-		heard.othersMarked = heard.others;
-		heard.othersMarkedAt = now;
-	}
+	hearOthers(heard, isYoung ? Math.max(others, othersOf(heard, now)) : others, now);
+	if (!isYoung) hearTaken(heard, used, max - all - used);
 	heard.left = all;
 	if (!heard.isHeard) Object.assign(heard, { leftMarked: all, leftBefore: all, markedAt: now });
 	else if (now - heard.markedAt > MARK_MS) {
@@ -92,17 +119,84 @@ export function hear(heard: HeardLimit, own: number, all: number, now: number, i
 	heard.isHeard = true;
 }
 
+/** Takes what Redis says, without being asked for more of it, of a window or of calls at once. @param total what all have taken @param used what this router has */
+export function hearTotal(heard: HeardLimit, total: number, used: number, now: number): void {
+	hearOthers(heard, Math.max(0, total - used), now);
+	hearTaken(heard, used, total - used);
+}
+
+function hearTaken(heard: HeardLimit, own: number, others: number): void {
+	heard.ownTaken = own;
+	heard.othersTaken = Math.max(0, others);
+	heard.most = undefined;
+}
+
+function hearOthers(heard: HeardLimit, others: number, now: number): void {
+	heard.others = others;
+	heard.at = now;
+	if (Number.isNaN(heard.othersMarkedAt)) {
+		heard.othersBefore = others;
+		heard.othersBeforeAt = now;
+	} else if (now - heard.othersMarkedAt > PACE_MS) {
+		heard.othersBefore = heard.othersMarked;
+		heard.othersBeforeAt = heard.othersMarkedAt;
+	} else return;
+	heard.othersMarked = others;
+	heard.othersMarkedAt = now;
+}
+
 /**
  * What others have taken, as far as this router knows. They go on taking as fast as they did lately, for as long as that was seen; and as much as
  * leaves the window they take anew: each router would let it in otherwise. Who is alone for longer has the whole limit in the end.
  */
 export function othersOf(heard: HeardLimit, now: number): number {
-	const { limit, others, at, othersBefore, othersBeforeAt } = heard;
+	const { limit, others, at } = heard;
 	const lasts = isWindow(limit) ? limit.windowMs : LEASE_MS;
-	const seenMs = Math.max(LEAST_PACE_MS, at - othersBeforeAt);
-	const pace = isWindow(limit) ? Math.max(0, others - othersBefore) / seenMs : 0;
-	const taken = others + pace * Math.min(now - at, seenMs);
+	const taken = others + paceOf(heard) * Math.min(now - at, seenMs(heard));
 	return taken * Math.min(1, Math.max(0, 2 - (now - at) / lasts));
+}
+
+const seenMs = ({ at, othersBeforeAt }: HeardLimit): number => Math.max(LEAST_PACE_MS, at - othersBeforeAt);
+
+/** How fast others take of a window, a ms. */
+function paceOf(heard: HeardLimit): number {
+	if (!isWindow(heard.limit)) return 0;
+	return Math.max(0, heard.others - heard.othersBefore) / seenMs(heard);
+}
+
+/** A call that Redis has not counted, and what this router has counted of one of its limits. */
+export interface Unasked {
+	readonly limit: Limit;
+	/** What this router has taken, without the call. */
+	readonly used: number;
+	/** Of a budget: what others have spent, USD. */
+	readonly spentByOthers: number;
+	/** ms. */
+	readonly now: number;
+}
+
+/** What this router may have taken of a limit in all, while Redis is silent. */
+export function mostAlone(heard: HeardLimit, unasked: Unasked, { fleet, since, toldAt }: Silence): number {
+	const { limit, used, spentByOthers, now } = unasked;
+	const isDivisible = limit.unit === "usd";
+	if (heard.most === undefined) {
+		// What has left the window since that word, or was given back, is no longer its own. Of a budget that it was never asked for it knows what was spent.
+		const own = isDivisible && !heard.isHeard ? used : Math.min(heard.ownTaken, used);
+		const others = Math.max(spentByOthers, othersAt(heard, since, toldAt));
+		heard.most = mostOwn(limit.max, { own, others, isDivisible }, fleet);
+		heard.silentSince = since;
+	}
+	const lastsMs = isDivisible ? Number.POSITIVE_INFINITY : isWindow(limit) ? limit.windowMs : LEASE_MS;
+	const silence = { silentMs: now - heard.silentSince, lastsMs };
+	return mostOwnAfter(heard.most, shareOf(limit.max, fleet, isDivisible), fleet, silence);
+}
+
+/** What others had taken when Redis fell silent. What changed since this router was last asked for the limit it was told, up to its last look. */
+function othersAt(heard: HeardLimit, since: number, toldAt: number): number {
+	const { limit, othersTaken, at } = heard;
+	if (isWindow(limit) && since - at >= limit.windowMs) return 0;
+	const unheardMs = Math.min(Math.max(0, since - Math.max(at, toldAt)), seenMs(heard));
+	return othersTaken + Math.floor(paceOf(heard) * unheardMs);
 }
 
 /** How a limit stands by what this router has counted, and what it has heard of others. @param status by what it has counted */
@@ -113,7 +207,8 @@ export function withOthers(heard: HeardLimit, status: LimitStatus, now: number):
 }
 
 /** Whether a call may go on before Redis has answered. @param left by what is known, without what it takes itself */
-export function goesOn(heard: HeardLimit, left: number): boolean {
+export function goesOn(heard: HeardLimit, left: number, { routers }: Fleet): boolean {
 	const taken = Math.max(0, heard.leftBefore - heard.left);
-	return heard.isHeard && heard.unanswered <= left * UNANSWERED_PART && left >= taken * LASTS_TIMES;
+	const part = Math.min(UNANSWERED_PART, UNANSWERED_SHARE / routers);
+	return heard.isHeard && heard.unanswered <= left * part && left >= taken * LASTS_TIMES;
 }

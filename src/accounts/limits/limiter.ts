@@ -92,4 +92,6 @@ export interface LocalLimiter extends Limiter {
 	take(limits: readonly Limit[], now: number): LimitDecision;
 	/** What is in a window that was taken before a moment, the oldest first: of all threads that count together. Nothing of a limit without one. */
 	takenBefore(window: WindowName, before: number): readonly TakenAt[];
+	/** What is counted of a limit by all threads that count together; 0 where nothing is. */
+	counted(limit: WindowName, now: number): number;
 }

@@ -1,6 +1,6 @@
 /** Limits as Redis is asked of them: what they are called there, and the leases that some hold. */
 import type { SharedRedis } from "../../store/redis.ts";
-import type { Limit } from "./limiter.ts";
+import type { Limit, LimitUnit } from "./limiter.ts";
 
 /** How scripts are told what a limit counts. */
 export const LETTERS = { requests: "r", tokens: "t", concurrency: "c", usd: "b", guesses: "g" } as const;
@@ -38,6 +38,21 @@ export const reservedKeys = (redis: Named, key: string): [held: string, sum: str
 /** The window, or the period, is part of the name, since what is counted there is of it alone. */
 export function limitKey(redis: Named, { id, unit, windowMs, spending }: RedisLimit): string {
 	return redis.key(`${SPACE}${LETTERS[unit]}:${spending ? `${spending.period}:${spending.key}` : `${windowMs}:${id}`}`);
+}
+
+/** The routers that count limits there. */
+export const routersKey = (redis: Named): string => redis.key(`${SPACE}routers`);
+/** Windows, and calls at once, of which calls have taken something lately. */
+export const changedKey = (redis: Named): string => redis.key(`${SPACE}changed`);
+
+const UNITS: Readonly<Record<string, LimitUnit>> = { r: "requests", t: "tokens", c: "concurrency" };
+
+/** The window, or the calls at once, that are called so there, by {@link limitKey}; how much may be taken of it nobody knows by that. */
+export function countedLimit(redis: Named, key: string): Limit | undefined {
+	const [, letter = "", windowMs = "", id = ""] =
+		/^([rtc]):(\d+):(.*)$/s.exec(key.slice(redis.key(SPACE).length)) ?? [];
+	const unit = UNITS[letter];
+	return unit && { id, unit, windowMs: Number(windowMs), max: Number.POSITIVE_INFINITY, amount: 0 };
 }
 
 /** Those of limits, in their order; then of each budget its reservations and their sum. */

@@ -3,20 +3,27 @@ import type { RedisAnswer, SharedRedis } from "../../store/redis.ts";
 import { HUNG_MS } from "../../store/redis-state.ts";
 import { unitsOf, usdOf } from "../usage/spend.ts";
 import { RETRY_MS } from "./counters.ts";
-import { goesOn, type HeardLimit, HeardLimits, hear, withOthers } from "./heard-limits.ts";
+import { goesOn, type HeardLimit, HeardLimits, hear, hearTotal, mostAlone, withOthers } from "./heard-limits.ts";
 import type { Limit, LimitDecision, Limiter, LimitStatus, LocalLimiter, Reservation } from "./limiter.ts";
-import { isWindow, LETTERS, leasesKey, limitKeys, type RedisLimit, sinceKey, withLeases } from "./redis-limit-keys.ts";
+import { decisionIn, isLimitStatus, type RedisDecision } from "./redis-decision.ts";
+import {
+	changedKey,
+	isWindow,
+	LETTERS,
+	leasesKey,
+	limitKeys,
+	type RedisLimit,
+	sinceKey,
+	withLeases,
+} from "./redis-limit-keys.ts";
 import { type LimitDelta, RedisReservation, RedisReservations, type Spender } from "./redis-reservations.ts";
-import { LOOK, TAKE } from "./redis-script.ts";
+import { TAKE } from "./redis-script.ts";
 import { LEASE_MS } from "./redis-script-parts.ts";
+import { RedisWatch } from "./redis-watch.ts";
 import { UntoldCounts } from "./untold-counts.ts";
 
 /** How often leases of running calls are renewed, ms: two renewals may be lost. */
 const RENEW_MS = LEASE_MS / 3;
-/** How often it is looked whether Redis has lost what it counted, ms: by calls it is seen at once. */
-const LOOK_MS = 1_000;
-/** How long routers take to put back what Redis has lost, ms: each looks within a second, some have to connect first. */
-const PUT_BACK_MS = 3_000;
 
 /** What differs. */
 export interface RedisLimiterOptions {
@@ -26,7 +33,12 @@ export interface RedisLimiterOptions {
 	readonly process?: string;
 	/** How often leases of running calls are renewed, ms. */
 	readonly renewMs?: number;
+	/** How often it is looked after Redis, ms. */
+	readonly lookMs?: number;
 }
+
+/** Sums of USD drift by less. */
+const TOLERANCE = 1e-9;
 
 /** A call that is let in by what this process has counted. */
 interface AskedCall {
@@ -41,23 +53,10 @@ interface AskedCall {
 	readonly now: number;
 }
 
-/** What Redis says of a call. */
-interface RedisDecision {
-	readonly isTaken: boolean;
-	/** On Redis's clock, ms. */
-	readonly at: number;
-	readonly refused: number;
-	/** ms; -1: for ever. */
-	readonly waitMs: number;
-	/** Since when Redis has lost nothing, ms. */
-	readonly since: number;
-	readonly found: readonly { readonly limit: RedisLimit; readonly remaining: number; readonly resetMs: number }[];
-}
-
 /**
  * Counts in this process first: what one process has admitted alone is part of what all have, so what is too much for it needs no further
  * question. Then Redis is asked, and its answer waited for up to the deadline; near a limit for as long as it answers at all. What was let in
- * without an answer Redis is told when it can be, and what it has lost (a flush) each router puts back. Until then what was heard of others stands.
+ * without an answer Redis is told when it can be, and what it has lost (a flush) each router puts back. Until then each has its share of what was left.
  */
 export class RedisLimiter implements Limiter {
 	readonly #renewMs: number;
@@ -66,11 +65,7 @@ export class RedisLimiter implements Limiter {
 	readonly #heard = new HeardLimits();
 	readonly #reservations: RedisReservations;
 	readonly #untold: UntoldCounts;
-	#since: number | undefined;
-	/** How far Redis's clock is ahead of `performance.now()`, by the last answer, ms. */
-	#offset = 0;
-	/** Redis has lost what it counted, at least once. */
-	#hasLost = false;
+	readonly #watch: RedisWatch;
 	#count = 0;
 	/** The worker's list of where it has leases; none where the router has one worker. */
 	readonly #list: readonly string[];
@@ -84,27 +79,37 @@ export class RedisLimiter implements Limiter {
 		private readonly local: LocalLimiter,
 		private readonly router: string,
 		spender: Spender,
-		{ isOneOfSeveral = false, process = router, renewMs = RENEW_MS }: RedisLimiterOptions = {},
+		{ isOneOfSeveral = false, process = router, renewMs = RENEW_MS, lookMs }: RedisLimiterOptions = {},
 	) {
 		this.#renewMs = renewMs;
 		this.#list = isOneOfSeveral ? [leasesKey(redis, router)] : [];
 		this.#reservations = new RedisReservations(redis, spender, this.#list);
 		this.#untold = new UntoldCounts(redis, local, this.#heard, process);
+		const watcher = {
+			lost: (before: number, offset: number) => {
+				this.#untold.putBack(before, offset);
+				this.#reservations.renew(true);
+			},
+			looked: (offset: number) => this.#untold.tell(offset),
+			wants: (key: string, sentAt: number) => !this.#heard.isKnown(key, sentAt),
+			total: (key: string, limit: Limit, total: number, sentAt: number) =>
+				hearTotal(this.#heard.of(key, limit), total, local.counted(limit, sentAt), sentAt),
+		};
+		this.#watch = new RedisWatch(redis, process, watcher, lookMs);
 		redis.onAlive(() => {
 			this.#reservations.sendPending();
-			void this.#look();
+			this.#watch.alive();
 		});
 	}
 
 	/** Renews leases, and looks after what Redis has lost, until it is ended. */
 	open(): () => void {
-		const timers = [
-			setInterval(() => this.#reservations.renew(false), this.#renewMs),
-			setInterval(() => void this.#look(), LOOK_MS),
-		];
-		for (const timer of timers) timer.unref();
+		const timer = setInterval(() => this.#reservations.renew(false), this.#renewMs);
+		timer.unref();
+		const close = this.#watch.open();
 		return () => {
-			for (const timer of timers) clearInterval(timer);
+			clearInterval(timer);
+			close();
 		};
 	}
 
@@ -117,7 +122,7 @@ export class RedisLimiter implements Limiter {
 		const keys = names.filter((_, index) => index < asked.length && asked[index]!.unit !== "guesses");
 		const heard = limits.map((limit, index) => this.#heard.of(keys[index]!, limit));
 		const taken = new RedisReservation(local.reservation, `${this.router}:${this.#count++}`, asked);
-		names.push(...this.#list, sinceKey(this.redis));
+		names.push(...this.#list, sinceKey(this.redis), changedKey(this.redis));
 		const args = asked.flatMap((limit) => this.#takeArguments(limit));
 		const sent = this.redis.ask(TAKE, names, [taken.id, ...this.#reservations.spenderOf(asked), ...args]);
 		const call = { isAsked: sent !== undefined, local, taken, keys, heard, now };
@@ -126,10 +131,12 @@ export class RedisLimiter implements Limiter {
 			this.#awaits(call, 1);
 			void sent.whole.then(() => this.#awaits(call, -1));
 			if (this.redis.isUp) answer = await sent.soon;
-			if (answer === undefined && !sent.isRefused && !goesUnanswered(call)) answer = await within(sent.whole, HUNG_MS);
+			if (answer === undefined && !sent.isRefused && !this.#goesUnanswered(call))
+				answer = await within(sent.whole, HUNG_MS);
 		}
 		const decision = decisionIn(answer, asked);
 		if (decision) return this.#decided(call, decision);
+		this.#watch.silent(now);
 		call.isAsked = sent !== undefined && !sent.isRefused;
 		return this.#withoutAnswer(call, call.isAsked ? sent : undefined);
 	}
@@ -155,7 +162,7 @@ export class RedisLimiter implements Limiter {
 
 	#decided(call: AskedCall, decision: RedisDecision): LimitDecision {
 		const { local, taken, now } = call;
-		const isYoung = this.#hear(call, decision);
+		const lacks = this.#hear(call, decision);
 		const statuses = decision.found.filter(isLimitStatus);
 		if (!decision.isTaken) {
 			this.local.cancel(local.reservation, now);
@@ -163,7 +170,7 @@ export class RedisLimiter implements Limiter {
 			return { isAllowed: false, refused: taken.limits[decision.refused] as Limit, retryAfterMs, statuses };
 		}
 		this.#takes(taken, decision);
-		const refusal = isYoung ? refusedByOthers(call) : undefined;
+		const refusal = lacks ? this.#refusedAlone(call) : undefined;
 		if (refusal) {
 			this.local.cancel(local.reservation, now);
 			this.#reservations.end(taken, ({ amount }) => -amount);
@@ -176,9 +183,9 @@ export class RedisLimiter implements Limiter {
 
 	/** @param sent what Redis may answer yet; undefined where it could not be asked, or has counted nothing */
 	#withoutAnswer(call: AskedCall, sent: RedisAnswer | undefined): LimitDecision {
-		const { local, taken, heard, now } = call;
+		const { local, taken, now } = call;
 		const { reservation } = local;
-		const refusal = refusedByOthers(call);
+		const refusal = this.#refusedAlone(call);
 		if (sent) this.#await(call, sent, refusal === undefined);
 		if (refusal) {
 			this.local.cancel(reservation, now);
@@ -186,12 +193,11 @@ export class RedisLimiter implements Limiter {
 			return refusal;
 		}
 		this.#begin(reservation, call);
-		if (!sent) this.#note(call, ({ amount }) => amount);
-		return {
-			isAllowed: true,
-			reservation,
-			statuses: local.statuses.map((status, at) => withOthers(heard[at]!, status, now)),
-		};
+		if (!sent) {
+			this.#watch.lacks(performance.now());
+			this.#note(call, ({ amount }) => amount);
+		}
+		return { isAllowed: true, reservation, statuses: this.#statusesAlone(call).map(shown) };
 	}
 
 	/** A call goes on, or is refused, before Redis has answered. */
@@ -204,8 +210,9 @@ export class RedisLimiter implements Limiter {
 			if (decision) this.#hear(call, decision);
 			if (decision?.isTaken) this.#takes(taken, decision);
 			else if (isLetIn && (decision || sent.isRefused)) this.#noteUncounted(call);
+			if (sent.isRefused) this.#watch.lacks(performance.now());
 			this.#reservations.answered(taken);
-			if (decision && !decision.isTaken) this.#untold.tell(this.#offset);
+			if (decision && !decision.isTaken) this.#untold.tell(this.#watch.offset);
 		});
 	}
 
@@ -241,41 +248,59 @@ export class RedisLimiter implements Limiter {
 		}
 	}
 
-	/** Takes what Redis says of limits. Whether it has lost what it counted, and others may not have put theirs back yet. */
+	/** Takes what Redis says of limits. Whether it may lack what others have taken. */
 	#hear({ local, heard, now }: AskedCall, { isTaken, at, since, found }: RedisDecision): boolean {
-		const isYoung = this.#hearSince(at, since, now);
-		for (const [index, { remaining }] of found.filter(isLimitStatus).entries()) {
-			const own = local.statuses[index]!;
+		const lacks = this.#watch.answered(at, since, now);
+		let index = 0;
+		for (const { limit, remaining: all } of found) {
+			if (limit.unit === "guesses") continue;
+			const status = local.statuses[index]!;
 			// What was not taken there is no part of what is left there.
-			hear(heard[index]!, own.remaining + (isTaken ? 0 : own.limit.amount), remaining, now, isYoung);
+			const refused = isTaken ? 0 : status.limit.amount;
+			const used = this.#usedOf(status) - refused;
+			hear(heard[index++]!, { own: status.remaining + refused, all, max: limit.max, used }, now, lacks);
 		}
-		return isYoung;
+		return lacks;
 	}
 
-	/** @param at Redis's clock, ms @param sentAt when it was asked, `performance.now()` */
-	#hearSince(at: number, since: number, sentAt: number): boolean {
-		const isOther = since !== this.#since;
-		const isLost = isOther && this.#since !== undefined;
-		this.#since = since;
-		this.#offset = at - sentAt;
-		if (isLost) {
-			this.#hasLost = true;
-			// What was sent before that call has come there before, and was lost.
-			this.#untold.putBack(sentAt - (at - since), this.#offset);
-			this.#reservations.renew(true);
-		}
-		return this.#hasLost && at - since < PUT_BACK_MS;
+	/** What this router has taken of a limit, the call included; of a budget what it has spent, and what it has reserved. */
+	#usedOf({ limit: { max, spending }, remaining }: LimitStatus): number {
+		if (!spending) return max - remaining;
+		return max - spending.usd - remaining + usdOf(this.#reservations.ownSpending(spending));
 	}
 
-	/** Looks whether Redis has lost what it counted, and tells it what it was not told. */
-	async #look(): Promise<void> {
-		if (!this.redis.isAlive) return;
-		const sentAt = performance.now();
-		const answer = await this.redis.ask(LOOK, [sinceKey(this.redis)], [])?.whole;
-		if (!isNumbers(answer, 2)) return;
-		const [at, since] = answer as [number, number];
-		this.#hearSince(at / 1000, since / 1000, sentAt);
-		this.#untold.tell(this.#offset);
+	/** Whether a call is far enough from its limits, by what is known, to go on before Redis has answered. */
+	#goesUnanswered(call: AskedCall): boolean {
+		const { local, heard, now } = call;
+		const { fleet } = this.#watch;
+		const isFar = local.statuses.every((status, at) => {
+			return goesOn(heard[at]!, withOthers(heard[at]!, status, now).remaining, fleet);
+		});
+		return isFar && this.#statusesAlone(call).every(isInShare);
+	}
+
+	/** The refusal of a call that does not fit in what this router may take by itself; undefined where it does. */
+	#refusedAlone(call: AskedCall): LimitDecision | undefined {
+		const statuses = this.#statusesAlone(call);
+		const over = statuses.find((status) => !isInShare(status));
+		if (!over) return undefined;
+		// When there is more nobody knows.
+		return { isAllowed: false, refused: over.limit, retryAfterMs: RETRY_MS, statuses: statuses.map(shown) };
+	}
+
+	/** How limits stand by what this router may take of them by itself: below 0 where that is too much. */
+	#statusesAlone({ local, heard, now }: AskedCall): AloneStatus[] {
+		const silence = this.#watch.silence(now);
+		return local.statuses.map((status, at) => {
+			const { limit } = status;
+			const { spending, amount } = limit;
+			const used = this.#usedOf(status);
+			const own = spending ? usdOf(this.#reservations.ownSpending(spending)) : 0;
+			const spentByOthers = spending ? spending.usd - own : 0;
+			const most = mostAlone(heard[at]!, { limit, used: used - amount, spentByOthers, now }, silence);
+			const isFirst = spending !== undefined && used - own - amount <= TOLERANCE;
+			return { ...status, remaining: Math.min(status.remaining, most - used), isFirst };
+		});
 	}
 
 	/** The arguments of TAKE for a limit. */
@@ -286,22 +311,26 @@ export class RedisLimiter implements Limiter {
 	}
 }
 
-/** Whether a call is far enough from its limits, by what is known, to go on before Redis has answered. */
-function goesUnanswered({ local, heard, now }: AskedCall): boolean {
-	return local.statuses.every((status, at) => {
-		return goesOn(heard[at]!, withOthers(heard[at]!, status, now).remaining);
-	});
+/** How a limit stands by what this router may take of it by itself, with the call. */
+interface AloneStatus extends LimitStatus {
+	/** Of a budget: none of this router's calls is under way that has reserved some of it. */
+	readonly isFirst: boolean;
 }
 
-/** The refusal of a call that finds no room in a window beside what others have taken; undefined where it does. */
-function refusedByOthers({ local, heard, now }: AskedCall): LimitDecision | undefined {
-	const statuses = local.statuses.map((status, at) => withOthers(heard[at]!, status, now));
-	const over = statuses.findIndex(({ limit, remaining }) => isWindow(limit) && remaining < 0);
-	if (over === -1) return undefined;
-	const shown = statuses.map((status) => ({ ...status, remaining: Math.max(0, status.remaining) }));
-	// When others will have taken less, or Redis says how much it is, nobody knows.
-	return { isAllowed: false, refused: statuses[over]!.limit, retryAfterMs: RETRY_MS, statuses: shown };
+/**
+ * Whether the call fits. Of a budget anything that is left will do for one call, as where Redis is there; of tokens what is certain: a guess that is no part of the share is let
+ * in once.
+ */
+function isInShare({ limit: { amount, certain = amount }, remaining, isFirst }: AloneStatus): boolean {
+	return remaining >= (isFirst ? TOLERANCE - amount : certain - amount - TOLERANCE);
 }
+
+/** As clients are shown it. */
+const shown = ({ limit, remaining, resetMs }: LimitStatus): LimitStatus => ({
+	limit,
+	remaining: Math.max(0, remaining),
+	resetMs,
+});
 
 /** What a promise that does not reject comes to; undefined where that takes longer. */
 async function within(promise: Promise<unknown>, ms: number): Promise<unknown> {
@@ -310,31 +339,4 @@ async function within(promise: Promise<unknown>, ms: number): Promise<unknown> {
 	const value = await Promise.race([promise, late]);
 	clearTimeout(timer);
 	return value;
-}
-
-/** An answer to TAKE; undefined where it is none. */
-function decisionIn(answer: unknown, asked: readonly RedisLimit[]): RedisDecision | undefined {
-	if (!isNumbers(answer, 5 + asked.length * 3)) return undefined;
-	const [isTaken, at, refused, waitMs, since] = answer as [number, number, number, number, number];
-	const found = asked.map((limit, index) => {
-		const [remaining, resetMs, amount] = answer.slice(5 + index * 3) as [number, number, number];
-		return { limit: amountOf(limit, amount), remaining: amountFrom(limit, remaining), resetMs };
-	});
-	return { isTaken: isTaken === 1, at: at / 1000, refused, waitMs, since: since / 1000, found };
-}
-
-/** Clients are shown limits alone. */
-function isLimitStatus(found: { readonly limit: RedisLimit }): found is LimitStatus {
-	return found.limit.unit !== "guesses";
-}
-
-/** The limit with what Redis took of it. */
-function amountOf<T extends RedisLimit>(limit: T, amount: number): T {
-	return limit.unit === "tokens" && amount !== limit.amount ? { ...limit, amount } : limit;
-}
-
-const amountFrom = ({ spending }: RedisLimit, counted: number): number => (spending ? usdOf(counted) : counted);
-
-function isNumbers(answer: unknown, count: number): answer is number[] {
-	return Array.isArray(answer) && answer.length === count && answer.every((each) => typeof each === "number");
 }

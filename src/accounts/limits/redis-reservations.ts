@@ -2,7 +2,15 @@
 import type { SharedRedis } from "../../store/redis.ts";
 import { PERIOD_TTL_MS, type Spending, type SpendStore, TOTAL_TTL_MS, unitsOf } from "../usage/spend.ts";
 import type { Reservation } from "./limiter.ts";
-import { isLease, LETTERS, limitKey, limitKeys, type RedisLimit, reservedKeys } from "./redis-limit-keys.ts";
+import {
+	changedKey,
+	isLease,
+	LETTERS,
+	limitKey,
+	limitKeys,
+	type RedisLimit,
+	reservedKeys,
+} from "./redis-limit-keys.ts";
 import { RENEW, SETTLE } from "./redis-script.ts";
 import { LEASE_MS } from "./redis-script-parts.ts";
 
@@ -151,7 +159,7 @@ export class RedisReservations {
 		});
 		const limits = changes.map(({ limit }) => limit);
 		const all = [id, at, ...this.spenderOf(limits), ...args];
-		const sent = this.redis.ask(SETTLE, limitKeys(this.redis, limits), all);
+		const sent = this.redis.ask(SETTLE, [...limitKeys(this.redis, limits), changedKey(this.redis)], all);
 		if (sent && (await sent.whole) !== undefined) return;
 		// What was sent may be carried out yet, unless Redis refused it: amounts must not be sent twice, leases may be ended twice.
 		const left = sent && !sent.isRefused ? changes.filter(({ limit }) => isLease(limit)) : changes;

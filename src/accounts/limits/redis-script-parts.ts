@@ -9,6 +9,7 @@
  * - concurrency, and of tokens the calls with a guess: a sorted set of reservations by when they lapse
  * - usd: what each replica has spent in a period, a hash with `s`, the sum, and a field a replica, whose number only grows, so that to be
  *   sent twice, late or never does no harm; of a key, a sorted set of reservations as `id amount` by when they lapse, and their sum
+ * - the routers that are there, a sorted set by when that lapses; and the names of windows and of concurrency by when they last changed
  */
 
 /** Steps a window is kept in. */
@@ -20,6 +21,9 @@ export const ASK_AGAIN_MS = 1_000;
 
 /** How long it is remembered since when Redis has lost nothing, ms: renewed each second, and longer than any window. */
 export const SINCE_MS = 3_600_000;
+
+/** How long it is remembered when a limit changed last, ms: a router that begins hears of all of a window. */
+export const CHANGED_MS = 60_000;
 
 /** What all scripts share: the clock, and a window brought up to date. */
 export const WINDOW_LUA = `
@@ -78,6 +82,14 @@ local function sinceOf(key)
 		redis.call('SET', key, since, 'PX', ${SINCE_MS})
 	end
 	return tonumber(since)
+end
+`;
+
+/** What has changed of limits, for routers that are not asked for them. */
+export const CHANGED_LUA = `
+local function noteChange(changed, key)
+	redis.call('ZADD', changed, now, key)
+	redis.call('PEXPIRE', changed, ${CHANGED_MS})
 end
 `;
 

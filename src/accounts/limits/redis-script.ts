@@ -2,10 +2,10 @@
 import {
 	ASK_AGAIN_MS,
 	BUDGET_LUA,
+	CHANGED_LUA,
 	LEASE_MS,
 	LEASES_LUA,
 	ROOM_LUA,
-	SINCE_MS,
 	STEPS,
 	UNBROKEN_LUA,
 	WINDOW_LUA,
@@ -13,7 +13,7 @@ import {
 
 /**
  * KEYS: one a limit, then of each budget its reservations and their sum, then, where the router has several workers, the worker's list of
- * where it has leases; last, since when Redis has lost nothing. ARGV: the reservation, the replica and how long its spending is kept in ms, then of each limit its unit, its most,
+ * where it has leases; last, since when Redis has lost nothing, and what has changed. ARGV: the reservation, the replica and how long its spending is kept in ms, then of each limit its unit, its most,
  * and three more:
  *
  * - `r`, `t` (requests, tokens): its window in ms, the amount, and what of that is certain; -1 where all of it is. A guess that does not
@@ -26,10 +26,11 @@ import {
  */
 export const TAKE = {
 	name: "routerTake",
-	lua: `${WINDOW_LUA}${ROOM_LUA}${BUDGET_LUA}${LEASES_LUA}${UNBROKEN_LUA}
+	lua: `${WINDOW_LUA}${ROOM_LUA}${BUDGET_LUA}${LEASES_LUA}${UNBROKEN_LUA}${CHANGED_LUA}
 local count = (#ARGV - 3) / 5
 local further = count
-local answer = { 1, micros, -1, 0, sinceOf(KEYS[#KEYS]) }
+local changed = KEYS[#KEYS]
+local answer = { 1, micros, -1, 0, sinceOf(KEYS[#KEYS - 1]) }
 local states = {}
 for index = 1, count do
 	local key, at = KEYS[index], 4 + (index - 1) * 5
@@ -76,7 +77,7 @@ for index = 1, count do
 	state.amount = amount
 	states[index] = state
 end
-local list = KEYS[further + 2] and KEYS[further + 1]
+local list = KEYS[further + 3] and KEYS[further + 1]
 if list then redis.call('ZREMRANGEBYSCORE', list, '-inf', now) end
 for index = 1, count do
 	local key, at = KEYS[index], 4 + (index - 1) * 5
@@ -92,12 +93,14 @@ for index = 1, count do
 			redis.call('ZADD', key, now + ${LEASE_MS}, ARGV[1])
 			redis.call('PEXPIRE', key, ${LEASE_MS})
 			noteLease(list, key)
+			if counts == 'c' then noteChange(changed, key) end
 		else
 			local window = tonumber(ARGV[at + 2])
 			state.newest = stepOf(now, window)
 			redis.call('HINCRBY', key, state.newest, amount)
 			redis.call('HSET', key, 's', sum + amount, 'o', state.oldest, 'n', state.newest)
 			redis.call('PEXPIRE', key, math.ceil(window + 2 * window / ${STEPS}))
+			noteChange(changed, key)
 		end
 		sum = sum + amount
 	end
@@ -113,7 +116,7 @@ return answer`,
 };
 
 /**
- * KEYS: one a limit, then of each budget its reservations and their sum. ARGV: the reservation, when it was taken, the replica and how
+ * KEYS: one a limit, then of each budget its reservations and their sum; last, what has changed. ARGV: the reservation, when it was taken, the replica and how
  * long its spending is kept in ms, then of each limit its unit (as for `TAKE`), and two more:
  *
  * - `r`, `t`: its window in ms, and what is to be added to what was taken; a negative number takes back
@@ -122,7 +125,7 @@ return answer`,
  */
 export const SETTLE = {
 	name: "routerSettle",
-	lua: `${WINDOW_LUA}${BUDGET_LUA}
+	lua: `${WINDOW_LUA}${BUDGET_LUA}${CHANGED_LUA}
 local taken = tonumber(ARGV[2])
 local count = (#ARGV - 4) / 3
 local further = count
@@ -140,6 +143,7 @@ for index = 1, count do
 		end
 	elseif counts == 'c' or counts == 'g' then
 		redis.call('ZREM', key, ARGV[1])
+		if counts == 'c' then noteChange(KEYS[#KEYS], key) end
 	else
 		local window, delta = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
 		local sum, oldest = advance(key, window)
@@ -148,6 +152,7 @@ for index = 1, count do
 		if redis.call('HEXISTS', key, step) == 1 and step >= oldest then
 			redis.call('HINCRBY', key, step, delta)
 			redis.call('HSET', key, 's', sum + delta)
+			noteChange(KEYS[#KEYS], key)
 		end
 	end
 end
@@ -185,30 +190,22 @@ end
 return 1`,
 };
 
-/** KEYS: since when Redis has lost nothing. Returns the time and that, µs; it is remembered for another while. */
-export const LOOK = {
-	name: "routerLookLimits",
-	lua: `${WINDOW_LUA}${UNBROKEN_LUA}
-local since = sinceOf(KEYS[1])
-redis.call('PEXPIRE', KEYS[1], ${SINCE_MS})
-return { micros, since }`,
-};
-
 /**
- * KEYS: windows. ARGV: who puts back what Redis has lost, or nothing; then of each window its length in ms, and how many steps of it follow:
+ * KEYS: windows; last, what has changed. ARGV: who puts back what Redis has lost, or nothing; then of each window its length in ms, and how many steps of it follow:
  * a moment of it, ms, and how much. Adds that to what is counted there. What Redis has lost each router puts back once.
  */
 export const COUNT = {
 	name: "routerCount",
-	lua: `${WINDOW_LUA}
+	lua: `${WINDOW_LUA}${CHANGED_LUA}
 local at = 2
-for _, key in ipairs(KEYS) do
+for index = 1, #KEYS - 1 do
+	local key = KEYS[index]
 	local window, steps = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
 	at = at + 2
 	local sum, oldest, newest = advance(key, window)
 	if steps > 0 and (ARGV[1] == '' or redis.call('HSETNX', key, ARGV[1], 1) == 1) then
-		for index = at, at + 2 * steps - 1, 2 do
-			local step, amount = stepOf(math.min(now, tonumber(ARGV[index])), window), tonumber(ARGV[index + 1])
+		for from = at, at + 2 * steps - 1, 2 do
+			local step, amount = stepOf(math.min(now, tonumber(ARGV[from])), window), tonumber(ARGV[from + 1])
 			if endOf(step, window) + window > now then
 				redis.call('HINCRBY', key, step, amount)
 				sum = sum + amount
@@ -217,6 +214,7 @@ for _, key in ipairs(KEYS) do
 		end
 		redis.call('HSET', key, 's', sum, 'o', oldest, 'n', newest)
 		redis.call('PEXPIRE', key, math.ceil(window + 2 * window / ${STEPS}))
+		noteChange(KEYS[#KEYS], key)
 	end
 	at = at + 2 * steps
 end

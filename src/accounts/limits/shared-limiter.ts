@@ -114,6 +114,19 @@ export class SharedLimiter extends CountingLimiter implements LocalLimiter {
 		return taken.map(({ at, amount }) => ({ at: at - offset, amount }));
 	}
 
+	counted({ id, unit }: WindowName, now: number): number {
+		const { blocks, offset } = this;
+		blocks.acquire();
+		try {
+			const counter = this.#counterOf(unit, id);
+			if (!counter.find()) return 0;
+			counter.expire(now + offset);
+			return counter.sum;
+		} finally {
+			blocks.release();
+		}
+	}
+
 	/** The main thread's: what a thread that has died held is given back; what it had taken of windows leaves with them. */
 	freed(thread: number): void {
 		const { blocks, spend } = this;

@@ -120,6 +120,12 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 		return this.#counters[unit].get(id)?.takenBefore(before) ?? [];
 	}
 
+	counted({ id, unit }: WindowName, now: number): number {
+		const counter = this.#counters[unit].get(id);
+		counter?.expire(now);
+		return counter?.sum ?? 0;
+	}
+
 	protected override counter({ id, unit, windowMs }: Limit): Counter {
 		const counters = this.#counters[unit];
 		let counter = counters.get(id);

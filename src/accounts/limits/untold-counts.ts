@@ -5,6 +5,7 @@
 import type { SharedRedis } from "../../store/redis.ts";
 import type { HeardLimits } from "./heard-limits.ts";
 import type { Limit, LocalLimiter, TakenAt } from "./limiter.ts";
+import { changedKey } from "./redis-limit-keys.ts";
 import { COUNT } from "./redis-script.ts";
 import { STEPS } from "./redis-script-parts.ts";
 
@@ -41,7 +42,7 @@ export class UntoldCounts {
 
 	/** @param process names this router among all that share the Redis: what Redis has lost each puts back once, whichever thread does */
 	constructor(
-		private readonly redis: Pick<SharedRedis, "ask" | "isAlive">,
+		private readonly redis: Pick<SharedRedis, "key" | "ask" | "isAlive">,
 		private readonly local: Pick<LocalLimiter, "takenBefore">,
 		private readonly heard: HeardLimits,
 		private readonly process: string,
@@ -122,6 +123,7 @@ export class UntoldCounts {
 				steps += counts.length;
 			}
 			const to = at;
+			keys.push(changedKey(this.redis));
 			const sent = this.redis.ask(COUNT, keys, args);
 			// What was sent may have been carried out, though nobody hears of it: it is not sent twice, unless Redis says that it was not.
 			if (sent) void sent.whole.then(() => sent.isRefused && refused(from, to));
