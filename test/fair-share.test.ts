@@ -8,6 +8,9 @@ import { type Random, random } from "./kit/random.ts";
 const WINDOW_MS = 60_000;
 const LOOK_MS = 1_000;
 
+/** A router of one thread. */
+const alone = (_limit: Limit, _heardAt: number, _now: number, own: number): number => own;
+
 /** A router as this test has it: what it has taken itself, and what it knows of the rest. */
 class Router {
 	readonly heard: HeardLimit;
@@ -32,9 +35,14 @@ class Router {
 
 	/** The part of `RedisLimiter` that decides while Redis is silent. */
 	takesAlone(amount: number, routers: number, now: number): boolean {
-		const silence = { fleet: { routers, rank: this.rank }, since: this.since, toldAt: this.toldAt };
+		const silence = { fleet: { routers, rank: this.rank }, since: this.since, toldAt: this.toldAt, heardAt: 0 };
 		const used = this.used(now);
-		const most = mostAlone(this.heard, { limit: { ...this.limit, amount }, used, spentByOthers: 0, now }, silence);
+		const most = mostAlone(
+			this.heard,
+			{ limit: { ...this.limit, amount }, used, spentByOthers: 0, now },
+			silence,
+			alone,
+		);
 		if (used + amount > most + 1e-9) return false;
 		this.entries.push({ at: now, amount });
 		return true;

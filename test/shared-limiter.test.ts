@@ -59,6 +59,31 @@ describe("threads that take at the same time", () => {
 	}, 60_000);
 });
 
+describe("threads that agree on a number", () => {
+	test("go by the first one's, unless they have heard something since that", () => {
+		const { one, two, view } = views();
+		const limit = minute("requests", 300);
+		expect(one.limiter.agreed(limit, 0, 50, 7)).toBe(7);
+		taken(one.limiter.take([limit], 50));
+		expect(one.limiter.agreed(limit, Number.NEGATIVE_INFINITY, 100, 120)).toBe(120);
+		expect(two.limiter.agreed(limit, 90, 150, 130)).toBe(120);
+		expect(two.limiter.agreed(limit, Number.NEGATIVE_INFINITY, 150, 130)).toBe(120);
+		// A thread whose clock began 80 ms later.
+		expect(view(3, 80).limiter.agreed(limit, 19, 70, 140)).toBe(120);
+		expect(view(3, 80).limiter.agreed(limit, 21, 70, 140)).toBe(140);
+		expect(one.limiter.agreed(limit, 140, 160, 150)).toBe(140);
+	});
+
+	test("count for the others what all have taken, and forget it with its window", () => {
+		const { one, two } = views();
+		expect(one.limiter.counted(minute("tokens", 300), 0)).toBe(0);
+		taken(one.limiter.take([minute("tokens", 300, 40)], 0));
+		taken(two.limiter.take([minute("tokens", 300, 2)], 10));
+		expect(one.limiter.counted(minute("tokens", 300), 20)).toBe(42);
+		expect(one.limiter.counted(minute("tokens", 300), MINUTE + 5)).toBe(2);
+	});
+});
+
 describe("a thread that dies", () => {
 	test("at work, several times, leaves limits that others can take, all it held given back", async () => {
 		const { shared, limiter, cells } = sharedTest(1);

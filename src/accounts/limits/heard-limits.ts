@@ -58,7 +58,12 @@ export interface Silence {
 	readonly since: number;
 	/** When this router last heard of all limits of which others had taken anything, ms. */
 	readonly toldAt: number;
+	/** When its thread last heard anything, ms: what another one has worked out since holds for it, too. */
+	readonly heardAt: number;
 }
+
+/** Has all threads of the router go by one number, see `LocalLimiter`. */
+export type Agree = (limit: Limit, heardAt: number, now: number, own: number) => number;
 
 const NOTHING_LEFT = { left: 0, leftMarked: 0, leftBefore: 0, markedAt: 0 };
 const NO_OTHERS = { othersMarked: 0, othersMarkedAt: Number.NaN, othersBefore: 0, othersBeforeAt: 0 };
@@ -176,19 +181,20 @@ export interface Unasked {
 }
 
 /** What this router may have taken of a limit in all, while Redis is silent. */
-export function mostAlone(heard: HeardLimit, unasked: Unasked, { fleet, since, toldAt }: Silence): number {
+export function mostAlone(heard: HeardLimit, unasked: Unasked, silence: Silence, agree: Agree): number {
+	const { fleet, since, toldAt, heardAt } = silence;
 	const { limit, used, spentByOthers, now } = unasked;
 	const isDivisible = limit.unit === "usd";
 	if (heard.most === undefined) {
-		// What has left the window since that word, or was given back, is no longer its own. Of a budget that it was never asked for it knows what was spent.
-		const own = isDivisible && !heard.isHeard ? used : Math.min(heard.ownTaken, used);
+		// What has left the window since that word, or was given back, is no longer its own. What others have spent is known however long ago that was.
+		const own = isDivisible ? used : Math.min(heard.ownTaken, used);
 		const others = Math.max(spentByOthers, othersAt(heard, since, toldAt));
-		heard.most = mostOwn(limit.max, { own, others, isDivisible }, fleet);
+		heard.most = agree(limit, heardAt, now, mostOwn(limit.max, { own, others, isDivisible }, fleet));
 		heard.silentSince = since;
 	}
 	const lastsMs = isDivisible ? Number.POSITIVE_INFINITY : isWindow(limit) ? limit.windowMs : LEASE_MS;
-	const silence = { silentMs: now - heard.silentSince, lastsMs };
-	return mostOwnAfter(heard.most, shareOf(limit.max, fleet, isDivisible), fleet, silence);
+	const lasted = { silentMs: now - heard.silentSince, lastsMs };
+	return mostOwnAfter(heard.most, shareOf(limit.max, fleet, isDivisible), fleet, lasted);
 }
 
 /** What others had taken when Redis fell silent. What changed since this router was last asked for the limit it was told, up to its last look. */

@@ -94,4 +94,9 @@ export interface LocalLimiter extends Limiter {
 	takenBefore(window: WindowName, before: number): readonly TakenAt[];
 	/** What is counted of a limit by all threads that count together; 0 where nothing is. */
 	counted(limit: WindowName, now: number): number;
+	/**
+	 * One number for all threads that count together, of a limit that has just been taken: what another one has given since that moment, or this
+	 * one, which counts for the others then.
+	 */
+	agreed(limit: WindowName, since: number, now: number, own: number): number;
 }

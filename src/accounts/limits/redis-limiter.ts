@@ -3,7 +3,16 @@ import type { RedisAnswer, SharedRedis } from "../../store/redis.ts";
 import { HUNG_MS } from "../../store/redis-state.ts";
 import { unitsOf, usdOf } from "../usage/spend.ts";
 import { RETRY_MS } from "./counters.ts";
-import { goesOn, type HeardLimit, HeardLimits, hear, hearTotal, mostAlone, withOthers } from "./heard-limits.ts";
+import {
+	type Agree,
+	goesOn,
+	type HeardLimit,
+	HeardLimits,
+	hear,
+	hearTotal,
+	mostAlone,
+	withOthers,
+} from "./heard-limits.ts";
 import type { Limit, LimitDecision, Limiter, LimitStatus, LocalLimiter, Reservation } from "./limiter.ts";
 import { decisionIn, isLimitStatus, type RedisDecision } from "./redis-decision.ts";
 import {
@@ -67,6 +76,7 @@ export class RedisLimiter implements Limiter {
 	readonly #untold: UntoldCounts;
 	readonly #watch: RedisWatch;
 	#count = 0;
+	readonly #agree: Agree = (limit, heardAt, now, own) => this.local.agreed(limit, heardAt, now, own);
 	/** The worker's list of where it has leases; none where the router has one worker. */
 	readonly #list: readonly string[];
 
@@ -297,7 +307,7 @@ export class RedisLimiter implements Limiter {
 			const used = this.#usedOf(status);
 			const own = spending ? usdOf(this.#reservations.ownSpending(spending)) : 0;
 			const spentByOthers = spending ? spending.usd - own : 0;
-			const most = mostAlone(heard[at]!, { limit, used: used - amount, spentByOthers, now }, silence);
+			const most = mostAlone(heard[at]!, { limit, used: used - amount, spentByOthers, now }, silence, this.#agree);
 			const isFirst = spending !== undefined && used - own - amount <= TOLERANCE;
 			return { ...status, remaining: Math.min(status.remaining, most - used), isFirst };
 		});

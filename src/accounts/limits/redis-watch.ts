@@ -44,6 +44,8 @@ export class RedisWatch {
 	/** Since when Redis is silent, or lacks what was counted, `performance.now()`. */
 	#silentSince: number | undefined;
 	#toldAt = Number.NEGATIVE_INFINITY;
+	/** When Redis was last asked what it has answered, and lacked nothing then. */
+	#heardAt = Number.NEGATIVE_INFINITY;
 	/** What changed before is known, on Redis's clock, ms. */
 	#changedFrom = 0;
 	#isLooking = false;
@@ -96,7 +98,7 @@ export class RedisWatch {
 
 	/** What a call that Redis has not counted goes by. @param now `performance.now()` */
 	silence(now: number): Silence {
-		return { fleet: this.#fleet, since: this.#silentSince ?? now, toldAt: this.#toldAt };
+		return { fleet: this.#fleet, since: this.#silentSince ?? now, toldAt: this.#toldAt, heardAt: this.#heardAt };
 	}
 
 	/**
@@ -115,7 +117,10 @@ export class RedisWatch {
 			this.watcher.lost(sentAt - (at - since), this.#offset);
 		}
 		const isYoung = sentAt < this.#lacksUntil || (this.#hasLost && at - since < PUT_BACK_MS);
-		if (!isYoung) this.#silentSince = undefined;
+		if (!isYoung) {
+			this.#silentSince = undefined;
+			this.#heardAt = Math.max(this.#heardAt, sentAt);
+		}
 		return isYoung;
 	}
 

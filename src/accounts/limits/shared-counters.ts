@@ -29,6 +29,9 @@ export const OTHER_KIND = LAST_KIND + 1;
 /** Numbers of a counter's block, beside those of a window: when it was used last, and what each thread holds, from here on. */
 const USED_AT = 4;
 const HELD = 15;
+/** What threads agree on, and when one gave it; 24 is a window's. */
+const AGREED = 25;
+const AGREED_AT = 26;
 /** Cells of it: calls under way, of all threads and of each. */
 const RUNNING = 18;
 const RUNNING_OF = 20;
@@ -65,6 +68,17 @@ export abstract class SharedCounter implements Counter {
 		}
 		this.block = block;
 		return block !== 0;
+	}
+
+	/** What a thread has given since that moment; or `own`, which is given now. */
+	agreed(since: number, now: number, own: number): number {
+		const { numbers } = this.blocks;
+		const at = this.block * BLOCK_NUMBERS;
+		const agreedAt = numbers[at + AGREED_AT]!;
+		if (agreedAt > 0 && agreedAt >= since) return numbers[at + AGREED]!;
+		numbers[at + AGREED] = own;
+		numbers[at + AGREED_AT] = now;
+		return own;
 	}
 
 	get running(): number {

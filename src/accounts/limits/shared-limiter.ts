@@ -127,6 +127,17 @@ export class SharedLimiter extends CountingLimiter implements LocalLimiter {
 		}
 	}
 
+	agreed({ id, unit }: WindowName, since: number, now: number, own: number): number {
+		const { blocks, offset } = this;
+		blocks.acquire();
+		try {
+			const counter = this.#counterOf(unit, id);
+			return counter.find() ? counter.agreed(since + offset, now + offset, own) : own;
+		} finally {
+			blocks.release();
+		}
+	}
+
 	/** The main thread's: what a thread that has died held is given back; what it had taken of windows leaves with them. */
 	freed(thread: number): void {
 		const { blocks, spend } = this;

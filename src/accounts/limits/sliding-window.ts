@@ -126,6 +126,11 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 		return counter?.sum ?? 0;
 	}
 
+	/** There is one thread. */
+	agreed(_limit: WindowName, _since: number, _now: number, own: number): number {
+		return own;
+	}
+
 	protected override counter({ id, unit, windowMs }: Limit): Counter {
 		const counters = this.#counters[unit];
 		let counter = counters.get(id);
