@@ -61,7 +61,7 @@ export class ConcurrencyCounter implements Counter {
 }
 
 /** USD: sums of doubles drift by less, and no call is refused for so little. */
-const TOLERANCE_USD = 1e-9;
+export const TOLERANCE_USD = 1e-9;
 
 /** What calls under way may cost of one budget, USD. What was spent comes with the limit. */
 export class BudgetCounter implements Counter {

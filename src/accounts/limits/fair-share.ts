@@ -4,7 +4,7 @@
  */
 
 /** The routers that share a Redis, as one of them sees them. */
-export interface Fleet {
+export interface SharingRouters {
 	/** How many they are, itself among them. */
 	readonly routers: number;
 	/** Its place among their names in order, from 0. */
@@ -12,7 +12,7 @@ export interface Fleet {
 }
 
 /** A router that has heard of no other one. */
-export const ALONE: Fleet = { routers: 1, rank: 0 };
+export const ALONE: SharingRouters = { routers: 1, rank: 0 };
 
 /** What a router knew of a limit when it last heard of it, in requests, tokens, calls under way or USD. */
 export interface LastWord {
@@ -27,21 +27,21 @@ export interface LastWord {
 /** After one window those with more have come down to an equal part, after another one what they took before has left; and not all notice an outage at once. */
 const RISE_AFTER = 2.1;
 
-/** The fleet as `self` sees it. @param names those of all, in any order; it is among them, or not yet */
-export function fleetOf(names: readonly string[], self: string): Fleet {
+/** The routers as `self` sees them. @param names those of all, in any order; it is among them, or not yet */
+export function sharingRouters(names: readonly string[], self: string): SharingRouters {
 	const others = names.filter((name) => name !== self);
 	return { routers: others.length + 1, rank: others.filter((name) => name < self).length };
 }
 
 /** A router's part of what is left. Of what can't be divided, the parts of all ranks are all of it: routers with the highest get one more. */
-export function shareOf(left: number, { routers, rank }: Fleet, isDivisible: boolean): number {
+export function fairShare(left: number, { routers, rank }: SharingRouters, isDivisible: boolean): number {
 	if (left <= 0) return 0;
 	return isDivisible ? left / routers : Math.floor((left + rank) / routers);
 }
 
 /** What a router may have taken in all until Redis answers again. @param max the limit */
-export function mostOwn(max: number, { own, others, isDivisible }: LastWord, fleet: Fleet): number {
-	return own + shareOf(max - own - others, fleet, isDivisible);
+export function mostOwn(max: number, { own, others, isDivisible }: LastWord, sharing: SharingRouters): number {
+	return own + fairShare(max - own - others, sharing, isDivisible);
 }
 
 /**
@@ -54,7 +54,7 @@ export function mostOwn(max: number, { own, others, isDivisible }: LastWord, fle
 export function mostOwnAfter(
 	most: number,
 	equal: number,
-	{ routers }: Fleet,
+	{ routers }: SharingRouters,
 	{ silentMs, lastsMs }: { readonly silentMs: number; readonly lastsMs: number },
 ): number {
 	if (silentMs < lastsMs) return most;

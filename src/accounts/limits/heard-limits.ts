@@ -3,7 +3,7 @@
  * at the pace that was seen, and lapses over the next, where Redis has not answered yet, or has lost what it counted. Where it can't be asked, and until
  * all has been put back, this router has its share (`fair-share.ts`) of what was left. Pure: no clock, no socket.
  */
-import { type Fleet, mostOwn, mostOwnAfter, shareOf } from "./fair-share.ts";
+import { fairShare, mostOwn, mostOwnAfter, type SharingRouters } from "./fair-share.ts";
 import type { Limit, LimitStatus } from "./limiter.ts";
 import { isWindow } from "./redis-limit-keys.ts";
 import { LEASE_MS } from "./redis-script-parts.ts";
@@ -52,8 +52,8 @@ export interface HeardLimit {
 }
 
 /** How this router stands to the others, while Redis can't be asked. */
-export interface Silence {
-	readonly fleet: Fleet;
+export interface RedisSilence {
+	readonly sharing: SharingRouters;
 	/** Since when, ms. */
 	readonly since: number;
 	/** When this router last heard of all limits of which others had taken anything, ms. */
@@ -181,20 +181,20 @@ export interface Unasked {
 }
 
 /** What this router may have taken of a limit in all, while Redis is silent. */
-export function mostAlone(heard: HeardLimit, unasked: Unasked, silence: Silence, agree: Agree): number {
-	const { fleet, since, toldAt, heardAt } = silence;
+export function mostAlone(heard: HeardLimit, unasked: Unasked, silence: RedisSilence, agree: Agree): number {
+	const { sharing, since, toldAt, heardAt } = silence;
 	const { limit, used, spentByOthers, now } = unasked;
 	const isDivisible = limit.unit === "usd";
 	if (heard.most === undefined) {
 		// What has left the window since that word, or was given back, is no longer its own. What others have spent is known however long ago that was.
 		const own = isDivisible ? used : Math.min(heard.ownTaken, used);
 		const others = Math.max(spentByOthers, othersAt(heard, since, toldAt));
-		heard.most = agree(limit, heardAt, now, mostOwn(limit.max, { own, others, isDivisible }, fleet));
+		heard.most = agree(limit, heardAt, now, mostOwn(limit.max, { own, others, isDivisible }, sharing));
 		heard.silentSince = since;
 	}
 	const lastsMs = isDivisible ? Number.POSITIVE_INFINITY : isWindow(limit) ? limit.windowMs : LEASE_MS;
 	const lasted = { silentMs: now - heard.silentSince, lastsMs };
-	return mostOwnAfter(heard.most, shareOf(limit.max, fleet, isDivisible), fleet, lasted);
+	return mostOwnAfter(heard.most, fairShare(limit.max, sharing, isDivisible), sharing, lasted);
 }
 
 /** What others had taken when Redis fell silent. What changed since this router was last asked for the limit it was told, up to its last look. */
@@ -213,7 +213,7 @@ export function withOthers(heard: HeardLimit, status: LimitStatus, now: number):
 }
 
 /** Whether a call may go on before Redis has answered. @param left by what is known, without what it takes itself */
-export function goesOn(heard: HeardLimit, left: number, { routers }: Fleet): boolean {
+export function goesOn(heard: HeardLimit, left: number, { routers }: SharingRouters): boolean {
 	const taken = Math.max(0, heard.leftBefore - heard.left);
 	const part = Math.min(UNANSWERED_PART, UNANSWERED_SHARE / routers);
 	return heard.isHeard && heard.unanswered <= left * part && left >= taken * LASTS_TIMES;

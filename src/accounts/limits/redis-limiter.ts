@@ -2,7 +2,7 @@
 import type { RedisAnswer, SharedRedis } from "../../store/redis.ts";
 import { HUNG_MS } from "../../store/redis-state.ts";
 import { unitsOf, usdOf } from "../usage/spend.ts";
-import { RETRY_MS } from "./counters.ts";
+import { RETRY_MS, TOLERANCE_USD } from "./counters.ts";
 import {
 	type Agree,
 	goesOn,
@@ -29,6 +29,7 @@ import { type LimitDelta, RedisReservation, RedisReservations, type Spender } fr
 import { TAKE } from "./redis-script.ts";
 import { LEASE_MS } from "./redis-script-parts.ts";
 import { RedisWatch } from "./redis-watch.ts";
+import { isInShare, type ShareStatus, shownStatus } from "./share-status.ts";
 import { UntoldCounts } from "./untold-counts.ts";
 
 /** How often leases of running calls are renewed, ms: two renewals may be lost. */
@@ -45,9 +46,6 @@ export interface RedisLimiterOptions {
 	/** How often it is looked after Redis, ms. */
 	readonly lookMs?: number;
 }
-
-/** Sums of USD drift by less. */
-const TOLERANCE = 1e-9;
 
 /** A call that is let in by what this process has counted. */
 interface AskedCall {
@@ -207,7 +205,7 @@ export class RedisLimiter implements Limiter {
 			this.#watch.lacks(performance.now());
 			this.#note(call, ({ amount }) => amount);
 		}
-		return { isAllowed: true, reservation, statuses: this.#statusesAlone(call).map(shown) };
+		return { isAllowed: true, reservation, statuses: this.#statusesAlone(call).map(shownStatus) };
 	}
 
 	/** A call goes on, or is refused, before Redis has answered. */
@@ -282,9 +280,9 @@ export class RedisLimiter implements Limiter {
 	/** Whether a call is far enough from its limits, by what is known, to go on before Redis has answered. */
 	#goesUnanswered(call: AskedCall): boolean {
 		const { local, heard, now } = call;
-		const { fleet } = this.#watch;
+		const { sharing } = this.#watch;
 		const isFar = local.statuses.every((status, at) => {
-			return goesOn(heard[at]!, withOthers(heard[at]!, status, now).remaining, fleet);
+			return goesOn(heard[at]!, withOthers(heard[at]!, status, now).remaining, sharing);
 		});
 		return isFar && this.#statusesAlone(call).every(isInShare);
 	}
@@ -295,11 +293,11 @@ export class RedisLimiter implements Limiter {
 		const over = statuses.find((status) => !isInShare(status));
 		if (!over) return undefined;
 		// When there is more nobody knows.
-		return { isAllowed: false, refused: over.limit, retryAfterMs: RETRY_MS, statuses: statuses.map(shown) };
+		return { isAllowed: false, refused: over.limit, retryAfterMs: RETRY_MS, statuses: statuses.map(shownStatus) };
 	}
 
 	/** How limits stand by what this router may take of them by itself: below 0 where that is too much. */
-	#statusesAlone({ local, heard, now }: AskedCall): AloneStatus[] {
+	#statusesAlone({ local, heard, now }: AskedCall): ShareStatus[] {
 		const silence = this.#watch.silence(now);
 		return local.statuses.map((status, at) => {
 			const { limit } = status;
@@ -308,7 +306,7 @@ export class RedisLimiter implements Limiter {
 			const own = spending ? usdOf(this.#reservations.ownSpending(spending)) : 0;
 			const spentByOthers = spending ? spending.usd - own : 0;
 			const most = mostAlone(heard[at]!, { limit, used: used - amount, spentByOthers, now }, silence, this.#agree);
-			const isFirst = spending !== undefined && used - own - amount <= TOLERANCE;
+			const isFirst = spending !== undefined && used - own - amount <= TOLERANCE_USD;
 			return { ...status, remaining: Math.min(status.remaining, most - used), isFirst };
 		});
 	}
@@ -320,27 +318,6 @@ export class RedisLimiter implements Limiter {
 		return [LETTERS[unit], unitsOf(max), unitsOf(spending.usd), unitsOf(amount), own];
 	}
 }
-
-/** How a limit stands by what this router may take of it by itself, with the call. */
-interface AloneStatus extends LimitStatus {
-	/** Of a budget: none of this router's calls is under way that has reserved some of it. */
-	readonly isFirst: boolean;
-}
-
-/**
- * Whether the call fits. Of a budget anything that is left will do for one call, as where Redis is there; of tokens what is certain: a guess that is no part of the share is let
- * in once.
- */
-function isInShare({ limit: { amount, certain = amount }, remaining, isFirst }: AloneStatus): boolean {
-	return remaining >= (isFirst ? TOLERANCE - amount : certain - amount - TOLERANCE);
-}
-
-/** As clients are shown it. */
-const shown = ({ limit, remaining, resetMs }: LimitStatus): LimitStatus => ({
-	limit,
-	remaining: Math.max(0, remaining),
-	resetMs,
-});
 
 /** What a promise that does not reject comes to; undefined where that takes longer. */
 async function within(promise: Promise<unknown>, ms: number): Promise<unknown> {

@@ -3,8 +3,8 @@
  * routers share it, and what others have taken of limits that this one was not asked for.
  */
 import type { SharedRedis } from "../../store/redis.ts";
-import { ALONE, type Fleet, fleetOf } from "./fair-share.ts";
-import type { Silence } from "./heard-limits.ts";
+import { ALONE, type SharingRouters, sharingRouters } from "./fair-share.ts";
+import type { RedisSilence } from "./heard-limits.ts";
 import type { Limit } from "./limiter.ts";
 import { changedKey, countedLimit, LETTERS, routersKey, sinceKey } from "./redis-limit-keys.ts";
 import { LEAVE, LOOK, TOTALS } from "./redis-look.ts";
@@ -30,7 +30,7 @@ export interface RedisWatcher {
 
 /** One limiter's. */
 export class RedisWatch {
-	#fleet: Fleet = ALONE;
+	#sharing: SharingRouters = ALONE;
 	/** The names that the look before has found: a router that is missing once may have been kept from looking itself. */
 	#namesBefore: readonly string[] = [];
 	#since: number | undefined;
@@ -59,8 +59,8 @@ export class RedisWatch {
 	) {}
 
 	/** The routers that share the Redis. */
-	get fleet(): Fleet {
-		return this.#fleet;
+	get sharing(): SharingRouters {
+		return this.#sharing;
 	}
 
 	/** How far Redis's clock is ahead of `performance.now()`, ms. */
@@ -97,8 +97,8 @@ export class RedisWatch {
 	}
 
 	/** What a call that Redis has not counted goes by. @param now `performance.now()` */
-	silence(now: number): Silence {
-		return { fleet: this.#fleet, since: this.#silentSince ?? now, toldAt: this.#toldAt, heardAt: this.#heardAt };
+	silence(now: number): RedisSilence {
+		return { sharing: this.#sharing, since: this.#silentSince ?? now, toldAt: this.#toldAt, heardAt: this.#heardAt };
 	}
 
 	/**
@@ -130,7 +130,7 @@ export class RedisWatch {
 		this.#isLooking = true;
 		const { redis } = this;
 		const sentAt = performance.now();
-		const most = this.#fleet.routers > 1 ? MOST_CHANGED : 0;
+		const most = this.#sharing.routers > 1 ? MOST_CHANGED : 0;
 		const keys = [sinceKey(redis), routersKey(redis), changedKey(redis)];
 		const sent = redis.ask(LOOK, keys, [this.process, this.#changedFrom, most]);
 		void sent?.soon.then((soon) => soon === undefined && this.silent(sentAt));
@@ -146,8 +146,8 @@ export class RedisWatch {
 	async #looked({ at, since, names, changed }: Looked, sentAt: number, most: number): Promise<void> {
 		const isYoung = this.answered(at, since, sentAt);
 		// A Redis that has lost all, or was silent, has yet to hear of the others.
-		if (!isYoung || names.length >= this.#fleet.routers) {
-			this.#fleet = fleetOf([...new Set([...names, ...this.#namesBefore])], this.process);
+		if (!isYoung || names.length >= this.#sharing.routers) {
+			this.#sharing = sharingRouters([...new Set([...names, ...this.#namesBefore])], this.process);
 			this.#namesBefore = names;
 		}
 		this.watcher.looked(this.#offset);
