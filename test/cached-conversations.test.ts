@@ -137,6 +137,18 @@ describe("a conversation", () => {
 		expect(gpt.calls.map(({ key }) => key)).toEqual(GPTS);
 	});
 
+	test("that is examples and a question was none before, and the next question is asked with the next key", async () => {
+		const examples = Array.from({ length: 10 }, (_, at) => [
+			{ role: "user", content: `Example ${at}. `.repeat(100) },
+			{ role: "assistant", content: "I see." },
+		]).flat();
+		for (let call = 0; call < 6; call++) {
+			const messages = [...examples, { role: "user", content: `Question ${call}?` }];
+			await (await router.send({ model: "gpt/gpt-5-mini", messages })).text();
+		}
+		expect(gpt.calls.map(({ key }) => key)).toEqual([...GPTS, ...GPTS]);
+	});
+
 	test("that its client names begins with the key that has others of that name", async () => {
 		const named = { "x-session-id": "s1" };
 		for (const text of ["one", "another", "a third"]) await say(new MarkedConversation("gpt/gpt-5-mini", text), named);

@@ -91,6 +91,15 @@ describe("what is remembered", () => {
 		expect(cachedAt(table, at(0), later)?.account).toBe(0);
 	});
 
+	test("is found again where a conversation is asked the same once more, but not where it begins", () => {
+		const table = new ConversationTable(makeConversations(), () => 0);
+		const at = { provider: account("sk-1"), model: "m" };
+		keepAt(table, at, first, asked);
+		expect(cachedAt(table, at, first)).toBeUndefined();
+		keepAt(table, at, next, asked);
+		expect(cachedAt(table, at, next)?.characters).toBe(next.whole.characters);
+	});
+
 	test("is two entries of a conversation, however long it gets", () => {
 		const table = new ConversationTable(makeConversations(), () => 0);
 		const provider = account("sk-1");

@@ -63,10 +63,11 @@ export const cachesOf = ({ promptCache, otherAccounts }: Provider): number =>
 export function cachedAt(
 	table: ConversationTable,
 	{ provider, model }: CachePlace,
-	{ earlier, before, session }: History,
+	history: History,
 ): CachedPrefix | undefined {
+	const { before, session } = history;
 	const accounts = provider.otherAccounts ? [provider, ...provider.otherAccounts] : [provider];
-	for (const beginning of session ? [...earlier, session] : earlier) {
+	for (const beginning of beginningsOf(history)) {
 		let best = -1;
 		let longest = 0;
 		for (let account = 0; account < accounts.length; account++) {
@@ -78,6 +79,13 @@ export function cachedAt(
 		if (best !== -1) return { account: best, characters: beginning === session ? 0 : before + beginning.characters };
 	}
 	return undefined;
+}
+
+/** By which a conversation is looked up. One that has gone on may be asked the same once more; one that begins takes its turn. */
+function* beginningsOf({ earlier, whole, session }: History): Iterable<Beginning> {
+	if (earlier.length > 0) yield whole;
+	yield* earlier;
+	if (session) yield session;
 }
 
 /** An account has answered the prompt: its cache has it now, for as long as the vendor says, where it has such prompts at all. */
@@ -92,7 +100,9 @@ export function keepAt(
 	// A token has a character at least.
 	if (ms === 0 || before + whole.characters < rules.minimumTokens(place.model)) return;
 	table.keep(keyAt(place, whole), ms);
-	if (first !== whole) table.keep(keyAt(place, first), ms);
+	const beginning = first === whole ? undefined : keyAt(place, first);
+	// Examples that many calls begin with were never a prompt: those calls would all come to one key.
+	if (beginning && table.leftMs(beginning) > 0) table.keep(beginning, ms);
 	if (session) table.keep(keyAt(place, session), ms);
 	const last = earlier[0];
 	// The next prompt begins with this one: what came before is of no more use, but for the first, by which a history is known that was rewritten.
