@@ -2,6 +2,7 @@
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { KeyRotation } from "../src/proxy/key-rotation.ts";
 import { ProxyState } from "../src/proxy/proxy-state.ts";
+import type { Explanation } from "../src/routing/explain.ts";
 import { LocalRoutingState } from "../src/routing/local-routing-state.ts";
 import { MarkedConversation, shareCached, startCachingVendor } from "./kit/caching-vendor.ts";
 import type { Json } from "./kit/exchange.ts";
@@ -149,10 +150,16 @@ describe("a conversation", () => {
 		expect(gpt.calls.map(({ key }) => key)).toEqual([...GPTS, ...GPTS]);
 	});
 
-	test("that its client names begins with the key that has others of that name", async () => {
+	test("that its client names stays though its history is summed up, and others of that name begin with any key", async () => {
 		const named = { "x-session-id": "s1" };
-		for (const text of ["one", "another", "a third"]) await say(new MarkedConversation("gpt/gpt-5-mini", text), named);
-		expect(gpt.calls.map(({ key }) => key)).toEqual([GPTS[0], GPTS[0], GPTS[0]] as string[]);
+		const conversation = new MarkedConversation("gpt/gpt-5-mini", "about names");
+		expect([await say(conversation, named), await say(conversation, named)]).toEqual([GPTS[0], GPTS[0]]);
+		const rest = ["assistant", "user"].map((role) => ({ role, content: `The sum of ${role}. `.repeat(400) }));
+		const messages = [{ role: "user", content: "In short?" }, ...rest];
+		await (await router.send({ model: "gpt/gpt-5-mini", messages }, { headers: named })).text();
+		expect(gpt.calls.at(-1)!.key).toBe(GPTS[0]!);
+		for (const text of ["one", "another"]) await say(new MarkedConversation("gpt/gpt-5-mini", text), named);
+		expect(gpt.calls.slice(-2).map(({ key }) => key)).toEqual([GPTS[1]!, GPTS[2]!]);
 	});
 });
 
@@ -163,6 +170,21 @@ test("20 conversations of 10 turns find their history at one of six keys of two 
 	expect(calls.length).toBe(200);
 	expect(shareCached(calls)).toBeGreaterThanOrEqual(0.95);
 	expect(new Set(calls.map(({ key }) => key)).size).toBeGreaterThan(3);
+});
+
+test("what is remembered of a call says that its conversation is cached, by which key, and what that saves", async () => {
+	const conversation = new MarkedConversation("both", "about reasons");
+	await say(conversation);
+	await say(conversation);
+	const [, { decision }] = (await router.settledCalls(2)) as unknown as [unknown, { decision: Explanation }];
+	const [first, second] = decision.candidates;
+	expect(first).toMatchObject({ reason: "its prompt cache has the conversation", score: -1 });
+	const { cached_tokens, saved_usd, cached_key } = first!.inputs;
+	expect(cached_key).toBe(`providers.${first!.provider}.api_keys[0]`);
+	// 9,255 characters and JSON around them, of which USD 1.8 or 0.225 a million tokens are saved.
+	expect(cached_tokens).toBeWithin(2_314, 2_330);
+	expect((saved_usd! * 1_000_000) / cached_tokens!).toBeCloseTo(first!.provider === "gpt" ? 0.225 : 1.8);
+	expect(Object.keys(second!.inputs)).not.toContain("cached_tokens");
 });
 
 test("keys that share a cache take turns within a conversation", async () => {

@@ -5,6 +5,7 @@ import type { Provider } from "../src/providers/provider.ts";
 import { keepAt } from "../src/routing/cache-places.ts";
 import { explain } from "../src/routing/explain.ts";
 import { historyIn } from "../src/routing/history.ts";
+import { plan } from "../src/routing/plan.ts";
 import type { Needs } from "../src/routing/requirements.ts";
 import type { Policy, RouteTarget } from "../src/routing/route.ts";
 import { Clock, call, route, target } from "./kit/routes.ts";
@@ -129,6 +130,18 @@ test.each([
 	harm(clock);
 	const held = vendor("held/m", { price: PRICE });
 	expect(chosen("balanced", [held, vendor("other/m", { price: PRICE })], held, clock)[0]!.id).toBe("other/m");
+});
+
+test("what the cache of a key has that is out of use counts for nothing", () => {
+	const clock = new Clock();
+	const held = vendor("held/m", { weight: 1 }, 2);
+	keepAt(clock.state.conversations, held, before, asked);
+	const way = route([vendor("other/m", { weight: 100 }), held]);
+	const chosenWith = (isReady: boolean) => {
+		const keys = { isReady: (_: unknown, key: number) => isReady || key !== 0 };
+		return plan(needs(), way, clock.state, 0, () => 0.5, undefined, keys).targets[0]!.id;
+	};
+	expect([chosenWith(true), chosenWith(false)]).toEqual(["held/m", "other/m"]);
 });
 
 test("a session that its client names stays where it is, whatever another has cached", () => {

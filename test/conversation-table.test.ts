@@ -54,6 +54,7 @@ describe("the table", () => {
 	});
 });
 
+const ready = () => true;
 const asked = { isMarked: true, isForHour: false, retention: undefined };
 const account = (secret: string): Provider =>
 	({ promptCache: { rules: PROMPT_CACHES.openai, scope: secret } }) as unknown as Provider;
@@ -79,25 +80,26 @@ describe("what is remembered", () => {
 			provider: index === 0 ? provider : provider.otherAccounts[index - 1]!,
 			model: "m",
 		});
-		expect(cachedAt(table, at(0), next)).toBeUndefined();
+		expect(cachedAt(table, at(0), next, ready)).toBeUndefined();
 		keepAt(table, at(2), first, asked);
-		expect(cachedAt(table, at(0), next)?.account).toBe(2);
+		expect(cachedAt(table, at(0), next, ready)?.account).toBe(2);
 		keepAt(table, at(1), first, { ...asked, retention: "24h" });
-		expect(cachedAt(table, at(0), next)).toEqual({ account: 1, characters: first.whole.characters });
+		expect(cachedAt(table, at(0), next, ready)).toEqual({ account: 1, characters: first.whole.characters });
+		expect(cachedAt(table, at(0), next, (key) => key !== 1)?.account).toBe(2);
 		const later = historyIn([
 			`[${said("one")},{"role":"assistant","content":"b"},${said("two")},{"role":"assistant","content":"c"}]`,
 		]);
 		keepAt(table, at(0), next, asked);
-		expect(cachedAt(table, at(0), later)?.account).toBe(0);
+		expect(cachedAt(table, at(0), later, ready)?.account).toBe(0);
 	});
 
 	test("is found again where a conversation is asked the same once more, but not where it begins", () => {
 		const table = new ConversationTable(makeConversations(), () => 0);
 		const at = { provider: account("sk-1"), model: "m" };
 		keepAt(table, at, first, asked);
-		expect(cachedAt(table, at, first)).toBeUndefined();
+		expect(cachedAt(table, at, first, ready)).toBeUndefined();
 		keepAt(table, at, next, asked);
-		expect(cachedAt(table, at, next)?.characters).toBe(next.whole.characters);
+		expect(cachedAt(table, at, next, ready)?.characters).toBe(next.whole.characters);
 	});
 
 	test("is two entries of a conversation, however long it gets", () => {

@@ -4,6 +4,7 @@ import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import type { SuspectsView } from "../proxy/suspects.ts";
+import type { KeyState } from "../routing/cached-target.ts";
 import { type Explained, type Explanation, explain } from "../routing/explain.ts";
 import { plan } from "../routing/plan.ts";
 import { needsOf } from "../routing/requirements.ts";
@@ -14,7 +15,7 @@ import { refusalsOf, suspicionOf } from "./call-refusals.ts";
 
 /** What the choice is made by, besides the call. */
 export interface PlanContext {
-	readonly state: { readonly targets: RoutingState; readonly suspects?: SuspectsView };
+	readonly state: { readonly targets: RoutingState; readonly suspects?: SuspectsView; readonly keys?: KeyState };
 	/** Told how long a plan took, ms. */
 	readonly onPlanned?: ((ms: number) => void) | undefined;
 	/** 0 to 1. */
@@ -43,7 +44,8 @@ export function choose(asked: Call, route: Route, chooser: PlanContext, wantsRea
 	const startedAt = performance.now();
 	const needs = needsOf(asked);
 	const now = known.now();
-	const made = plan(needs, route, known, now, random, wantsReasons ? route.targets.length : undefined);
+	const ranked = wantsReasons ? route.targets.length : undefined;
+	const made = plan(needs, route, known, now, random, ranked, state.keys);
 	onPlanned?.(performance.now() - startedAt);
 	const refusals = wantsReasons ? refusalsOf(asked, made.targets, route.alias, state.suspects) : undefined;
 	const suspicion = wantsReasons ? suspicionOf(asked, made.targets, state.suspects) : undefined;

@@ -3,16 +3,17 @@ import type { Call } from "../openai/call.ts";
 import { OPERATIONS } from "../openai/operations.ts";
 import type { Target } from "../providers/provider.ts";
 import { cachedAt, cachesOf, hasSeveralCaches, keepAt } from "../routing/cache-places.ts";
+import type { KeyState } from "../routing/cached-target.ts";
 import { historyOf } from "../routing/requirements.ts";
 import type { StateView } from "../routing/target-state.ts";
 
 /** What is known of conversations. */
 type Known = Pick<StateView, "conversations">;
 
-/** Which of a target's keys has a call's history in its prompt cache; undefined where none has, or all share one. */
-export function cachedKey({ conversations }: Known, call: Call, target: Target): number | undefined {
+/** Which of a target's keys that may be used has a call's history in its prompt cache; undefined where none has, or all share one. */
+export function cachedKey({ conversations }: Known, keys: KeyState, call: Call, target: Target): number | undefined {
 	if (!hasSeveralCaches(target.provider) || !isCached(call)) return undefined;
-	return cachedAt(conversations, target, historyOf(call))?.account;
+	return cachedAt(conversations, target, historyOf(call), (key) => keys.isReady(target, key))?.account;
 }
 
 /**

@@ -229,7 +229,7 @@ export class CallAttempts implements AttemptOwner {
 		let account = FIRST_ACCOUNT;
 		if (keys.hasRefusals || target.provider.otherAccounts) {
 			const isAllThereIs = this.tried.every((each) => each === tried || each.wasNotTried);
-			account = keys.take(target, tried.refusedKeys, isAllThereIs, cachedKey(targets, this.call, target));
+			account = keys.take(target, tried.refusedKeys, isAllThereIs, cachedKey(targets, keys, this.call, target));
 			target = targetWith(target, account);
 		}
 		return {

@@ -75,19 +75,22 @@ export class KeyRotation {
 	 * that the call has. An agent has none that could be: one that refused its secret got that too late, and comes behind all
 	 * others until it is heard of again.
 	 * @param refused accounts that the call was refused with
-	 * @param cached the account whose prompt cache has the call's history: it is taken out of turn, where it is in use and its limit is not used up
+	 * @param cached the account that has the call's history in its prompt cache, and is ready: it is taken out of turn
 	 */
 	take(target: Target, refused: readonly number[], isAllThereIs: boolean, cached?: number): Account {
 		const now = performance.now();
 		const ring = this.#ring(target.provider);
 		const { model } = target;
-		if (cached !== undefined && !refused.includes(cached) && ring.isReady(cached, model, now)) {
-			return { index: cached, isProbe: false };
-		}
+		if (cached !== undefined && !refused.includes(cached)) return { index: cached, isProbe: false };
 		// Back after a pause it may be the same again: its limit had been used up.
 		const inUse = ring.take(model, now, refused) ?? ring.take(model, now);
 		if (!inUse && !isAllThereIs && target.agent === undefined) throw outOfUse(target, ring, now);
 		return inUse ?? ring.takeAnyway();
+	}
+
+	/** Whether this one may be taken out of turn: it is in use, and its limit is not used up. */
+	isReady({ provider, model }: Pick<Target, "provider" | "model">, account: number): boolean {
+		return this.#ring(provider).isReady(account, model, performance.now());
 	}
 
 	/** Whether a key is in use besides these. */

@@ -24,6 +24,8 @@ export interface CachedPrefix {
 
 /** What a target's cache has of a call's prompt, and what became of that. */
 export interface CachedHistory {
+	/** The target's id. */
+	readonly target: string;
 	/** Which of its provider's keys has it. */
 	readonly account: number;
 	/** About so many; 0 where that is not known. */
@@ -59,11 +61,13 @@ export const cachesOf = ({ promptCache, otherAccounts }: Provider): number =>
 /**
  * The key of a provider whose cache has most of a conversation, as far as is remembered; of several the one that keeps it for longest.
  * Undefined where none has any of it.
+ * @param isReady whether a key may be used: the cache of one that is out of use is of no use
  */
 export function cachedAt(
 	table: ConversationTable,
 	{ provider, model }: CachePlace,
 	history: History,
+	isReady: (account: number) => boolean,
 ): CachedPrefix | undefined {
 	const { before, session } = history;
 	const accounts = provider.otherAccounts ? [provider, ...provider.otherAccounts] : [provider];
@@ -72,7 +76,7 @@ export function cachedAt(
 		let longest = 0;
 		for (let account = 0; account < accounts.length; account++) {
 			const left = table.leftMs(keyAt({ provider: accounts[account]!, model }, beginning));
-			if (left <= longest) continue;
+			if (left <= longest || !isReady(account)) continue;
 			longest = left;
 			best = account;
 		}
@@ -81,9 +85,13 @@ export function cachedAt(
 	return undefined;
 }
 
-/** By which a conversation is looked up. One that has gone on may be asked the same once more; one that begins takes its turn. */
+/**
+ * By which a conversation is looked up that has gone on: it may be asked the same once more, and a history that is another one altogether may
+ * have a name. One that begins takes its turn: some clients give all of theirs one name.
+ */
 function* beginningsOf({ earlier, whole, session }: History): Iterable<Beginning> {
-	if (earlier.length > 0) yield whole;
+	if (earlier.length === 0) return;
+	yield whole;
 	yield* earlier;
 	if (session) yield session;
 }

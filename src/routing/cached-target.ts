@@ -3,41 +3,57 @@
  * the state that it reads.
  */
 import { OPERATIONS } from "../openai/operations.ts";
-import { cachedAt, cachesOf } from "./cache-places.ts";
+import { type CachedHistory, cachedAt, cachesOf } from "./cache-places.ts";
 import { type Needs, PER_TOKEN } from "./requirements.ts";
 import type { Policy, RouteTarget } from "./route.ts";
 import { expectedCost, type Scored, STICKY_RATIO } from "./score.ts";
 import type { StateView } from "./target-state.ts";
 
+/** What is known of the keys of providers. */
+export interface KeyState {
+	/** Whether one of a target's keys is in use, and its limit is not used up. */
+	isReady(target: Pick<RouteTarget, "provider" | "model">, account: number): boolean;
+}
+
 const MILLION = 1_000_000;
 
-/** Puts the target that has the conversation's history before its equals, where that is worth it. Asks for nothing where there is one cache. */
-export function preferCached(scored: readonly Scored[], policy: Policy, needs: Needs, state: StateView): void {
+/**
+ * Puts the target that has the conversation's history before its equals, where that is worth it. Asks for nothing where there is one cache.
+ * Returns what it has; undefined where none has anything.
+ */
+export function preferCached(
+	scored: readonly Scored[],
+	policy: Policy,
+	needs: Needs,
+	state: StateView,
+	keys: KeyState,
+): CachedHistory | undefined {
 	let group = Number.POSITIVE_INFINITY;
 	for (const each of scored) if (each.group < group) group = each.group;
 	let caches = 0;
 	for (const { group: its, target } of scored) if (its === group) caches += cachesOf(target.provider);
-	if (caches < 2 || !OPERATIONS[needs.operation].generates) return;
+	if (caches < 2 || !OPERATIONS[needs.operation].generates) return undefined;
 	const history = needs.history();
-	if (history.earlier.length === 0 && !history.session) return;
+	if (history.earlier.length === 0) return undefined;
 	let held: Scored | undefined;
 	let account = 0;
 	let characters = -1;
 	for (const each of scored) {
 		if (each.group !== group || !each.target.provider.promptCache) continue;
-		const found = cachedAt(state.conversations, each.target, history);
+		const found = cachedAt(state.conversations, each.target, history, (key) => keys.isReady(each.target, key));
 		if (!found || found.characters <= characters) continue;
 		({ account, characters } = found);
 		held = each;
 	}
-	if (!held) return;
+	if (!held) return undefined;
 	const tokens = Math.min(needs.tokens, Math.ceil(characters / PER_TOKEN));
 	const savesUsd = savingOf(held.target, tokens);
 	const stays = isWorthMore(held, savesUsd, scored, policy, needs);
-	held.cached = { account, tokens, savesUsd, stays };
-	if (!stays) return;
-	held.score = -1;
-	held.basis = "cache";
+	if (stays) {
+		held.score = -1;
+		held.basis = "cache";
+	}
+	return { target: held.target.id, account, tokens, savesUsd, stays };
 }
 
 /** USD that so many tokens of a prompt cost less where they are cached. */

@@ -189,7 +189,7 @@ function candidate(scored: Scored, context: CandidateContext): ExplainedTarget {
 			...(target.context !== undefined && { context: target.context }),
 			...(target.weight !== undefined && { weight: target.weight }),
 			...(view.breaker.state !== "closed" && { breaker: view.breaker.state }),
-			...(scored.cached && cachedInputs(target, scored.cached)),
+			...(plan.cached?.target === target.id && cachedInputs(target, plan.cached)),
 		},
 	};
 }

@@ -3,7 +3,8 @@
  * same state with the same random numbers gets the same plan. Every call to several targets is planned: test/bench/plan-cost.ts says what that costs.
  */
 import { NO_BLOCKS } from "./affinity.ts";
-import { preferCached } from "./cached-target.ts";
+import type { CachedHistory } from "./cache-places.ts";
+import { type KeyState, preferCached } from "./cached-target.ts";
 import type { Needs } from "./requirements.ts";
 import type { Route, RouteTarget } from "./route.ts";
 import { type Scored, score } from "./score.ts";
@@ -17,15 +18,19 @@ export interface Plan {
 	readonly work: Work;
 	/** Every candidate in that order, those that can't do it last. */
 	readonly scored: readonly Scored[];
+	/** Which of them has the call's history in its prompt cache, and what that is worth; absent where none has. */
+	readonly cached?: CachedHistory | undefined;
 }
 
 /** What comes behind so many that all failed is no matter of merit, and sorting a hundred would cost half of the budget. */
 const RANKED = 8;
+const ALL_READY: KeyState = { isReady: () => true };
 
 /**
  * The plan for a call. Last come targets that are out of use: where all others have failed, they are worth a try.
  * @param random a number from 0 to 1, anew at each call
  * @param ranked how many are put in order; the others follow in the route's
+ * @param keys what is known of keys, where providers may have several
  */
 export function plan(
 	needs: Needs,
@@ -34,6 +39,7 @@ export function plan(
 	now: number,
 	random: () => number,
 	ranked: number = RANKED,
+	keys: KeyState = ALL_READY,
 ): Plan {
 	let replicas = 0;
 	for (const { kind } of route.targets) if (kind === "local") replicas++;
@@ -41,12 +47,14 @@ export function plan(
 	const scored = score({ needs, prompt, route, state, now, random });
 	// A session that its client names stays where it is, whatever that costs.
 	const isPlaced = needs.session !== undefined && state.session(needs.session) !== undefined;
-	if (!isPlaced) preferCached(scored, route.alias?.policy ?? "balanced", needs, state);
+	const policy = route.alias?.policy ?? "balanced";
+	const isAsked = !isPlaced && replicas < scored.length;
+	const cached = isAsked ? preferCached(scored, policy, needs, state, keys) : undefined;
 	if (ranked < scored.length) bringForward(scored, ranked);
 	else scored.sort(byScore);
 	const targets: RouteTarget[] = [];
 	for (const { target, penalty } of scored) if (penalty !== "missing") targets.push(target);
-	return { targets, work: { prompt, session: needs.session }, scored };
+	return { targets, work: { prompt, session: needs.session }, scored, cached };
 }
 
 /** Puts the best `count` first, in order. */

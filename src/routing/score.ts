@@ -3,7 +3,6 @@
 import { listPriceOf } from "../accounts/usage/price-book.ts";
 import type { Prompt } from "./affinity.ts";
 import { admits, shareOf } from "./breaker.ts";
-import type { CachedHistory } from "./cache-places.ts";
 import type { Needs } from "./requirements.ts";
 import type { Feature, Kind, Policy, Route, RouteTarget } from "./route.ts";
 import type { StateView, TargetView } from "./target-state.ts";
@@ -27,8 +26,6 @@ export interface Scored {
 	second: number;
 	readonly tie: number;
 	basis: Basis;
-	/** Its prompt cache has the conversation's history: what that is worth. */
-	cached: CachedHistory | undefined;
 }
 
 /** What made a score. `cache`: its prompt cache has the conversation's history. `weight`: it was drawn, by its entry's share of calls. `probe`: it is tried first, to find out whether it is well again. `ramp`: it is not its turn yet. */
@@ -253,7 +250,6 @@ function scoreOne(input: ScoreInput, comparison: Comparison, target: RouteTarget
 		// Replicas are as good as each other; between others their owner's order counts.
 		tie: target.isReplica ? random() : position,
 		basis,
-		cached: undefined,
 	};
 }
 
