@@ -25,6 +25,7 @@ describe("a field", () => {
 		["ec_transfer_params", { ec_transfer_params: {} }],
 		["vllm_xargs.kv_transfer_params", { vllm_xargs: { a: 1, kv_transfer_params: "x" } }],
 		["vllm_xargs.ec_transfer_params", { vllm_xargs: { ec_transfer_params: "x" } }],
+		["vllm_xargs.kv_cache_report_mode", { vllm_xargs: { kv_cache_report_mode: "full" } }],
 		["bootstrap_host", { bootstrap_host: ["10.0.0.9"] }],
 		["bootstrap_port", { bootstrap_port: 8998 }],
 		["bootstrap_room", { bootstrap_room: 0 }],

@@ -55,8 +55,8 @@ const MOST: ReadonlyMap<string, number> = new Map([
 const MEMBERS: ReadonlyMap<string, readonly string[]> = new Map([
 	// It takes the place of the model's own.
 	["chat_template_kwargs", ["chat_template"]],
-	// vLLM reads them here, too.
-	["vllm_xargs", ["kv_transfer_params", "ec_transfer_params"]],
+	// vLLM reads the first two here, too. By the third it publishes again what is in its prefix cache, as if it were stored once more.
+	["vllm_xargs", ["kv_transfer_params", "ec_transfer_params", "kv_cache_report_mode"]],
 ]);
 /** Members of `structured_outputs` that are schemas. */
 const SCHEMAS = new Set(["json", "structural_tag"]);
