@@ -61,6 +61,31 @@ test("batches that were lost on their way are asked for again", async () => {
 	await publisher.stop();
 });
 
+test("a replay larger than its socket takes at once, of which a part is lost, is asked for until all is had", async () => {
+	const publisher = await startPublisher();
+	await publisher.publish([stored(1)], { times: 9_000 });
+	await publisher.publish([stored(2)]);
+	using listener = listen(publisher);
+	await heardAll(listener.heard, 2);
+	expect(listener.heard).toEqual(["whole", ...new Array<number>(9_000).fill(1), 2]);
+	expect(listener.problems).toEqual([]);
+	await publisher.stop();
+}, 60_000);
+
+test("a replay whose end is lost is over once nothing comes any more, and is asked for again", async () => {
+	const publisher = await startPublisher({ endless_replays: 1 });
+	for (const hash of [1, 2, 3]) await publisher.publish([stored(hash)]);
+	using listener = listen(publisher);
+	await heardAll(listener.heard, 3);
+	await publisher.publish([stored(4)]);
+	await heardAll(listener.heard, 4);
+	await publisher.publish([stored(5)]);
+	await heardAll(listener.heard, 5);
+	expect(listener.heard).toEqual(["whole", 1, 2, 3, 4, 5]);
+	expect(publisher.replays).toBe(2);
+	await publisher.stop();
+});
+
 test("where the engine no longer has what was lost nothing of before counts", async () => {
 	const publisher = await startPublisher({ buffer_steps: 2 });
 	using listener = listen(publisher);

@@ -13,6 +13,8 @@ export interface PublisherOptions {
 	readonly isWithoutReplay?: boolean;
 	/** Batches that are kept. */
 	readonly buffer_steps?: number;
+	/** The first so many replays lose their ends. */
+	readonly endless_replays?: number;
 	/** Messages that wait for a slow subscriber, and bytes of the socket's own buffer. */
 	readonly hwm?: number;
 	readonly send_buffer?: number;

@@ -12,8 +12,10 @@ const LONGEST_WAIT_MS = 8_000;
 /** Tries in a row that fail before that is told: an engine has no socket before its model is loaded, which takes minutes. */
 const FEW = 3;
 const LONG_START = 120;
-/** How long a replay may take, ms: vLLM looks for requests every 100 ms, and may have 10,000 batches to send. */
+/** How long a replay may take to begin, ms: vLLM looks for requests every 100 ms, and may have 10,000 batches to send. */
 const REPLAY_MS = 30_000;
+/** How long one that has begun may be silent before its end counts as lost, ms. */
+const REPLAY_SILENCE_MS = 2_000;
 /** Batches that wait for the end of a replay, at most; where there are more the oldest are dropped, and asked for again. */
 const MOST_WAITING = 10_000;
 /** The number of a replay's last message. */
@@ -42,6 +44,16 @@ export interface KvEventSourceOptions {
 interface Batch {
 	readonly sequence: number;
 	readonly payload: Buffer;
+}
+
+/**
+ * What a replay has brought, without a gap. Up to 0.32 vLLM's socket drops what is more than some 1,000 batches at once, in the middle of a replay and
+ * at its end.
+ */
+interface Replay {
+	readonly batches: readonly Batch[];
+	/** Up to the last batch that the engine had. */
+	readonly isAll: boolean;
 }
 
 /** The source: connects, and again whenever the connection is lost. Nothing of it throws. */
@@ -113,7 +125,7 @@ export class KvEventSource {
 			return;
 		}
 		if (batch.sequence === this.#next) this.#take(batch);
-		else this.#askAgain(batch);
+		else this.#askAgain([batch]);
 	}
 
 	get #next(): number {
@@ -121,34 +133,32 @@ export class KvEventSource {
 	}
 
 	/** Asks for all from the last batch on, that one included; without one, for all. What is published meanwhile waits. */
-	#askAgain(batch?: Batch): void {
-		const waiting = batch ? [batch] : [];
+	#askAgain(waiting: Batch[] = []): void {
 		this.#waiting = waiting;
 		const last = this.#last;
-		void this.#replayed(last?.sequence ?? 0).then((batches) => {
+		void this.#replayed(last?.sequence ?? 0).then((replay) => {
 			// With the connection it was given up, and another may have been asked for.
 			if (this.#isEnded || this.#waiting !== waiting) return;
-			const [first] = batches ?? [];
-			if (last === undefined) this.#begin(batches, first);
-			else if (first?.sequence === last.sequence && hashOf(first.payload) === last.hash)
-				this.#takeAll(batches!.slice(1));
-			else if (batches === undefined || (first && first.sequence > last.sequence)) {
+			const { batches, isAll } = replay ?? { batches: [], isAll: true };
+			const [first] = batches;
+			if (last === undefined) {
+				this.#forget(replay !== undefined && (first === undefined || first.sequence === 0));
+				this.#takeAll(batches);
+			} else if (first?.sequence === last.sequence && hashOf(first.payload) === last.hash)
+				this.#takeAll(batches.slice(1));
+			else if (replay === undefined || (first && first.sequence > last.sequence)) {
 				// It may be the same engine, of which something is missing.
 				this.#forget(false);
-				this.#takeAll(batches ?? []);
+				this.#takeAll(batches);
 			} else {
 				this.#last = undefined;
-				this.#askAgain(waiting[0]);
+				this.#askAgain(waiting);
 				return;
 			}
-			this.#drain();
+			const hasMore = !isAll && this.#last !== undefined && this.#last.sequence !== last?.sequence;
+			if (hasMore) this.#askAgain(waiting);
+			else this.#drain();
 		});
-	}
-
-	/** Nothing is known yet. */
-	#begin(batches: readonly Batch[] | undefined, first: Batch | undefined): void {
-		this.#forget(batches !== undefined && (first === undefined || first.sequence === 0));
-		this.#takeAll(batches ?? []);
 	}
 
 	/** What came during a replay: what that had, too, is passed over. */
@@ -191,16 +201,17 @@ export class KvEventSource {
 	}
 
 	/** The batches from this one on that the engine still has; undefined where it does not answer. */
-	#replayed(from: number): Promise<Batch[] | undefined> {
-		const { promise, resolve } = Promise.withResolvers<Batch[] | undefined>();
+	#replayed(from: number): Promise<Replay | undefined> {
+		const { promise, resolve } = Promise.withResolvers<Replay | undefined>();
 		const batches: Batch[] = [];
-		const timer = setTimeout(() => over(undefined), this.options.replayMs ?? REPLAY_MS);
-		timer.unref();
-		const over = (found: Batch[] | undefined) => {
+		const over = (found: Replay | undefined) => {
 			clearTimeout(timer);
 			socket.close();
 			resolve(found);
 		};
+		const broken = () => over(batches.length > 0 ? { batches, isAll: false } : undefined);
+		const within = (ms: number) => setTimeout(broken, ms).unref();
+		let timer = within(this.options.replayMs ?? REPLAY_MS);
 		const socket = openZmtp({
 			path: this.options.sockets.replay,
 			role: "DEALER",
@@ -211,15 +222,25 @@ export class KvEventSource {
 				socket.send([Buffer.alloc(0), start]);
 			},
 			message(frames) {
-				const [sequence, payload] = frames.slice(-2);
-				if (frames.length < 2 || sequence!.length !== 8) return;
-				const number = sequence!.readBigUInt64BE();
-				if (number === END) over(batches);
-				else batches.push({ sequence: Number(number), payload: Buffer.from(payload!) });
+				const [number, payload] = frames.slice(-2);
+				if (frames.length < 2 || number!.length !== 8) return;
+				if (number!.readBigUInt64BE() === END) {
+					over({ batches, isAll: true });
+					return;
+				}
+				const sequence = Number(number!.readBigUInt64BE());
+				const isNext = batches.length === 0 || sequence === batches.at(-1)!.sequence + 1;
+				if (!isNext) {
+					broken();
+					return;
+				}
+				batches.push({ sequence, payload: Buffer.from(payload!) });
+				clearTimeout(timer);
+				timer = within(REPLAY_SILENCE_MS);
 			},
 			closed: (_, code) => {
 				if (code === "EACCES") this.options.denied?.();
-				over(undefined);
+				broken();
 			},
 		});
 		this.#replay = socket;

@@ -86,7 +86,7 @@ def event(kind, fields, kinds):
 
 def main():
     context = zmq.Context()
-    order = json.loads(sys.stdin.readline())
+    order = order_at_start = json.loads(sys.stdin.readline())
     hwm = order.get("hwm", 100_000)
     pub = context.socket(zmq.PUB)
     pub.set_hwm(hwm)
@@ -115,7 +115,8 @@ def main():
             for sequence, payload in buffer:
                 if sequence >= int.from_bytes(start, "big"):
                     replay.send_multipart((client, b"", sequence.to_bytes(8, "big"), payload))
-            replay.send_multipart((client, b"", (-1).to_bytes(8, "big", signed=True), b""))
+            if replays > order_at_start.get("endless_replays", 0):
+                replay.send_multipart((client, b"", (-1).to_bytes(8, "big", signed=True), b""))
         if sys.stdin.fileno() not in ready:
             continue
         line = sys.stdin.readline()
