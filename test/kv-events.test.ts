@@ -95,3 +95,38 @@ test.each([
 		expect.objectContaining({ isFullAttention: isFull }),
 	]);
 });
+
+/** Of `make real-vllm`: bytes as vLLM 0.32 wrote them, a batch with the end of a prompt and one with what it gave up. */
+describe("vLLM 0.32 itself", () => {
+	const decoded = (base64: string) => decodeKvBatch(Buffer.from(base64, "base64"));
+
+	test("stores a block behind another one", () => {
+		const [event, ...others] = decoded(
+			"k8tB2sNvckDxRJGLpHR5cGWrQmxvY2tTdG9yZWSsYmxvY2tfaGFzaGVzkc8Tdm0LqWv/dLFwYXJlbnRfYmxvY2tfaGFzaM9egNWRGPQ4Oql0b2tlbl9pZHPcACDNBlzNAQ7NBRPNAQ7M" +
+				"yV7NAx3NAyLNAQ7NB6gOzQFXzQGczQeOzQEOzQIozQPPAszJAc0FGszJKVHNATEQAszJAc0Bas0GwMzJqmJsb2NrX3NpemUgp2xvcmFfaWTApm1lZGl1baNHUFWpbG9yYV9u" +
+				"YW1lwKpleHRyYV9rZXlzkcCpZ3JvdXBfaWR4ALJrdl9jYWNoZV9zcGVjX2tpbmSuZnVsbF9hdHRlbnRpb24A",
+		);
+		expect(others).toEqual([]);
+		if (event?.kind !== "stored") throw new Error(`it is ${event?.kind}`);
+		const { tokens, ...rest } = event;
+		expect(rest).toEqual({
+			kind: "stored",
+			hashes: [0x1376_6d0b_a96b_ff74n],
+			parent: 0x5e80_d591_18f4_383an,
+			blockSize: 32,
+			extras: [""],
+			group: 0,
+			isFullAttention: true,
+			isOnGpu: true,
+		});
+		expect([tokens.length, ...tokens.slice(0, 4), tokens.at(-1)]).toEqual([32, 1628, 270, 1299, 270, 201]);
+	});
+
+	test("removes one", () => {
+		expect(
+			decoded(
+				"k8tB2sNvceYZVZGEpHR5cGWsQmxvY2tSZW1vdmVkrGJsb2NrX2hhc2hlc5HPCOjGZNKT/Z+mbWVkaXVto0dQValncm91cF9pZHgAAA==",
+			),
+		).toEqual([{ kind: "removed", hashes: [0x08e8_c664_d293_fd9fn], group: 0, isOnGpu: true }]);
+	});
+});

@@ -14,11 +14,13 @@ export class PythonVenv {
 	 * @param what it is called where its installation is told
 	 * @param name of its directory
 	 * @param requirements path of the list of its packages, each with its version
+	 * @param flags further ones of `pip install`
 	 */
 	constructor(
 		private readonly what: string,
 		name: string,
 		private readonly requirements: string,
+		private readonly flags: readonly string[] = [],
 	) {
 		this.#directory = join(import.meta.dir, "../../node_modules", name);
 		this.python = join(this.#directory, "bin/python");
@@ -38,7 +40,15 @@ export class PythonVenv {
 		if (!this.problem() || !Bun.which("python3") || !Bun.which("pip3")) return;
 		say(`installing ${this.what} from PyPI`);
 		rmSync(this.#directory, { recursive: true, force: true });
-		const pip = ["install", "--quiet", "--disable-pip-version-check", "--no-input", "-r", this.requirements];
+		const pip = [
+			"install",
+			"--quiet",
+			"--disable-pip-version-check",
+			"--no-input",
+			...this.flags,
+			"-r",
+			this.requirements,
+		];
 		// Debian's Python has no pip of its own to put in.
 		const commands = [
 			["python3", "-m", "venv", "--without-pip", this.#directory],
