@@ -200,6 +200,18 @@ const ARGUMENTS: FailedStart[] = [
 		/"--max-num-batched-tokens", "8192"/,
 	],
 	[
+		"blocks of a size that the CPU's attention has not",
+		engineStart("ValueError: No common block size for 16 (CPU_ATTN: [MultipleOf(32)])."),
+		/^--block-size 16 is none/,
+		/a multiple of 32$/,
+	],
+	[
+		"a sentence that nobody has explained yet, without its full stop",
+		engineStart("ValueError: the moon is in the way."),
+		/^ValueError: the moon is in the way$/,
+		/log/,
+	],
+	[
 		"a flag of another version",
 		["vllm serve: error: unrecognized arguments: --no-such-flag"],
 		/does not know --no-such-flag/,

@@ -23,6 +23,13 @@ export const MODEL_CAUSES: readonly Cause[] = [
 		}),
 	},
 	{
+		pattern: /No common block size for (\d+) \((?:.*?MultipleOf\((\d+)\))?/i,
+		explain: ([, size, multiple]) => ({
+			reason: `--block-size ${size} is none that this model's attention takes here`,
+			fix: multiple ? `leave it out of \`args\`, or take a multiple of ${multiple}` : "leave it out of `args`",
+		}),
+	},
+	{
 		pattern:
 			/(?:Model architectures \[([^\]]*)\] (?:are not supported for now|failed to be inspected))|(?:model type `([^`]+)` but Transformers does not recognize this architecture)/i,
 		explain: ([, architectures, type]) => ({

@@ -140,7 +140,8 @@ function messageOf({ lines, raisedAt }: LoggedException): string {
 
 const MAX_MESSAGE = 300;
 
-const shortened = (message: string): string => shortText(message, MAX_MESSAGE);
+/** A reason is a clause, and a remedy follows it. */
+const shortened = (message: string): string => shortText(message, MAX_MESSAGE).replace(/\.$/, "");
 
 /** Nothing but the pointer is left: the error itself was never logged, or is no longer in the log. */
 function pointedAt(pointer: string): Problem {
