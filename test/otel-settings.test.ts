@@ -1,23 +1,20 @@
 /** OpenTelemetry's variables: what they switch on, and what is said of values that are none. */
 import { describe, expect, test } from "bun:test";
-import { readOtelSettings } from "../src/telemetry/tracing/otel-settings.ts";
+import { readOtelSettings } from "../src/telemetry/otel/otel-settings.ts";
 
 const ENDPOINT = { OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318" };
-const settingsOf = (env: Record<string, string>) => readOtelSettings({ ...ENDPOINT, ...env }).settings!;
+const settingsOf = (env: Record<string, string>) => readOtelSettings({ ...ENDPOINT, ...env }).traces!;
 
-describe("nothing is traced where", () => {
+describe("nothing is sent where", () => {
 	test.each([
 		["nothing says so", {}],
 		["the endpoint is empty", { OTEL_EXPORTER_OTLP_ENDPOINT: "" }],
 		["a share is set alone", { OTEL_TRACES_SAMPLER: "always_on" }],
 		["it is disabled", { ...ENDPOINT, OTEL_SDK_DISABLED: "TRUE" }],
-		["no exporter is wanted", { ...ENDPOINT, OTEL_TRACES_EXPORTER: "none" }],
-		[
-			"other signals alone have an endpoint",
-			{ OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: "http://collector:4318/v1/metrics" },
-		],
+		["no exporter is wanted", { ...ENDPOINT, OTEL_TRACES_EXPORTER: "none", OTEL_METRICS_EXPORTER: "prometheus" }],
+		["logs alone have an endpoint", { OTEL_EXPORTER_OTLP_LOGS_ENDPOINT: "http://collector:4318/v1/logs" }],
 	] as [string, Record<string, string>][])("%s", (_, env) => {
-		expect(readOtelSettings(env)).toEqual({ settings: undefined, problems: [] });
+		expect(readOtelSettings(env)).toEqual({ resource: {}, traces: undefined, metrics: undefined, problems: [] });
 	});
 
 	test.each([
@@ -37,8 +34,8 @@ describe("nothing is traced where", () => {
 			/^OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is no/,
 		],
 	] as [string, Record<string, string>, RegExp][])("%s, which is said", (_, env, problem) => {
-		const { settings, problems } = readOtelSettings(env);
-		expect([settings, problems.length]).toEqual([undefined, 1]);
+		const { traces, problems } = readOtelSettings(env);
+		expect([traces, problems.length]).toEqual([undefined, 1]);
 		expect(problems[0]).toMatch(problem);
 	});
 });
@@ -54,27 +51,28 @@ describe("a value that is none is left out, and said:", () => {
 		["OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem", /OTEL_EXPORTER_OTLP_CERTIFICATE is not read.*ROUTER_CA_FILE/],
 		["OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317", /4317.*4318/],
 	] as [string, string, RegExp][])("%s=%s", (name, value, problem) => {
-		const { settings, problems } = readOtelSettings({ ...ENDPOINT, [name]: value });
+		const { traces, problems } = readOtelSettings({ ...ENDPOINT, [name]: value });
 		expect(problems).toHaveLength(1);
 		expect(problems[0]).toMatch(problem);
 		const plain = settingsOf({});
-		expect({ ...settings, endpoint: plain.endpoint }).toEqual(plain);
+		expect({ ...traces!, endpoint: plain.endpoint }).toEqual(plain);
 	});
 
 	test("OTEL_TRACES_SAMPLER_ARG that is no share", () => {
 		for (const arg of ["2", "-0.1", "10 %"]) {
 			const env = { ...ENDPOINT, OTEL_TRACES_SAMPLER: "traceidratio", OTEL_TRACES_SAMPLER_ARG: arg };
-			const { settings, problems } = readOtelSettings(env);
-			expect([settings!.sampling.ratio, problems.length]).toEqual([1, 1]);
+			const { traces, problems } = readOtelSettings(env);
+			expect([traces!.sampling.ratio, problems.length]).toEqual([1, 1]);
 		}
 	});
 
 	test("entries of headers, of which no part is repeated", () => {
 		const secret = "Bearer-secret";
 		const headers = `authorization=${secret}%zz,${secret},x y=${secret},x-more=${secret}%0d%0a,good=a%3Db`;
-		const { settings, problems } = readOtelSettings({ ...ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS: headers });
-		expect(settings!.headers).toEqual({ good: "a=b" });
-		expect(problems).toHaveLength(4);
+		const { traces, problems } = readOtelSettings({ ...ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS: headers });
+		expect(traces!.headers).toEqual({ good: "a=b" });
+		// Each kind of mistake once.
+		expect(problems).toHaveLength(2);
 		expect(problems.join()).not.toContain(secret);
 	});
 });
@@ -95,8 +93,8 @@ describe("the endpoint", () => {
 	});
 
 	test("is this machine where an exporter alone is named", () => {
-		const { settings } = readOtelSettings({ OTEL_TRACES_EXPORTER: "otlp" });
-		expect(settings?.endpoint).toBe("http://localhost:4318/v1/traces");
+		const { traces, metrics } = readOtelSettings({ OTEL_TRACES_EXPORTER: "otlp" });
+		expect([traces?.endpoint, metrics]).toEqual(["http://localhost:4318/v1/traces", undefined]);
 	});
 });
 
@@ -108,8 +106,6 @@ test("all that can be set is read, that of traces alone before that of all signa
 			OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: "http/json",
 			OTEL_EXPORTER_OTLP_COMPRESSION: "gzip",
 			OTEL_EXPORTER_OTLP_TIMEOUT: "3000",
-			OTEL_SERVICE_NAME: "gateway",
-			OTEL_RESOURCE_ATTRIBUTES: "service.name=other,deployment.environment.name=a%2Cb",
 			OTEL_TRACES_SAMPLER: "parentbased_traceidratio",
 			OTEL_TRACES_SAMPLER_ARG: "0.1",
 			OTEL_BSP_MAX_QUEUE_SIZE: "100",
@@ -123,8 +119,43 @@ test("all that can be set is read, that of traces alone before that of all signa
 		protocol: "http/json",
 		isCompressed: true,
 		timeoutMs: 3000,
-		resource: { "service.name": "gateway", "deployment.environment.name": "a,b" },
 		sampling: { isParentBased: true, ratio: 0.1 },
 		batch: { queueSize: 100, batchSize: 100, delayMs: 1000, exportMs: 2000 },
+	});
+});
+
+test("who it is has the name of its variable, whatever else is said", () => {
+	const env = {
+		OTEL_SERVICE_NAME: "gateway",
+		OTEL_RESOURCE_ATTRIBUTES: "service.name=other,deployment.environment.name=a%2Cb",
+	};
+	const { resource } = readOtelSettings({ ...ENDPOINT, ...env });
+	expect(resource).toEqual({ "service.name": "gateway", "deployment.environment.name": "a,b" });
+});
+
+describe("metrics", () => {
+	test("go to the endpoint of all signals, each minute", () => {
+		const { metrics } = readOtelSettings({ ...ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS: "a=b" });
+		expect(metrics).toMatchObject({
+			...{ endpoint: "http://collector:4318/v1/metrics", headers: { a: "b" }, protocol: "http/protobuf" },
+			intervalMs: 60_000,
+		});
+	});
+
+	test("have variables of their own", () => {
+		const env = {
+			OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: "http://other/in",
+			OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: "http/json",
+			OTEL_METRIC_EXPORT_INTERVAL: "500",
+		};
+		const { traces, metrics } = readOtelSettings(env);
+		expect([traces, metrics!.endpoint, metrics!.protocol, metrics!.intervalMs]).toEqual([
+			...[undefined, "http://other/in", "http/json", 500],
+		]);
+	});
+
+	test("and traces say what is wrong with a variable of both once", () => {
+		const { problems } = readOtelSettings({ ...ENDPOINT, OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" });
+		expect(problems).toHaveLength(1);
 	});
 });

@@ -1,9 +1,9 @@
 /** Spans in OTLP's two encodings, read by another decoder than the router's; and the answers of collectors. */
 import { describe, expect, test } from "bun:test";
-import { attemptSpan, callSpans, type Span } from "../src/telemetry/tracing/call-spans.ts";
-import { unixNanos } from "../src/telemetry/tracing/otlp.ts";
-import { OTLP_JSON } from "../src/telemetry/tracing/otlp-json.ts";
-import { OTLP_PROTOBUF } from "../src/telemetry/tracing/otlp-protobuf.ts";
+import { attemptSpan, callSpans, type Span } from "../src/telemetry/otel/call-spans.ts";
+import { unixNanos } from "../src/telemetry/otel/otlp.ts";
+import { OTLP_JSON } from "../src/telemetry/otel/otlp-json.ts";
+import { OTLP_PROTOBUF } from "../src/telemetry/otel/otlp-protobuf.ts";
 import { type CollectedSpan, spansIn, taken } from "./kit/otlp-collector.ts";
 import { tracedAttempt, tracedCall } from "./kit/spans.ts";
 
@@ -16,7 +16,7 @@ const both = [
 
 function sent(encoding: (typeof encodings)[number], spans: readonly Span[]): CollectedSpan[] {
 	const written = spans.map((span) => encoding.span(span));
-	return spansIn(Buffer.concat(encoding.request(written, SOURCE)), encoding.contentType);
+	return spansIn(Buffer.concat(encoding.traces(written, SOURCE)), encoding.contentType);
 }
 
 describe.each(both)("%s", (_, encoding) => {
@@ -31,7 +31,7 @@ describe.each(both)("%s", (_, encoding) => {
 		[300, "x".repeat(300)],
 	])("an answer that refuses %d spans is read", async (spans, message) => {
 		const answer = Buffer.from(await taken(encoding.contentType, spans, message).arrayBuffer());
-		expect(encoding.rejected(answer)).toEqual({ spans, message });
+		expect(encoding.rejected(answer)).toEqual({ count: spans, message });
 	});
 
 	test("a span has its ids, times, flags and state, and each attribute its type", () => {
@@ -75,7 +75,7 @@ describe.each(both)("%s", (_, encoding) => {
 		const long = { ["k".repeat(200)]: "v".repeat(20_000), "": "" };
 		const attempt = tracedAttempt();
 		const written = encoding.span(attemptSpan(attempt, attempt.span!));
-		const body = Buffer.concat(encoding.request([written], { ...SOURCE, resource: long }));
+		const body = Buffer.concat(encoding.traces([written], { ...SOURCE, resource: long }));
 		expect(spansIn(body, encoding.contentType)[0]!.resource).toEqual(long);
 	});
 

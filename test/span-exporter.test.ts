@@ -1,7 +1,8 @@
 /** What becomes of spans whose collector is well, away, slow or refuses them. */
 import { afterEach, describe, expect, test } from "bun:test";
-import type { OtelSettings } from "../src/telemetry/tracing/otel-settings.ts";
-import { type OtlpAnswer, type OtlpRequest, SpanExporter } from "../src/telemetry/tracing/span-exporter.ts";
+import type { BatchSettings, OtlpTarget } from "../src/telemetry/otel/otel-settings.ts";
+import type { OtlpAnswer, OtlpRequest } from "../src/telemetry/otel/otlp-client.ts";
+import { SpanExporter } from "../src/telemetry/otel/span-exporter.ts";
 import { type CollectedSpan, spansIn, taken } from "./kit/otlp-collector.ts";
 import { tracedAttempt, tracedCall } from "./kit/spans.ts";
 import { until } from "./kit/until.ts";
@@ -24,7 +25,7 @@ afterEach(async () => {
 });
 
 /** An exporter whose collector answers as `reply.to` says; by default it takes all. */
-function exporterOf(batch: Partial<OtelSettings["batch"]> = {}, more: Partial<OtelSettings> = {}) {
+function exporterOf(batch: Partial<BatchSettings> = {}, more: Partial<OtlpTarget> = {}) {
 	const seen = { exported: 0, dropped: {} as Record<string, number>, lines: [] as string[], requests: 0 };
 	const spans: CollectedSpan[] = [];
 	const takes: Answer = async ({ headers, body }) => {
@@ -37,24 +38,26 @@ function exporterOf(batch: Partial<OtelSettings["batch"]> = {}, more: Partial<Ot
 	};
 	const reply: { to: Answer } = { to: takes };
 	const exporter = new SpanExporter({
-		settings: {
-			...{ endpoint: ENDPOINT, headers: { authorization: "Bearer secret" }, protocol: "http/protobuf" as const },
-			...{ isCompressed: false, timeoutMs: 60_000, ...more },
-			batch: { queueSize: 100, batchSize: 10, delayMs: 5, exportMs: 60_000, ...batch },
+		client: {
+			target: {
+				...{ endpoint: ENDPOINT, headers: { authorization: "Bearer secret" }, protocol: "http/protobuf" as const },
+				...{ isCompressed: false, timeoutMs: 60_000, ...more },
+			},
+			send: (request, signal) => {
+				seen.requests++;
+				return reply.to(request, signal);
+			},
+			log: { warn: (line) => void seen.lines.push(line), info: (line) => void seen.lines.push(line) },
+			shownEndpoint: ENDPOINT,
 		},
+		batch: { queueSize: 100, batchSize: 10, delayMs: 5, exportMs: 60_000, ...batch },
 		source: { resource: { "service.name": "test" }, scope: { name: "router", version: "1" } },
-		send: (request, signal) => {
-			seen.requests++;
-			return reply.to(request, signal);
-		},
 		exported: (count) => {
 			seen.exported += count;
 		},
 		dropped: (reason, count) => {
 			seen.dropped[reason] = (seen.dropped[reason] ?? 0) + count;
 		},
-		log: { warn: (line) => void seen.lines.push(line), info: (line) => void seen.lines.push(line) },
-		shownEndpoint: ENDPOINT,
 	});
 	open.push(exporter);
 	return { exporter, seen, spans, reply, takes };

@@ -1,8 +1,8 @@
 /** What spans are called and what they hold, against OpenTelemetry's conventions. */
 import { describe, expect, test } from "bun:test";
 import { OPERATIONS, type Operation } from "../src/openai/operations.ts";
-import { attemptSpan, callSpans, FRACTIONS, type Span } from "../src/telemetry/tracing/call-spans.ts";
-import { operationName, providerName } from "../src/telemetry/tracing/gen-ai-names.ts";
+import { attemptSpan, callSpans, FRACTIONS, type Span } from "../src/telemetry/otel/call-spans.ts";
+import { operationName, providerName } from "../src/telemetry/otel/gen-ai-names.ts";
 import { type ProviderType, VENDORS } from "../src/vendors.ts";
 import { CONTENTS, CONVENTIONAL, OPERATIONS_OF_MODELS, PROVIDERS_OF_MODELS } from "./kit/genai-conventions.ts";
 import { tracedAttempt, tracedCall } from "./kit/spans.ts";

@@ -1,7 +1,7 @@
 /** W3C Trace Context, and which traces are sent. */
 import { describe, expect, test } from "bun:test";
-import { isSampled } from "../src/telemetry/tracing/sampler.ts";
-import { newSpanId, newTraceId, readContext, traceparent } from "../src/telemetry/tracing/trace-context.ts";
+import { isSampled } from "../src/telemetry/otel/sampler.ts";
+import { newSpanId, newTraceId, readContext, traceparent } from "../src/telemetry/otel/trace-context.ts";
 import { random } from "./kit/random.ts";
 
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";

@@ -8,6 +8,7 @@ import { type CollectedSpan, type OtlpCollector, startOtlpCollector } from "./ki
 import { type ClientAnswer, post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { CLIENT, INTERNAL, SERVER, tracedBy, traceOf } from "./kit/traced-router.ts";
+import { until } from "./kit/until.ts";
 
 const CHAT = "/v1/chat/completions";
 const PROMPT = "what only the prompt says";
@@ -250,7 +251,7 @@ test("no prompt, answer or secret is in what was sent, and nothing that is named
 	expect(collector.faults).toEqual([]);
 	expect([
 		await router.metric("router_spans_dropped_total"),
-		collector.requests.every(({ path }) => path === "/v1/traces"),
+		collector.requests.every(({ path }) => path === "/v1/traces" || path === "/v1/metrics"),
 	]).toEqual([0, true]);
 	expect(await router.metric("router_spans_exported_total")).toBe(collector.spans.length);
 });
@@ -258,4 +259,25 @@ test("no prompt, answer or secret is in what was sent, and nothing that is named
 test("a call's span is a server's, an attempt's a client's, and all others are within", () => {
 	const kinds = new Set(collector.spans.map(({ kind }) => kind));
 	expect([...kinds].sort()).toEqual([INTERNAL, SERVER, CLIENT]);
+});
+
+test("the tokens of all calls are counted, as the ledger has them", async () => {
+	const answer = await call({ model: "paid/gpt-5-mini" }, { traceparent: `00-${TRACE}-${PARENT}-00` });
+	expect(answer.status).toBe(200);
+	const input = () =>
+		(collector.sums.get("router") ?? []).filter(
+			({ name, attributes }) =>
+				name === "gen_ai.client.inference.usage.input_tokens" && attributes["gen_ai.provider.name"] === "openai",
+		);
+	const counted = await router.metric("router_tokens_total", { direction: "input", provider: "paid" });
+	expect(counted).toBeGreaterThanOrEqual(18);
+	await until(() => input()[0]?.value === counted, "all of them");
+	expect(input().map(({ attributes }) => attributes)).toEqual([
+		{
+			"gen_ai.operation.name": "chat",
+			"gen_ai.provider.name": "openai",
+			"gen_ai.request.model": "gpt-5-mini",
+			"gen_ai.token.modality": "unknown",
+		},
+	]);
 });

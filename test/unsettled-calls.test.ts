@@ -24,6 +24,7 @@ function thread() {
 		ledger: { attemptClosed() {}, callSettled: (call: CallSettled) => void rows.push(call) },
 		metrics: { sink: { callStarted() {}, attemptClosed() {}, callSettled: (call: CallSettled) => counted.push(call) } },
 		log: { sink: { callSettled() {} } },
+		otel: [],
 	} as unknown as EventSinks;
 	const call = (id: string) => {
 		unsettled.callNamed(named(id));

@@ -9,7 +9,7 @@ import type { ProxyState } from "../proxy/proxy-state.ts";
 import type { Catalog } from "../routing/catalog.ts";
 import type { ObjectStore } from "../store/object-table.ts";
 import type { Sink } from "../telemetry/events.ts";
-import type { Tracer } from "../telemetry/tracing/call-trace.ts";
+import type { Tracer } from "../telemetry/otel/call-trace.ts";
 import type { OpenConnections } from "./open-connections.ts";
 import type { StoredResponses } from "./stored-responses.ts";
 

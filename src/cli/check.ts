@@ -62,12 +62,12 @@ export async function check(loaded: Loaded, env: Environment): Promise<string> {
 		findings.push(...findingsOf(() => checkRouter(config, variables)));
 	}
 	if (findings.length > 0) throw new FindingsError(findings);
-	const { tracingLines } = await import("../server/tracing.ts");
-	const traces = tracingLines(env);
-	if (role === "agent") return report(loaded, [], undefined, traces);
+	const { otelLines } = await import("../server/otel.ts");
+	const otel = otelLines(env);
+	if (role === "agent") return report(loaded, [], undefined, otel);
 	const { describeProviders } = await import("../providers/registry.ts");
 	const { workerCount } = await import("../server/threads/worker-count.ts");
-	return report(loaded, describeProviders(config, variables), workerCount(config), traces);
+	return report(loaded, describeProviders(config, variables), workerCount(config), otel);
 }
 
 /**
@@ -111,14 +111,14 @@ function findingsOf(step: () => void): readonly Finding[] {
 }
 
 /**
- * What would run, with a line end. `providers`: see `describeProviders`. `workers`: how many threads would answer calls. `traces`: see
- * `tracingLines`.
+ * What would run, with a line end. `providers`: see `describeProviders`. `workers`: how many threads would answer calls. `otel`: see
+ * `otelLines`.
  */
 export function report(
 	loaded: Loaded,
 	providers: readonly ProviderState[],
 	workers?: number,
-	traces: readonly string[] = [],
+	otel: readonly (readonly [word: string, text: string])[] = [],
 ): string {
 	const rows = settingRows(loaded, workers);
 	return [
@@ -127,7 +127,7 @@ export function report(
 		"Settings",
 		...columns(rows),
 		...(providers.length > 0 ? ["", "Providers", ...columns(providers.map(providerRow))] : []),
-		...(traces.length > 0 ? ["", "Traces", ...traces.map((line) => `  ${line}`)] : []),
+		...(otel.length > 0 ? ["", "OpenTelemetry", ...columns(otel.map(([word, text]) => [word, text]))] : []),
 		"",
 		"The configuration is valid.",
 		"",

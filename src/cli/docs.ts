@@ -18,7 +18,7 @@ import failures from "../proxy/failures.md" with { type: "file" };
 import targets from "../routing/targets.md" with { type: "file" };
 import severalRouters from "../store/several-routers.md" with { type: "file" };
 import metrics from "../telemetry/metrics.md" with { type: "file" };
-import tracing from "../telemetry/tracing/tracing.md" with { type: "file" };
+import opentelemetry from "../telemetry/otel/opentelemetry.md" with { type: "file" };
 import troubleshooting from "../troubleshooting.md" with { type: "file" };
 import connect from "./connect/connect.md" with { type: "file" };
 import deploying from "./deploying.md" with { type: "file" };
@@ -47,7 +47,7 @@ const PAGES: Readonly<Record<string, string>> = {
 	"several-routers": severalRouters,
 	settings,
 	metrics,
-	tracing,
+	opentelemetry,
 	deploying,
 	troubleshooting,
 };

@@ -13,8 +13,8 @@ import type { Target } from "../providers/provider.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { OpenAttempt, RoutingState, Work } from "../routing/target-state.ts";
 import type { AttemptClosed, AttemptStep, Bill, CallSettled, Queued, Sink } from "../telemetry/events.ts";
-import type { CallTrace, TracedAttempt } from "../telemetry/tracing/call-trace.ts";
-import type { AttemptSpan } from "../telemetry/tracing/span-context.ts";
+import type { CallTrace, TracedAttempt } from "../telemetry/otel/call-trace.ts";
+import type { AttemptSpan } from "../telemetry/otel/span-context.ts";
 import type { AttemptResult } from "./attempt-result.ts";
 import type { AnswerListener, ClientConnection } from "./call-client.ts";
 

@@ -22,14 +22,12 @@ import { unwritable } from "../store/private-file.ts";
 import type { Sink } from "../telemetry/events.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
-import type { Tracer } from "../telemetry/tracing/call-trace.ts";
-import type { SpanExporter } from "../telemetry/tracing/span-exporter.ts";
 import { VERSION } from "../version.ts";
 import type { ThreadTunnels } from "./agents/tunnels.ts";
+import { createOtel, type OtelExport, otelLines } from "./otel.ts";
 import type { RolePlan } from "./role-plan.ts";
 import type { CurrentSnapshot } from "./snapshot.ts";
 import { giveBackMemory } from "./start-memory.ts";
-import { createTracing, tracingLines } from "./tracing.ts";
 
 /** How often it is looked whether a server that stops has had its last call, ms. */
 const DRAIN_POLL_MS = 20;
@@ -47,9 +45,8 @@ export interface RoleServices {
 	readonly lifecycle: Lifecycle;
 	/** What is known of upstreams. */
 	readonly upstreams: ProxyState;
-	/** Begins the traces of calls, and has what is sent of them; absent where nothing is traced. A worker thread has the former alone. */
-	readonly tracer?: Tracer | undefined;
-	readonly spans?: SpanExporter | undefined;
+	/** What is sent of calls to an OpenTelemetry collector; absent where nothing is. A worker thread has what its calls need alone. */
+	readonly otel?: Pick<OtelExport, "tracer"> & Partial<OtelExport>;
 }
 
 /** The app, and whose it is. */
@@ -100,15 +97,16 @@ export async function startLocked<R extends Running>(
  * Opens nothing yet: a second instance that fails on the port must neither touch nor rotate the log file of the first.
  * @param parts what several threads know together
  */
-export function createServices({ role, config, env }: RolePlan, parts?: ProxyParts): RoleServices {
+export function createServices(plan: RolePlan, parts?: ProxyParts): RoleServices {
+	const { role, config } = plan;
 	const metrics = createMetrics(role);
 	const log = createLog({ ...config.log, role, onFailure: metrics.logFailure });
 	const { drain: drainMs, shutdown_timeout: shutdownMs } = config.server;
 	const upstreams = new ProxyState(parts);
 	metrics.watchTargets(upstreams.targets);
 	const lifecycle = createLifecycle({ drainMs, shutdownMs, log });
-	const tracing = createTracing(role, config, env, { log, metrics });
-	return { log, problems: new StartProblems(log), metrics, lifecycle, upstreams, ...tracing };
+	const otel = createOtel(plan, { log, metrics });
+	return { log, problems: new StartProblems(log), metrics, lifecycle, upstreams, ...(otel && { otel }) };
 }
 
 /** Problems of a start: held until the log may be written. */
@@ -151,7 +149,7 @@ export function crossSiteRule(current: CurrentSnapshot): PageAccess {
 
 /** What the API's routes work with. */
 export function callContext({ role }: RolePlan, services: RoleServices, options: RoleAppOptions): CallContext {
-	const { metrics, log, upstreams, lifecycle, tracer, spans } = services;
+	const { metrics, log, upstreams, lifecycle, otel } = services;
 	const { current, sinks, cache, objects, instance = crypto.randomUUID().slice(0, 8) } = options;
 	const { responses = new StoredResponses(() => current.snapshot.config.server.body_limit) } = options;
 	const connections = new OpenConnections();
@@ -159,8 +157,8 @@ export function callContext({ role }: RolePlan, services: RoleServices, options:
 	return {
 		current,
 		objects,
-		sinks: [metrics.sink, log.sink, ...(spans ? [spans] : []), ...sinks],
-		tracer,
+		sinks: [metrics.sink, log.sink, ...(otel?.sinks ?? []), ...sinks],
+		tracer: otel?.tracer,
 		state: upstreams,
 		isBehindRouter: role === "agent",
 		onPlanned: metrics.planned,
@@ -275,7 +273,7 @@ export function beginServing(
 /** Logs that the role listens, and puts its banner together. A key that was made now is kept, and shown this once. */
 export function announce(
 	plan: RolePlan,
-	{ log, lifecycle, spans }: RoleServices,
+	{ log, lifecycle, otel }: RoleServices,
 	{ url }: Listening,
 	lock: DirectoryLock,
 	generated?: GeneratedKey,
@@ -286,12 +284,12 @@ export function announce(
 	log.logger.info({ url, version: VERSION, role, ...(role === "router" && { workers }) }, "listening");
 	logLock(lock, plan, log);
 	// Last: a collector that is away takes no time from the ledger.
-	if (spans) lifecycle.onStop(() => spans.close());
+	if (otel?.open) lifecycle.onStop(otel.open());
 	const { file, problem } = log.open();
 	const files = [
 		file ? `log      ${file}` : `log      stdout only: ${problem}`,
 		...(role === "router" ? [`data     ${config.data_dir}${unwritableNote(config.data_dir)}`] : []),
-		...tracingLines(env).map((line) => `traces   ${line}`),
+		...otelLines(env).map(([word, text]) => `${word.padEnd(8)} ${text}`),
 	];
 	return {
 		role,

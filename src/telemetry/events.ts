@@ -2,7 +2,7 @@
 import type { Operation } from "../openai/operations.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { FailureKind } from "../providers/failure.ts";
-import type { AttemptSpan, TraceOfCall } from "./tracing/span-context.ts";
+import type { AttemptSpan, TraceOfCall } from "./otel/span-context.ts";
 
 /** One attempt at one target, closed exactly once. Times in ms. */
 export interface AttemptClosed {

@@ -8,7 +8,7 @@ import type { Sink } from "./events.ts";
 import type { MetricValues } from "./merged-metrics.ts";
 import { addProcessMetrics } from "./process-metrics.ts";
 import { addRoutingMetrics, type RoutingMetrics } from "./routing-metrics.ts";
-import type { DropReason } from "./tracing/span-exporter.ts";
+import type { DropReason } from "./otel/span-exporter.ts";
 
 /** Agents by whether they were heard of lately, and their models by state. */
 export interface AgentCounts {

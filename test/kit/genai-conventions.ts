@@ -30,6 +30,24 @@ export const CONVENTIONAL: Readonly<Record<string, "string" | "int" | "double" |
 	"error.type": "string",
 };
 
+/** Counters of tokens (docs/gen-ai/gen-ai-token-metrics.md at 066d4a7f356f8600de6f10c42874626ab88692fb), and the attributes that each must have or may. */
+export const CONVENTIONAL_COUNTERS = [
+	"gen_ai.client.inference.usage.input_tokens",
+	"gen_ai.client.inference.usage.output_tokens",
+	"gen_ai.client.inference.usage.cache_read.input_tokens",
+	"gen_ai.client.inference.usage.cache_write.input_tokens",
+	"gen_ai.client.inference.usage.reasoning.output_tokens",
+];
+export const COUNTER_ATTRIBUTES = [
+	"gen_ai.operation.name",
+	"gen_ai.provider.name",
+	"gen_ai.request.model",
+	"gen_ai.token.modality",
+];
+
+/** Values of `gen_ai.token.modality`. */
+export const MODALITIES = ["audio", "image", "text", "unknown"];
+
 /** Attributes of resources. */
 export const CONVENTIONAL_RESOURCE = ["service.name", "service.version", "service.instance.id", "host.name"];
 

@@ -25,7 +25,7 @@ export interface CollectedSpan {
 	readonly resource: Readonly<Record<string, string | number | boolean>>;
 }
 
-/** Of `opentelemetry/proto/{collector/trace,trace,common,resource}/v1` 1.11.0: the messages and fields that collectors read of a trace. */
+/** Of `opentelemetry/proto/{collector,trace,metrics,common,resource}/v1` 1.11.0: the messages and fields that collectors read of traces and sums. */
 const PROTO = `syntax = "proto3";
 message ExportTraceServiceRequest { repeated ResourceSpans resource_spans = 1; }
 message ExportTraceServiceResponse { ExportTracePartialSuccess partial_success = 1; }
@@ -40,11 +40,18 @@ message Span {
 	repeated KeyValue attributes = 9; uint32 dropped_attributes_count = 10; Status status = 15;
 }
 message Status { string message = 2; int32 code = 3; }
+message ExportMetricsServiceRequest { repeated ResourceMetrics resource_metrics = 1; }
+message ResourceMetrics { Resource resource = 1; repeated ScopeMetrics scope_metrics = 2; }
+message ScopeMetrics { InstrumentationScope scope = 1; repeated Metric metrics = 2; }
+message Metric { string name = 1; string description = 2; string unit = 3; Sum sum = 7; }
+message Sum { repeated NumberDataPoint data_points = 1; int32 aggregation_temporality = 2; bool is_monotonic = 3; }
+message NumberDataPoint { repeated KeyValue attributes = 7; fixed64 start_time_unix_nano = 2; fixed64 time_unix_nano = 3; double as_double = 4; sfixed64 as_int = 6; }
 message KeyValue { string key = 1; AnyValue value = 2; }
 message AnyValue { oneof value { string string_value = 1; bool bool_value = 2; int64 int_value = 3; double double_value = 4; bytes bytes_value = 7; } }
 `;
 const { root } = protobuf.parse(PROTO);
 const REQUEST = root.lookupType("ExportTraceServiceRequest");
+const METRICS = root.lookupType("ExportMetricsServiceRequest");
 const RESPONSE = root.lookupType("ExportTraceServiceResponse");
 
 type AnyValue = Record<string, string | number | boolean>;
@@ -76,6 +83,60 @@ export function spansIn(body: Uint8Array, contentType: string): CollectedSpan[] 
 	const message = REQUEST.decode(body);
 	const plain = REQUEST.toObject(message, { longs: String, bytes: String, defaults: false }) as WireRequest;
 	return spansOf(plain, (base64) => Buffer.from(base64, "base64").toString("hex"));
+}
+
+/** A sum as it arrived. */
+export interface CollectedSum {
+	readonly name: string;
+	readonly unit: string;
+	readonly isCumulative: boolean;
+	readonly attributes: Readonly<Record<string, string | number | boolean>>;
+	readonly value: number;
+	readonly start: bigint;
+	readonly time: bigint;
+	readonly service: string;
+}
+
+interface WireMetrics {
+	readonly resourceMetrics: readonly {
+		readonly resource: Pick<WireSpan, "attributes">;
+		readonly scopeMetrics: readonly { readonly metrics?: readonly WireMetric[] }[];
+	}[];
+}
+interface WireMetric {
+	readonly name: string;
+	readonly unit: string;
+	readonly sum: {
+		readonly aggregationTemporality: number;
+		readonly isMonotonic: boolean;
+		readonly dataPoints: readonly {
+			readonly attributes?: WireSpan["attributes"];
+			readonly startTimeUnixNano: string;
+			readonly timeUnixNano: string;
+			readonly asInt?: string;
+		}[];
+	};
+}
+
+/** The same of metrics. */
+export function sumsIn(body: Uint8Array, contentType: string): CollectedSum[] {
+	const { resourceMetrics } = (
+		contentType === "application/json"
+			? JSON.parse(Buffer.from(body).toString())
+			: METRICS.toObject(METRICS.decode(body), { longs: String, defaults: false })
+	) as WireMetrics;
+	return resourceMetrics.flatMap(({ resource, scopeMetrics }) => {
+		const service = String(valuesOf(resource.attributes ?? [])["service.name"]);
+		return scopeMetrics.flatMap(({ metrics = [] }) =>
+			metrics.flatMap(({ name, unit, sum }) =>
+				sum.dataPoints.map(({ attributes, startTimeUnixNano, timeUnixNano, asInt = "0" }) => ({
+					...{ name, unit, service, isCumulative: sum.aggregationTemporality === 2 && sum.isMonotonic },
+					...{ attributes: valuesOf(attributes ?? []), value: Number(asInt) },
+					...{ start: BigInt(startTimeUnixNano), time: BigInt(timeUnixNano) },
+				})),
+			),
+		);
+	});
 }
 
 function spansOf({ resourceSpans }: WireRequest, hex: (id: string) => string): CollectedSpan[] {
@@ -123,6 +184,8 @@ export interface OtlpCollector {
 	readonly origin: string;
 	readonly requests: readonly CollectedRequest[];
 	readonly spans: readonly CollectedSpan[];
+	/** Of the last request for metrics, by the service that it came from. */
+	readonly sums: ReadonlyMap<string, readonly CollectedSum[]>;
 	/** What could not be read. */
 	readonly faults: readonly unknown[];
 	/** Answers requests from now on with this, and takes none of their spans; undefined: takes them. */
@@ -137,6 +200,7 @@ export function startOtlpCollector(port = 0): OtlpCollector {
 	const requests: CollectedRequest[] = [];
 	const spans: CollectedSpan[] = [];
 	const faults: unknown[] = [];
+	const sums = new Map<string, readonly CollectedSum[]>();
 	const server = Bun.serve({
 		port,
 		hostname: "127.0.0.1",
@@ -150,7 +214,10 @@ export function startOtlpCollector(port = 0): OtlpCollector {
 			const contentType = request.headers.get("content-type") ?? "";
 			try {
 				const body = request.headers.get("content-encoding") === "gzip" ? gunzipSync(bytes) : bytes;
-				spans.push(...spansIn(body, contentType));
+				if (path.endsWith("/metrics")) {
+					const got = sumsIn(body, contentType);
+					sums.set(got[0]!.service, got);
+				} else spans.push(...spansIn(body, contentType));
 			} catch (fault) {
 				faults.push(fault);
 				return new Response("not OTLP", { status: 400 });
@@ -162,6 +229,7 @@ export function startOtlpCollector(port = 0): OtlpCollector {
 		origin: `http://127.0.0.1:${server.port}`,
 		requests,
 		spans,
+		sums,
 		faults,
 		answer: undefined,
 		async have(holds, what) {

@@ -1,7 +1,7 @@
 /** Settled calls and closed attempts of traces that are sent. */
 import type { AttemptClosed, CallSettled } from "../../src/telemetry/events.ts";
-import type { AttemptSpan, CallSpan } from "../../src/telemetry/tracing/span-context.ts";
-import { newSpanId, newTraceId } from "../../src/telemetry/tracing/trace-context.ts";
+import type { AttemptSpan, CallSpan } from "../../src/telemetry/otel/span-context.ts";
+import { newSpanId, newTraceId } from "../../src/telemetry/otel/trace-context.ts";
 import { settled } from "./ledger.ts";
 
 /** A call with its span. */

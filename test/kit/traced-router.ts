@@ -1,10 +1,11 @@
 /** A router that is traced, and how its traces are read. */
 import type { CollectedSpan, OtlpCollector } from "./otlp-collector.ts";
 
-/** Its variables: all traces, soon. */
+/** Its variables: all traces, and metrics, soon. */
 export const tracedBy = ({ origin }: Pick<OtlpCollector, "origin">): Record<string, string> => ({
 	OTEL_EXPORTER_OTLP_ENDPOINT: origin,
 	OTEL_BSP_SCHEDULE_DELAY: "20",
+	OTEL_METRIC_EXPORT_INTERVAL: "200",
 });
 
 /** OTLP's kinds. */

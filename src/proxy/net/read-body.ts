@@ -31,6 +31,19 @@ export function readJsonText({ headers, body }: UpstreamAnswer, connection: Ends
 	return readCounting(body, MAX_ANSWER, headers.has("content-length") ? undefined : connection);
 }
 
+/** The answer's bytes, which may be no text. Throws as `readText` does. */
+export async function readBytes({ body }: Pick<UpstreamAnswer, "body">, limit: number): Promise<Buffer> {
+	const chunks: Uint8Array[] = [];
+	let size = 0;
+	for (let chunk = await body.read(); chunk; chunk = await body.read()) {
+		size += chunk.byteLength;
+		if (size > limit) throw new AnswerTooLarge(`sent an answer larger than ${limit / 1024} KB`);
+		// It may be in memory that is read into again.
+		chunks.push(Buffer.from(chunk));
+	}
+	return Buffer.concat(chunks);
+}
+
 async function readCounting(body: UpstreamAnswer["body"], limit: number, connection?: Ends): Promise<string> {
 	const decoder = new TextDecoder();
 	let text = "";

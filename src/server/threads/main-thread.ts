@@ -66,7 +66,7 @@ export const mainState = (memory: SharedMemory, threads: number): StateParts => 
 export function workerThreads(
 	{ config, env, host, port, tls }: RolePlan,
 	router: ReloadedRouter,
-	{ log, metrics, upstreams, spans }: RoleServices,
+	{ log, metrics, upstreams, otel }: RoleServices,
 	{ memory, generatedKey, responses, redis: features, isSpread }: MainParts,
 ): MainThread | undefined {
 	if (!memory) return undefined;
@@ -89,7 +89,7 @@ export function workerThreads(
 		log,
 		metrics,
 		ledger: state.ledger,
-		spans,
+		otel: otel?.sinks ?? [],
 		responses,
 		tunnels: router.hub,
 		tookObjects: (rows) => takeObjects(store, rows),

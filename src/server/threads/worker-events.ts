@@ -5,8 +5,8 @@ import { CallEventReader, type EventChunk, readAgain } from "../../telemetry/eve
 import type { AttemptClosed, CallSettled } from "../../telemetry/events.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { Metrics } from "../../telemetry/metrics.ts";
-import type { SpanExporter } from "../../telemetry/tracing/span-exporter.ts";
 import { callsLeftUnsettled, makeUnsettledCalls } from "../../telemetry/unsettled-calls.ts";
+import type { OtelSink } from "../otel.ts";
 
 /** Room for some 2,000 calls, bytes: more wait in the worker. */
 const QUEUE_BYTES = 512 * 1024;
@@ -30,12 +30,12 @@ export interface EventSinks {
 	readonly ledger: Pick<Ledger, "attemptClosed" | "callSettled">;
 	readonly metrics: Pick<Metrics, "sink">;
 	readonly log: Pick<Log, "sink">;
-	/** Absent where nothing is traced. */
-	readonly spans?: Pick<SpanExporter, "attemptClosed" | "callSettled"> | undefined;
+	/** What is sent to an OpenTelemetry collector. */
+	readonly otel: readonly OtelSink[];
 }
 
 /**
- * The calls of one worker. The ledger and the spans hear of all of them here. Metrics and the log hear of them from the worker, a little later: what it
+ * The calls of one worker. The ledger hears of all of them here, and so does what is sent to a collector. Metrics and the log hear of them from the worker, a little later: what it
  * had not told them when it died they hear from here.
  */
 export class WorkerEvents {
@@ -60,17 +60,17 @@ export class WorkerEvents {
 	read(): boolean {
 		const chunk = this.#queue.take();
 		if (!chunk) return false;
-		const { ledger, spans } = this.sinks;
+		const { ledger, otel } = this.sinks;
 		this.#kept.push({ ...chunk, shared: this.#reader.shared });
 		this.#reader.read(chunk, {
 			attemptClosed: (attempt) => {
 				ledger.attemptClosed(attempt);
-				spans?.attemptClosed(attempt);
+				for (const sink of otel) sink.attemptClosed?.(attempt);
 			},
 			callSettled: (call, at) => {
 				this.#lastId = call.id;
 				ledger.callSettled(call, at);
-				spans?.callSettled(call);
+				for (const sink of otel) sink.callSettled(call);
 			},
 		});
 		return true;

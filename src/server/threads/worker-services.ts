@@ -7,8 +7,8 @@ import { ProxyState } from "../../proxy/proxy-state.ts";
 import { sharedQueues } from "../../proxy/shared-queues.ts";
 import type { SharedSuspects } from "../../proxy/shared-suspects.ts";
 import { createMetrics } from "../../telemetry/metrics.ts";
+import { workerTracer } from "../otel.ts";
 import { type RoleServices, StartProblems } from "../role.ts";
-import { workerTracer } from "../tracing.ts";
 import { type RemoteLogFile, workerLog } from "./remote-log.ts";
 import { proxyParts, type ThreadMemory } from "./shared-memory.ts";
 
@@ -39,5 +39,5 @@ export function workerServices(options: WorkerServicesOptions): RoleServices {
 	// Goes as the main thread says, which alone hears signals, watches the time and logs how a stop goes.
 	const quiet = { logger: log.logger.child({}, { level: "error" }), flush: () => log.flush() };
 	const lifecycle = createLifecycle({ drainMs: NEVER_MS, shutdownMs: NEVER_MS, log: quiet, signals });
-	return { log, problems: new StartProblems(log), metrics, lifecycle, upstreams, tracer: workerTracer(env) };
+	return { log, problems: new StartProblems(log), metrics, lifecycle, upstreams, otel: { tracer: workerTracer(env) } };
 }

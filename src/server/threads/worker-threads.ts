@@ -59,7 +59,7 @@ export interface WorkerThreadsOptions {
 	readonly log: Pick<Log, "logger" | "take" | "sink">;
 	readonly metrics: Pick<Metrics, "values" | "workerEnded" | "workerHung" | "sink">;
 	readonly ledger: Pick<Ledger, "attemptClosed" | "callSettled" | "save">;
-	readonly spans?: EventSinks["spans"];
+	readonly otel: EventSinks["otel"];
 	readonly responses: ResponseStore;
 	readonly tunnels: TunnelHub;
 	/** A worker has changed whose files and batches there are. */

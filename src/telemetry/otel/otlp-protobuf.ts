@@ -3,14 +3,25 @@
  * a serializer of any message takes several times as long (`@opentelemetry/otlp-transformer` 0.301.1), and a fraction that is 0 has to stay one.
  */
 import { type AttributeValue, FRACTIONS, type Span } from "./call-spans.ts";
-import { ERROR_STATUS, type OtlpEncoding, spanFlags, unixNanos } from "./otlp.ts";
+import {
+	CUMULATIVE,
+	ERROR_STATUS,
+	type OtlpEncoding,
+	type OtlpSource,
+	type SumTimes,
+	spanFlags,
+	TOKEN_UNIT,
+	unixNanos,
+} from "./otlp.ts";
 import { ProtobufReader, ProtobufWriter, varintSize } from "./protobuf.ts";
+import { TOKEN_COUNTERS, type TokenSum, type UsageCounter } from "./token-counters.ts";
 
 /** Field numbers of opentelemetry-proto. */
-const REQUEST = { resourceSpans: 1 } as const;
-const RESOURCE_SPANS = { resource: 1, scopeSpans: 2 } as const;
+/** `resource_spans` and `resource_metrics`, and so on. */
+const REQUEST = { resources: 1 } as const;
+const OF_RESOURCE = { resource: 1, scopes: 2 } as const;
 const RESOURCE = { attributes: 1 } as const;
-const SCOPE_SPANS = { scope: 1, spans: 2 } as const;
+const OF_SCOPE = { scope: 1, items: 2 } as const;
 const SCOPE = { name: 1, version: 2 } as const;
 const SPAN = {
 	traceId: 1,
@@ -29,7 +40,10 @@ const STATUS = { code: 3 } as const;
 const KEY_VALUE = { key: 1, value: 2 } as const;
 const ANY_VALUE = { string: 1, bool: 2, int: 3, double: 4 } as const;
 const RESPONSE = { partialSuccess: 1 } as const;
-const PARTIAL_SUCCESS = { rejectedSpans: 1, errorMessage: 2 } as const;
+const PARTIAL_SUCCESS = { rejected: 1, errorMessage: 2 } as const;
+const METRIC = { name: 1, description: 2, unit: 3, sum: 7 } as const;
+const SUM = { dataPoints: 1, temporality: 2, isMonotonic: 3 } as const;
+const POINT = { start: 2, time: 3, int: 6, attributes: 7 } as const;
 
 /** One for all spans, which are written one after the other. */
 const writer = new ProtobufWriter();
@@ -38,38 +52,68 @@ const writer = new ProtobufWriter();
 export const OTLP_PROTOBUF: OtlpEncoding = {
 	contentType: "application/x-protobuf",
 	span(span) {
-		const begin = writer.begin(SCOPE_SPANS.spans);
+		const begin = writer.begin(OF_SCOPE.items);
 		writeSpan(span);
 		writer.end(begin);
 		return writer.take();
 	},
-	request(spans, { resource, scope }) {
-		const inScope = writer.begin(SCOPE_SPANS.scope);
-		writer.text(SCOPE.name, scope.name);
-		writer.text(SCOPE.version, scope.version);
-		writer.end(inScope);
-		const scopeBytes = writer.take();
-		const scopeLength = scopeBytes.length + spans.reduce((sum, { length }) => sum + length, 0);
-		const inResource = writer.begin(RESOURCE_SPANS.resource);
-		writeAttributes(RESOURCE.attributes, resource);
-		writer.end(inResource);
-		writer.head(RESOURCE_SPANS.scopeSpans, scopeLength);
-		const resourceBytes = writer.take();
-		writer.head(REQUEST.resourceSpans, resourceBytes.length + scopeLength);
-		return [writer.take(), resourceBytes, scopeBytes, ...spans];
+	traces: (spans, source) => requestOf(spans, source),
+	metrics(sums, times, source) {
+		const metrics = [...Map.groupBy(sums, ({ counter }) => counter)].map(([name, of]) => {
+			writeMetric(name, of, times);
+			return writer.take();
+		});
+		return requestOf(metrics, source);
 	},
 	rejected(answer) {
-		const rejected = { spans: 0, message: "" };
+		const rejected = { count: 0, message: "" };
 		for (const [field, value] of new ProtobufReader(answer)) {
 			if (field !== RESPONSE.partialSuccess || typeof value === "number") continue;
 			for (const [inner, given] of new ProtobufReader(value)) {
-				if (inner === PARTIAL_SUCCESS.rejectedSpans && typeof given === "number") rejected.spans = given;
+				if (inner === PARTIAL_SUCCESS.rejected && typeof given === "number") rejected.count = given;
 				if (inner === PARTIAL_SUCCESS.errorMessage && typeof given === "object") rejected.message = given.toString();
 			}
 		}
 		return rejected;
 	},
 };
+
+/** A request around what is written already: spans, or metrics. */
+function requestOf(items: readonly Buffer[], { resource, scope }: OtlpSource): Buffer[] {
+	const inScope = writer.begin(OF_SCOPE.scope);
+	writer.text(SCOPE.name, scope.name);
+	writer.text(SCOPE.version, scope.version);
+	writer.end(inScope);
+	const scopeBytes = writer.take();
+	const scopeLength = scopeBytes.length + items.reduce((sum, { length }) => sum + length, 0);
+	const inResource = writer.begin(OF_RESOURCE.resource);
+	writeAttributes(RESOURCE.attributes, resource);
+	writer.end(inResource);
+	writer.head(OF_RESOURCE.scopes, scopeLength);
+	const resourceBytes = writer.take();
+	writer.head(REQUEST.resources, resourceBytes.length + scopeLength);
+	return [writer.take(), resourceBytes, scopeBytes, ...items];
+}
+
+function writeMetric(name: UsageCounter, sums: readonly TokenSum[], { startMs, endMs }: SumTimes): void {
+	const inMetric = writer.begin(OF_SCOPE.items);
+	writer.text(METRIC.name, name);
+	writer.text(METRIC.description, TOKEN_COUNTERS[name]);
+	writer.text(METRIC.unit, TOKEN_UNIT);
+	const inSum = writer.begin(METRIC.sum);
+	for (const { attributes, value } of sums) {
+		const inPoint = writer.begin(SUM.dataPoints);
+		writer.fixed64(POINT.start, BigInt(unixNanos(startMs)));
+		writer.fixed64(POINT.time, BigInt(unixNanos(endMs)));
+		writer.fixed64(POINT.int, BigInt(value));
+		writeAttributes(POINT.attributes, attributes);
+		writer.end(inPoint);
+	}
+	writer.varint(SUM.temporality, CUMULATIVE);
+	writer.varint(SUM.isMonotonic, 1);
+	writer.end(inSum);
+	writer.end(inMetric);
+}
 
 function writeSpan(span: Span): void {
 	const { traceId, spanId, parentId, traceState, name, kind, startMs, endMs, attributes, isError } = span;

@@ -1,6 +1,6 @@
 /**
  * OpenTelemetry's variables (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/, `…/protocol/exporter/`), as far
- * as they are about traces. Pure. A value that is none is left out and said: telemetry keeps no router from starting.
+ * as they are about traces and metrics. Pure. A value that is none is left out and said: telemetry keeps no router from starting.
  */
 import type { Environment } from "../../config/interpolate.ts";
 import { DEFAULT_SAMPLING, SAMPLERS, type Sampling } from "./sampler.ts";
@@ -20,8 +20,8 @@ export interface BatchSettings {
 	readonly exportMs: number;
 }
 
-/** Where spans go, and which. */
-export interface OtelSettings {
+/** Where a signal goes. */
+export interface OtlpTarget {
 	/** The whole address. */
 	readonly endpoint: string;
 	readonly headers: Readonly<Record<string, string>>;
@@ -29,16 +29,31 @@ export interface OtelSettings {
 	readonly isCompressed: boolean;
 	/** How long the collector has to answer, ms. */
 	readonly timeoutMs: number;
-	/** What is said of this process; `service.name` only where it was set. */
-	readonly resource: Readonly<Record<string, string>>;
+}
+
+/** Where spans go, and which. */
+export interface TraceSettings extends OtlpTarget {
 	readonly sampling: Sampling;
 	readonly batch: BatchSettings;
 }
 
-/** What the variables say. */
-export interface ReadSettings {
+/** Where metrics go, and how often, ms. */
+export interface MetricSettings extends OtlpTarget {
+	readonly intervalMs: number;
+}
+
+/** What is sent. */
+export interface OtelSettings {
+	/** What is said of this process; `service.name` only where it was set. */
+	readonly resource: Readonly<Record<string, string>>;
 	/** Undefined: nothing is traced. */
-	readonly settings: OtelSettings | undefined;
+	readonly traces: TraceSettings | undefined;
+	/** Undefined: no metric is sent. */
+	readonly metrics: MetricSettings | undefined;
+}
+
+/** What the variables say. */
+export interface ReadSettings extends OtelSettings {
 	/** Sentences for people, which hold no secret. */
 	readonly problems: readonly string[];
 }
@@ -49,102 +64,128 @@ const GRPC_PORT = "4317";
 const EXPORTER = "OTEL_EXPORTER_OTLP_";
 const BATCH = { queueSize: 2048, batchSize: 512, delayMs: 5_000, exportMs: 30_000 };
 const TIMEOUT_MS = 10_000;
+const INTERVAL_MS = 60_000;
 /** Longest time and largest queue that are taken: some 200 MB of spans. */
 const MOST_MS = 600_000;
 const MOST_SPANS = 100_000;
 
-/** Reads them. Tracing is on where an endpoint is named, or the exporter `otlp`. */
+/** What `OTEL_METRICS_EXPORTER` may name that is none of this: `/metrics` is there in any case. */
+const OTHER_EXPORTERS: Readonly<Record<Signal, readonly string[]>> = { TRACES: [], METRICS: ["prometheus"] };
+const PATHS: Readonly<Record<Signal, string>> = { TRACES: "/v1/traces", METRICS: "/v1/metrics" };
+
+type Signal = "TRACES" | "METRICS";
+
+/** Reads them. A signal is sent where an endpoint is named for it or for all, or the exporter `otlp`. */
 export function readOtelSettings(env: Environment): ReadSettings {
-	const read = new OtelVariables(env);
-	if (!read.isOn()) return { settings: undefined, problems: read.problems };
-	const endpoint = read.endpoint();
-	if (endpoint === undefined) return { settings: undefined, problems: read.problems };
-	const queueSize = read.count("OTEL_BSP_MAX_QUEUE_SIZE", BATCH.queueSize, MOST_SPANS);
-	const settings: OtelSettings = {
-		endpoint,
-		headers: read.headers(),
-		protocol: read.protocol(),
-		isCompressed: read.isCompressed(),
-		timeoutMs: read.count(read.signalName("TIMEOUT"), TIMEOUT_MS, MOST_MS),
-		resource: read.resource(),
-		sampling: read.sampling(),
-		batch: {
-			queueSize,
-			batchSize: Math.min(queueSize, read.count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH.batchSize, MOST_SPANS)),
-			delayMs: read.count("OTEL_BSP_SCHEDULE_DELAY", BATCH.delayMs, MOST_MS),
-			exportMs: read.count("OTEL_BSP_EXPORT_TIMEOUT", BATCH.exportMs, MOST_MS),
+	const problems = new Set<string>();
+	const [traces, metrics] = [new OtelVariables(env, "TRACES", problems), new OtelVariables(env, "METRICS", problems)];
+	const traced = traces.target();
+	const measured = metrics.target();
+	return {
+		resource: traced || measured ? traces.resource() : {},
+		traces: traced && { ...traced, sampling: traces.sampling(), batch: traces.batch() },
+		metrics: measured && {
+			...measured,
+			intervalMs: metrics.count("OTEL_METRIC_EXPORT_INTERVAL", INTERVAL_MS, MOST_MS),
 		},
+		problems: [...problems],
 	};
-	read.unread();
-	return { settings, problems: read.problems };
 }
 
-/** The variables, and what is wrong with them. */
+/** The variables of one signal, and what is wrong with them. */
 class OtelVariables {
-	readonly problems: string[] = [];
+	constructor(
+		private readonly env: Environment,
+		private readonly signal: Signal,
+		private readonly problems: Set<string>,
+	) {}
 
-	constructor(private readonly env: Environment) {}
+	/** Undefined: the signal is not sent. */
+	target(): OtlpTarget | undefined {
+		if (!this.#isOn()) return undefined;
+		const endpoint = this.#endpoint();
+		if (endpoint === undefined) return undefined;
+		this.#sayUnread();
+		return {
+			endpoint,
+			headers: this.#headers(),
+			protocol: this.#protocol(),
+			isCompressed: this.#isCompressed(),
+			timeoutMs: this.count(this.#name("TIMEOUT"), TIMEOUT_MS, MOST_MS),
+		};
+	}
 
-	isOn(): boolean {
-		const isNamed =
-			this.#text(`${EXPORTER}ENDPOINT`) !== undefined || this.#text(`${EXPORTER}TRACES_ENDPOINT`) !== undefined;
+	batch(): BatchSettings {
+		const queueSize = this.count("OTEL_BSP_MAX_QUEUE_SIZE", BATCH.queueSize, MOST_SPANS);
+		return {
+			queueSize,
+			batchSize: Math.min(queueSize, this.count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH.batchSize, MOST_SPANS)),
+			delayMs: this.count("OTEL_BSP_SCHEDULE_DELAY", BATCH.delayMs, MOST_MS),
+			exportMs: this.count("OTEL_BSP_EXPORT_TIMEOUT", BATCH.exportMs, MOST_MS),
+		};
+	}
+
+	#isOn(): boolean {
+		const isNamed = this.#text(this.#name("ENDPOINT")) !== undefined;
 		if (this.#text("OTEL_SDK_DISABLED")?.toLowerCase() === "true") return false;
-		const exporters = this.#text("OTEL_TRACES_EXPORTER")
+		const name = `OTEL_${this.signal}_EXPORTER`;
+		const exporters = this.#text(name)
 			?.split(",")
 			.map((each) => each.trim());
 		if (exporters === undefined) return isNamed;
-		const unknown = exporters.find((each) => each !== "otlp" && each !== "none");
-		if (unknown !== undefined) this.#refuse("OTEL_TRACES_EXPORTER", unknown, "otlp and none are");
+		const known = ["otlp", "none", ...OTHER_EXPORTERS[this.signal]];
+		const unknown = exporters.find((each) => !known.includes(each));
+		if (unknown !== undefined) this.#refuse(name, unknown, "otlp and none are");
 		return exporters.includes("otlp");
 	}
 
-	/** The variable of traces alone where it is set, else that of all signals. */
-	signalName(name: string): string {
-		const own = `${EXPORTER}TRACES_${name}`;
+	/** The variable of this signal alone where it is set, else that of all. */
+	#name(name: string): string {
+		const own = `${EXPORTER}${this.signal}_${name}`;
 		return this.#text(own) === undefined ? `${EXPORTER}${name}` : own;
 	}
 
-	endpoint(): string | undefined {
-		const name = this.signalName("ENDPOINT");
+	#endpoint(): string | undefined {
+		const name = this.#name("ENDPOINT");
 		const text = this.#text(name) ?? DEFAULT_ENDPOINT;
 		const url = URL.parse(text);
 		if (!url || !/^https?:$/.test(url.protocol)) {
-			this.problems.push(`${name} is no address: nothing is traced; write http://host:4318`);
+			this.problems.add(`${name} is no address: nothing is sent there; write http://host:4318`);
 			return undefined;
 		}
 		if (url.port === GRPC_PORT) {
-			this.problems.push(
+			this.problems.add(
 				`${name} has the port that collectors take gRPC at (4317), which is not spoken here: HTTP is at 4318`,
 			);
 		}
 		// Of all signals it is the address that each signal's path stands behind.
-		if (name === `${EXPORTER}ENDPOINT`) url.pathname = `${url.pathname.replace(/\/$/, "")}/v1/traces`;
+		if (name === `${EXPORTER}ENDPOINT`) url.pathname = `${url.pathname.replace(/\/$/, "")}${PATHS[this.signal]}`;
 		return url.href;
 	}
 
 	/** `name=value` by commas, percent-encoded where they hold one. */
-	headers(): Record<string, string> {
-		const name = this.signalName("HEADERS");
+	#headers(): Record<string, string> {
+		const name = this.#name("HEADERS");
 		const read = this.#pairs(name);
 		const headers: Record<string, string> = {};
 		for (const [header, value] of Object.entries(read)) {
 			// What a header can't hold would make each batch fail.
 			if (/^[!#$%&'*+.^`|~\w-]+$/.test(header) && /^[\x20-\x7e]*$/.test(value)) headers[header.toLowerCase()] = value;
-			else this.problems.push(`${name} has an entry that is no header: it is left out`);
+			else this.problems.add(`${name} has an entry that is no header: it is left out`);
 		}
 		return headers;
 	}
 
-	protocol(): OtlpProtocol {
-		const name = this.signalName("PROTOCOL");
+	#protocol(): OtlpProtocol {
+		const name = this.#name("PROTOCOL");
 		const text = this.#text(name) ?? "http/protobuf";
 		if (text === "http/protobuf" || text === "http/json") return text;
 		this.#refuse(name, text, "http/protobuf (which is used) and http/json are");
 		return "http/protobuf";
 	}
 
-	isCompressed(): boolean {
-		const name = this.signalName("COMPRESSION");
+	#isCompressed(): boolean {
+		const name = this.#name("COMPRESSION");
 		const text = this.#text(name) ?? "none";
 		if (text !== "gzip" && text !== "none") this.#refuse(name, text, "gzip and none are");
 		return text === "gzip";
@@ -177,15 +218,16 @@ class OtelVariables {
 	}
 
 	/** What is set and means something to others alone. */
-	unread(): void {
+	#sayUnread(): void {
 		const instead: Readonly<Record<string, string>> = {
 			CERTIFICATE: "name the authority in ca_file (ROUTER_CA_FILE)",
 			CLIENT_CERTIFICATE: "certificates of clients are not shown",
 			CLIENT_KEY: "certificates of clients are not shown",
+			TEMPORALITY_PREFERENCE: "sums since the start are sent (cumulative)",
 		};
 		for (const [suffix, what] of Object.entries(instead)) {
-			const name = this.signalName(suffix);
-			if (this.#text(name) !== undefined) this.problems.push(`${name} is not read: ${what}`);
+			const name = this.#name(suffix);
+			if (this.#text(name) !== undefined) this.problems.add(`${name} is not read: ${what}`);
 		}
 	}
 
@@ -205,7 +247,7 @@ class OtelVariables {
 			if (entry.trim() === "") continue;
 			const at = entry.indexOf("=");
 			const value = at < 1 ? undefined : decoded(entry.slice(at + 1).trim());
-			if (value === undefined) this.problems.push(`${name} has an entry that is not name=value: it is left out`);
+			if (value === undefined) this.problems.add(`${name} has an entry that is not name=value: it is left out`);
 			else pairs[entry.slice(0, at).trim()] = value;
 		}
 		return pairs;
@@ -217,7 +259,7 @@ class OtelVariables {
 	}
 
 	#refuse(name: string, value: string, known: string): void {
-		this.problems.push(`${name} is ${JSON.stringify(value.slice(0, 50))}, which is not known: ${known}`);
+		this.problems.add(`${name} is ${JSON.stringify(value.slice(0, 50))}, which is not known: ${known}`);
 	}
 }
 
