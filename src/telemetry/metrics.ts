@@ -6,9 +6,9 @@ import { Counter, Gauge, Registry } from "prom-client";
 import { CallMetrics } from "./call-metrics.ts";
 import type { Sink } from "./events.ts";
 import type { MetricValues } from "./merged-metrics.ts";
+import type { DropReason } from "./otel/span-exporter.ts";
 import { addProcessMetrics } from "./process-metrics.ts";
 import { addRoutingMetrics, type RoutingMetrics } from "./routing-metrics.ts";
-import type { DropReason } from "./otel/span-exporter.ts";
 
 /** Agents by whether they were heard of lately, and their models by state. */
 export interface AgentCounts {
