@@ -14,6 +14,16 @@ import { until } from "./kit/until.ts";
 const TOKEN = "the-shared-agent-token";
 const KEY = "the-key-of-a-client";
 
+test("an agent whose host sleeps is asleep, or on its way, and not gone", async () => {
+	const common = { endpoint: "http://10.0.0.7:5000", state: "gone", reachable: true, models: [], gpus: [] };
+	const data = ["asleep", "waking", undefined].map((wake, at) => ({ ...common, name: `gpu-${at}`, wake }));
+	using router = Bun.serve({ port: 0, fetch: () => Response.json({ object: "list", data }) });
+	using home = directory();
+	const { stdout } = await cli(["agents", "--url", router.url.origin], { cwd: home.path, env: {} });
+	const states = stdout.split("\n").slice(1, 4);
+	expect(states.map((line) => line.split(/ {2,}/)[1])).toEqual(["asleep", "waking", "gone"]);
+});
+
 describe("a running router", () => {
 	let router: RunningRouter;
 	let agent: FakeAgent;

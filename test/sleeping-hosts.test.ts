@@ -55,6 +55,7 @@ needing("nat").describe("a host that sleeps", () => {
 			await until(async () => (await agent())?.["state"] !== "fresh", "an agent that is late");
 			await until(async () => (await agent())?.["state"] === "gone", "an agent that is gone");
 			await until(async () => (await (await ask("/v1/models", KEY)).text()).includes('"local/qwen"'), "its models");
+			await until(async () => (await agent())?.["wake"] === "asleep", "a host that may be woken");
 			expect(heard).toEqual([]);
 			const calls = [1, 2, 3].map(() => ask("/v1/chat/completions", KEY, call));
 			await until(() => heard.length > 0, "a packet");

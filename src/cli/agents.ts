@@ -18,9 +18,9 @@ type ShownModel = ShownAgent["models"][number];
 export async function agentsTable(url: string | undefined, config: Config, env: Environment): Promise<string> {
 	const agents = (await askRouter(url, config).list<ShownAgent>("/agents", adminToken(config, env))) ?? [];
 	if (agents.length === 0) return "No agent has registered. `router agents invite` makes the line that starts one.\n";
-	const rows = agents.map(({ name, state, reachable, endpoint, models, gpus, version, last_heartbeat }) => [
+	const rows = agents.map(({ name, state, wake, reachable, endpoint, models, gpus, version, last_heartbeat }) => [
 		name,
-		reachable || state === "gone" ? state : "unreachable",
+		wake ?? (reachable || state === "gone" ? state : "unreachable"),
 		endpoint,
 		models.map((model) => `${model.name} (${stateText(model)})`).join(", ") || "none",
 		gpuText(gpus),

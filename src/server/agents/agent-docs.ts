@@ -92,7 +92,8 @@ export const AGENTS: Detail = {
 	security: READERS,
 	operationId: "listAgents",
 	summary: "The agents",
-	description: "Takes the agent token or an admin key.",
+	description:
+		"`wake` is there for an agent that is gone and whose host a call would wake (`asleep`), or has (`waking`): `agents.wake`. Takes the agent token or an admin key.",
 	responses: {
 		200: answer("All that have registered, the first to come first.", {
 			object: "list",

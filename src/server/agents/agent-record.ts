@@ -300,12 +300,10 @@ export function isOtherForCalls(before: AgentRecord | undefined, after: AgentRec
 
 /** The agent as `GET /agents` shows it. Of the instance only a part: whoever knows all of it could register as this agent. */
 export function shownOf(agent: AgentRecord, state: Lease, inFlight: (model: string, replica?: number) => number) {
-	const { name, instance, endpoint, isReachable, problem, gpus, version, registeredAt, heardAtTime } = agent;
+	const { name, instance, endpoint, isReachable, problem, wake, gpus, version, registeredAt, heardAtTime } = agent;
 	return {
-		name,
-		endpoint,
-		state,
-		reachable: isReachable,
+		...{ name, endpoint, state, reachable: isReachable },
+		...(wake === undefined ? {} : { wake }),
 		...(problem === undefined ? {} : { problem }),
 		models: [...agent.models.values()].map((model) => ({
 			...model,
