@@ -179,6 +179,14 @@ describe("a warm-up ends at once", () => {
 		expect(one.ends[0]!.result).toBe("calls");
 	});
 
+	test("not for its own prompt, which waits in its engine like any other", async () => {
+		const one = await underWay();
+		const metrics = { running: 0, waiting: 1, tokens: 0 };
+		const its = one.item(1, { monitor: { readyAt: 2, metrics } });
+		one.step(one.old, its);
+		expect([one.held(one.old, its), one.ends]).toEqual([["c1"], []]);
+	});
+
 	test("when its time is over", async () => {
 		const one = await underWay({ mostMs: 30 });
 		await one.ended();

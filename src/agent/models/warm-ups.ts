@@ -185,7 +185,9 @@ export class WarmUps {
 	/** Calls of the model wait, here or in an engine. */
 	#isWaitedFor(model: string, items: readonly WarmUpItem[]): boolean {
 		if (this.options.traffic.waiting(model).count > 0) return true;
-		return items.some((each) => each.model === model && (each.monitor?.metrics?.waiting ?? 0) > 0);
+		// What waits in an engine that is warmed is what that computes ahead.
+		const others = items.filter((each) => each.model === model && !this.#warmUps.get(each.id)?.running);
+		return others.some(({ monitor }) => (monitor?.metrics?.waiting ?? 0) > 0);
 	}
 
 	#tellOnce(model: string): void {
