@@ -56,6 +56,17 @@ export const ERRORS = {
 		type: "authentication_error",
 		remedy: "Send one of the keys of `admin.keys` (or `ROUTER_ADMIN_KEYS`) as `Authorization: Bearer …`.",
 	},
+	read_only_key: {
+		status: 403,
+		type: "permission_error",
+		remedy: "Use an admin key whose `role` is `admin`: one of `viewer` sees all and changes nothing.",
+	},
+	cross_site_request: {
+		status: 403,
+		type: "permission_error",
+		remedy:
+			"The console's cookie is good on the console's own page alone: elsewhere send an admin key as `Authorization: Bearer …`.",
+	},
 	model_not_allowed: {
 		status: 403,
 		type: "permission_error",

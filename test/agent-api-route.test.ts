@@ -18,7 +18,7 @@ function asked(send: AgentApiOptions["agentTransport"]["send"], headMs?: number)
 	const handle = agentApiHandler({
 		agents: { agents: new Map([["gpu-1", agent]]), callFailed: (...failure: string[]) => failed.push(failure) },
 		agentTransport: { send },
-		current: { snapshot: { admin: { authenticate: () => "admin" } } },
+		authenticate: () => ({ name: "admin", role: "admin" }),
 		log: {},
 		headMs,
 	} as unknown as AgentApiOptions);

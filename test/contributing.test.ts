@@ -35,7 +35,7 @@ describe("the map", () => {
 
 	test("has a row for each room with source files, and for no other", () => {
 		const listed = rows.map(([room]) => room?.match(/^`(src\/.*)`$/)?.[1]).filter((room) => room !== undefined);
-		expect(listed.toSorted()).toEqual(folders("src/**/*.ts"));
+		expect(listed.toSorted()).toEqual(folders("src/**/*.{ts,tsx}"));
 	});
 
 	test("says for each what lives there and a file of its own to start at", () => {

@@ -39,7 +39,7 @@ test("no files import each other in a circle, types included", () => {
 });
 
 test.each([
-	["fetch(", /(?<![\w.])fetch\(/, ["proxy/net/transport.ts"]],
+	["fetch(", /(?<![\w.])fetch\(/, ["proxy/net/transport.ts", "server/console/browser/api.ts"]],
 	["Bun.spawn", /\bBun\.spawn/, ["agent/docker/command.ts"]],
 	[
 		"bun:sqlite",
@@ -69,6 +69,8 @@ test.each([
 			"accounts/usage/price-book.ts",
 			"server/agents/agent-registry.ts",
 			"server/admin/admin-service.ts",
+			"server/console/console-session.ts",
+			"server/console/live-feed.ts",
 			"steady-time.ts",
 			"store/sqlite.ts",
 			"server/threads/worker-events.ts",
@@ -101,8 +103,8 @@ test("a call's body is asked for by providers, and by what makes another request
 });
 
 describe("one name, one thing", () => {
-	/** Upstreams' and clients' wires have like parts, which are named alike. */
-	const isWire = (file: string) => /^(?:providers|dialects)\/./.test(file);
+	/** Upstreams' and clients' wires have like parts, which are named alike; so do the console's pages. */
+	const isWire = (file: string) => /^(?:providers|dialects|server\/console\/browser\/pages)\/./.test(file);
 	/** The entries under which several files stand. */
 	function shared(entries: readonly (readonly [name: string, file: string])[]): string[] {
 		const byName = Map.groupBy(entries, ([name]) => name);

@@ -35,9 +35,9 @@ test("another one leaves the one before as it was", () => {
 	});
 	const after = snapshotOf({ admin: { keys: [{ name: "root", key: "an-admin-key-of-after" }] } });
 	expect([before.catalog.find("fast") !== undefined, after.catalog.find("fast")]).toEqual([true, undefined]);
-	expect(before.admin.find(admin("an-admin-key-of-before"))).toBe("root");
+	expect(before.admin.find(admin("an-admin-key-of-before"))).toMatchObject({ name: "root", role: "admin" });
 	expect(before.admin.find(admin("an-admin-key-of-after"))).toBeUndefined();
-	expect(after.admin.find(admin("an-admin-key-of-after"))).toBe("root");
+	expect(after.admin.find(admin("an-admin-key-of-after"))).toMatchObject({ name: "root", role: "admin" });
 	expect(after.admin.find(admin("an-admin-key-of-before"))).toBeUndefined();
 });
 

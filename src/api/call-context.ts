@@ -4,7 +4,7 @@ import type { AdmissionControl } from "../accounts/limits/admission.ts";
 import type { UsageServices } from "../accounts/usage/call-cost.ts";
 import type { AnswerCache } from "../cache/cache.ts";
 import type { Config } from "../config/schema.ts";
-import type { ClientAddresses } from "../http/client-address.ts";
+import type { ClientAddresses, Peers } from "../http/client-address.ts";
 import type { ProxyState } from "../proxy/proxy-state.ts";
 import type { Catalog } from "../routing/catalog.ts";
 import type { ObjectStore } from "../store/object-table.ts";
@@ -30,6 +30,9 @@ export interface Accounts {
 	readonly addresses: ClientAddresses;
 }
 
+/** Answers a request for the first page; undefined where it wants none. */
+export type StartPage = (request: Request, server: Peers | null) => Promise<Response> | undefined;
+
 /** What a server answers with. All but the snapshot outlives a reload. */
 export interface CallContext {
 	/** Holds the snapshot in force: a request reads it once. */
@@ -54,6 +57,8 @@ export interface CallContext {
 	readonly responses?: StoredResponses | undefined;
 	/** WebSockets that are open. */
 	readonly connections?: OpenConnections | undefined;
+	/** Answers `GET /` of a browser; absent where there is no page. */
+	readonly startPage?: StartPage | undefined;
 	/** Hears of errors that are the router's own fault. */
 	readonly onFault: (id: string, error: unknown) => void;
 }

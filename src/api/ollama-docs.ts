@@ -188,7 +188,7 @@ export const OLLAMA_ROOT: Detail = {
 	security: [],
 	responses: {
 		200: {
-			description: "One is.",
+			description: "One is. A browser, which accepts `text/html`, gets a router's console.",
 			content: { "text/plain": { schema: { type: "string" }, example: OLLAMA_RUNNING } },
 		},
 	},

@@ -13,15 +13,25 @@ import { knownName } from "../dialects/ollama/ollama-names.ts";
 import { ndjsonLine } from "../dialects/ollama/ollama-stream.ts";
 import { readOllama } from "../dialects/ollama/ollama-validation.ts";
 import { RouterError } from "../errors.ts";
+import type { Peers } from "../http/client-address.ts";
 import { readRequestText } from "../http/request-body.ts";
 import type { Catalog } from "../routing/catalog.ts";
 import type { CallContext } from "./call-context.ts";
 import type { Model } from "./model-list.ts";
 import { listModels, oneModel } from "./model-queries.ts";
 
-/** `GET /`, by which clients look whether a server is there. No key is needed: it says nothing of this one. */
-export const ollamaRoot = async (): Promise<Response> =>
-	new Response(OLLAMA_RUNNING, { headers: { "content-type": "text/plain; charset=utf-8" } });
+/** `GET /`, by which clients look whether a server is there; a browser gets the page. No key is needed: neither says anything of this one. */
+export async function ollamaRoot(
+	{ startPage }: Pick<CallContext, "startPage">,
+	request: Request,
+	_name: string,
+	server: Peers | null,
+): Promise<Response> {
+	const page = await startPage?.(request, server);
+	return (
+		page ?? new Response(OLLAMA_RUNNING, { headers: { "content-type": "text/plain; charset=utf-8", vary: "accept" } })
+	);
+}
 
 /** `GET /api/version`. No key is needed, either. */
 export const ollamaVersion = async (): Promise<object> => ({ version: OLLAMA_VERSION });

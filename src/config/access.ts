@@ -62,7 +62,18 @@ export const key = Type.Object(
 	closed,
 );
 
-const adminKey = Type.Object({ name: keyName, key: keySecret }, closed);
+const adminKey = Type.Object(
+	{
+		name: keyName,
+		key: keySecret,
+		role: Type.Optional(
+			Type.Union([Type.Literal("admin"), Type.Literal("viewer")], {
+				description: "`viewer`: sees all in the console and under /admin, and changes nothing. Default: admin.",
+			}),
+		),
+	},
+	closed,
+);
 
 const limitSet = (description: string) => Type.Object(limits, { ...closed, description });
 
@@ -131,7 +142,7 @@ export const admin = section(
 	{
 		keys: Type.Array(adminKey, {
 			default: [],
-			description: "Who may use /admin. ROUTER_ADMIN_KEYS adds secrets, comma separated. None: nobody.",
+			description: "Who may use the console and /admin. ROUTER_ADMIN_KEYS adds secrets, comma separated. None: nobody.",
 			examples: [[{ name: "ops", key: "${OPS_ADMIN_KEY}" }]],
 		}),
 	},

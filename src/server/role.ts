@@ -64,6 +64,8 @@ export interface RoleAppOptions {
 	/** The text of `/metrics`; that of the services unless given. */
 	readonly metricsText?: () => Promise<string>;
 	readonly healthNotes?: HttpBaseOptions["healthNotes"];
+	/** Answers `GET /` of a browser. */
+	readonly startPage?: CallContext["startPage"];
 	/** Further routes of Bun's router, by path and method. */
 	readonly routes?: Readonly<Record<string, Readonly<Record<string, BunRoute>>>>;
 	/** The server among routers; another at each start unless given. */
@@ -150,7 +152,7 @@ export function crossSiteRule(current: CurrentSnapshot): PageAccess {
 /** What the API's routes work with. */
 export function callContext({ role }: RolePlan, services: RoleServices, options: RoleAppOptions): CallContext {
 	const { metrics, log, upstreams, lifecycle, otel } = services;
-	const { current, sinks, cache, objects, instance = crypto.randomUUID().slice(0, 8) } = options;
+	const { current, sinks, cache, objects, startPage, instance = crypto.randomUUID().slice(0, 8) } = options;
 	const { responses = new StoredResponses(() => current.snapshot.config.server.body_limit) } = options;
 	const connections = new OpenConnections();
 	lifecycle.onDrain(() => connections.drain());
@@ -166,6 +168,7 @@ export function callContext({ role }: RolePlan, services: RoleServices, options:
 		cache,
 		responses,
 		connections,
+		startPage,
 		onFault: (id, error) => log.logger.error({ id, err: error }, "the router failed on a call"),
 	};
 }

@@ -5,7 +5,7 @@ import { agentSecrets } from "../accounts/auth/agent-secrets.ts";
 import { askAddressedAgents } from "../api/model-list.ts";
 import { ResponseWriter } from "../api/response-writer.ts";
 import { StoredResponses } from "../api/stored-responses.ts";
-import { createAnswerCache } from "../cache/cache.ts";
+import { type AnswerCache, createAnswerCache } from "../cache/cache.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
@@ -17,6 +17,7 @@ import { readCa } from "../proxy/net/transport.ts";
 import { LocalRoutingState } from "../routing/local-routing-state.ts";
 import type { Running } from "../running.ts";
 import type { DirectoryLock } from "../store/directory-lock.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import { adminRoutes } from "./admin/admin-routes.ts";
 import { PastCalls } from "./admin/past-calls.ts";
 import { AgentAccess } from "./agents/agent-access.ts";
@@ -34,6 +35,7 @@ import { shareAgents } from "./agents/shared-agents.ts";
 import { scalingPeers } from "./agents/shared-goals.ts";
 import { tunnelRoutes } from "./agents/tunnel-route.ts";
 import { TunnelHub } from "./agents/tunnels.ts";
+import { createConsole } from "./console/create-console.ts";
 import { type RedisFeatures, redisFeatures } from "./redis-features.ts";
 import { type ReloadedRouter, watchConfiguration } from "./reload.ts";
 import {
@@ -91,13 +93,12 @@ async function createRouter(
 	const services = createServices(plan, memory && proxyParts({ thread: 0, offset: 0, memory }));
 	const { log, problems, metrics, lifecycle } = services;
 	const redis = sharedRedis(config, services);
-	const problem = (sentence: string) => problems.report(sentence);
 	const parts = memory && mainState(memory, workers);
-	const state = new RouterState(config, { problem, log, metrics }, redis, parts);
+	const state = new RouterState(config, { problem: (text) => problems.report(text), log, metrics }, redis, parts);
 	const { ledger, keys: storedKeys } = state;
-
 	const entries = plannedEntries(plan, storedKeys, services.upstreams.thinking);
-	const ofAgents = createAgents(config, services, state, { redis, upstream: agentUpstream(config, entries) });
+	const upstream = agentUpstream(config, entries);
+	const { secrets, ...ofAgents } = createAgents(config, services, state, { redis, upstream });
 	const { agents, fleet, hub, tunnels } = ofAgents;
 	const { auth, generated } = startAuth(plan, { storedKeys });
 	const snapshot = routerSnapshot(config, entries, auth, { fleet, state, onRefused: metrics.refused });
@@ -108,14 +109,14 @@ async function createRouter(
 	const served = { ...ofAgents, suspects, thinking };
 	const router: ReloadedRouter = { snapshot, env, state, ...served, log, metrics, generatedAuth: generated && auth };
 	const responses = responseWriter(router, redis, lifecycle);
-	const shared = { memory, generatedKey: generated?.hash, responses, redis, isSpread };
+	const counted = async () => [await metrics.values(), ...(threads?.counted() ?? [])];
+	const shown = createConsole({ current: router, services, secrets, counted });
+	const shared = { memory, generatedKey: generated?.hash, responses, redis, isSpread, live: shown.feed.subscribe };
 	const threads = workerThreads(plan, router, services, shared);
 	const cache = threads?.cache ?? createAnswerCache(config, redis?.answers());
-	metrics.watchLedger(() => ({ state: state.ledgerState, waiting: ledger.waiting }));
-	if (cache) metrics.watchCache(() => cache.stats);
-
+	watchCounts(metrics, state, cache);
 	hub.onChange = (agent) => void agents.tunnelChanged(agent).then(() => router.onTunnel?.());
-	const access = new AgentAccess(env, state.store, router);
+	const access = new AgentAccess(env, state.store, router, shown.administrators);
 	const options: RoleAppOptions = {
 		current: router,
 		routes: tunnelRoutes(tunnels, async (request, peer) => void admitTunnel(request, peer, agents, access)),
@@ -123,22 +124,30 @@ async function createRouter(
 		sinks: [fleet.sink, ledger],
 		cache,
 		objects: state.store,
+		startPage: shown.startPage,
 		pages: (request, server) => router.snapshot.pages(request, server),
 		healthNotes: (): HealthNotes => (state.ledgerState === "ok" ? {} : { ledger: state.ledgerState }),
 		...threads?.options,
 	};
-	const context = callContext(plan, services, options);
 	const routes = new Elysia({ name: "router" })
 		.use(agentRoutes(agents, fleet, access, router))
 		.use(replicaRoutes(replicaScaler(router, services, redis), access))
-		.use(ownApiPlugin(agentApiHandler({ ...ofAgents, current: router, log })))
-		.use(adminRoutes(state, pastCalls(state, redis), router, log));
-	const app = createApp(plan, services, context, options).use(routes);
+		.use(ownApiPlugin(agentApiHandler({ ...ofAgents, authenticate: shown.authenticate, log })))
+		.use(adminRoutes(state, pastCalls(state, redis), router, shown.administrators, log))
+		.use(shown.routes);
+	const app = createApp(plan, services, callContext(plan, services, options), options).use(routes);
 
 	const server = threads ? await threads.serve(app, services, lock) : serve(app, plan, services, lock, tunnels);
 	openRouter(router, lifecycle, redis);
 	lifecycle.onStop(watchConfiguration(router, loaded));
 	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
+}
+
+/** What `/metrics` reads besides what it is told. */
+function watchCounts(metrics: Metrics, state: RouterState, cache: AnswerCache | undefined): void {
+	metrics.watchLedger(() => ({ state: state.ledgerState, waiting: state.ledger.waiting }));
+	if (cache) metrics.watchCache(() => cache.stats);
+	metrics.watchEnergy(() => state.energy.sums());
 }
 
 /** What the router has of agents. */
@@ -164,7 +173,7 @@ function createAgents(
 	fleet.bounds = config.agents.replicas;
 	metrics.watchAgents(fleet.counts);
 	agents.onLost((target) => upstreams.targets.restarted(target));
-	return { hub, tunnels, agentTransport: transport, agents, fleet, hostWakes };
+	return { hub, tunnels, agentTransport: transport, agents, fleet, hostWakes, secrets };
 }
 
 /** Begins to look after what the router has, until it stops. */
@@ -173,8 +182,7 @@ function openRouter(
 	lifecycle: Pick<Lifecycle, "onStop">,
 	redis: RedisFeatures | undefined,
 ): void {
-	const { state, agents, hostWakes, hub, metrics } = router;
-	metrics.watchEnergy(() => state.energy.sums());
+	const { state, agents, hostWakes, hub } = router;
 	lifecycle.onStop(watchPower(agents, state.energy));
 	const closeState = state.open();
 	const closeAgents = agents.open();

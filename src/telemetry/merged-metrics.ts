@@ -28,6 +28,11 @@ export class MergedMetrics {
 		this.#ended = merged([this.#ended, counted]).getMetricsAsArray() as unknown as MetricValues;
 	}
 
+	/** What each thread but the main one has counted. */
+	get counted(): readonly MetricValues[] {
+		return [...this.#workers.values(), this.#ended];
+	}
+
 	/** The page in the Prometheus text format. @param main what the main thread has counted itself */
 	text(main: MetricValues): Promise<string> {
 		return merged([main, ...this.#workers.values(), this.#ended]).metrics();

@@ -1,5 +1,5 @@
 /** A real browser that speaks to nobody by itself. Only where there is one: see needing.ts. */
-import { type Browser, chromium, type Page } from "playwright-core";
+import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { browser as programOf } from "../parts/table.ts";
 
 /** A page of it, and what it did. */
@@ -12,8 +12,8 @@ export interface WatchedPage {
 	close(): Promise<void>;
 }
 
-/** An empty page in a browser of its own. */
-export async function openPage(): Promise<WatchedPage> {
+/** An empty page in a browser of its own. @param options its width, its theme */
+export async function openPage(options: BrowserContextOptions = {}): Promise<WatchedPage> {
 	const browser: Browser = await chromium.launch({
 		executablePath: programOf()!,
 		args: [
@@ -25,7 +25,7 @@ export async function openPage(): Promise<WatchedPage> {
 			"--disable-sync",
 		],
 	});
-	const page = await browser.newPage();
+	const page = await browser.newPage(options);
 	const said: string[] = [];
 	const asked: string[] = [];
 	page.on("console", (message) => said.push(message.text()));

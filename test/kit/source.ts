@@ -15,10 +15,10 @@ export interface SourceFile {
 	readonly comments: string;
 }
 
-/** The TypeScript files of a folder of the repository, without declarations of other packages. */
+/** The TypeScript files of a folder of the repository, without declarations of other packages; JSX included. */
 export async function sourcesOf(folder: "src" | "test"): Promise<SourceFile[]> {
 	const root = join(ROOT, folder);
-	const files = [...new Bun.Glob("**/*.ts").scanSync(root)].filter((file) => !file.endsWith(".d.ts")).sort();
+	const files = [...new Bun.Glob("**/*.{ts,tsx}").scanSync(root)].filter((file) => !file.endsWith(".d.ts")).sort();
 	return await Promise.all(
 		files.map(async (file) => {
 			const text = await Bun.file(join(root, file)).text();

@@ -2,12 +2,14 @@
 import { type TSchema, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { usageCsv } from "../../accounts/usage/usage-report.ts";
+import type { Peers } from "../../http/client-address.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { bodyReader } from "../json-body.ts";
 import type { RouterState } from "../router-state.ts";
 import type { CurrentSnapshot, RouterSnapshot } from "../snapshot.ts";
 import { CALL, CREATE_KEY, INVITATIONS, KEYS, REVOKE_INVITATION, REVOKE_KEY, ROTATE_KEY, USAGE } from "./admin-docs.ts";
 import { type AdminService, adminService, NewKeyBody, RotateBody, usageQuery } from "./admin-service.ts";
+import type { Administrators } from "./administrators.ts";
 import type { PastCalls } from "./past-calls.ts";
 
 const newKey = bodyReader(NewKeyBody);
@@ -18,19 +20,20 @@ const JSON_TYPE = "application/json";
 /** Bodies are read and checked by the handlers. */
 const raw = { parse: "none" } as const;
 
-/** The service for the administrator that a request comes from. Throws `invalid_admin_key`. */
-type ServiceFor = (request: Request) => AdminService;
+/** The service for the administrator that a request comes from. Throws as `AuthenticateAdmin` does. */
+type ServiceFor = (request: Request, server: Peers | null) => AdminService;
 
 /** The plugin. Every answer is private, so that no cache on its way keeps it. */
 export function adminRoutes(
 	state: RouterState,
 	calls: PastCalls,
 	current: CurrentSnapshot<RouterSnapshot>,
+	administrators: Administrators,
 	log: Pick<Log, "logger">,
 ) {
-	const serviceFor = (request: Request): AdminService => {
-		const { config, admin } = current.snapshot;
-		const by = admin.authenticate(request.headers);
+	const serviceFor: ServiceFor = (request, server) => {
+		const { config } = current.snapshot;
+		const { name: by } = administrators.authenticate(request, server);
 		// Changes are logged under the administrator's name, whatever the log's level.
 		return adminService(state, calls, config, (action, what) =>
 			log.logger.child({}, { level: "info" }).info({ audit: action, by, ...what }, "audit"),
@@ -44,19 +47,19 @@ export function adminRoutes(
 
 function keyRoutes(serviceFor: ServiceFor) {
 	return new Elysia({ name: "admin/keys" })
-		.get("/admin/keys", ({ request }) => list(serviceFor(request).keys()), { detail: KEYS })
+		.get("/admin/keys", ({ request, server }) => list(serviceFor(request, server).keys()), { detail: KEYS })
 		.post(
 			"/admin/keys",
-			async ({ request }) => {
-				const service = serviceFor(request);
+			async ({ request, server }) => {
+				const service = serviceFor(request, server);
 				return answer(service.createKey(await newKey(request)), 201);
 			},
 			{ ...raw, detail: CREATE_KEY },
 		)
 		.post(
 			"/admin/keys/:key/rotate",
-			async ({ request, params }) => {
-				const service = serviceFor(request);
+			async ({ request, params, server }) => {
+				const service = serviceFor(request, server);
 				const { overlap } = hasBody(request) ? await rotation(request) : {};
 				return answer(service.rotateKey(decoded(params.key), overlap));
 			},
@@ -64,8 +67,8 @@ function keyRoutes(serviceFor: ServiceFor) {
 		)
 		.post(
 			"/admin/keys/:key/revoke",
-			async ({ request, params }) => {
-				const service = serviceFor(request);
+			async ({ request, params, server }) => {
+				const service = serviceFor(request, server);
 				if (hasBody(request)) await nothing(request);
 				return answer(service.revokeKey(decoded(params.key)));
 			},
@@ -77,8 +80,8 @@ function ledgerRoutes(serviceFor: ServiceFor) {
 	return new Elysia({ name: "admin/ledger" })
 		.get(
 			"/admin/usage",
-			async ({ request, query }) => {
-				const service = serviceFor(request);
+			async ({ request, query, server }) => {
+				const service = serviceFor(request, server);
 				const asked = usageQuery({ by: query["by"], from: query["from"], to: query["to"] });
 				const usage = await service.usage(asked);
 				if (query["format"] !== "csv") return answer({ object: "list", ...usage });
@@ -90,7 +93,7 @@ function ledgerRoutes(serviceFor: ServiceFor) {
 		)
 		.get(
 			"/admin/calls/:id",
-			async ({ request, params }) => answer(await serviceFor(request).call(decoded(params.id))),
+			async ({ request, params, server }) => answer(await serviceFor(request, server).call(decoded(params.id))),
 			{
 				detail: CALL,
 			},
@@ -99,11 +102,13 @@ function ledgerRoutes(serviceFor: ServiceFor) {
 
 function invitationRoutes(serviceFor: ServiceFor) {
 	return new Elysia({ name: "admin/invitations" })
-		.get("/admin/invitations", ({ request }) => list(serviceFor(request).invitations()), { detail: INVITATIONS })
+		.get("/admin/invitations", ({ request, server }) => list(serviceFor(request, server).invitations()), {
+			detail: INVITATIONS,
+		})
 		.post(
 			"/admin/invitations/:id/revoke",
-			async ({ request, params }) => {
-				const service = serviceFor(request);
+			async ({ request, params, server }) => {
+				const service = serviceFor(request, server);
 				if (hasBody(request)) await nothing(request);
 				return answer(service.revokeInvitation(decoded(params.id)));
 			},

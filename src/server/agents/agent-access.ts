@@ -5,7 +5,9 @@ import { hashKey, presentedSecret, whyUnknown } from "../../accounts/auth/keys.t
 import { agentTokens } from "../../config/agent-tokens.ts";
 import type { Environment } from "../../config/interpolate.ts";
 import { RouterError } from "../../errors.ts";
+import type { Peers } from "../../http/client-address.ts";
 import type { Store } from "../../store/store.ts";
+import type { Administrators } from "../admin/administrators.ts";
 import type { CurrentSnapshot, RouterSnapshot } from "../snapshot.ts";
 import { isLoopbackAddress } from "./endpoint.ts";
 
@@ -21,6 +23,7 @@ export class AgentAccess {
 		env: Environment,
 		private readonly store: Pick<Store, "agentTokens">,
 		private readonly current: CurrentSnapshot<RouterSnapshot>,
+		private readonly administrators: Pick<Administrators, "find">,
 	) {
 		this.#configured = agentTokens(env).map(hashKey);
 	}
@@ -59,7 +62,8 @@ export class AgentAccess {
 	}
 
 	/** Lets in who may see the agents: an administrator, or an agent. Throws what `admitAgent` does. */
-	admitReader(request: Request, peer: string): void {
-		if (this.current.snapshot.admin.find(request.headers) === undefined) this.admitAgent(request, peer);
+	admitReader(request: Request, server: Peers | null): void {
+		if (this.administrators.find(request, server)) return;
+		this.admitAgent(request, server?.requestIP(request)?.address ?? "");
 	}
 }

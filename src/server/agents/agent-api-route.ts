@@ -1,12 +1,13 @@
 /** `/agents/{name}/…`: an agent's own API through the router, for administrators: also that of an agent whom nobody but the router can reach. */
 import { Elysia } from "elysia";
 import { asRouterError, RouterError } from "../../errors.ts";
+import type { Peers } from "../../http/client-address.ts";
 import { readRequestBody } from "../../http/request-body.ts";
 import { urlOf } from "../../http/request-url.ts";
 import type { Transport, UpstreamAnswer } from "../../providers/provider.ts";
 import { transportFailure } from "../../proxy/net/transport-failure.ts";
 import type { Log } from "../../telemetry/log.ts";
-import type { CurrentSnapshot, RouterSnapshot } from "../snapshot.ts";
+import type { AuthenticateAdmin } from "../admin/administrators.ts";
 import { AGENT_GPUS, AGENT_METRICS, AGENT_MODEL, AGENT_MODELS, AGENT_ORDER } from "./agent-docs.ts";
 import { unknownAgent } from "./agent-record.ts";
 import type { FleetRegistry } from "./fleet.ts";
@@ -25,14 +26,14 @@ export interface AgentApiOptions {
 	readonly agents: Pick<FleetRegistry, "agents" | "callFailed">;
 	/** Calls agents. */
 	readonly agentTransport: Transport;
-	readonly current: CurrentSnapshot<RouterSnapshot>;
+	readonly authenticate: AuthenticateAdmin;
 	readonly log: Pick<Log, "logger">;
 	/** How long an agent may take to begin its answer, ms. */
 	readonly headMs?: number;
 }
 
 /** What is used of Bun's server. */
-interface Timeouts {
+interface Timeouts extends Peers {
 	timeout(request: Request, seconds: number): void;
 }
 
@@ -41,9 +42,10 @@ export type AgentApiHandler = (request: Request, server: unknown) => Promise<Res
 
 /** The handler. Changes are logged under the administrator's name. */
 export function agentApiHandler(options: AgentApiOptions): AgentApiHandler {
-	const { agents, agentTransport, current, log, headMs = HEAD_MS } = options;
+	const { agents, agentTransport, authenticate, log, headMs = HEAD_MS } = options;
 	return async (request, server) => {
-		const by = current.snapshot.admin.authenticate(request.headers);
+		const { name: by } = await authenticate(request, server as Peers | null);
+		if (request.signal.aborted) throw left();
 		const { pathname, search } = urlOf(request);
 		const [, name = "", path] = PATH.exec(pathname) ?? [];
 		const agent = agents.agents.get(name);
@@ -69,7 +71,7 @@ export function agentApiHandler(options: AgentApiOptions): AgentApiHandler {
 			const signal = AbortSignal.any([request.signal, late.signal]);
 			answer = await agentTransport.send({ url, headers, ...(body && { body }) }, signal);
 		} catch (thrown) {
-			if (request.signal.aborted) throw new RouterError("cancelled", "The client has left.");
+			if (request.signal.aborted) throw left();
 			if (late.signal.aborted) {
 				throw new RouterError(
 					"upstream_unreachable",
@@ -95,6 +97,8 @@ export function agentApiHandler(options: AgentApiOptions): AgentApiHandler {
 		return answerOf(answer);
 	};
 }
+
+const left = () => new RouterError("cancelled", "The client has left.");
 
 /** The plugin. */
 export function ownApiPlugin(handle: AgentApiHandler) {

@@ -72,7 +72,7 @@ export function agentRoutes(registry: AgentRegistry, fleet: AgentFleet, access: 
 		.get(
 			"/agents",
 			({ request, server }) => {
-				access.admitReader(request, peerOf(request, server));
+				access.admitReader(request, server);
 				return { object: "list" as const, data: fleet.list() };
 			},
 			{ detail: AGENTS },
@@ -80,7 +80,7 @@ export function agentRoutes(registry: AgentRegistry, fleet: AgentFleet, access: 
 		.get(
 			"/agents/targets",
 			({ request, server }) => {
-				access.admitReader(request, peerOf(request, server));
+				access.admitReader(request, server);
 				return fleet.list().flatMap(targetOf);
 			},
 			{ detail: TARGETS },
@@ -92,7 +92,7 @@ export function replicaRoutes(scaler: Pick<ReplicaScaler, "shown">, access: Agen
 	return new Elysia({ name: "agents/replicas" }).get(
 		"/agents/replicas",
 		({ request, server }) => {
-			access.admitReader(request, peerOf(request, server));
+			access.admitReader(request, server);
 			return { object: "list" as const, data: scaler.shown() };
 		},
 		{ detail: REPLICAS },

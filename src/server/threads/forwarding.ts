@@ -15,6 +15,7 @@ const PATHS = [
 	"/health/ready",
 	"/swagger/json",
 	"/admin/*",
+	"/console/*",
 	"/agents",
 	"/agents/*",
 	"/register",
@@ -33,19 +34,22 @@ export type Forward = (request: ForwardedRequest) => Promise<ForwardedAnswer | u
 
 /** The routes of a worker for Bun's router, which none of the calls goes through. */
 export function forwardedRoutes(forward: Forward) {
-	const handle = async (request: Request, server: Peers): Promise<Response> => {
-		try {
-			// Before the body is read: the connection may be gone afterwards.
-			const peer = server.requestIP(request)?.address ?? "";
-			const body = request.body ? await readRequestBody(request, MAX_REPORT_BYTES, true) : undefined;
-			const { method, headers } = request;
-			return responseOf(await forward({ method, url: wholeUrl(request.url), headers: [...headers], body, peer }));
-		} catch (thrown) {
-			return asRouterError(thrown).response();
-		}
-	};
+	const handle = (request: Request, server: Peers): Promise<Response> => forwardRequest(forward, request, server);
 	const methods = Object.fromEntries(METHODS.map((method) => [method, handle]));
 	return Object.fromEntries(PATHS.map((path) => [path, methods]));
+}
+
+/** The main thread's answer to a request. Never rejects. */
+export async function forwardRequest(forward: Forward, request: Request, server: Peers | null): Promise<Response> {
+	try {
+		// Before the body is read: the connection may be gone afterwards.
+		const peer = server?.requestIP(request)?.address ?? "";
+		const body = request.body ? await readRequestBody(request, MAX_REPORT_BYTES, true) : undefined;
+		const { method, headers } = request;
+		return responseOf(await forward({ method, url: wholeUrl(request.url), headers: [...headers], body, peer }));
+	} catch (thrown) {
+		return asRouterError(thrown).response();
+	}
 }
 
 /** The main thread's answer to who may open no tunnel; undefined to who may. */

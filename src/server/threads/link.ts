@@ -115,6 +115,8 @@ export type ToWorker =
 	| { readonly type: "taken"; readonly length: number }
 	| ({ readonly type: "response"; readonly id: number } & ResponseAnswer)
 	| { readonly type: "answered"; readonly id: number; readonly answer: ForwardedAnswer }
+	/** A second's figures, as JSON. */
+	| { readonly type: "live"; readonly sample: string }
 	/** From another worker, or the main thread. */
 	| { readonly type: "claim"; readonly message: ClaimMessage }
 	/** The process no longer wants calls; it takes none from now on; those that run are cut. */
@@ -146,6 +148,8 @@ export type ToMain =
 	| { readonly type: "response-change"; readonly change: ResponseChange }
 	/** Whose file or batch there is; answered by `synced` when all threads know. */
 	| { readonly type: "objects"; readonly id: number; readonly rows: readonly SharedRow[] }
+	/** Whether anybody watches the console's figures there. */
+	| { readonly type: "live-watch"; readonly isWatched: boolean }
 	/** About what routers share. */
 	| WorkerMessage
 	| { readonly type: "forward"; readonly id: number; readonly request: ForwardedRequest }

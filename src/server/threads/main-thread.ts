@@ -1,7 +1,6 @@
 /** What the main thread of a router with several workers does besides: it answers no calls, and has what is one for the process. */
 import type { AnyElysia } from "elysia";
 import type { StoredKey } from "../../accounts/auth/key-store.ts";
-import type { StoredKeys } from "../../accounts/auth/stored-keys.ts";
 import type { ResponseStore } from "../../api/response-writer.ts";
 import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
 import { type AbandonedCalls, claimPort } from "../../cache/thread-store.ts";
@@ -23,6 +22,7 @@ import type { RouterState, StateParts } from "../router-state.ts";
 import { giveBackMemory } from "../start-memory.ts";
 import { takeObjects } from "./remote-objects.ts";
 import { accountParts, proxyParts, type SharedMemory } from "./shared-memory.ts";
+import type { WorkerReports } from "./worker-handle.ts";
 import { BalancedPort, SharedPort } from "./worker-port.ts";
 import { WorkerThreads } from "./worker-threads.ts";
 
@@ -35,6 +35,8 @@ export interface MainThread {
 	readonly cache: AnswerCache | undefined;
 	/** For the main thread's app: it speaks for all threads. */
 	readonly options: Pick<RoleAppOptions, "metricsText" | "instance">;
+	/** What each worker has counted. */
+	readonly counted: WorkerThreads["counted"];
 	/**
 	 * Starts the workers. From then on the process hears signals and crashes.
 	 * @param app answers what is no call
@@ -54,6 +56,8 @@ interface MainParts {
 	readonly redis: RedisFeatures | undefined;
 	/** Whether the system spreads the connections of a port over workers; else this thread does. */
 	readonly isSpread: boolean;
+	/** Tells the console's figures. */
+	readonly live: WorkerReports["live"];
 }
 
 /** What the main thread's state shares with those of workers. */
@@ -67,12 +71,11 @@ export function workerThreads(
 	{ config, env, host, port, tls }: RolePlan,
 	router: ReloadedRouter,
 	{ log, metrics, upstreams, otel }: RoleServices,
-	{ memory, generatedKey, responses, redis: features, isSpread }: MainParts,
+	{ memory, generatedKey, responses, redis: features, isSpread, live }: MainParts,
 ): MainThread | undefined {
 	if (!memory) return undefined;
 	const redis = features?.workers(upstreams.targets as SharedRoutingState);
 	const { state, agents } = router;
-	const { keys, store } = state;
 	const changes = new AgentChanges(agents);
 	const certificate = new SharedCertificate(tls);
 	const threads = new WorkerThreads({
@@ -92,26 +95,25 @@ export function workerThreads(
 		otel: otel?.sinks ?? [],
 		responses,
 		tunnels: router.hub,
-		tookObjects: (rows) => takeObjects(store, rows),
+		tookObjects: (rows) => takeObjects(state.store, rows),
 		agentNews: () => changes.next(),
 		agentFailed: (agent, failure) => agents.callFailed(agent, failure),
 		wake: (agent) => router.hostWakes.begin(agent),
 		served: (names) => agents.servedNames.add(names),
 		redis: (thread, message) => redis?.take(thread, message),
+		live,
 	});
 	countTogether(threads, state, memory);
 	metrics.watchWorkers(() => threads.running);
 	const cache = sharedCache(config, memory, threads, redis);
 	// Last: what was claimed at Redis is given back by the worker's name there.
 	if (redis) threads.onEnded((thread) => redis.ended(thread));
-	tellKeys(threads, keys);
-	state.onObjects = (rows) => threads.tell({ type: "objects", rows });
-	router.onTunnel = () => threads.tellAgents();
-	agents.onAdopted(afterAll(() => threads.tellAgents()));
+	tellChanges(threads, router);
 	router.onReload = reconfigure(config, memory, threads, upstreams.keys as SharedKeyRotation);
 	return {
 		cache,
 		options: { metricsText: () => threads.metricsText(), instance: memory.facts.instance },
+		counted: threads.counted,
 		async serve(app, services, lock) {
 			// Before the first call: what agents have served goes nowhere else.
 			agents.restore();
@@ -169,12 +171,16 @@ function startOf({ snapshot, state: { keys, store } }: ReloadedRouter, agents: A
 	};
 }
 
-/** Keys that this process has changed, and those that other routers have. */
-function tellKeys(threads: WorkerThreads, keys: StoredKeys): void {
+/** What workers are told of as soon as it has changed: keys, also those that other routers have changed, files and batches, agents. */
+function tellChanges(threads: WorkerThreads, router: ReloadedRouter): void {
+	const { state, agents } = router;
 	const tell = (changed: readonly StoredKey[]) =>
 		threads.tell({ type: "keys", keys: changed.map((key) => JSON.stringify(key)) });
-	keys.onChange((key) => tell([key]));
-	keys.onMerge(tell);
+	state.keys.onChange((key) => tell([key]));
+	state.keys.onMerge(tell);
+	state.onObjects = (rows) => threads.tell({ type: "objects", rows });
+	router.onTunnel = () => threads.tellAgents();
+	agents.onAdopted(afterAll(() => threads.tellAgents()));
 }
 
 /** Has limits, spending, clocks and what is known of upstreams be whole again when a worker has ended. */

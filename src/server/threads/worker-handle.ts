@@ -4,6 +4,7 @@ import type { ClaimMessage } from "../../cache/thread-store.ts";
 import { CLOCK_BYTES, ClockSource } from "../../memory/shared-clock.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { TunnelExchange, TunnelPort } from "../agents/tunnels.ts";
+import type { LiveListener } from "../console/live-feed.ts";
 import type { WorkerMessage } from "../redis-workers.ts";
 import { HANG_MS, HEARTBEAT_BYTES, START_HANG_MS, watchHeartbeat } from "./heartbeat.ts";
 import type { Asking, ForwardedAnswer, ForwardedRequest, ToMain, ToWorker, WorkerStart } from "./link.ts";
@@ -43,6 +44,8 @@ export interface WorkerReports {
 	readonly tunnels: TunnelExchange;
 	/** A call is over that another worker waits for. */
 	claim(to: number, message: ClaimMessage): void;
+	/** Tells the console's figures from now on. Returns how to end that. */
+	live(listener: LiveListener): () => void;
 }
 
 /** Where it listens; or why it does not. `isStart`: the sentence is for people. */
@@ -70,6 +73,7 @@ export class WorkerThread {
 		readonly ended: (why: string) => void;
 	};
 	#why: string | undefined;
+	#unwatchLive: (() => void) | undefined;
 	#hasStarted = false;
 	#isUnwanted = false;
 	#port = 0;
@@ -166,6 +170,7 @@ export class WorkerThread {
 
 	#started(start: Start): void {
 		this.#hasStarted = true;
+		if ("port" in start) this.#port = start.port;
 		this.#resolve.listening(start);
 		this.#unwatch();
 		if (this.#isUnwanted || "problem" in start) this.#worker.terminate();
@@ -191,6 +196,7 @@ export class WorkerThread {
 	#end(code: number): void {
 		const why = this.#why ?? `code ${code}`;
 		this.#unwatch();
+		this.#unwatchLive?.();
 		this.#hasStarted = false;
 		this.#questions.end();
 		this.#resolve.listening({ problem: `its thread has ended (${why})`, isStart: false });
@@ -207,7 +213,6 @@ export class WorkerThread {
 				this.#port = message.port;
 				return;
 			case "listening":
-				this.#port = message.port;
 				this.#started({ url: message.url, port: message.port });
 				return;
 			case "failed":
@@ -245,6 +250,9 @@ export class WorkerThread {
 			case "claim":
 				this.reports.claim(message.to, message.message);
 				return;
+			case "live-watch":
+				this.#watchLive(message.isWatched);
+				return;
 			case "done":
 				this.#questions.answered(message.id, message.problem ?? "");
 				return;
@@ -260,6 +268,11 @@ export class WorkerThread {
 		if (message.type === "wake") this.reports.wake(message.agent);
 		else if (message.type === "served") this.reports.served(message.names);
 		else this.reports.agentFailed(message.agent, message.failure);
+	}
+
+	#watchLive(isWatched: boolean): void {
+		this.#unwatchLive?.();
+		this.#unwatchLive = isWatched ? this.reports.live((sample) => this.send({ type: "live", sample })) : undefined;
 	}
 
 	async #respond(message: Extract<ToMain, { type: `response${string}` }>): Promise<void> {

@@ -4,7 +4,6 @@ import { createKeyAuth, type KeyAuth } from "../../accounts/auth/keys.ts";
 import { keyIn } from "../../accounts/auth/stored-keys.ts";
 import { askAddressedAgents } from "../../api/model-list.ts";
 import { StoredResponses } from "../../api/stored-responses.ts";
-import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
 import { type ClaimPort, claimPort } from "../../cache/thread-store.ts";
 import type { Config } from "../../config/schema.ts";
 import { StartError } from "../../errors.ts";
@@ -50,13 +49,12 @@ import { tellObjects } from "./remote-objects.ts";
 import { remoteResponses } from "./remote-responses.ts";
 import { mainTunnels, takeTunnelNews } from "./remote-tunnels.ts";
 import { accountParts, type ThreadMemory } from "./shared-memory.ts";
+import { WorkerConsole } from "./worker-console.ts";
 import { type WorkerRedis, workerRedis } from "./worker-redis.ts";
-import { workerServices } from "./worker-services.ts";
+import { sendMetrics, workerCache, workerServices } from "./worker-services.ts";
 
 /** How often the main thread gets what was counted, ms: a worker that dies takes with it what came since. */
 const METRICS_MS = 1_000;
-/** How long the main thread is waited for, which reads what calls have come to, ms. */
-const MOST_READING_MS = 3_000;
 /** How often agents that are known by their addresses are asked for their models, ms. */
 const ASK_AGENTS_MS = 5_000;
 /** How often a change of the database that could not be made is tried again, ms. */
@@ -96,6 +94,12 @@ class ThreadRouter implements WorkerRouter {
 	readonly #unsettled: UnsettledCalls;
 	readonly #services: RoleServices;
 	readonly #redis: WorkerRedis | undefined;
+	readonly #forward: Forward = (request) => this.#requests.ask({ type: "forward", request });
+	readonly #console = new WorkerConsole(
+		this.#forward,
+		() => this.snapshot.admin,
+		(each) => this.send(each),
+	);
 	/** Hears of calls that other workers make. */
 	readonly #claims: ClaimPort = claimPort((to, message) => this.send({ type: "claim", to, message }));
 	readonly #logFile = new RemoteLogFile((lines) => this.send({ type: "lines", lines }));
@@ -154,6 +158,7 @@ class ThreadRouter implements WorkerRouter {
 		this.#fleet.bounds = config.agents.replicas;
 		this.snapshot = this.#snapshotOf(plan);
 		const { log, metrics, upstreams, lifecycle } = this.#services;
+		lifecycle.onDrain(() => this.#console.drain());
 		upstreams.suspects.refuseMs = config.poisonous_requests;
 		upstreams.suspects.report = (event) => reportSuspect(event, log, metrics);
 		// The main thread says how the ledger stands.
@@ -205,6 +210,9 @@ class ThreadRouter implements WorkerRouter {
 				return;
 			case "claim":
 				this.#claims.onMessage?.(message.message);
+				return;
+			case "live":
+				this.#console.take(message.sample);
 				return;
 			case "drain":
 				this.#signals.emit("SIGTERM", "SIGTERM");
@@ -270,32 +278,26 @@ class ThreadRouter implements WorkerRouter {
 		this.#services.upstreams.suspects.refuseMs = config.poisonous_requests;
 	}
 
-	#createCache(config: Config): AnswerCache | undefined {
-		const { thread, memory } = this.memory;
-		const { answers, facts } = memory;
-		if (!answers) return undefined;
-		const view = { memory: answers, thread, threads: facts.workers, port: this.#claims };
-		return createAnswerCache(config, this.#redis?.answers(), view);
-	}
-
 	#listen(plan: RolePlan, { isFirst, certificate, peers }: WorkerStart): BoundServer {
 		const { log } = this.#services;
-		const forward: Forward = (request) => this.#requests.ask({ type: "forward", request });
+		const { authenticate, startPage, routes } = this.#console;
 		const stored = remoteResponses(this.#responses, this.send, () => this.snapshot.config.responses);
 		const options: RoleAppOptions = {
 			current: this,
 			sinks: [this.#fleet.sink, this.#events, this.#unsettled],
-			cache: this.#createCache(plan.config),
+			cache: workerCache(plan.config, this.memory, this.#claims, this.#redis?.answers()),
 			objects: this.#state.store,
+			startPage,
 			responses: new StoredResponses(() => this.snapshot.config.server.body_limit, stored),
 			pages: (request, server) => this.snapshot.pages(request, server),
-			metricsText: () => forwardedMetrics(forward),
+			metricsText: () => forwardedMetrics(this.#forward),
 			routes: {
-				...forwardedRoutes(forward),
+				...forwardedRoutes(this.#forward),
+				...routes,
 				...agentApiRoutes(
-					agentApiHandler({ agents: this.#agents, agentTransport: this.#agentTransport, current: this, log }),
+					agentApiHandler({ agents: this.#agents, agentTransport: this.#agentTransport, authenticate, log }),
 				),
-				...tunnelRoutes(this.#tunnels, (request, peer) => refusedTunnel(forward, request, peer)),
+				...tunnelRoutes(this.#tunnels, (request, peer) => refusedTunnel(this.#forward, request, peer)),
 			},
 			instance: this.memory.memory.facts.instance,
 			isPassed: peers !== undefined,
@@ -337,14 +339,7 @@ class ThreadRouter implements WorkerRouter {
 		};
 	}
 
-	async #sendMetrics(): Promise<void> {
-		const { log, metrics } = this.#services;
-		await this.#events.emptied(MOST_READING_MS);
-		const read = async () => {
-			// First the lines of all calls that are counted: of what is sent after this the main thread knows whether it had both.
-			void log.flush();
-			return JSON.stringify(await metrics.values());
-		};
-		await this.#events.report(read, (values, position) => this.send({ type: "metrics", values, position }));
+	#sendMetrics(): Promise<void> {
+		return sendMetrics(this.#services, this.#events, this.send);
 	}
 }

@@ -3,27 +3,20 @@
  * the server they are one server.
  */
 import type { AnyElysia } from "elysia";
-import type { Ledger } from "../../accounts/usage/ledger.ts";
-import type { ResponseStore } from "../../api/response-writer.ts";
 import type { ClaimMessage } from "../../cache/thread-store.ts";
 import type { Config } from "../../config/schema.ts";
 import { StartError } from "../../errors.ts";
 import type { Stoppable } from "../../http/lifecycle.ts";
 import type { Listening } from "../../http/listen.ts";
 import type { TlsPair } from "../../http/tls.ts";
-import type { SharedRow } from "../../store/shared-table.ts";
-import type { Log } from "../../telemetry/log.ts";
 import { MergedMetrics } from "../../telemetry/merged-metrics.ts";
-import type { Metrics } from "../../telemetry/metrics.ts";
-import type { AgentNews } from "../agents/agent-replica.ts";
-import type { TunnelHub } from "../agents/tunnels.ts";
-import type { WorkerMessage } from "../redis-workers.ts";
 import { ForwardedRequests } from "./forwarding.ts";
-import type { Asking, ToWorker, WorkerStart } from "./link.ts";
-import type { FreeThread, SharedMemory } from "./shared-memory.ts";
-import { type EventSinks, eventMemory, WorkerEvents } from "./worker-events.ts";
+import type { Asking, ToWorker } from "./link.ts";
+import type { FreeThread } from "./shared-memory.ts";
+import { eventMemory, WorkerEvents } from "./worker-events.ts";
 import { type WorkerReports, WorkerThread } from "./worker-handle.ts";
 import type { WorkerPort } from "./worker-port.ts";
+import type { WorkerThreadsOptions } from "./worker-threads-options.ts";
 
 /**
  * How long it takes until another worker is started in the place of one, ms: at once, but where that ends, too, and has not run for a while,
@@ -42,36 +35,6 @@ const END_MS = 1_000;
 const READ_MS = 500;
 /** Requests before whose answer all that is known of calls is wanted. */
 const READS_CALLS = /^\/admin\//;
-
-/** What they are made from. */
-export interface WorkerThreadsOptions {
-	readonly count: number;
-	readonly memory: SharedMemory;
-	/** All that a worker is told at its start, as it is at that moment. */
-	readonly start: (
-		thread: number,
-	) => Pick<
-		WorkerStart,
-		"config" | "env" | "certificate" | "generatedKey" | "keys" | "agents" | "objects" | "redis" | "writer"
-	>;
-	/** Where clients connect to. @throws {StartError} where that can't be */
-	readonly openPort: () => WorkerPort;
-	readonly log: Pick<Log, "logger" | "take" | "sink">;
-	readonly metrics: Pick<Metrics, "values" | "workerEnded" | "workerHung" | "sink">;
-	readonly ledger: Pick<Ledger, "attemptClosed" | "callSettled" | "save">;
-	readonly otel: EventSinks["otel"];
-	readonly responses: ResponseStore;
-	readonly tunnels: TunnelHub;
-	/** A worker has changed whose files and batches there are. */
-	readonly tookObjects: (rows: readonly SharedRow[]) => void;
-	/** What has changed of agents since it was last asked for. */
-	readonly agentNews: () => AgentNews;
-	readonly agentFailed: WorkerReports["agentFailed"];
-	readonly wake: WorkerReports["wake"];
-	readonly served: WorkerReports["served"];
-	/** Of a worker's: what its connection to Redis tells, and what other routers are to know. */
-	readonly redis: (thread: number, message: WorkerMessage) => void;
-}
 
 /** All of them. */
 export class WorkerThreads implements Stoppable {
@@ -125,6 +88,9 @@ export class WorkerThreads implements Stoppable {
 	get running(): number {
 		return [...this.#workers.values()].filter(({ isRunning }) => isRunning).length;
 	}
+
+	/** What workers have counted, as they last said. */
+	readonly counted = () => this.#metrics.counted;
 
 	/** The page of all threads. */
 	async metricsText(): Promise<string> {
@@ -266,6 +232,7 @@ export class WorkerThreads implements Stoppable {
 			},
 			redis: (message) => this.options.redis(thread, message),
 			claim: (to, message) => this.post(to, message),
+			live: this.options.live,
 			tunnels: this.options.tunnels.exchangeOf(thread),
 			forward: async (request) => {
 				const { pathname } = new URL(request.url);

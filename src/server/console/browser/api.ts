@@ -1,0 +1,106 @@
+/** Requests of the page to its router. The session's cookie goes with them by itself; the page's script never sees it. */
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+
+/** An answer that is none: the router's own words, or that nobody answered. */
+export class ApiError extends Error {
+	/** @param status 0 where no answer came @param code of the router's error, `invalid_admin_key` */
+	constructor(
+		message: string,
+		readonly status: number,
+		readonly code: string,
+	) {
+		super(message);
+	}
+}
+
+/** How something is asked. */
+export interface Ask {
+	readonly method?: "GET" | "POST" | "DELETE";
+	/** Sent as JSON. */
+	readonly body?: unknown;
+	readonly signal?: AbortSignal;
+}
+
+/** Where it is told that the session is over. */
+export const SIGNED_OUT = "router-signed-out";
+
+/** Asks the router. @param path without a slash in front: `admin/keys` @throws {ApiError} */
+export async function ask(path: string, { method = "GET", body, signal }: Ask = {}): Promise<Response> {
+	const headers = new Headers({ accept: "application/json" });
+	if (body !== undefined) headers.set("content-type", "application/json");
+	let answer: Response;
+	try {
+		answer = await fetch(new URL(path, document.baseURI), {
+			method,
+			headers,
+			body: body === undefined ? null : JSON.stringify(body),
+			signal: signal ?? null,
+		});
+	} catch (cause) {
+		if (signal?.aborted) throw cause;
+		throw new ApiError("The router does not answer. Is it running, and can this machine reach it?", 0, "unreachable");
+	}
+	if (answer.ok) return answer;
+	const error = await errorOf(answer);
+	if (error.code === "invalid_admin_key") dispatchEvent(new Event(SIGNED_OUT));
+	throw error;
+}
+
+/** The same, of what answers JSON. @throws {ApiError} */
+export async function askJson<T>(path: string, asking?: Ask): Promise<T> {
+	const answer = await ask(path, asking);
+	return (await answer.json()) as T;
+}
+
+/** The router's words for why it did not do so. */
+async function errorOf(answer: Response): Promise<ApiError> {
+	const text = await answer.text().catch(() => "");
+	try {
+		const { error } = JSON.parse(text) as { error: { message: string; code: string } };
+		return new ApiError(error.message, answer.status, error.code);
+	} catch {
+		return new ApiError(`The router answered with status ${answer.status}.`, answer.status, "unknown");
+	}
+}
+
+/** What is known of an answer. */
+export interface Fetched<T> {
+	/** The last one there was. */
+	readonly data: T | undefined;
+	/** Why there is no newer one. */
+	readonly error: ApiError | undefined;
+	/** Asks anew. */
+	readonly reload: () => void;
+}
+
+/** Asks for JSON, and asks again: where the path changes, every `everyMs`, and when told to. @param path undefined asks nothing */
+export function useAnswer<T>(path: string | undefined, everyMs?: number): Fetched<T> {
+	const [state, setState] = useState<{ path?: string | undefined; data?: T; error?: ApiError }>({});
+	const [count, setCount] = useState(0);
+	const reload = useCallback(() => setCount((before) => before + 1), []);
+	const latest = useRef(path);
+	latest.current = path;
+	useEffect(() => {
+		if (path === undefined) return;
+		const leaving = new AbortController();
+		let timer: ReturnType<typeof setTimeout> | undefined;
+		const look = async () => {
+			try {
+				const data = await askJson<T>(path, { signal: leaving.signal });
+				if (latest.current === path) setState({ path, data });
+			} catch (error) {
+				if (leaving.signal.aborted) return;
+				const known = error instanceof ApiError ? error : new ApiError(String(error), 0, "unknown");
+				setState((before) => (before.path === path ? { ...before, error: known } : { path, error: known }));
+			}
+			if (everyMs !== undefined && !leaving.signal.aborted) timer = setTimeout(() => void look(), everyMs);
+		};
+		void look();
+		return () => {
+			leaving.abort();
+			clearTimeout(timer);
+		};
+	}, [path, everyMs, count]);
+	const isOfPath = state.path === path;
+	return { data: isOfPath ? state.data : undefined, error: isOfPath ? state.error : undefined, reload };
+}

@@ -1,0 +1,22 @@
+/** What may be wider than the window: it scrolls by itself, also for who has no mouse. */
+import type { ComponentChildren } from "preact";
+
+interface ScrollProps {
+	/** What it is, for who can't see it. */
+	readonly label: string;
+	readonly children: ComponentChildren;
+}
+
+/** A table, mostly. */
+export const Scroll = ({ label, children }: ScrollProps) => (
+	// biome-ignore lint/a11y/noNoninteractiveTabindex: without it there is no way to scroll it by keyboard.
+	<section class="scroll" tabIndex={0} aria-label={label}>
+		{children}
+	</section>
+);
+
+/** Text as it is typed or written. */
+export const Code = ({ text }: { readonly text: string }) => (
+	// biome-ignore lint/a11y/noNoninteractiveTabindex: without it there is no way to scroll it by keyboard.
+	<pre tabIndex={0}>{text}</pre>
+);

@@ -1,0 +1,46 @@
+/** Numbers and times as people read them. */
+
+const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+
+/** `1.23K`, `0.4`, `17`. */
+export const countText = (value: number): string =>
+	value < 100 ? String(Number(value.toPrecision(3))) : short.format(value);
+
+/** `12,345`. */
+export const wholeText = (value: number): string => whole.format(value);
+
+/** `310 ms`, `1.25 s`, `3 min 5 s`. */
+export function durationText(ms: number): string {
+	if (ms < 1_000) return `${Number(ms.toPrecision(3))} ms`;
+	if (ms < 60_000) return `${Number((ms / 1_000).toPrecision(3))} s`;
+	const seconds = Math.round(ms / 1_000);
+	if (seconds < 3_600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+	return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} min`;
+}
+
+/** `$1.20`, `$0.000446`, `$0`. */
+export function usdText(usd: number): string {
+	if (usd === 0) return "$0";
+	return usd >= 0.1 ? `$${usd.toFixed(2)}` : `$${Number(usd.toPrecision(3))}`;
+}
+
+/** `1.5 GiB`. */
+export function bytesText(bytes: number): string {
+	const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+	let value = bytes;
+	let at = 0;
+	while (value >= 1024 && at < units.length - 1) {
+		value /= 1024;
+		at++;
+	}
+	return `${Number(value.toPrecision(3))} ${units[at]}`;
+}
+
+/** `12:04:31`. @param at Unix time, ms */
+export const clockText = (at: number): string => clock.format(at);
+
+/** `30 Nov 2026, 12:04:31`. @param at ISO 8601, or Unix time, ms */
+export const timeText = (at: string | number): string => day.format(typeof at === "string" ? Date.parse(at) : at);

@@ -1,0 +1,2 @@
+/** Style sheets: they are bundled, and nothing is imported of them. */
+declare module "*.css" {}

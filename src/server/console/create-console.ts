@@ -1,0 +1,40 @@
+/** The console of a router, put together. */
+import type { AgentSecrets } from "../../accounts/auth/agent-secrets.ts";
+import type { StartPage } from "../../api/call-context.ts";
+import type { MetricValues } from "../../telemetry/merged-metrics.ts";
+import { Administrators, type AuthenticateAdmin } from "../admin/administrators.ts";
+import type { RoleServices } from "../role.ts";
+import type { CurrentSnapshot, RouterSnapshot } from "../snapshot.ts";
+import { ConsoleFiles, wantsPage } from "./console-files.ts";
+import { consoleRoutes } from "./console-routes.ts";
+import { ConsoleSessions } from "./console-session.ts";
+import { LiveFeed } from "./live-feed.ts";
+import { LiveStreams } from "./live-streams.ts";
+
+/** What it is made of. */
+export interface ConsoleParts {
+	readonly current: CurrentSnapshot<RouterSnapshot>;
+	readonly services: Pick<RoleServices, "log" | "lifecycle">;
+	/** Sessions are signed with what the routers of a Redis have in common. */
+	readonly secrets: Pick<AgentSecrets, "key">;
+	/** What all threads have counted. */
+	readonly counted: () => Promise<Iterable<MetricValues>>;
+}
+
+/** Its parts: `routes` for the app, `administrators` and `authenticate` for whatever else they may see and change, `feed` and `startPage` for whoever else answers clients. */
+export function createConsole({ current, services, secrets, counted }: ConsoleParts) {
+	const { log, lifecycle } = services;
+	const administrators = new Administrators(current, new ConsoleSessions({ secret: () => secrets.key.hex }));
+	const feed = new LiveFeed({
+		read: counted,
+		onProblem: (err) => log.logger.error({ err }, "the console's figures could not be made"),
+	});
+	const streams = new LiveStreams(feed.subscribe);
+	lifecycle.onDrain(() => streams.end());
+	const files = new ConsoleFiles();
+	const addresses = () => current.snapshot.accounts.addresses;
+	const startPage: StartPage = (request) => (wantsPage(request) ? files.page(request) : undefined);
+	const routes = consoleRoutes({ administrators, files, feed, streams, addresses, log });
+	const authenticate: AuthenticateAdmin = (request, server) => administrators.authenticate(request, server);
+	return { administrators, authenticate, feed, startPage, routes };
+}
