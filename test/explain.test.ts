@@ -63,6 +63,19 @@ describe("the reasons", () => {
 		});
 	});
 
+	test("say of a replica that is retired that it gets no further calls", () => {
+		const way = route([
+			replica("going/m", { readiness: 0.75 }),
+			replica("staying/m"),
+			replica("cold/m", { readiness: 4 }),
+		]);
+		expect(reasons(new Clock(), call("x"), way)).toEqual({
+			"staying/m": "least uncached prompt × load",
+			"going/m": "retired: it finishes the calls that it has",
+			"cold/m": "its model has yet to be loaded",
+		});
+	});
+
 	test("say how those that are well compare", () => {
 		const clock = new Clock();
 		clock.served("a/m", 10, call("y".repeat(1_000)));

@@ -172,11 +172,22 @@ describe("whatever befalls a fleet", () => {
 		(seed) => {
 			const made = history(seed);
 			const { max } = made.bounds;
-			for (const { what, agent, hosts } of made.events) {
+			for (const { what, agent, hosts, before, at } of made.events) {
 				if (what !== "load") continue;
 				const host = hosts.find((each) => each.agent === agent)!;
 				expect(host).toMatchObject({ isFresh: true, state: "stopped" });
 				expect(["now", "evicting"]).toContain(host.offer.fits!);
+				const named = new Set(made.events.flatMap((event) => (event.at === at ? event.agent : [])));
+				const isOpen = (each: typeof host) =>
+					each.isFresh && each.state === "stopped" && !named.has(each.agent) && !before.avoided.has(each.agent);
+				const cached = hosts.filter(
+					(each) =>
+						isOpen(each) &&
+						each.size <= host.size &&
+						each.offer.download === 0 &&
+						/now|evicting/.test(each.offer.fits!),
+				);
+				if (host.offer.download !== 0) expect(cached.map((each) => each.agent)).toEqual([]);
 				const held = hosts.filter(({ state }) => /ready|starting/.test(state));
 				expect(held.reduce((sum, { size }) => sum + size, 0) + host.size).toBeLessThanOrEqual(max!);
 			}

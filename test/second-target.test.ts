@@ -48,6 +48,7 @@ describe("beside it no target is asked", () => {
 	test.each([
 		["without a key", target("a/m", { isKeyless: true }), {}],
 		["that has yet to be loaded", target("a/m", { readiness: 3 }), {}],
+		["that is retired", target("a/m", { readiness: 0.75 }), {}],
 		["that was not heard of lately", target("a/m", { readiness: 102 }), {}],
 		["that is out of use", target("a/m"), { breaker: open }],
 		["that asked to be left alone", target("a/m"), { pausedUntil: 30_000 }],

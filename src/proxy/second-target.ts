@@ -83,7 +83,7 @@ export function mayRelieve(
 }
 
 /** An agent's model that has yet to be loaded: on a stream the agent says how far that is, on a whole answer it can't. */
-export const isLoading = ({ readiness = 0 }: RouteTarget): boolean => readiness > 0 && readiness < NOT_HEARD_OF;
+export const isLoading = ({ readiness = 0 }: RouteTarget): boolean => readiness >= 1 && readiness < NOT_HEARD_OF;
 
 /** An agent's model that is being started: calls can only wait for it. */
 export const isStarting = ({ readiness = 0, isQueue }: RouteTarget): boolean =>

@@ -276,6 +276,8 @@ function whyBehind(scored: Scored, before: Scored, policy: Policy): string {
 		return target.weight === 0 && before.target.weight !== 0 ? DRAINED : NOT_LOADED;
 	}
 	if (before.group !== scored.group) {
+		const { readiness = 0 } = target;
+		if (readiness > 0 && readiness < 1) return RETIRED;
 		// Equals but for the side of the trial.
 		if (target.canaryShare !== undefined && Math.floor(scored.group) === Math.floor(before.group))
 			return target.isCanary ? NOT_ITS_SHARE : TRIED_ELSEWHERE;
@@ -300,6 +302,7 @@ const DRAINED = "weight 0: used where no other of its list is well";
 const NOT_ITS_SHARE = "on trial: its share of conversations has others";
 const TRIED_ELSEWHERE = "the conversation is of the share of the one on trial";
 const NOT_LOADED = "its model has yet to be loaded";
+const RETIRED = "retired: it finishes the calls that it has";
 const LOADED_HERE = "the best place to load it";
 const LATER = {
 	local: "local targets come later",
@@ -328,6 +331,7 @@ const OF_RANK: ReadonlySet<string> = new Set(
 			TRIED_ELSEWHERE,
 			NOT_LOADED,
 			LOADED_HERE,
+			RETIRED,
 		)
 		.map((reason) => reason.split(":")[0]!),
 );

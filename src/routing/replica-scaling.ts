@@ -153,7 +153,7 @@ class Draft {
 			events: this.#events,
 			ready,
 			coming: sizeOf(staying) - ready,
-			shortage: missing > 0 ? this.#shortage() : undefined,
+			shortage: missing > 0 || this.hosts.length === 0 ? this.#shortage() : undefined,
 		};
 	}
 
@@ -261,9 +261,9 @@ class Draft {
 		return kept;
 	}
 
-	/** Why `min` can't be had. */
+	/** Why `min` can't be had; or that the model is nobody's. */
 	#shortage(): string {
-		if (this.hosts.length === 0) return "no agent has it in its list";
+		if (this.hosts.length === 0) return "no agent that is heard of has it in its list";
 		const said = this.hosts.flatMap((host) => {
 			const { agent, isFresh, state, takesGoals, offer } = host;
 			if (holdsModel(host) || this.#orders.has(agent)) return [];

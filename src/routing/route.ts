@@ -38,8 +38,8 @@ export interface RouteTarget extends Target {
 	readonly context?: number | undefined;
 	readonly lacks?: readonly Feature[] | undefined;
 	/**
-	 * Of an agent: 0 ready, 1 to 49 what it must do first (least work first), 50 to 99 what calls can only wait for, from 100 not heard
-	 * of lately, 200 asleep.
+	 * Of an agent: 0 ready, below 1 ready and behind those (it is retired), 1 to 49 what it must do first (least work first), 50 to 99
+	 * what calls can only wait for, from 100 not heard of lately, 200 asleep.
 	 */
 	readonly readiness?: number | undefined;
 	/** The agent's queue behind replicas that are targets themselves: to ask it beside one of those would be to ask that one twice. */

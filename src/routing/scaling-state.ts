@@ -72,6 +72,6 @@ export interface Scaling {
 	/** Replicas that are ready, and that are on their way. */
 	readonly ready: number;
 	readonly coming: number;
-	/** Why there are fewer than `min`; undefined where there are not. */
+	/** Why there are fewer than `min`, or that no agent has the model; undefined where all is as it is to be. */
 	readonly shortage?: string | undefined;
 }

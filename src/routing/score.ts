@@ -299,7 +299,7 @@ export function waitOf(
 ): number {
 	if (kind === "cloud") return 0;
 	const { waiting, waitingSince = now, inFlight } = view;
-	if (readiness > 0 && readiness < LATE) return inFlight > 0 ? Number.POSITIVE_INFINITY : 0;
+	if (readiness >= 1 && readiness < LATE) return inFlight > 0 ? Number.POSITIVE_INFINITY : 0;
 	const ahead = Math.max(waiting, reportedWaiting);
 	return ahead === 0 ? 0 : Math.max(now - waitingSince, ahead * (view.waitPerCall.mean(now) ?? 0));
 }

@@ -42,6 +42,7 @@ export interface SimulatedAgent {
 export interface LoggedEvent extends ScalingEvent {
 	readonly at: number;
 	readonly hosts: readonly ReplicaHost[];
+	readonly before: ScalingState;
 }
 
 const LOAD_MS = 40_000;
@@ -98,11 +99,12 @@ export class SimulatedFleet {
 			this.#answer(agent);
 		}
 		const hosts = this.#hosts();
+		const { state: before } = this;
 		const { state, events, goals, shortage } = scaleModel(MODEL, hosts, this.bounds, this.state, this.now);
 		this.state = state;
 		this.#goals = goals;
 		this.shortage = shortage;
-		this.events.push(...events.map((event) => ({ ...event, at: this.now, hosts })));
+		this.events.push(...events.map((event) => ({ ...event, at: this.now, hosts, before })));
 	}
 
 	#goals: ReadonlyMap<string, Omit<ModelGoal, "model">> = new Map();
