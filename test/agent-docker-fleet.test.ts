@@ -27,10 +27,8 @@ needing("docker").describe("a model that several agents have on demand", () => {
 	}, 60_000);
 	afterAll(() => host?.stop(), 60_000);
 
-	async function startFleet(replicas: Json, redis?: Json): Promise<RunningRouter> {
-		const router = await startRouter({
-			config: { agents: { replicas: { [NAME]: replicas } }, ...(redis && { redis }) },
-		});
+	async function startFleet(replicas: Json, more: Json = {}): Promise<RunningRouter> {
+		const router = await startRouter({ config: { agents: { replicas: { [NAME]: replicas } }, ...more } });
 		stops.push(() => router.stop());
 		return router;
 	}
@@ -92,40 +90,44 @@ needing("docker").describe("a model that several agents have on demand", () => {
 	}
 	const streams = (url: string, count: number) => Promise.all(Array.from({ length: count }, () => stream(url)));
 
-	test("has none, one by its first calls, another by many, one again for the last of them, and none once nobody calls", async () => {
-		const router = await startFleet({ max: 2, calls: 4, ttl: "4s" });
-		for (const name of ["fleet-a", "fleet-b"]) await join_(name, router);
-		expect(await readyAt(router)).toEqual([]);
-		// Calls of one moment have it loaded at one place.
-		const many = await streams(router.url, 5);
-		const [first] = await readyAt(router);
-		expect([await readyAt(router), [...new Set(many.map(({ agent }) => agent))]]).toEqual([[first!], [first!]]);
-		await ready(router, 2);
-		await router.printed(/A replica is loaded/);
-		expect(await host.containers()).toHaveLength(2);
-		const elsewhere = await stream(router.url);
-		expect(elsewhere.agent).not.toBe(first!);
-		for (const { leave } of many.slice(1)) leave();
-		await router.printed(/A replica is retired/);
-		// What is retired finishes what it has, and gets nothing more.
-		const { orders } = await shown(router);
-		const [retired] = orders.map(({ agent }) => agent);
-		expect((await readyAt(router)).length).toBe(2);
-		for (const { agent, leave } of await streams(router.url, 2)) {
-			expect(agent).not.toBe(retired!);
-			leave();
-		}
-		const [going, staying] = many[0]!.agent === retired ? [many[0]!, elsewhere] : [elsewhere, many[0]!];
-		going.leave();
-		await ready(router, 1);
-		expect(await readyAt(router)).toEqual([staying.agent]);
-		staying.leave();
-		await ready(router, 0);
-		await until(async () => (await host.containers()).length === 0, "no container");
-		// The first call after that waits for a new one.
-		(await stream(router.url)).leave();
-		expect(await readyAt(router)).toHaveLength(1);
-	}, 120_000);
+	test.each([1, 2])(
+		"has none, one by its first calls, another by many, one again for the last of them, and none once nobody calls, with %d workers",
+		async (workers) => {
+			const router = await startFleet({ max: 2, calls: 4, ttl: "4s" }, { server: { workers } });
+			for (const name of ["fleet-a", "fleet-b"]) await join_(name, router);
+			expect(await readyAt(router)).toEqual([]);
+			// Calls of one moment have it loaded at one place.
+			const many = await streams(router.url, 5);
+			const [first] = await readyAt(router);
+			expect([await readyAt(router), [...new Set(many.map(({ agent }) => agent))]]).toEqual([[first!], [first!]]);
+			await ready(router, 2);
+			await router.printed(/A replica is loaded/);
+			expect(await host.containers()).toHaveLength(2);
+			const elsewhere = await stream(router.url);
+			expect(elsewhere.agent).not.toBe(first!);
+			for (const { leave } of many.slice(1)) leave();
+			await router.printed(/A replica is retired/);
+			// What is retired finishes what it has, and gets nothing more.
+			const { orders } = await shown(router);
+			const [retired] = orders.map(({ agent }) => agent);
+			expect((await readyAt(router)).length).toBe(2);
+			for (const { agent, leave } of await streams(router.url, 2)) {
+				expect(agent).not.toBe(retired!);
+				leave();
+			}
+			const [going, staying] = many[0]!.agent === retired ? [many[0]!, elsewhere] : [elsewhere, many[0]!];
+			going.leave();
+			await ready(router, 1);
+			expect(await readyAt(router)).toEqual([staying.agent]);
+			staying.leave();
+			await ready(router, 0);
+			await until(async () => (await host.containers()).length === 0, "no container");
+			// The first call after that waits for a new one.
+			(await stream(router.url)).leave();
+			expect(await readyAt(router)).toHaveLength(1);
+		},
+		120_000,
+	);
 
 	test("has `min` of them without any call, and again where the agent of one is gone", async () => {
 		const router = await startFleet({ min: 1, max: 1 });
@@ -150,7 +152,7 @@ needing("docker").describe("a model that several agents have on demand", () => {
 		async () => {
 			const redis = await startRedis();
 			stops.push(() => redis.stop());
-			const shared = { url: redis.url };
+			const shared = { redis: { url: redis.url } };
 			const routers = [
 				await startFleet({ max: 2, calls: 100 }, shared),
 				await startFleet({ max: 2, calls: 100 }, shared),
@@ -171,7 +173,7 @@ needing("docker").describe("a model that several agents have on demand", () => {
 		async () => {
 			const redis = await startRedis();
 			stops.push(() => redis.stop());
-			const shared = { url: redis.url };
+			const shared = { redis: { url: redis.url } };
 			const bounds = { min: 1, max: 2 };
 			const routers = [await startFleet(bounds, shared), await startFleet(bounds, shared)] as const;
 			await join_("fleet-a", routers[0]);

@@ -104,8 +104,9 @@ describe("what loading a model would take", () => {
 		});
 		expect(offers.of(entry("a"))).toBeUndefined();
 		let asked = 0;
-		const tick = (download: number | undefined) =>
+		const tick = (download: number | undefined, isMisfit = false) =>
 			offers.set({
+				isMisfit: () => isMisfit,
 				...{ demands: [demand("a")], residents: { awake: new Set(), asleep: new Set() }, capacity: room(1), now: NOW },
 				downloadOf: () => {
 					asked++;
@@ -120,6 +121,8 @@ describe("what loading a model would take", () => {
 		expect(asked).toBe(1);
 		tick(5);
 		expect(offers.of(entry("a"))).toEqual({ fits: "now", download: 5, memory: 7 });
+		tick(5, true);
+		expect(offers.of(entry("a"))).toEqual({ fits: "no", download: 5, memory: 7 });
 		expect(offers.of(entry("a", { load: "always" }))).toBeUndefined();
 		expect(offers.of(entry("a", { order: "unload" }))).toBeUndefined();
 	});

@@ -82,6 +82,7 @@ describe("a running router", () => {
 		const { stdout } = await run(["models"]);
 		expect(stdout).toContain("\nqwen: 1 ready, of 1 to 3 replicas\n");
 		expect(stdout).toContain("\nnobodys: 0 ready, of at least 2 replicas");
+		await until(async () => (await run(["models"])).stdout.includes("replicas; no agent that is heard of has it"));
 	});
 
 	test("shows how many of a model's replicas are ready", async () => {

@@ -69,8 +69,8 @@ describe("a router alone", () => {
 		for (let tick = 0; tick < 3; tick++) scaler.tick();
 		expect(lines).toEqual([
 			[
-				"There are fewer replicas of a model than agents.replicas asks for.",
-				{ model: "qwen", why: "no agent has it in its list" },
+				"What agents.replicas says of a model can't be had.",
+				{ model: "qwen", why: "no agent that is heard of has it in its list" },
 			],
 		]);
 		await rig.register("gpu-1", [{ name: "qwen", state: "stopped", load: "on-demand" }]);
@@ -147,7 +147,7 @@ test("`max` holds for calls, too: no call has another replica loaded, by any nam
 	expect(rig.fleet.targets("qwen").map(({ agent }) => agent)).toEqual(["gpu-1"]);
 	expect(rig.fleet.targets("gpu-2/qwen")).toEqual([]);
 	expect(rig.fleet.absence("gpu-2/qwen")).toBe(
-		"gpu-2: as many replicas as `agents.replicas` lets it have are elsewhere",
+		"gpu-2: stopped; `agents.replicas` lets it have no more replicas (`max`)",
 	);
 	rig.registry.callFailed("gpu-1", "transport");
 	expect(rig.fleet.targets("qwen").map(({ agent }) => agent)).toEqual(["gpu-2", "gpu-1"]);

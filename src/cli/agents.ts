@@ -70,7 +70,7 @@ function replicasText({ model, min, max, ready, coming, orders, shortage }: Show
 	return [
 		`${model}: ${ready} ready${coming > 0 ? `, ${coming} coming` : ""}, of ${bounds} replicas`,
 		...orders.map(({ agent, what, why }) => `${what === "load" ? "loaded" : "retired"} at ${agent}: ${why}`),
-		...(shortage === undefined ? [] : [`too few: ${shortage}`]),
+		...(shortage === undefined ? [] : [shortage]),
 	].join("; ");
 }
 

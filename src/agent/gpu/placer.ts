@@ -4,7 +4,7 @@ import { steadyTime } from "../../steady-time.ts";
 import type { ContainerSpecs } from "../models/container-spec.ts";
 import type { InventoryItem } from "../models/inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "../models/model-registry.ts";
-import type { Placement } from "../models/model-spec.ts";
+import type { ModelSpec, Placement } from "../models/model-spec.ts";
 import { modelOfKey, replicaKey } from "../models/replica-state.ts";
 import type { Problem } from "../problem.ts";
 import { allocationsOf, misfitOf } from "./allocations.ts";
@@ -19,7 +19,7 @@ import {
 import type { GpuReading } from "./gpu.ts";
 import type { GpuWatch } from "./gpu-watch.ts";
 import { HOST, type HostMemory } from "./memory.ts";
-import type { ModelInfoCache } from "./model-infos.ts";
+import type { ModelFacts, ModelInfoCache } from "./model-infos.ts";
 
 /** How long the memory of a container that ended or fell asleep may still be read as used, ms. */
 const RELEASE_LAG_MS = 1000;
@@ -142,6 +142,20 @@ export class Placer {
 		return this.infos.get(spec, false)?.size?.download;
 	}
 
+	/** Whether a model can never be loaded here, whatever else goes: it is too large, or its download is for the disk. */
+	isMisfit({ spec }: RegisteredModel, memory: MemorySnapshot): boolean {
+		const info = this.infos.get(spec, false);
+		return info !== undefined && this.#misfitOf(spec, 0, info, memory) !== undefined;
+	}
+
+	#misfitOf(spec: ModelSpec, replica: number, info: ModelFacts, memory: MemorySnapshot): Problem | undefined {
+		const { freeDisk, size } = info;
+		const host = memory.hostOf?.(spec.name);
+		const want = { spec, replica, ...(size && { size }), ...(host && { host }) };
+		const { gpus } = memory;
+		return misfitOf(want, info, { gpus, cacheDir: this.cacheDir, ...(freeDisk !== undefined && { freeDisk }) });
+	}
+
 	/** Places a replica. `leaving`: models that are about to release their memory. */
 	place(
 		{ spec }: RegisteredModel,
@@ -153,15 +167,7 @@ export class Placer {
 		if (!hasContainer) {
 			const info = this.infos.get(spec, true);
 			if (!info) return { waitReason: "its size is being looked up" };
-			const { gpus } = memory;
-			const { freeDisk } = info;
-			const host = memory.hostOf?.(spec.name);
-			const want = { spec, replica, ...(info.size && { size: info.size }), ...(host && { host }) };
-			const misfit = misfitOf(want, info, {
-				gpus,
-				cacheDir: this.cacheDir,
-				...(freeDisk !== undefined && { freeDisk }),
-			});
+			const misfit = this.#misfitOf(spec, replica, info, memory);
 			if (misfit) return { misfit, isForGood: true };
 		}
 		const result = placeNow(memory, spec.name, replica);

@@ -197,7 +197,9 @@ export class ModelController {
 		});
 		const decision = schedule(demands, this.#residents, capacity, { switchAfterMs }, now);
 		this.#residents = decision;
-		offers.set({ demands, residents: decision, capacity, now, downloadOf: (entry) => placer.downloadOf(entry) });
+		const downloadOf = (entry: RegisteredModel) => placer.downloadOf(entry);
+		const isMisfit = (entry: RegisteredModel) => placer.isMisfit(entry, memory);
+		offers.set({ demands, residents: decision, capacity, now, downloadOf, isMisfit });
 		for (const name of decision.evicted) this.#evicted(name, decision);
 		if (engine.hasAnswered && !engine.problem && !this.#isAdopting)
 			for (const entry of entries) this.#roll(entry, decision, items);

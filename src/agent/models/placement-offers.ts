@@ -12,6 +12,8 @@ export interface OfferInputs {
 	readonly now: number;
 	/** Bytes of a model's weights that are not on this host's disk; undefined where that is not known. */
 	downloadOf(entry: RegisteredModel): number | undefined;
+	/** Whether it can never be loaded here. */
+	isMisfit(entry: RegisteredModel): boolean;
 }
 
 /** The offers as of the last tick: written by the loop alone. They are worked out when they are asked for, once a tick. */
@@ -38,11 +40,11 @@ export class PlacementOffers {
 	}
 }
 
-function offerOf(entry: RegisteredModel, { demands, residents, capacity, now, downloadOf }: OfferInputs) {
+function offerOf(entry: RegisteredModel, { demands, residents, capacity, now, ...host }: OfferInputs) {
 	const { name, gpu_memory: memory } = entry.spec;
-	const download = downloadOf(entry);
+	const download = host.downloadOf(entry);
 	return {
-		fits: fitOf(name, demands, residents, capacity, now),
+		fits: host.isMisfit(entry) ? ("no" as const) : fitOf(name, demands, residents, capacity, now),
 		...(download !== undefined && { download }),
 		...(memory !== undefined && { memory }),
 	};

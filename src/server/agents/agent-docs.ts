@@ -124,7 +124,7 @@ export const REPLICAS: Detail = {
 	summary: "Replicas of on-demand models, over all agents",
 	description:
 		"The models of `agents.replicas`. `orders` is what is under way and why, at the router that decides; `goals` what agents are told; " +
-		"`shortage` why there are fewer than `min`. Takes the agent token or an admin key.",
+		"`shortage` why there are fewer than `min`, or that no agent has the model. Takes the agent token or an admin key.",
 	responses: {
 		200: answer("All of them, in the order of the configuration.", {
 			object: "list",

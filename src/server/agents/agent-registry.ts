@@ -169,8 +169,8 @@ export class AgentRegistry {
 
 	/** From now on an agent is told this with each heartbeat. */
 	setGoals(name: string, goals: AgentRecord["goals"]): void {
-		const agent = this.#agents.get(name);
-		if (agent) agent.goals = goals;
+		Object.assign(this.#agents.get(name) ?? {}, { goals });
+		this.#adopted?.();
 	}
 
 	/** Whether an agent may open a tunnel. Throws `agent_name_taken`. @param standsBack not in the place of another one's */
@@ -218,7 +218,7 @@ export class AgentRegistry {
 		this.#heard = listener;
 	}
 
-	/** The listener hears when calls go by something else, since another router has told of an agent. */
+	/** The listener hears when calls go by something else, since another router has told of an agent, or an agent is told something else. */
 	onAdopted(listener: () => void): void {
 		this.#adopted = listener;
 	}

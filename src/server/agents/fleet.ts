@@ -93,13 +93,20 @@ export class AgentFleet implements Fleet {
 	}
 
 	absence(model: string): string | undefined {
-		const now = this.registry.now();
-		const ofAll = absenceOf(model, this.#agents.values(), now);
-		if (ofAll !== undefined) return ofAll;
+		return this.#absenceAt(model, agentsOfName(model, this.#agents.values())) ?? this.#absenceOfAgent(model);
+	}
+
+	/** Of `agent/model`. */
+	#absenceOfAgent(model: string): string | undefined {
 		const [agent, own] = this.#ofOneAgent(model);
-		if (agent?.models.has(own) && this.#allowed(own, [agent]).length === 0)
-			return `${agent.name}: as many replicas as \`agents.replicas\` lets it have are elsewhere`;
-		return agent && absenceOf(own, [agent], now);
+		return agent?.models.has(own) ? this.#absenceAt(own, [agent]) : undefined;
+	}
+
+	#absenceAt(model: string, agents: readonly AgentRecord[]): string | undefined {
+		const isLimited = agents.length > 0 && this.#allowed(model, agents).length === 0;
+		const limit = isLimited ? "; `agents.replicas` lets it have no more replicas (`max`)" : "";
+		const why = absenceOf(model, agents.length === 1 ? agents : this.#agents.values(), this.registry.now());
+		return why && why + limit;
 	}
 
 	/** All agents as they are shown, the first to come first. */

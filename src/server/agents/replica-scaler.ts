@@ -58,7 +58,7 @@ export interface ShownReplicas {
 	readonly coming: number;
 	/** What is under way, by agent, and why. */
 	readonly orders: readonly { readonly agent: string; readonly what: "load" | "retire"; readonly why: string }[];
-	/** Why there are fewer than `min`. */
+	/** Why there are fewer than `min`, or that no agent has it. */
 	readonly shortage?: string;
 	/** What each agent is to do. */
 	readonly goals: readonly { readonly agent: string; readonly goal: ModelGoal["goal"]; readonly idle_ms?: number }[];
@@ -137,11 +137,11 @@ export class ReplicaScaler {
 
 	#apply(goals: FleetGoals): void {
 		const { agents } = this.options;
-		for (const { name } of agents.agents.values()) {
+		for (const { name, goals: before } of agents.agents.values()) {
 			const own = Object.entries(goals).flatMap(([model, byAgent]): ModelGoal[] =>
 				Object.hasOwn(byAgent, name) ? [{ model, ...byAgent[name]! }] : [],
 			);
-			agents.setGoals(name, own);
+			if (JSON.stringify(own) !== JSON.stringify(before)) agents.setGoals(name, own);
 		}
 	}
 
@@ -187,7 +187,7 @@ export class ReplicaScaler {
 			else logger.info(fields, SENTENCES[what]);
 		}
 		if (shortage !== undefined && this.#shortages.get(model) !== shortage) {
-			logger.warn({ model, why: shortage }, "There are fewer replicas of a model than agents.replicas asks for.");
+			logger.warn({ model, why: shortage }, "What agents.replicas says of a model can't be had.");
 		}
 		if (shortage === undefined) this.#shortages.delete(model);
 		else this.#shortages.set(model, shortage);
