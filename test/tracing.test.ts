@@ -14,6 +14,7 @@ const CHAT = "/v1/chat/completions";
 const PROMPT = "what only the prompt says";
 const ANSWER = "what only the answer says";
 const KEY = "sk-key-of-the-client";
+const ADMIN = "the-key-of-an-administrator";
 const messages = [{ role: "user", content: PROMPT }];
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT = "00f067aa0ba902b7";
@@ -33,6 +34,7 @@ beforeAll(async () => {
 		env: { ...tracedBy(collector), OPENAI_API_KEY: "sk-secret-of-the-upstream" },
 		config: {
 			cache: { enabled: true },
+			admin: { keys: [{ name: "boss", key: ADMIN }] },
 			keys: [{ name: "someone", key: KEY, team: "red" }],
 			providers: {
 				one: { type: "vllm", base_url: first.origin },
@@ -191,6 +193,16 @@ describe("a span", () => {
 		expect(span.resource).toMatchObject({ "service.name": "router" });
 	});
 
+	test("of a call that is passed on has its route, too", async () => {
+		const body = { model: "paid/omni-moderation-latest", input: PROMPT };
+		const answer = await post(`${router.url}/v1/moderations`, body, { authorization: `Bearer ${KEY}` });
+		const { call: span, rest } = await traceOf(collector, idOf(answer), 1);
+		expect([answer.status, span.name, rest[0]!.name]).toEqual([
+			...[200, "POST /v1/moderations", "moderations omni-moderation-latest"],
+		]);
+		expect(sentHeader(first)).toBe(headerOf(rest[0]!));
+	});
+
 	test("of a stream says when its first piece came", async () => {
 		first.run(streams(goodStream()));
 		const answer = await call({ model: "fast", stream: true });
@@ -241,6 +253,10 @@ test("the log and the ledger name the trace", async () => {
 	const answer = await call({ model: "fast" });
 	const { call: span } = await traceOf(collector, idOf(answer), 1);
 	await router.printed(new RegExp(`"id":"${idOf(answer)}","trace_id":"${span.traceId}"`));
+	const past = await fetch(`${router.url}/admin/calls/${idOf(answer)}`, {
+		headers: { authorization: `Bearer ${ADMIN}` },
+	});
+	expect(await past.json()).toMatchObject({ id: idOf(answer), trace: span.traceId });
 });
 
 test("no prompt, answer or secret is in what was sent, and nothing that is named for them", async () => {
@@ -269,7 +285,11 @@ test("the tokens of all calls are counted, as the ledger has them", async () => 
 			({ name, attributes }) =>
 				name === "gen_ai.client.inference.usage.input_tokens" && attributes["gen_ai.provider.name"] === "openai",
 		);
-	const counted = await router.metric("router_tokens_total", { direction: "input", provider: "paid" });
+	const counted = await router.metric("router_tokens_total", {
+		direction: "input",
+		provider: "paid",
+		model: "gpt-5-mini",
+	});
 	expect(counted).toBeGreaterThanOrEqual(18);
 	await until(() => input()[0]?.value === counted, "all of them");
 	expect(input().map(({ attributes }) => attributes)).toEqual([

@@ -94,7 +94,8 @@ export class CallTrace {
 		const spanId = isSent ? newSpanId() : this.#spanId;
 		headers[TRACEPARENT] = traceparent(traceId, spanId, isSent);
 		if (!isSent) return undefined;
-		const reason = isSecond ? "hedge" : this.#reason;
+		const isResumed = this.#parentId !== this.#spanId;
+		const reason = isSecond ? "hedge" : isResumed ? "resume" : this.#reason;
 		this.#reason = undefined;
 		const origin = originOf(url);
 		const context = { traceId, spanId, parentId: this.#parentId, traceState: parent?.traceState };
@@ -118,19 +119,14 @@ export class CallTrace {
 		if (!this.isSent) return undefined;
 		const step: StepSpan = { name, spanId: newSpanId(), startedAt: this.#now() };
 		this.#steps.push(step);
-		if (name === "resume") {
-			this.#parentId = step.spanId;
-			this.#reason = "resume";
-		}
+		if (name === "resume") this.#parentId = step.spanId;
 		return step;
 	}
 
 	/** It has ended. */
 	end(step: StepSpan): void {
 		step.ms = this.#now() - step.startedAt;
-		if (step.name !== "resume") return;
-		this.#parentId = this.#spanId;
-		this.#reason = undefined;
+		if (step.name === "resume") this.#parentId = this.#spanId;
 	}
 
 	/** It took no time that anybody would look for. */
