@@ -11,7 +11,7 @@ import { isOfFile, type Region, regionsOfFile, sectionOf } from "./program-memor
 const SHRINK_MS = 3_000;
 
 /** How often the program's own pages are given back, ms: that takes under 1 ms, and to get those again that are needed as much. */
-const PROGRAM_MS = 10_000;
+const PROGRAM_MS = 5_000;
 
 /** Where a compiled executable has the router: its source, and the byte code of it, of which each function's is read at its first call. */
 const ROUTER_SECTION = ".bun";
