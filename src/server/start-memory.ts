@@ -33,8 +33,8 @@ export function giveBackMemory(isIdle: () => boolean = () => true): void {
 }
 
 /**
- * Gives back the pages of the program that were touched, now and again and again: of 55 MB that a start touches an idle router soon needs 20 again, one under load
- * 38, which come from the system's cache of files. Nothing happens where that is not Linux with glibc: there the system takes them when it
+ * Gives back the pages of the program that were touched, now and again and again: of 60 MB an idle router soon needs 17 again, one under load
+ * 41, which come from the system's cache of files. Nothing happens where that is not Linux with glibc: there the system takes them when it
  * needs room.
  */
 async function giveBackProgram(): Promise<void> {
