@@ -46,7 +46,9 @@ export function historyIn(texts: readonly string[], session?: string): History {
 	let hash = 0n;
 	let characters = 0;
 	let isAfterAnswer = true;
-	for (const message of messagesIn(list)) {
+	// What is no list is one message.
+	for (const { start, end } of list.startsWith("[") ? eachItem(list, 0) : [{ start: 0, end: list.length }]) {
+		const message = list.slice(start, end);
 		const isAnswer = ANSWERS.has(roleOf(message));
 		if (isAnswer && !isAfterAnswer) prompts.push({ hash, characters });
 		const plain = plainMessage(message);
@@ -62,12 +64,6 @@ export function historyIn(texts: readonly string[], session?: string): History {
 		first: prompts[0] ?? whole,
 		session: session === undefined ? undefined : { hash: Bun.hash.wyhash(session), characters: NAMED },
 	};
-}
-
-/** The messages of a list; what is none is one. */
-function* messagesIn(list: string): Generator<string> {
-	if (!list.startsWith("[")) yield list;
-	else for (const { start, end } of eachItem(list, 0)) yield list.slice(start, end);
 }
 
 function latest(prompts: readonly Beginning[]): readonly Beginning[] {
@@ -87,8 +83,9 @@ function roleOf(message: string): string {
 }
 
 /** Marks of what is to be cached, which clients move to the end with each prompt. */
-const MARK_NAMES = ['"cache_control"', '"prompt_cache_breakpoint"'];
-const MARK = `(?:${MARK_NAMES.join("|")})\\s*:\\s*(?:\\{[^{}]*\\}|null)`;
+const CACHE_CONTROL = '"cache_control"';
+const BREAKPOINT = '"prompt_cache_breakpoint"';
+const MARK = `(?:${CACHE_CONTROL}|${BREAKPOINT})\\s*:\\s*(?:\\{[^{}]*\\}|null)`;
 const MARKS = new RegExp(`,\\s*${MARK}|${MARK}\\s*(?:,\\s*)?`, "g");
 /** A text that became a block to be marked, as JavaScript and Python write one, and within how many characters of its message. */
 const BLOCKS = ['"content":[{"type":"text","text":', '"content": [{"type": "text", "text": '];
@@ -115,7 +112,8 @@ function isMarked(message: string): boolean {
 	for (let at = message.indexOf('"'); at !== -1; ) {
 		const end = stringEnd(message, at);
 		const length = end - at;
-		if (MARK_NAMES.some((name) => name.length === length && message.startsWith(name, at))) return true;
+		if (length === CACHE_CONTROL.length && message.startsWith(CACHE_CONTROL, at)) return true;
+		if (length === BREAKPOINT.length && message.startsWith(BREAKPOINT, at)) return true;
 		at = message.indexOf('"', end);
 	}
 	return false;
