@@ -226,6 +226,11 @@ class RequestFacts implements CallFacts {
 		});
 	}
 
+	namedCache(): string | undefined {
+		const { cachedContent } = (this.body.at("gemini") ?? {}) as { cachedContent?: unknown };
+		return typeof cachedContent === "string" ? cachedContent : undefined;
+	}
+
 	promptSizes(): PromptSizes {
 		return promptSizes(this.operation, this.body);
 	}

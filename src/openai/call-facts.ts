@@ -76,6 +76,8 @@ export interface CallFacts {
 	cachesForHour(): boolean;
 	/** What is asked of the vendor's prompt cache. Costs a pass over the request. */
 	promptCache(): PromptCacheRequest;
+	/** A cache at its vendor that the call names, as Google calls those that were made beforehand; absent, or undefined, where it names none. */
+	namedCache?(): string | undefined;
 	/** The sizes of all that the model reads, from which tokens are estimated. */
 	promptSizes(): PromptSizes;
 	/** What the prompt is and asks for, by which a target is chosen. */

@@ -1,6 +1,7 @@
 /** Calls as the prompt caches of vendors have them: which key has a call's history, and what is remembered once it is answered. */
 import type { Call } from "../openai/call.ts";
 import { OPERATIONS } from "../openai/operations.ts";
+import type { Failure } from "../providers/failure.ts";
 import type { Target } from "../providers/provider.ts";
 import { cachedAt, cachesOf, hasSeveralCaches, keepAt } from "../routing/cache-places.ts";
 import type { KeyState } from "../routing/cached-target.ts";
@@ -30,6 +31,15 @@ export function keepCached(
 	let caches = 0;
 	for (const each of tried) caches += cachesOf(each.target.provider);
 	if (caches > 1) keepAt(conversations, target, historyOf(call), call.facts.promptCache());
+}
+
+/**
+ * What a failure says of the key that it was made with. That an account has not the cache that a call names (Google: 403) says nothing of its
+ * other calls.
+ */
+export function failureOfKey({ facts }: Call, failure: Failure): Failure {
+	const isOfCache = failure.kind === "auth" && failure.status === 403 && facts.namedCache?.() !== undefined;
+	return isOfCache ? { ...failure, isOurs: true } : failure;
 }
 
 /** Where nothing is generated there is no prompt cache. */

@@ -7,7 +7,7 @@ import type { Target } from "../providers/provider.ts";
 import { Attempt, type AttemptOptions, type AttemptOwner } from "./attempt.ts";
 import type { TargetFailure } from "./attempt-result.ts";
 import { attemptTimeouts, longestWait, type TimedCall, usualTimeouts } from "./attempt-timeouts.ts";
-import { cachedKey, keepCached } from "./cached-calls.ts";
+import { cachedKey, failureOfKey, keepCached } from "./cached-calls.ts";
 import type { CallPlan } from "./call-plan.ts";
 import { type ModelQueue, queueSettings, type Slot, waitTurn } from "./call-queue.ts";
 import type { CallRecord } from "./call-record.ts";
@@ -139,7 +139,7 @@ export class CallAttempts implements AttemptOwner {
 		const { keys } = this.state;
 		const tried = this.tried[index]!;
 		if (OF_THE_KEY.includes(failure.kind)) tried.refusedKeys.push(account.index);
-		keys.ended(tried.target, account, failure);
+		keys.ended(tried.target, account, failureOfKey(call, failure));
 		const failed = { call, timeLeftMs, hasFirstToken, state: record?.state, part };
 		const health = failureOfTarget(failure, failed, () => usualTimeouts(this.#timed, tried.target));
 		const mayBeCause = failure.kind === "engine_died" || this.state.suspects.hasAny;

@@ -39,6 +39,8 @@ export interface CachedHistory {
 /** Names of models are remembered with each account up to a number: clients choose some of them. */
 const MOST_MODELS = 500;
 const SECRET_BYTES = 32;
+/** How long a cache with a name lives, unless who made it said otherwise, ms; those that live longer are found anew. */
+const NAMED_MS = 3_600_000;
 
 /** By account and model: the secret that goes into its hashes. */
 const secrets = new WeakMap<Provider, Map<string, Uint8Array>>();
@@ -69,7 +71,7 @@ export function cachedAt(
 	history: History,
 	isReady: (account: number) => boolean,
 ): CachedPrefix | undefined {
-	const { before, session } = history;
+	const { before } = history;
 	const accounts = provider.otherAccounts ? [provider, ...provider.otherAccounts] : [provider];
 	for (const beginning of beginningsOf(history)) {
 		let best = -1;
@@ -80,7 +82,9 @@ export function cachedAt(
 			longest = left;
 			best = account;
 		}
-		if (best !== -1) return { account: best, characters: beginning === session ? 0 : before + beginning.characters };
+		// Of what has a name it is not known how long it is.
+		const characters = beginning.characters < 0 ? 0 : before + beginning.characters;
+		if (best !== -1) return { account: best, characters };
 	}
 	return undefined;
 }
@@ -89,7 +93,9 @@ export function cachedAt(
  * By which a conversation is looked up that has gone on: it may be asked the same once more, and a history that is another one altogether may
  * have a name. One that begins takes its turn: some clients give all of theirs one name.
  */
-function* beginningsOf({ earlier, whole, session }: History): Iterable<Beginning> {
+function* beginningsOf({ earlier, whole, session, named }: History): Iterable<Beginning> {
+	// One account alone has it, and no other can answer.
+	if (named) yield named;
 	if (earlier.length === 0) return;
 	yield whole;
 	yield* earlier;
@@ -100,10 +106,11 @@ function* beginningsOf({ earlier, whole, session }: History): Iterable<Beginning
 export function keepAt(
 	table: ConversationTable,
 	place: CachePlace,
-	{ earlier, whole, before, first, session }: History,
+	{ earlier, whole, before, first, session, named }: History,
 	asked: PromptCacheRequest,
 ): void {
 	const { rules } = place.provider.promptCache!;
+	if (named) table.keep(keyAt(place, named), NAMED_MS);
 	const ms = rules.lifetimeMs(place.model, asked);
 	// A token has a character at least.
 	if (ms === 0 || before + whole.characters < rules.minimumTokens(place.model)) return;

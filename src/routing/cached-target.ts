@@ -34,7 +34,7 @@ export function preferCached(
 	for (const { group: its, target } of scored) if (its === group) caches += cachesOf(target.provider);
 	if (caches < 2 || !OPERATIONS[needs.operation].generates) return undefined;
 	const history = needs.history();
-	if (history.earlier.length === 0) return undefined;
+	if (history.earlier.length === 0 && !history.named) return undefined;
 	let held: Scored | undefined;
 	let account = 0;
 	let characters = -1;

@@ -24,6 +24,8 @@ export interface History {
 	readonly first: Beginning;
 	/** What its client calls the conversation; undefined where it has no name. */
 	readonly session: Beginning | undefined;
+	/** A cache that the call names, which stands before the prompt; undefined where it names none. */
+	readonly named: Beginning | undefined;
 }
 
 /** Prompts before the last one that are looked for: clients write the end of their history anew (a shortened result, thoughts left out). */
@@ -31,14 +33,16 @@ const MOST_EARLIER = 8;
 /** Roles of messages that a model has written. */
 const ANSWERS = new Set(["assistant", "model"]);
 /** No prompt is so short. */
-const NAMED = -1;
+const SESSION = -1;
+const NAMED_CACHE = -2;
 
 /**
  * The history of a prompt.
  * @param texts as `CallFacts.history` or `promptContent` has them: the list of messages last
  * @param session what the client calls the conversation
+ * @param cache a cache that the call names
  */
-export function historyIn(texts: readonly string[], session?: string): History {
+export function historyIn(texts: readonly string[], session?: string, cache?: string): History {
 	const list = texts.at(-1) ?? "";
 	let before = 0;
 	for (let at = 0; at < texts.length - 1; at++) before += texts[at]!.length;
@@ -62,9 +66,13 @@ export function historyIn(texts: readonly string[], session?: string): History {
 		whole,
 		before,
 		first: prompts[0] ?? whole,
-		session: session === undefined ? undefined : { hash: Bun.hash.wyhash(session), characters: NAMED },
+		session: named(session, SESSION),
+		named: named(cache, NAMED_CACHE),
 	};
 }
+
+const named = (name: string | undefined, characters: number): Beginning | undefined =>
+	name === undefined ? undefined : { hash: Bun.hash.wyhash(name), characters };
 
 function latest(prompts: readonly Beginning[]): readonly Beginning[] {
 	const last = prompts.slice(-MOST_EARLIER).reverse();

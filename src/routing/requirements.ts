@@ -85,7 +85,8 @@ export function historyOf(call: RoutedCall): History {
 	let history = histories.get(call);
 	if (!history) {
 		const { facts } = call;
-		history = historyIn(facts.history?.() ?? facts.promptContent().texts, sessionOf(call.headers));
+		const texts = facts.history?.() ?? facts.promptContent().texts;
+		history = historyIn(texts, sessionOf(call.headers), facts.namedCache?.());
 		histories.set(call, history);
 	}
 	return history;

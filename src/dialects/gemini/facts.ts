@@ -30,6 +30,8 @@ export type AskedSettings = Pick<
 	CallFacts,
 	"model" | "temperature" | "maxTokens" | "choices" | "modalities" | "isReasoning"
 > & {
+	/** See {@link CallFacts.namedCache}. */
+	readonly cachedContent: string | undefined;
 	/** Google's own tools are asked for, which see the web as it is now. */
 	readonly isLive: boolean;
 };
@@ -39,6 +41,8 @@ export interface FactSources {
 	/** Its form in OpenAI's words. */
 	form(): ChatForm;
 	sizes(): PromptSizes;
+	/** See {@link CallFacts.history}; undefined where its form has to say it. */
+	history(): readonly string[] | undefined;
 	/** What Google gets beyond what the chat request says, as a text; "" where that is nothing. */
 	beyond(form: ChatForm): string;
 }
@@ -88,12 +92,20 @@ export class GeminiFacts implements CallFacts {
 		return { isMarked: false, isForHour: false, retention: undefined };
 	}
 
+	namedCache(): string | undefined {
+		return this.settings.cachedContent;
+	}
+
 	promptSizes(): PromptSizes {
 		return this.sources.sizes();
 	}
 
 	promptContent(): PromptContent {
 		return this.sources.form().facts.promptContent();
+	}
+
+	history(): readonly string[] {
+		return this.sources.history() ?? this.promptContent().texts;
 	}
 
 	routingField(): string | undefined {

@@ -1,6 +1,7 @@
 /** Google's Gemini API, `/v1beta/models/{model}:{method}`, in front of every model. */
 import type { NativeRequest, ParsedRequest } from "../../openai/call.ts";
 import { hasLongNumbers, parsedExactly } from "../../openai/exact-numbers.ts";
+import { fieldNamed } from "../../openai/json.ts";
 import type { Operation } from "../../openai/operations.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
@@ -114,6 +115,9 @@ function functionNames({ tools }: GenerateRequest): AnswerShape["names"] {
 	);
 }
 
+/** What stands before the contents to the model that reads them, as Google's clients name it. */
+const BEFORE_CONTENTS: ReadonlySet<string> = new Set(["tools", "systemInstruction", "system_instruction"]);
+
 /** A request in others' words and in Google's, each made when it is first asked for. */
 class RequestForms implements FactSources, NativeRequest {
 	readonly vendor = "gemini";
@@ -137,6 +141,14 @@ class RequestForms implements FactSources, NativeRequest {
 	sizes(): PromptSizes {
 		const { request, text, fields } = this.sent;
 		return text !== undefined && fields ? contentsSizes(request, text, fields) : this.form().facts.promptSizes();
+	}
+
+	history(): readonly string[] | undefined {
+		const { text, fields } = this.sent;
+		const contents = text === undefined || !fields ? undefined : fieldNamed(fields, "contents");
+		if (!contents) return undefined;
+		const before = fields!.filter(({ key }) => BEFORE_CONTENTS.has(key));
+		return [...before, contents].map(({ start, end }) => text!.slice(start, end));
 	}
 
 	beyond({ leftOut }: ChatForm): string {
@@ -184,6 +196,7 @@ function embedding(model: string, method: GeminiMethod, requests: readonly Embed
 	const sources = {
 		form: others,
 		sizes: () => facts.promptSizes(),
+		history: () => undefined,
 		beyond: () => (leftOut.length > 0 ? JSON.stringify(requests[0]) : ""),
 	};
 	return {

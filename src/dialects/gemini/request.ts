@@ -226,7 +226,7 @@ function vendorField(request: GenerateRequest, config: GenerationConfig, own: re
 const TEXT_ONLY = { image: false, audio: false };
 
 /** What the request says by a few of its fields. */
-export function settingsOf({ generationConfig, tools }: GenerateRequest, model: string): AskedSettings {
+export function settingsOf({ generationConfig, tools, cachedContent }: GenerateRequest, model: string): AskedSettings {
 	const config: GenerationConfig = generationConfig ?? {};
 	const modalities = modalitiesOf(config);
 	const effort = effortOf(config);
@@ -240,6 +240,7 @@ export function settingsOf({ generationConfig, tools }: GenerateRequest, model: 
 		isLive: (tools ?? []).some(({ functionDeclarations, ...others }) =>
 			Object.values(others).some((value) => value != null),
 		),
+		cachedContent: typeof cachedContent === "string" ? cachedContent : undefined,
 		isReasoning: (name) => !isOff && isReasoning(effort === undefined ? {} : { reasoning_effort: effort }, name),
 	};
 }
