@@ -101,6 +101,14 @@ describe("how long an answer's rest is waited for depends on who is left", () =>
 		expect(await asked(broke, kinds)).toBe(order);
 	});
 
+	test("agents that can't be reached are asked for as long as one that is started again may take", async () => {
+		const agents = targets.slice(0, 2).map((each) => ({ ...each, agent: "gpu-1" }));
+		expect(await asked("truncated", { a: "transport", b: "transport" }, agents)).toBe(
+			new Array(6).fill("b+ a+").join(" "),
+		);
+		expect(await asked("truncated", { a: "overloaded", b: "overloaded" }, agents)).toBe("b+ a+ b+ a+ b+ a+");
+	});
+
 	test("one that was silent is asked again where an engine has died meanwhile, and so is the one that fell silent", async () => {
 		const order = await asked("timeout", { a: "transport", b: "timeout", c: "engine_died" });
 		expect(order).toStartWith("b+ c c+ a+ b+ ");

@@ -75,10 +75,12 @@ export async function resume(
 	let silent = failure.kind === "timeout" ? targets.filter(({ id }) => id === broken.target.id) : [];
 	let left = targets.filter((each) => !silent.includes(each));
 	let isEngineDead = failure.kind === "engine_died";
+	let isAgentAway = false;
 	for (const [round, pauseMs] of [0, ...PAUSES_MS, ...RESTART_PAUSES_MS].entries()) {
-		if (round > PAUSES_MS.length && !isEngineDead) return undefined;
+		if (round > PAUSES_MS.length && !isEngineDead && !isAgentAway) return undefined;
 		if (pauseMs > 0 && !(await elsewhere.wait(pauseMs))) return undefined;
 		const again: RouteTarget[] = [];
+		isAgentAway = false;
 		for (const [at, target] of left.entries()) {
 			// Where it ran before nothing has died of it.
 			const hasRun = target.id === broken.target.id && failure.kind !== "engine_died";
@@ -93,6 +95,7 @@ export async function resume(
 			if ("head" in result) return result;
 			if (result.kind === "cancelled") return undefined;
 			isEngineDead ||= result.kind === "engine_died";
+			isAgentAway ||= result.kind === "transport" && target.agent !== undefined;
 			if (isPassing(result)) again.push(target);
 			else if (result.kind === "timeout") silent.push(target);
 		}
@@ -204,7 +207,7 @@ function breakOf({ kind, isOfTunnel }: Failure, target: RouteTarget | undefined)
 
 /** Pauses before all are asked again, ms. */
 const PAUSES_MS = [500, 2000];
-/** And then, where an engine has died meanwhile: its restart takes longer, ms. */
+/** And then, where an engine has died meanwhile, or an agent can't be reached: to start one again takes longer, ms. */
 const RESTART_PAUSES_MS = [5_000, 10_000, 15_000];
 /** Failures that say nothing of the next attempt. */
 const PASSING: ReadonlySet<string> = new Set(["transport", "overloaded", "busy", "rate", "truncated", "engine_died"]);

@@ -23,6 +23,9 @@ const IMAGES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 	"vllm-sim:failing": { SIM_FAIL: "unsupported" },
 };
 
+/** Of an agent's, as the command prints it. */
+const END_OF_ROLL = new RegExp(`: ${NAME} (promoted|taken back)`);
+
 /** Those of ways twice: an agent has one, and several replicas. */
 const MISHAPS = [...OF_REPLICAS, ...OF_AGENTS, ...OF_WAYS, ...OF_WAYS, "roll"] as const;
 
@@ -38,8 +41,8 @@ export class ChaosAgents implements ChaosFleet {
 	#router: RunningRouter | undefined;
 	#note: (what: string) => void = () => {};
 	#isOver = false;
-	/** What became of rolls, as the command says it. */
-	readonly #rolls = { promoted: 0, "taken back": 0 };
+	/** What became of the rolls of each agent, as the command says it, behind the image. */
+	readonly #rolls: string[] = [];
 
 	private constructor(
 		private readonly engine: DockerEngine,
@@ -103,7 +106,9 @@ export class ChaosAgents implements ChaosFleet {
 	}
 
 	get summary(): string {
-		return `rolls of an agent: ${this.#rolls.promoted} promoted, ${this.#rolls["taken back"]} taken back`;
+		const promoted = this.#rolls.filter((each) => END_OF_ROLL.exec(each)![1] === "promoted").length;
+		const told = this.#rolls.map((each) => `\n  ${each}`).join("");
+		return `rolls of one agent each: ${promoted} promoted, ${this.#rolls.length - promoted} taken back${told}`;
 	}
 
 	end(): void {
@@ -140,7 +145,7 @@ export class ChaosAgents implements ChaosFleet {
 		this.#roll = child;
 		const told = (line: string) => {
 			this.#note(`roll: ${line}`);
-			for (const end of ["promoted", "taken back"] as const) if (line.includes(` ${end}`)) this.#rolls[end]++;
+			if (END_OF_ROLL.test(line)) this.#rolls.push(`${image}: ${line}`);
 		};
 		const over = Promise.all([lines(child.stdout, told), lines(child.stderr, told), child.exited]).then(() => {
 			this.#roll = undefined;
