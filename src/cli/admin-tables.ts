@@ -33,6 +33,7 @@ function keyRow(key: ListedKey): string[] {
 		concurrency === undefined ? "" : `${concurrency} at once`,
 		input === undefined ? "" : `${input} tokens`,
 		"engine_fields" in key && key.engine_fields ? "engine fields" : "",
+		"role" in key ? "viewer: makes no calls" : "",
 	];
 	const { budget } = key;
 	const spent = budget ? `${round(budget.spent)} of ${budget.usd} USD ${PER[budget.per]}` : "";

@@ -146,7 +146,7 @@ export function throwIfUnsaved(outcome: string, { unsavedReason }: AdminClient):
 const NEW_KEY = TypeCompiler.Compile(NewKeyBody);
 
 /** The flags as the body that HTTP would bring. Throws StartError naming the flag. */
-function newKey({ name, team, models, budget, engineFields, ...limits }: KeyOptions): NewKeyBody {
+function newKey({ name, team, models, budget, role, engineFields, ...limits }: KeyOptions): NewKeyBody {
 	const numbers = Object.entries(limits).flatMap(([flag, value]) => {
 		if (value === undefined) return [];
 		if (!/^\d+$/.test(value)) throw new StartError(`--${flag} must be a whole number, but is "${value.slice(0, 40)}"`);
@@ -159,6 +159,7 @@ function newKey({ name, team, models, budget, engineFields, ...limits }: KeyOpti
 		...(models !== undefined && { models: models.split(",").map((each) => each.trim()) }),
 		...Object.fromEntries(numbers),
 		...(engineFields && { engine_fields: true }),
+		...(role !== undefined && { role }),
 		...(usd !== undefined && { budget: { usd: /^(\d+\.?\d*|\.\d+)$/.test(usd) ? Number(usd) : Number.NaN, per } }),
 	};
 	if (NEW_KEY.Check(body)) return body;

@@ -28,7 +28,8 @@ Usage
   router keys                 list the keys
   router keys create --name NAME [--team T --models a,b --rpm N --tpm N --concurrency N --input N --budget 50/month]
                               [--engine-fields]
-                              make a key; prints its secret, once
+                              make a key; prints its secret, once. --role viewer: one that sees the console and
+                              /admin, changes nothing, and makes no calls
   router keys rotate NAME [--overlap 24h]
                               give a key a new secret; the old one stays good for so long
   router keys revoke NAME     take a key back

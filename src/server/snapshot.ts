@@ -1,6 +1,7 @@
 /** What requests are answered by, made of one configuration. Immutable: a reload makes another, and a call keeps the one it began with. */
 
 import { type AdminAccess, createAdminAccess } from "../accounts/auth/admin-access.ts";
+import type { KeyStore } from "../accounts/auth/key-store.ts";
 import type { KeyAuth } from "../accounts/auth/keys.ts";
 import { AdmissionControl, type AdmissionOptions } from "../accounts/limits/admission.ts";
 import type { UsageServices } from "../accounts/usage/call-cost.ts";
@@ -31,7 +32,11 @@ export interface RouterSnapshot extends CallSnapshot {
 /** What outlives a snapshot, and what it is made with. */
 export interface SnapshotServices {
 	readonly fleet: Fleet;
-	readonly state: AdmissionOptions["counters"] & Pick<UsageServices, "learned" | "clocks" | "energy">;
+	readonly state: AdmissionOptions["counters"] &
+		Pick<UsageServices, "learned" | "clocks" | "energy"> & {
+			/** Made at run time: some are viewers'. */
+			readonly keys?: Pick<KeyStore, "find" | "list">;
+		};
 	readonly onRefused: AdmissionOptions["onRefused"];
 }
 
@@ -44,7 +49,7 @@ export function routerSnapshot(
 ): RouterSnapshot {
 	const prices = new PriceBook(config.prices);
 	const catalog = createCatalog(config, entries, fleet, prices);
-	const admin = createAdminAccess(config.admin.keys);
+	const admin = createAdminAccess(config.admin.keys, state.keys);
 	const addresses = clientAddresses(config.server.trusted_proxies);
 	return {
 		config,

@@ -2,6 +2,7 @@
 import { timingSafeEqual } from "node:crypto";
 import type { AdminKeyConfig } from "../../config/access.ts";
 import { RouterError } from "../../errors.ts";
+import type { KeyStore, StoredKey } from "./key-store.ts";
 import { hashKey, hashOf, presentedSecret, whyUnknown } from "./keys.ts";
 
 /** What an administrator may: all, or see all and change nothing. */
@@ -14,7 +15,7 @@ export interface Administrator {
 	readonly role: AdminRole;
 }
 
-/** A key of `admin.keys`. */
+/** A key of `admin.keys`, or a viewer's that was made at run time. */
 export interface AdminKey extends Administrator {
 	/** SHA-256 of its secret. */
 	readonly hash: Buffer;
@@ -24,32 +25,52 @@ export interface AdminKey extends Administrator {
 export interface AdminAccess {
 	/** All there are. */
 	readonly keys: readonly AdminKey[];
+	/** The key of a secret. */
+	keyOf(secret: string): AdminKey | undefined;
 	/** Whose key a request carries. Throws `invalid_admin_key`. */
 	authenticate(headers: Headers): Administrator;
 	/** The same without the throw. */
 	find(headers: Headers): Administrator | undefined;
 }
 
-/** Authentication by these keys: without keys every request is refused. */
-export function createAdminAccess(configured: readonly AdminKeyConfig[]): AdminAccess {
-	const keys = configured.map(({ name, key, role = "admin" }): AdminKey => ({ name, role, hash: hashOf(key) }));
-	const find = (headers: Headers): Administrator | undefined => {
+/** Authentication by these keys: without keys every request is refused. @param stored keys that were made at run time, of which viewers' count */
+export function createAdminAccess(
+	configured: readonly AdminKeyConfig[],
+	stored?: Pick<KeyStore, "find" | "list">,
+): AdminAccess {
+	const own = configured.map(({ name, key, role = "admin" }): AdminKey => ({ name, role, hash: hashOf(key) }));
+	const keyOf = (secret: string): AdminKey | undefined => {
+		const hash = hashKey(secret);
+		const found = adminOf(own, hash);
+		if (found) return found;
+		// Looked up by its hash: what the time gives away of a hash leads to no secret.
+		const made = stored?.find(hash.toString("hex"));
+		return made?.role === "viewer" ? viewerOf(made) : undefined;
+	};
+	const find = (headers: Headers): AdminKey | undefined => {
 		const secret = presentedSecret(headers);
-		return secret === undefined ? undefined : adminOf(keys, hashKey(secret));
+		return secret === undefined ? undefined : keyOf(secret);
 	};
 	return {
-		keys,
+		get keys() {
+			const viewers =
+				stored?.list().filter(({ role, revokedAt }) => role === "viewer" && revokedAt === undefined) ?? [];
+			return [...own, ...viewers.map(viewerOf)];
+		},
+		keyOf,
 		find,
 		authenticate(headers) {
 			const found = find(headers);
 			if (found) return found;
-			throw new RouterError("invalid_admin_key", adminRefusal(keys.length > 0, headers));
+			throw new RouterError("invalid_admin_key", adminRefusal(this.keys.length > 0, headers));
 		},
 	};
 }
 
+const viewerOf = ({ name, hash }: StoredKey): AdminKey => ({ name, role: "viewer", hash: Buffer.from(hash, "hex") });
+
 /** The key with this hash. Every key is compared, whether or not one has matched, so that the time does not depend on the secret. */
-export function adminOf(keys: readonly AdminKey[], hash: Buffer): AdminKey | undefined {
+function adminOf(keys: readonly AdminKey[], hash: Buffer): AdminKey | undefined {
 	let found: AdminKey | undefined;
 	for (const key of keys) if (timingSafeEqual(key.hash, hash)) found = key;
 	return found;

@@ -31,6 +31,7 @@ const KeyRow = Type.Object({
 		}),
 	),
 	engineFields: optional(Type.Boolean()),
+	role: optional(Type.Literal("viewer")),
 	createdAt: Type.Number(),
 	revokedAt: optional(Type.Number()),
 	changedAt: Type.Number(),

@@ -35,6 +35,8 @@ export interface StoredKey {
 	readonly budget?: Budget | undefined;
 	/** It may steer inference servers of the user's own; absent: it may not. */
 	readonly engineFields?: boolean | undefined;
+	/** It makes no calls, and sees what administrators see. Its `models` are none: to a router of an older version it is no use either. */
+	readonly role?: "viewer" | undefined;
 	readonly createdAt: number;
 	/** Revoked keys stay, so that no replica that missed the change brings them back. */
 	readonly revokedAt?: number | undefined;
@@ -43,7 +45,7 @@ export interface StoredKey {
 }
 
 /** What a new key may do. */
-export type NewKey = Pick<StoredKey, "name" | "team" | "models" | "limits" | "budget" | "engineFields">;
+export type NewKey = Pick<StoredKey, "name" | "team" | "models" | "limits" | "budget" | "engineFields" | "role">;
 
 /**
  * The keys. `find` looks into memory; changes are written to the replica's own database before they return, and passed to

@@ -131,10 +131,14 @@ export function createKeyAuth(
 			// Looked up by its hash: what the time gives away of a hash leads to no secret.
 			const found = storedKeys?.find(hash.toString("hex"));
 			if (!found) throw new RouterError("invalid_api_key", `This API key is not known here${whyUnknown(headers)}.`);
+			if (found.role === "viewer") throw new RouterError("invalid_api_key", VIEWERS);
 			return callerOf(found);
 		},
 	};
 }
+
+const VIEWERS =
+	"This key sees the console and /admin, and makes no calls: its role is viewer. Call with a key of another kind.";
 
 const callers = new WeakMap<StoredKey, Caller>();
 

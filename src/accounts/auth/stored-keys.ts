@@ -232,6 +232,7 @@ const KEY = TypeCompiler.Compile(
 			}),
 		),
 		engineFields: Type.Optional(Type.Boolean()),
+		role: Type.Optional(Type.Literal("viewer")),
 		createdAt: Type.Number(),
 		revokedAt: Type.Optional(Type.Number()),
 		changedAt: Type.Number(),

@@ -42,6 +42,12 @@ export const NewKeyBody = Type.Object(
 				description: "Whether it may send chat templates and grammars of any size to inference servers of your own.",
 			}),
 		),
+		role: Type.Optional(
+			Type.Literal("viewer", {
+				expects: "viewer, or left out",
+				description: "`viewer`: it sees the console and /admin, changes nothing, and makes no calls.",
+			}),
+		),
 		budget: Type.Optional(
 			Type.Object(
 				{
@@ -115,12 +121,15 @@ function keyOperations({ keys, store, spend }: RouterState, config: Config, audi
 		shownKey(key, key.budget && spend.spent(key.id, periodsOf(Date.now())[key.budget.per]));
 	return {
 		keys: () => [...configuredKeys(config, spend), ...keys.list().map(shown)],
-		createKey({ name, team, models = ["*"], budget, engine_fields, ...limits }: NewKeyBody): ShownSecret {
+		createKey(body: NewKeyBody): ShownSecret {
+			const { name, team, role, models = ["*"], budget, engine_fields, ...limits } = body;
+			if (role) refuseCallersFields(body);
 			const { rpm, tpm, concurrency, input } = limits;
 			const asked = {
 				name,
 				team,
-				models,
+				models: role ? [] : models,
+				...(role && { role }),
 				limits: defined({ rpm, tpm, concurrency, input }),
 				budget: budget && { usd: budget.usd, per: budget.per ?? ("month" as const) },
 				...(engine_fields && { engineFields: true }),
@@ -145,6 +154,16 @@ function keyOperations({ keys, store, spend }: RouterState, config: Config, audi
 		},
 	};
 }
+
+/** A viewer makes no calls, which could be limited. Throws `invalid_value`, naming the field. */
+function refuseCallersFields(body: NewKeyBody): void {
+	const field = CALLERS_FIELDS.find((name) => body[name] !== undefined);
+	if (field === undefined) return;
+	const message = `${field} is for keys that make calls, and a viewer's makes none: leave it out.`;
+	throw new RouterError("invalid_value", message, { param: field });
+}
+
+const CALLERS_FIELDS = ["models", "rpm", "tpm", "concurrency", "input", "engine_fields", "budget"] as const;
 
 function ledgerQueries(state: RouterState, calls: PastCalls) {
 	return {
@@ -208,7 +227,7 @@ function overlapMs(text: string): number {
 const idOf = (hash: Buffer): string => hash.toString("hex").slice(0, ID_LENGTH);
 
 function shownKey({ id, name, team, prefix, models, limits, budget, ...rest }: StoredKey, spent: number | undefined) {
-	const { createdAt, previous, revokedAt, engineFields } = rest;
+	const { createdAt, previous, revokedAt, engineFields, role } = rest;
 	return {
 		id,
 		name,
@@ -217,6 +236,7 @@ function shownKey({ id, name, team, prefix, models, limits, budget, ...rest }: S
 		models,
 		limits,
 		...(engineFields ? { engine_fields: true } : {}),
+		...(role ? { role } : {}),
 		...(budget ? { budget: { ...budget, spent: spent ?? 0 } } : {}),
 		source: "made" as const,
 		created_at: new Date(createdAt).toISOString(),

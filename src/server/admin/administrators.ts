@@ -1,6 +1,6 @@
 /** Who may see and change what the router has: by an admin key, or by a session of the console that one began. */
-import { type Administrator, adminOf, adminRefusal } from "../../accounts/auth/admin-access.ts";
-import { hashKey, presentedSecret } from "../../accounts/auth/keys.ts";
+import { type Administrator, adminRefusal } from "../../accounts/auth/admin-access.ts";
+import { presentedSecret } from "../../accounts/auth/keys.ts";
 import { loopbackHost } from "../../accounts/auth/origin.ts";
 import { RouterError } from "../../errors.ts";
 import type { Peers } from "../../http/client-address.ts";
@@ -63,7 +63,7 @@ export class Administrators {
 
 	/** The admin key of a secret. */
 	keyOf(secret: string) {
-		return adminOf(this.current.snapshot.admin.keys, hashKey(secret));
+		return this.current.snapshot.admin.keyOf(secret);
 	}
 
 	/** Whether the router has no keys at all, and the request comes from its machine, where everything else is open, too. */
