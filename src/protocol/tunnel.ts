@@ -22,6 +22,8 @@ export const FRAME = {
 	gone: 8,
 	/** Which router this is, and which others its agents are to have tunnels to: a {@link Hello} as JSON, in stream 0. */
 	hello: 9,
+	/** Several of these in one message, each with its length in front, four bytes: to a router that {@link Hello.takesBatches}. In stream 0. */
+	batch: 10,
 } as const;
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];
 
@@ -82,6 +84,8 @@ export interface Hello {
 	readonly router: string;
 	/** All of them, itself among these. */
 	readonly routers: readonly string[];
+	/** Whether it reads {@link FRAME.batch}: an older one does not. */
+	readonly takesBatches?: boolean | undefined;
 }
 
 /** The other side does not keep to this protocol: the tunnel is closed. */
@@ -101,7 +105,7 @@ export function openerOf(stream: number): number {
 }
 
 /** A frame without bytes of the stream. */
-export function frame(type: Exclude<FrameType, 2 | 3 | 9>, stream: number): Buffer {
+export function frame(type: Exclude<FrameType, 2 | 3 | 9 | 10>, stream: number): Buffer {
 	const made = Buffer.allocUnsafe(HEAD);
 	made[0] = type;
 	made.writeUInt32BE(stream, 1);
@@ -139,10 +143,43 @@ export function parseHello(message: Buffer): Hello {
 	} catch {
 		throw new TunnelFault("what the router says of itself is no JSON");
 	}
-	const { router, routers } = hello ?? {};
+	const { router, routers, takesBatches } = hello ?? {};
 	const areNames = Array.isArray(routers) && routers.every((each) => typeof each === "string");
 	if (typeof router !== "string" || !areNames) throw new TunnelFault("the router does not say which one it is");
-	return { router, routers };
+	return { router, routers, takesBatches: takesBatches === true };
+}
+
+/** Bytes in front of each frame of a batch. */
+const LENGTH = 4;
+/** Most bytes of the frames of one batch: with their lengths it is no larger than a frame may be, however small they are. */
+export const MOST_BATCHED = MOST_DATA / 2;
+
+/** Frames as one message. @param frames of {@link MOST_BATCHED} bytes together at most */
+export function batchFrame(frames: readonly Buffer[]): Buffer {
+	const made = Buffer.allocUnsafe(frames.reduce((size, each) => size + LENGTH + each.length, HEAD));
+	made[0] = FRAME.batch;
+	let at = made.writeUInt32BE(0, 1);
+	for (const each of frames) {
+		at = made.writeUInt32BE(each.length, at);
+		made.set(each, at);
+		at += each.length;
+	}
+	return made;
+}
+
+/** The frames of a batch, as views of it. Throws TunnelFault, also where one is a batch itself. */
+export function framesIn(batch: Buffer): Buffer[] {
+	const frames: Buffer[] = [];
+	for (let at = HEAD; at < batch.length; ) {
+		const from = at + LENGTH;
+		const end = from > batch.length ? from : from + batch.readUInt32BE(at);
+		if (end > batch.length) throw new TunnelFault("a batch ends in the midst of a frame");
+		const each = batch.subarray(from, end);
+		if (each[0] === FRAME.batch) throw new TunnelFault("a batch is in a batch");
+		frames.push(each);
+		at = end;
+	}
+	return frames;
 }
 
 /** The number of a frame's stream, of any type. Throws TunnelFault where it is too short to have one. */

@@ -1,6 +1,7 @@
 /** One WebSocket of an agent to a router, and the streams that the router opens over it. */
 import { rootCertificates } from "node:tls";
 import { FRAME, frame, PING_MS, parseHello, SILENCE_MS, TUNNEL_CLOSE, TunnelFault } from "../../protocol/tunnel.ts";
+import { FrameBatch } from "./frame-batch.ts";
 import { type AgentPort, TunnelPipes } from "./tunnel-pipe.ts";
 
 /** How long it may take until the router says which one it is, ms. */
@@ -45,6 +46,7 @@ export class TunnelConnection {
 	routers: readonly string[] = [];
 	readonly #socket: WebSocket;
 	readonly #pipes: TunnelPipes;
+	readonly #batch: FrameBatch;
 	readonly #timer: ReturnType<typeof setTimeout>;
 	#pings: ReturnType<typeof setInterval> | undefined;
 	#openedAt = 0;
@@ -61,7 +63,8 @@ export class TunnelConnection {
 		const socket = new WebSocket(url, { headers, ...tls, ...(proxy === undefined ? {} : { proxy }) } as never);
 		this.#socket = socket;
 		socket.binaryType = "nodebuffer";
-		this.#pipes = new TunnelPipes(site, (message) => socket.send(message as Buffer<ArrayBuffer>));
+		this.#batch = new FrameBatch((message) => socket.send(message as Buffer<ArrayBuffer>));
+		this.#pipes = new TunnelPipes(site, (message) => this.#batch.send(message));
 		this.#timer = setTimeout(() => socket.terminate(), OPEN_MS);
 		socket.onmessage = ({ data }) => this.#received(data as unknown as Buffer | string);
 		// What is wrong is told by `close`.
@@ -71,6 +74,7 @@ export class TunnelConnection {
 
 	/** Ends it in good order. */
 	close(): void {
+		this.#batch.flush();
 		this.#socket.close(1001);
 	}
 
@@ -93,8 +97,9 @@ export class TunnelConnection {
 	}
 
 	#told(message: Buffer): void {
-		const { router, routers } = parseHello(message);
+		const { router, routers, takesBatches } = parseHello(message);
 		this.routers = routers;
+		this.#batch.isTaken = takesBatches === true;
 		if (this.router === undefined) {
 			this.router = router;
 			clearTimeout(this.#timer);
@@ -107,7 +112,7 @@ export class TunnelConnection {
 
 	#ping(): void {
 		if (performance.now() - this.#heardAt <= SILENCE_MS) {
-			this.#socket.send(frame(FRAME.ping, 0) as Buffer<ArrayBuffer>);
+			this.#batch.send(frame(FRAME.ping, 0));
 			return;
 		}
 		this.#why = `the router gave no sign of life for ${SILENCE_MS / 1000} s`;
@@ -117,6 +122,7 @@ export class TunnelConnection {
 	#closed(code: number, reason: string): void {
 		clearTimeout(this.#timer);
 		clearInterval(this.#pings);
+		this.#batch.end();
 		this.#pipes.lost();
 		const openMs = this.router === undefined ? undefined : performance.now() - this.#openedAt;
 		this.listener.closed(this, { openMs, code, why: this.#why ?? whyClosed(code, reason) });

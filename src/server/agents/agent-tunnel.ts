@@ -1,5 +1,5 @@
 /** The WebSocket of one tunnel, at the router's end. */
-import { MOST_FRAME, SILENCE_MS, TUNNEL_CLOSE, TunnelFault } from "../../protocol/tunnel.ts";
+import { FRAME, framesIn, MOST_FRAME, SILENCE_MS, TUNNEL_CLOSE, TunnelFault } from "../../protocol/tunnel.ts";
 
 /** The part of Bun's WebSocket that is used here. */
 interface TunnelSocket {
@@ -51,7 +51,8 @@ export class AgentTunnel {
 		try {
 			if (typeof message === "string") throw new TunnelFault("a frame must be binary");
 			if (message.length > MOST_FRAME) throw new TunnelFault(`a frame has more than ${MOST_FRAME} bytes`);
-			this.listener.received(message);
+			if (message[0] !== FRAME.batch) this.listener.received(message);
+			else for (const each of framesIn(message)) this.listener.received(each);
 		} catch (thrown) {
 			if (!(thrown instanceof TunnelFault)) throw thrown;
 			this.#socket?.close(TUNNEL_CLOSE.fault, thrown.message);

@@ -226,14 +226,14 @@ export class TunnelHub {
 
 	/** @param router names it among the routers of one Redis */
 	constructor(private readonly router: string = crypto.randomUUID()) {
-		this.#hello = { router, routers: [router] };
+		this.#hello = { router, routers: [router], takesBatches: true };
 	}
 
 	/** Which other routers there are: agents open a tunnel to each. */
 	know(others: Iterable<string>): void {
 		const routers = [this.router, ...[...others].sort()];
 		if (routers.join() === this.#hello.routers.join()) return;
-		this.#hello = { router: this.router, routers };
+		this.#hello = { router: this.router, routers, takesBatches: true };
 		for (const port of this.#ports.values()) port.know(this.#hello);
 	}
 
