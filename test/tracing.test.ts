@@ -1,5 +1,7 @@
 /** The traces of a router's calls, as a collector gets them. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { callText } from "../src/cli/admin-tables.ts";
+import type { FoundCall } from "../src/server/admin/past-calls.ts";
 import { choiceEvent, DONE, finishEvent, goodStream, textEvent, usageEvent } from "./kit/events.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, begins, streams } from "./kit/faults.ts";
@@ -256,7 +258,9 @@ test("the log and the ledger name the trace", async () => {
 	const past = await fetch(`${router.url}/admin/calls/${idOf(answer)}`, {
 		headers: { authorization: `Bearer ${ADMIN}` },
 	});
-	expect(await past.json()).toMatchObject({ id: idOf(answer), trace: span.traceId });
+	const shown = (await past.json()) as FoundCall;
+	expect(shown).toMatchObject({ id: idOf(answer), trace: span.traceId });
+	expect(callText(shown)).toContain(`\ntrace ${span.traceId}\n`);
 });
 
 test("no prompt, answer or secret is in what was sent, and nothing that is named for them", async () => {

@@ -99,6 +99,7 @@ export function callText(call: FoundCall): string {
 	return [
 		`${id}, ${at}: ${status}${error} in ${ms} ms${first}`,
 		...(who === "" ? [] : [who]),
+		...(call.trace === undefined ? [] : [plainText(`trace ${call.trace}`)]),
 		...(call.router ? [plainText(`router ${call.router.replica} on ${call.router.host}`)] : []),
 		...(call.refusal === undefined ? [] : [plainText(call.refusal)]),
 		"",
