@@ -9,7 +9,7 @@ const WINDOW_MS = 60_000;
 const LOOK_MS = 1_000;
 
 /** A router of one thread. */
-const alone = (_limit: Limit, _heardAt: number, _now: number, own: number): number => own;
+const alone = (_limit: Limit, _heardAt: number, own: number): number => own;
 
 /** A router as this test has it: what it has taken itself, and what it knows of the rest. */
 class Router {
@@ -35,7 +35,13 @@ class Router {
 
 	/** The part of `RedisLimiter` that decides while Redis is silent. */
 	takesAlone(amount: number, routers: number, now: number): boolean {
-		const silence = { sharing: { routers, rank: this.rank }, since: this.since, toldAt: this.toldAt, heardAt: 0 };
+		const silence = {
+			sharing: { routers, rank: this.rank },
+			since: this.since,
+			toldAt: this.toldAt,
+			heardAt: 0,
+			askingThreads: 1,
+		};
 		const used = this.used(now);
 		const most = mostAlone(
 			this.heard,

@@ -70,8 +70,19 @@ describe("threads that agree on a number", () => {
 		expect(two.limiter.agreed(limit, Number.NEGATIVE_INFINITY, 150, 130)).toBe(120);
 		// A thread whose clock began 80 ms later.
 		expect(view(3, 80).limiter.agreed(limit, 19, 70, 140)).toBe(120);
-		expect(view(3, 80).limiter.agreed(limit, 21, 70, 140)).toBe(140);
-		expect(one.limiter.agreed(limit, 140, 160, 150)).toBe(140);
+		expect(view(3, 80).limiter.agreed(limit, 1_021, 1_070, 140)).toBe(140);
+		expect(one.limiter.agreed(limit, 1_140, 1_160, 150)).toBe(140);
+	});
+
+	test("go by the smaller one where they heard something when another one, which did not, had just given its own", () => {
+		const { one, two } = views();
+		const limit = minute("requests", 300);
+		taken(one.limiter.take([limit], 50));
+		expect(one.limiter.agreed(limit, 90, 100, 120)).toBe(120);
+		expect(two.limiter.agreed(limit, 110, 1_000, 118)).toBe(118);
+		expect(one.limiter.agreed(limit, 90, 1_010, 125)).toBe(118);
+		// That does not go on for ever.
+		expect(two.limiter.agreed(limit, 1_101, 1_200, 125)).toBe(125);
 	});
 
 	test("count for the others what all have taken, and forget it with its window", () => {

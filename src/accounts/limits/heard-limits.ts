@@ -42,8 +42,7 @@ export interface HeardLimit {
 	markedAt: number;
 	/** What calls take that Redis has not answered yet. */
 	unanswered: number;
-	/** At the last word, unless Redis had lost what it counted: what this router had taken itself, and others. Of a budget that is what was spent and reserved. */
-	ownTaken: number;
+	/** What others had taken at the last word, unless Redis had lost what it counted. Of a budget that is what was spent and reserved. */
 	othersTaken: number;
 	/** What this router may have taken in all by that word, while Redis is silent: made when it is first needed. */
 	most: number | undefined;
@@ -60,14 +59,16 @@ export interface RedisSilence {
 	readonly toldAt: number;
 	/** When its thread last heard anything, ms: what another one has worked out since holds for it, too. */
 	readonly heardAt: number;
+	/** How many threads ask at once: each has as many calls without an answer as this one, so far as it knows. */
+	readonly askingThreads: number;
 }
 
-/** Has all threads of the router go by one number, see `LocalLimiter`. */
-export type Agree = (limit: Limit, heardAt: number, now: number, own: number) => number;
+/** Has all threads of the router go by one number, of those that were given after that moment, see `LocalLimiter`. */
+export type Agree = (limit: Limit, heardAt: number, own: number) => number;
 
 const NOTHING_LEFT = { left: 0, leftMarked: 0, leftBefore: 0, markedAt: 0 };
 const NO_OTHERS = { othersMarked: 0, othersMarkedAt: Number.NaN, othersBefore: 0, othersBeforeAt: 0 };
-const NOTHING_TAKEN = { ownTaken: 0, othersTaken: 0, most: undefined, silentSince: 0 };
+const NOTHING_TAKEN = { othersTaken: 0, most: undefined, silentSince: 0 };
 
 /** The limits of one limiter at Redis. */
 export class HeardLimits {
@@ -113,7 +114,7 @@ export interface Answered {
 export function hear(heard: HeardLimit, { own, all, max, used }: Answered, now: number, isYoung: boolean): void {
 	const others = Math.max(0, own - all);
 	hearOthers(heard, isYoung ? Math.max(others, othersOf(heard, now)) : others, now);
-	if (!isYoung) hearTaken(heard, used, max - all - used);
+	if (!isYoung) hearTaken(heard, max - all - used);
 	heard.left = all;
 	if (!heard.isHeard) Object.assign(heard, { leftMarked: all, leftBefore: all, markedAt: now });
 	else if (now - heard.markedAt > MARK_MS) {
@@ -127,11 +128,10 @@ export function hear(heard: HeardLimit, { own, all, max, used }: Answered, now: 
 /** Takes what Redis says, without being asked for more of it, of a window or of calls at once. @param total what all have taken @param used what this router has */
 export function hearTotal(heard: HeardLimit, total: number, used: number, now: number): void {
 	hearOthers(heard, Math.max(0, total - used), now);
-	hearTaken(heard, used, total - used);
+	hearTaken(heard, total - used);
 }
 
-function hearTaken(heard: HeardLimit, own: number, others: number): void {
-	heard.ownTaken = own;
+function hearTaken(heard: HeardLimit, others: number): void {
 	heard.othersTaken = Math.max(0, others);
 	heard.most = undefined;
 }
@@ -186,10 +186,10 @@ export function mostAlone(heard: HeardLimit, unasked: Unasked, silence: RedisSil
 	const { limit, used, spentByOthers, now } = unasked;
 	const isDivisible = limit.unit === "usd";
 	if (heard.most === undefined) {
-		// What has left the window since that word, or was given back, is no longer its own. What others have spent is known however long ago that was.
-		const own = isDivisible ? used : Math.min(heard.ownTaken, used);
+		// What it has asked for since Redis fell silent is no part of what it had then, but of its share.
+		const own = Math.max(0, used - Math.max(0, heard.unanswered * silence.askingThreads - limit.amount));
 		const others = Math.max(spentByOthers, othersAt(heard, since, toldAt));
-		heard.most = agree(limit, heardAt, now, mostOwn(limit.max, { own, others, isDivisible }, sharing));
+		heard.most = agree(limit, heardAt, mostOwn(limit.max, { own, others, isDivisible }, sharing));
 		heard.silentSince = since;
 	}
 	const lastsMs = isDivisible ? Number.POSITIVE_INFINITY : isWindow(limit) ? limit.windowMs : LEASE_MS;
@@ -202,7 +202,7 @@ function othersAt(heard: HeardLimit, since: number, toldAt: number): number {
 	const { limit, othersTaken, at } = heard;
 	if (isWindow(limit) && since - at >= limit.windowMs) return 0;
 	const unheardMs = Math.min(Math.max(0, since - Math.max(at, toldAt)), seenMs(heard));
-	return othersTaken + Math.floor(paceOf(heard) * unheardMs);
+	return othersTaken + Math.ceil(paceOf(heard) * unheardMs);
 }
 
 /** How a limit stands by what this router has counted, and what it has heard of others. @param status by what it has counted */

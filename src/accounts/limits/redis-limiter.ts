@@ -74,7 +74,7 @@ export class RedisLimiter implements Limiter {
 	readonly #untold: UntoldCounts;
 	readonly #watch: RedisWatch;
 	#count = 0;
-	readonly #agree: Agree = (limit, heardAt, now, own) => this.local.agreed(limit, heardAt, now, own);
+	readonly #agree: Agree = (limit, heardAt, own) => this.local.agreed(limit, heardAt, performance.now(), own);
 	/** The worker's list of where it has leases; none where the router has one worker. */
 	readonly #list: readonly string[];
 
@@ -137,8 +137,15 @@ export class RedisLimiter implements Limiter {
 		let answer: unknown;
 		if (sent) {
 			this.#awaits(call, 1);
-			void sent.whole.then(() => this.#awaits(call, -1));
-			if (this.redis.isUp) answer = await sent.soon;
+			void sent.whole.then((whole) => {
+				// Of calls that a lost connection leaves without one, the first to be decided is to know of all.
+				if (whole === undefined) setImmediate(() => this.#awaits(call, -1));
+				else this.#awaits(call, -1);
+			});
+			if (this.redis.isUp) {
+				answer = await sent.soon;
+				if (answer === undefined) this.#watch.silent(now);
+			}
 			if (answer === undefined && !sent.isRefused && !this.#goesUnanswered(call))
 				answer = await within(sent.whole, HUNG_MS);
 		}
@@ -298,7 +305,8 @@ export class RedisLimiter implements Limiter {
 
 	/** How limits stand by what this router may take of them by itself: below 0 where that is too much. */
 	#statusesAlone({ local, heard, now }: AskedCall): ShareStatus[] {
-		const silence = this.#watch.silence(now);
+		// A worker knows that there are others, and not how many: with more than two this is too few rather than too many.
+		const silence = { ...this.#watch.silence(now), askingThreads: this.#list.length + 1 };
 		return local.statuses.map((status, at) => {
 			const { limit } = status;
 			const { spending, amount } = limit;

@@ -44,7 +44,7 @@ export class RedisWatch {
 	/** Since when Redis is silent, or lacks what was counted, `performance.now()`. */
 	#silentSince: number | undefined;
 	#toldAt = Number.NEGATIVE_INFINITY;
-	/** When Redis was last asked what it has answered, and lacked nothing then. */
+	/** When Redis last answered, and lacked nothing then, `performance.now()`. */
 	#heardAt = Number.NEGATIVE_INFINITY;
 	/** What changed before is known, on Redis's clock, ms. */
 	#changedFrom = 0;
@@ -97,7 +97,7 @@ export class RedisWatch {
 	}
 
 	/** What a call that Redis has not counted goes by. @param now `performance.now()` */
-	silence(now: number): RedisSilence {
+	silence(now: number): Omit<RedisSilence, "askingThreads"> {
 		return { sharing: this.#sharing, since: this.#silentSince ?? now, toldAt: this.#toldAt, heardAt: this.#heardAt };
 	}
 
@@ -119,7 +119,7 @@ export class RedisWatch {
 		const isYoung = sentAt < this.#lacksUntil || (this.#hasLost && at - since < PUT_BACK_MS);
 		if (!isYoung) {
 			this.#silentSince = undefined;
-			this.#heardAt = Math.max(this.#heardAt, sentAt);
+			this.#heardAt = performance.now();
 		}
 		return isYoung;
 	}

@@ -32,6 +32,8 @@ const HELD = 15;
 /** What threads agree on, and when one gave it; 24 is a window's. */
 const AGREED = 25;
 const AGREED_AT = 26;
+/** A thread may have heard something while another one, that heard nothing, was giving its number, ms. */
+const AGREES_MS = 1_000;
 /** Cells of it: calls under way, of all threads and of each. */
 const RUNNING = 18;
 const RUNNING_OF = 20;
@@ -70,12 +72,16 @@ export abstract class SharedCounter implements Counter {
 		return block !== 0;
 	}
 
-	/** What a thread has given since that moment; or `own`, which is given now. */
+	/** What a thread has given since that moment; or `own`, which is given now. Of what was given shortly before the smaller one counts. */
 	agreed(since: number, now: number, own: number): number {
 		const { numbers } = this.blocks;
 		const at = this.block * BLOCK_NUMBERS;
 		const agreedAt = numbers[at + AGREED_AT]!;
 		if (agreedAt > 0 && agreedAt >= since) return numbers[at + AGREED]!;
+		if (agreedAt > 0 && agreedAt >= since - AGREES_MS) {
+			numbers[at + AGREED] = Math.min(own, numbers[at + AGREED]!);
+			return numbers[at + AGREED]!;
+		}
 		numbers[at + AGREED] = own;
 		numbers[at + AGREED_AT] = now;
 		return own;
