@@ -96,33 +96,29 @@ describe("what loading a model would take", () => {
 		expect(fit(1, [ready("b", { goal: { goal: "keep" } })], "b")).toBe("no");
 	});
 
-	test("is said of on-demand models alone, and worked out once a tick", () => {
+	test("is said of on-demand models alone, and worked out anew after 4 s, or once other models hold memory", () => {
 		const offers = new PlacementOffers();
 		const entry = (name: string, over: Partial<RegisteredModel> = {}): ReturnType<ModelRegistry["all"]>[number] => ({
 			...{ spec: { name, model: `org/${name}`, gpu_memory: 7 }, load: "on-demand", isConfigured: true },
 			...over,
 		});
-		expect(offers.of(entry("a"))).toBeUndefined();
-		let asked = 0;
-		const tick = (download: number | undefined, isMisfit = false) =>
+		const offered = () => offers.of(entry("a"));
+		expect(offered()).toBeUndefined();
+		const tick = (ms: number, download: number | undefined, { isMisfit = false, awake = [] as string[] } = {}) =>
 			offers.set({
-				isMisfit: () => isMisfit,
-				...{ demands: [demand("a")], residents: { awake: new Set(), asleep: new Set() }, capacity: room(1), now: NOW },
-				downloadOf: () => {
-					asked++;
-					return download;
-				},
+				...{ demands: [demand("a"), ready("b")], residents: { awake: new Set(awake), asleep: new Set() } },
+				...{ capacity: room(1), now: NOW + ms, downloadOf: () => download, isMisfit: () => isMisfit },
 			});
-		tick(undefined);
-		expect([offers.of(entry("a")), offers.of(entry("a"))]).toEqual([
-			{ fits: "now", memory: 7 },
-			{ fits: "now", memory: 7 },
-		]);
-		expect(asked).toBe(1);
-		tick(5);
-		expect(offers.of(entry("a"))).toEqual({ fits: "now", download: 5, memory: 7 });
-		tick(5, true);
-		expect(offers.of(entry("a"))).toEqual({ fits: "no", download: 5, memory: 7 });
+		tick(0, undefined);
+		expect(offered()).toEqual({ fits: "now", memory: 7 });
+		tick(3999, 5);
+		expect(offered()).toEqual({ fits: "now", memory: 7 });
+		tick(4000, 5);
+		expect(offered()).toEqual({ fits: "now", download: 5, memory: 7 });
+		tick(4001, 5, { awake: ["b"] });
+		expect(offered()).toEqual({ fits: "evicting", download: 5, memory: 7 });
+		tick(9000, 5, { isMisfit: true });
+		expect(offered()).toEqual({ fits: "no", download: 5, memory: 7 });
 		expect(offers.of(entry("a", { load: "always" }))).toBeUndefined();
 		expect(offers.of(entry("a", { order: "unload" }))).toBeUndefined();
 	});

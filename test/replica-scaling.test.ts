@@ -85,6 +85,15 @@ describe("a replica is loaded", () => {
 		expect(alone.run(60).ready).toBe(1);
 	});
 
+	test("for demand not where it has just failed, though that is the only place left", () => {
+		const three = fleet({ max: 3 }, {}, { isBroken: true }, { download: 16 * GB });
+		three.demand = 25;
+		three.run(280);
+		expect([said(three.events), three.ready]).toEqual([["load gpu-2", "failed gpu-2", "load gpu-3"], 2]);
+		three.agents[1]!.isBroken = false;
+		expect(three.run(200).ready).toBe(3);
+	});
+
 	test("for one whose agent is gone, once that is certain; none for one that was late for a moment", () => {
 		const two = fleet({ min: 1, max: 1 }, {}, {}).run(60);
 		const holder = two.agents.find(({ state }) => state === "ready")!;
@@ -116,6 +125,12 @@ describe("a replica goes", () => {
 		expect(two.run(50).ready).toBe(2);
 		expect(two.run(30).ready).toBe(1);
 		two.demand = 0;
+		// Calls that come and go within a second are not seen: the agent knows of them.
+		for (let second = 0; second < 200; second++) {
+			for (const agent of two.agents) agent.idleSince = two.now;
+			two.step();
+		}
+		expect(two.ready).toBe(1);
 		expect(two.run(50).ready).toBe(1);
 		expect(two.run(30).ready).toBe(0);
 	});

@@ -187,7 +187,7 @@ class Draft {
 		const { max = Number.POSITIVE_INFINITY } = this.bounds;
 		const held = this.hosts.filter((host) => holdsModel(host) || this.#orders.get(host.agent)?.what === "load");
 		const left = max - sizeOf(held);
-		// A host that sleeps is none of these yet: it would be one behind them, and take its agent's word for what it had.
+		// A host that sleeps is none of these: only calls wake it. It would come behind all of them, with what it last said.
 		const candidates = this.hosts.filter(
 			(host) =>
 				host.isFresh &&

@@ -16,15 +16,25 @@ export interface OfferInputs {
 	isMisfit(entry: RegisteredModel): boolean;
 }
 
-/** The offers as of the last tick: written by the loop alone. They are worked out when they are asked for, once a tick. */
+/** How long an offer counts while the same models hold memory, ms: a little less than from one heartbeat to the next. */
+const KEPT_MS = 4_000;
+
+/**
+ * The offers as of the last ticks: written by the loop alone. They are worked out when they are asked for, and kept for a while: what is reported is
+ * looked at every second, and sixteen models on eight GPUs take 5 ms.
+ */
 export class PlacementOffers {
 	#inputs: OfferInputs | undefined;
 	readonly #known = new Map<string, PlacementReport>();
+	#keptSince = Number.NEGATIVE_INFINITY;
 
 	/** After each tick. */
 	set(inputs: OfferInputs): void {
+		const { residents: before } = this.#inputs ?? {};
 		this.#inputs = inputs;
+		if (before && isSame(before, inputs.residents) && inputs.now - this.#keptSince < KEPT_MS) return;
 		this.#known.clear();
+		this.#keptSince = inputs.now;
 	}
 
 	/** Undefined for a model that calls do not load, and before the first tick. */
@@ -39,6 +49,11 @@ export class PlacementOffers {
 		return known;
 	}
 }
+
+const isSame = (one: Residents, other: Residents): boolean =>
+	isSameSet(one.awake, other.awake) && isSameSet(one.asleep, other.asleep);
+const isSameSet = (one: ReadonlySet<string>, other: ReadonlySet<string>): boolean =>
+	one.size === other.size && one.isSubsetOf(other);
 
 function offerOf(entry: RegisteredModel, { demands, residents, capacity, now, ...host }: OfferInputs) {
 	const { name, gpu_memory: memory } = entry.spec;
