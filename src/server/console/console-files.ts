@@ -3,7 +3,8 @@ import { RouterError } from "../../errors.ts";
 
 /** Names have a hash of what is in them, so browsers may keep the files for ever. */
 const FOREVER = "public, max-age=31536000, immutable";
-const NAME = /^console-[0-9a-z]+\.(?:js|css)$/;
+/** As `bun build` names them: `console-1a2b3c4d.js-5e6f7a8b.gz`, behind the file's own name a hash of what is compressed. */
+const EMBEDDED = /(?:^|\/)(console-[0-9a-z]+\.(?:js|css))-[0-9a-z]+\.gz$/;
 const TYPES: Readonly<Record<string, string>> = {
 	js: "text/javascript; charset=utf-8",
 	css: "text/css; charset=utf-8",
@@ -96,8 +97,8 @@ const takesGzip = (headers: Headers): boolean =>
 /** Those in the executable; where there is none, bundled now. */
 async function filesOfConsole(): Promise<Files> {
 	const embedded = Bun.embeddedFiles.flatMap((blob) => {
-		const name = (blob as File).name.replace(/^.*\//, "").replace(/\.gz$/, "");
-		return NAME.test(name) ? [{ name, blob }] : [];
+		const [, name] = EMBEDDED.exec((blob as File).name) ?? [];
+		return name === undefined ? [] : [{ name, blob }];
 	});
 	if (embedded.length > 0) {
 		return new Map(await Promise.all(embedded.map(async ({ name, blob }) => [name, await blob.bytes()] as const)));
