@@ -1,5 +1,5 @@
 /** One trace over several processes: a client, the router, its agent, and the engine there; and over the worker threads of a router. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { DONE, finishEvent, textEvent, usageEvent } from "./kit/events.ts";
 import { type CollectedSpan, type OtlpCollector, startOtlpCollector } from "./kit/otlp-collector.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
@@ -118,11 +118,18 @@ describe.each([
 	});
 });
 
+/** Whatever becomes of the test. */
+const stops: (() => unknown)[] = [];
+afterEach(async () => {
+	for (const stop of stops.splice(0)) await stop();
+});
+
 test("the calls of all worker threads are sent by the process", async () => {
 	const router = await startRouter({
 		env: tracedBy(collector),
 		config: { server: { workers: 2 }, providers: { vllm: { type: "vllm", base_url: engine.url.origin } } },
 	});
+	stops.push(() => router.stop());
 	const ids: string[] = [];
 	for (let at = 0; at < 30; at++) {
 		const answer = await fetch(`${router.url}/v1/chat/completions`, {
@@ -139,5 +146,4 @@ test("the calls of all worker threads are sent by the process", async () => {
 	}
 	expect(collector.spans.filter(({ resource }) => resource["service.name"] === "router").length).toBeGreaterThan(60);
 	expect(await router.metric("router_spans_dropped_total")).toBe(0);
-	await router.stop();
 });
