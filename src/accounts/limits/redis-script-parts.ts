@@ -87,8 +87,15 @@ end
 
 /** What has changed of limits, for routers that are not asked for them. */
 export const CHANGED_LUA = `
-local function noteChange(changed, key)
-	redis.call('ZADD', changed, now, key)
+local changes = {}
+local function noteChange(key)
+	changes[#changes + 1] = now
+	changes[#changes + 1] = key
+end
+-- All at once, at the end of the script.
+local function tellChanges(changed)
+	if #changes == 0 then return end
+	redis.call('ZADD', changed, unpack(changes))
 	redis.call('PEXPIRE', changed, ${CHANGED_MS})
 end
 `;

@@ -29,7 +29,6 @@ export const TAKE = {
 	lua: `${WINDOW_LUA}${ROOM_LUA}${BUDGET_LUA}${LEASES_LUA}${UNBROKEN_LUA}${CHANGED_LUA}
 local count = (#ARGV - 3) / 5
 local further = count
-local changed = KEYS[#KEYS]
 local answer = { 1, micros, -1, 0, sinceOf(KEYS[#KEYS - 1]) }
 local states = {}
 for index = 1, count do
@@ -93,14 +92,14 @@ for index = 1, count do
 			redis.call('ZADD', key, now + ${LEASE_MS}, ARGV[1])
 			redis.call('PEXPIRE', key, ${LEASE_MS})
 			noteLease(list, key)
-			if counts == 'c' then noteChange(changed, key) end
+			if counts == 'c' then noteChange(key) end
 		else
 			local window = tonumber(ARGV[at + 2])
 			state.newest = stepOf(now, window)
 			redis.call('HINCRBY', key, state.newest, amount)
 			redis.call('HSET', key, 's', sum + amount, 'o', state.oldest, 'n', state.newest)
 			redis.call('PEXPIRE', key, math.ceil(window + 2 * window / ${STEPS}))
-			noteChange(changed, key)
+			noteChange(key)
 		end
 		sum = sum + amount
 	end
@@ -112,6 +111,7 @@ for index = 1, count do
 	answer[#answer + 1] = reset
 	answer[#answer + 1] = amount
 end
+tellChanges(KEYS[#KEYS])
 return answer`,
 };
 
@@ -143,7 +143,7 @@ for index = 1, count do
 		end
 	elseif counts == 'c' or counts == 'g' then
 		redis.call('ZREM', key, ARGV[1])
-		if counts == 'c' then noteChange(KEYS[#KEYS], key) end
+		if counts == 'c' then noteChange(key) end
 	else
 		local window, delta = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
 		local sum, oldest = advance(key, window)
@@ -152,10 +152,11 @@ for index = 1, count do
 		if redis.call('HEXISTS', key, step) == 1 and step >= oldest then
 			redis.call('HINCRBY', key, step, delta)
 			redis.call('HSET', key, 's', sum + delta)
-			noteChange(KEYS[#KEYS], key)
+			noteChange(key)
 		end
 	end
 end
+tellChanges(KEYS[#KEYS])
 return 1`,
 };
 
@@ -214,10 +215,11 @@ for index = 1, #KEYS - 1 do
 		end
 		redis.call('HSET', key, 's', sum, 'o', oldest, 'n', newest)
 		redis.call('PEXPIRE', key, math.ceil(window + 2 * window / ${STEPS}))
-		noteChange(KEYS[#KEYS], key)
+		noteChange(key)
 	end
 	at = at + 2 * steps
 end
+tellChanges(KEYS[#KEYS])
 return 1`,
 };
 

@@ -156,7 +156,7 @@ export class RedisWatch {
 		if (!isTold) return;
 		if (changed.length < most) this.#toldAt = sentAt;
 		// Those of the same millisecond once more: another one may have come after.
-		this.#changedFrom = changed.length < most ? at : changed.at(-1)!.at;
+		this.#changedFrom = changed.length < most ? Math.floor(at) : changed.at(-1)!.at;
 	}
 
 	/** Whether all of it was heard. */
