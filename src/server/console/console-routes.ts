@@ -131,10 +131,11 @@ function stateAnswer(administrators: Administrators, request: Request, server: P
 	return Response.json(state, { headers: NO_STORE });
 }
 
-const signedIn = ({ until, admin: { name, role } }: SessionOfAdmin): SessionState => ({
+const signedIn = ({ until, admin }: SessionOfAdmin): SessionState => ({
 	signed_in: true,
-	name,
-	role,
+	name: admin.name,
+	role: admin.role,
+	open: admin === THIS_MACHINE,
 	until: new Date(until).toISOString(),
 	version: VERSION,
 });

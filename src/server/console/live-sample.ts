@@ -59,6 +59,8 @@ export type SessionState =
 			/** ISO 8601. */
 			readonly until: string;
 			readonly version: string;
+			/** No key was needed: signing out would sign in again. */
+			readonly open: boolean;
 	  }
 	| {
 			readonly signed_in: false;

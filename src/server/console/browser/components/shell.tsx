@@ -17,7 +17,7 @@ interface ShellProps {
 
 /** The frame. */
 export function Shell({ pages, path, title, signOut, children }: ShellProps) {
-	const { name, role, version } = useSession();
+	const { name, role, version, open } = useSession();
 	const heading = useRef<HTMLHeadingElement>(null);
 	const isFirst = useRef(true);
 	// Who has gone to another page hears which one it is.
@@ -40,9 +40,11 @@ export function Shell({ pages, path, title, signOut, children }: ShellProps) {
 					<span class="name">{name}</span>
 					{role === "viewer" && <span class="badge">read only</span>}
 				</span>
-				<button type="button" class="quiet" onClick={signOut}>
-					Sign out
-				</button>
+				{!open && (
+					<button type="button" class="quiet" onClick={signOut}>
+						Sign out
+					</button>
+				)}
 			</header>
 			<nav class="pages" aria-label="Pages">
 				<ul>
