@@ -54,6 +54,10 @@ needing("docker").describe("a model that several agents have on demand", () => {
 			data.flatMap(({ name, state, models }) => (state === "gone" ? [] : models.map((model) => [name, model.state]))),
 		);
 	}
+	async function leaseOf({ url }: RunningRouter, agent: string): Promise<string | undefined> {
+		const { data } = (await (await fetch(`${url}/agents`)).json()) as { data: { name: string; state: string }[] };
+		return data.find(({ name }) => name === agent)?.state;
+	}
 	const readyAt = async (router: RunningRouter) =>
 		Object.entries(await statesOf(router)).flatMap(([name, state]) => (state === "ready" ? [name] : []));
 	async function shown({ url }: RunningRouter): Promise<ShownReplicas> {
@@ -100,6 +104,7 @@ needing("docker").describe("a model that several agents have on demand", () => {
 			const many = await streams(router.url, 5);
 			const [first] = await readyAt(router);
 			expect([await readyAt(router), [...new Set(many.map(({ agent }) => agent))]]).toEqual([[first!], [first!]]);
+			await until(async () => (await shown(router)).orders.some(({ what }) => what === "load"), "an order to load");
 			await ready(router, 2);
 			await router.printed(/A replica is loaded/);
 			expect(await host.containers()).toHaveLength(2);
@@ -138,6 +143,9 @@ needing("docker").describe("a model that several agents have on demand", () => {
 		expect(await shown(router)).toMatchObject({ ready: 1, coming: 0, goals: [{ agent: first!, goal: "keep" }] });
 		process.kill(agents.get(first!)!.pid, "SIGKILL");
 		const other = first === "fleet-a" ? "fleet-b" : "fleet-a";
+		// 30 s after its last heartbeat: each of these waits has 30 s of its own.
+		await until(async () => (await leaseOf(router, first!)) !== "fresh", `${first} is late`);
+		await until(async () => (await leaseOf(router, first!)) === "gone", `${first} is gone`);
 		await until(async () => (await shown(router)).goals.some(({ agent }) => agent === other), "the other one is told");
 		await ready(router, 1);
 		expect(await readyAt(router)).toEqual([other]);
