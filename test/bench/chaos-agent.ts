@@ -17,6 +17,9 @@ export const REPLICAS = 2;
 /** What its model is started from. */
 export const IMAGE = "vllm-sim:good";
 
+/** Longer than any call takes, ms. */
+const SETTLED_MS = 10_000;
+
 /** What may befall replicas, agents and ways. Most lasts a while. */
 export const OF_REPLICAS = ["kill", "terminate", "engine dies", "hang", "freeze", "slow", "abort"] as const;
 export const OF_AGENTS = ["agent killed", "agent stopped", "agent frozen"] as const;
@@ -44,8 +47,8 @@ export interface ChaosAgentOptions {
 
 /** One, started again and again on the same data directory. */
 export class ChaosAgent {
-	/** Nothing is being done to it, or to its way. */
-	isWell = true;
+	/** Since when nothing is being done to it, or to its way; undefined: something is. */
+	#wellSince: number | undefined = Number.NEGATIVE_INFINITY;
 	/** Containers to which something is being done. */
 	readonly #suffering = new Set<string>();
 	readonly #data = mkdtempSync(join(tmpdir(), "chaos-agent-"));
@@ -61,6 +64,16 @@ export class ChaosAgent {
 		const agent = new ChaosAgent(options, await ChaosRelay.start(Number(new URL(options.router.url).port)));
 		await agent.#start();
 		return agent;
+	}
+
+	/** Nothing is being done to it, or to its way. */
+	get isWell(): boolean {
+		return this.#wellSince !== undefined;
+	}
+
+	/** And calls that began without it are over: a call asks the agents that were there when it began. */
+	get isSettled(): boolean {
+		return this.#wellSince !== undefined && performance.now() - this.#wellSince > SETTLED_MS;
 	}
 
 	get name(): string {
@@ -116,7 +129,7 @@ export class ChaosAgent {
 
 	/** Does something to the agent itself. */
 	async suffer(mishap: (typeof OF_AGENTS)[number], lastsMs: number): Promise<boolean> {
-		this.isWell = false;
+		this.#wellSince = undefined;
 		const running = this.#running!;
 		try {
 			if (mishap === "agent frozen") {
@@ -135,7 +148,7 @@ export class ChaosAgent {
 			await this.#start();
 			return true;
 		} finally {
-			this.isWell = true;
+			this.#wellSince = performance.now();
 		}
 	}
 
@@ -143,11 +156,11 @@ export class ChaosAgent {
 	async loseWay(mishap: (typeof OF_WAYS)[number], lastsMs: number): Promise<boolean> {
 		this.way.cut();
 		if (mishap === "cut") return true;
-		this.isWell = false;
+		this.#wellSince = undefined;
 		this.way.isDown = true;
 		await Bun.sleep(lastsMs);
 		this.way.isDown = false;
-		this.isWell = true;
+		this.#wellSince = performance.now();
 		return true;
 	}
 

@@ -18,12 +18,14 @@ const SIM = { SIM_SPEED: "1", SIM_START_MS: "300", SIM_PACK: "8", SIM_DEVICE: "a
 const IMAGES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 	[IMAGE]: {},
 	"vllm-sim:better": {},
+	"vllm-sim:best": {},
 	"vllm-sim:dying": { SIM_CRASH_AFTER_REQUESTS: "3", SIM_CRASH: "exit" },
 	"vllm-sim:slow": { SIM_SPEED: "0.1" },
 	"vllm-sim:failing": { SIM_FAIL: "unsupported" },
 };
 
-/** Of an agent's, as the command prints it. */
+/** Of an agent's, as the command prints them. */
+const START_OF_ROLL = new RegExp(`^(\\S+): ${NAME} is rolled`);
 const END_OF_ROLL = new RegExp(`: ${NAME} (promoted|taken back)`);
 
 /** Those of ways twice: an agent has one, and several replicas. */
@@ -38,6 +40,11 @@ export class ChaosAgents implements ChaosFleet {
 	#events: Bun.Subprocess | undefined;
 	/** Of `router models roll`. */
 	#roll: Bun.Subprocess | undefined;
+	/**
+	 * Whether something may be done to an agent of this name, or its containers, besides its way. An image that is not good is the next one where nothing else
+	 * serves, so its agent is left alone while it is rolled.
+	 */
+	#mayHarm: (name: string) => boolean = () => true;
 	#router: RunningRouter | undefined;
 	#note: (what: string) => void = () => {};
 	#isOver = false;
@@ -94,6 +101,7 @@ export class ChaosAgents implements ChaosFleet {
 			if (mishap === "no way" && !(await this.#canLose(agent))) return undefined;
 			return { who, what: mishap, over: agent.loseWay(mishap, lastsMs) };
 		}
+		if (!this.#mayHarm(who)) return undefined;
 		if (isOf(OF_AGENTS, mishap)) {
 			if (!(await this.#canLose(agent))) return undefined;
 			return { who, what: mishap, over: agent.suffer(mishap, lastsMs) };
@@ -126,7 +134,7 @@ export class ChaosAgents implements ChaosFleet {
 	/** Whether nothing is done to this agent, and a replica is left that takes calls, and to which nothing is done, besides all of this agent or the one in this container. */
 	async #canLose(lost: ChaosAgent, container?: string): Promise<boolean> {
 		if (!lost.isWell) return false;
-		const others = this.#agents.filter((agent) => agent.isWell && (agent !== lost || container !== undefined));
+		const others = this.#agents.filter((agent) => (agent === lost ? container !== undefined : agent.isSettled));
 		const ready = (await Promise.all(others.map((agent) => agent.ready()))).flat();
 		return ready.some((replica) => replica.container !== container);
 	}
@@ -135,6 +143,12 @@ export class ChaosAgents implements ChaosFleet {
 	async #rolled(draw: Random): Promise<Misfortune | undefined> {
 		const image = draw.pick(Object.keys(IMAGES));
 		if (this.#roll || this.#isOver) return undefined;
+		const isHealthy = Object.keys(IMAGES[image]!).length === 0;
+		if (!isHealthy) {
+			const ready = await Promise.all(this.#agents.map((agent) => agent.ready()));
+			if (!ready.every(({ length }) => length === REPLICAS)) return undefined;
+			this.#mayHarm = () => false;
+		}
 		const args = ["models", "roll", NAME, "--image", image, "--canary", "30%", "--url", this.#router!.url];
 		const child = Bun.spawn([...command(this.source), ...args], {
 			cwd: this.#router!.directory,
@@ -145,10 +159,13 @@ export class ChaosAgents implements ChaosFleet {
 		this.#roll = child;
 		const told = (line: string) => {
 			this.#note(`roll: ${line}`);
+			const [, rolled] = START_OF_ROLL.exec(line) ?? [];
+			if (!isHealthy && rolled !== undefined) this.#mayHarm = (name) => name !== rolled;
 			if (END_OF_ROLL.test(line)) this.#rolls.push(`${image}: ${line}`);
 		};
 		const over = Promise.all([lines(child.stdout, told), lines(child.stderr, told), child.exited]).then(() => {
 			this.#roll = undefined;
+			this.#mayHarm = () => true;
 			return true;
 		});
 		return { who: image, what: "roll", over };
