@@ -68,6 +68,7 @@ describe("/admin", () => {
 		["POST", "/admin/keys/old/rotate"],
 		["POST", "/admin/keys/old/revoke"],
 		["GET", "/admin/usage"],
+		["GET", "/admin/calls"],
 		["GET", "/admin/calls/req_1"],
 		["GET", "/admin/invitations"],
 		["POST", "/admin/invitations/1/revoke"],
@@ -191,6 +192,7 @@ describe("/admin", () => {
 		const document = await json(fetch(`${router.url}/swagger/json`));
 		const paths = Object.keys(document["paths"]).filter((path) => path.startsWith("/admin"));
 		expect(paths.sort()).toEqual([
+			"/admin/calls",
 			"/admin/calls/{id}",
 			"/admin/invitations",
 			"/admin/invitations/{id}/revoke",

@@ -1,4 +1,5 @@
 /** The tables of the ledger: a row for each call and late attempt, and sums by day that outlive them. */
+import { type CallFilter, type CallRange, type FoundCalls, searchCalls } from "./call-search.ts";
 import { type Connection, type Sql, statementsWrite, type WriteResult } from "./connection.ts";
 import {
 	encode,
@@ -13,6 +14,7 @@ import {
 	type UsageRow,
 	usedBytes,
 } from "./ledger-batch.ts";
+import { type CallRow, callOf } from "./ledger-columns.ts";
 
 /** The ledger's tables. */
 export interface LedgerStore {
@@ -23,6 +25,8 @@ export interface LedgerStore {
 	/** Resolves when everything written would survive a loss of power. */
 	sync(): Promise<void>;
 	call(id: string): { call: LedgerCall; attempts: LedgerAttempt[] } | undefined;
+	/** Calls, newest first, of a bounded number of rows. */
+	search(filter: CallFilter, range: CallRange): FoundCalls;
 	/** The sums of these days, both included. */
 	usage(from: string, to: string): UsageRow[];
 	/** The current values of these sums. */
@@ -64,6 +68,7 @@ export function ledgerStore(connection: Connection): LedgerStore {
 		fault: () => connection.fault(),
 		sync: () => connection.sync(),
 		call: (id) => storedCall(connection, id),
+		search: (filter, range) => searchCalls(connection, filter, range),
 		usage: (from, to) =>
 			connection
 				.read((db) => db.query("SELECT * FROM usage_days WHERE day BETWEEN ? AND ?").all(from, to) as DayRow[])
@@ -113,34 +118,6 @@ function storedCall(connection: Connection, id: string): ReturnType<LedgerStore[
 /** How many rows a batch has. */
 function rowsIn({ calls, attempts, usage }: LedgerBatch): number {
 	return calls.length + attempts.length + usage.length;
-}
-
-interface CallRow {
-	readonly id: string;
-	readonly at: number;
-	readonly key_id: string;
-	readonly key: string;
-	readonly team: string;
-	readonly user: string;
-	readonly model: string;
-	readonly provider: string;
-	readonly status: number;
-	readonly tokens_in: number | null;
-	readonly tokens_out: number | null;
-	readonly cost: number | null;
-	readonly details: string;
-	readonly attempts: string | null;
-}
-
-function callOf({ key_id, tokens_in, tokens_out, cost, attempts, ...rest }: CallRow): LedgerCall {
-	return {
-		...rest,
-		keyId: key_id,
-		tokensIn: tokens_in ?? undefined,
-		tokensOut: tokens_out ?? undefined,
-		cost: cost ?? undefined,
-		attempts: attempts ?? undefined,
-	};
 }
 
 interface AttemptRow extends Pick<LedgerAttempt, "number" | "provider" | "target" | "ms"> {

@@ -118,6 +118,56 @@ export const USAGE: Detail = {
 	},
 };
 
+/** `GET /admin/calls`. */
+export const CALLS: Detail = {
+	...base,
+	operationId: "listCalls",
+	summary: "Past calls",
+	description:
+		"The calls of this router's ledger, newest first, that are all of what is asked for; of several routers each lists its own. One request looks at 20,000 of them at most: where `next` is there, older ones are left, also behind an empty list; ask again with `before` set to it.",
+	parameters: [
+		parameter("key", "query", "The name or the id of its key.", "team-a"),
+		parameter("team", "query", "The key's team.", "research"),
+		parameter("user", "query", "The `user` that the call named.", "bob"),
+		parameter("model", "query", "The model.", "fast"),
+		parameter("provider", "query", "Who served it last.", "openai"),
+		parameter("status", "query", "Its status, a class of them, or `failed`: 400 and above.", "5xx"),
+		parameter("from", "query", "Those that began then or later: a day (UTC), or a time.", "2026-08-01T09:00:00Z"),
+		parameter("to", "query", "Those that began until then; a day is included.", "2026-08-01"),
+		parameter("before", "query", "Those before this id: `next` of the answer before.", "req_0198f0c2-…"),
+		parameter("limit", "query", "Most calls of an answer, 1 to 200. Default: 50.", "100"),
+	],
+	responses: {
+		200: answer(
+			"The calls. `looked_at` is how far back the search has come, `waiting` how many ended calls could not be written yet and are not listed.",
+			{
+				object: "list",
+				data: [
+					{
+						id: "req_0198f0c2-…",
+						at: "2026-08-01T09:30:00.000Z",
+						key: "team-a",
+						user: "bob",
+						model: "fast",
+						operation: "chat",
+						stream: true,
+						ms: 1830.2,
+						first_token_ms: 310.4,
+						status: 200,
+						provider: "openai",
+						target: "openai/gpt-5-mini",
+						tokens: { input: 200, output: 198 },
+						cost_usd: 0.000446,
+					},
+				],
+				next: "req_0198f0c2-…",
+				looked_at: "2026-08-01T09:29:58.000Z",
+			},
+		),
+		...errorResponses("invalid_value", "invalid_admin_key", "internal_error"),
+	},
+};
+
 /** `GET /admin/calls/{id}`. */
 export const CALL: Detail = {
 	...base,

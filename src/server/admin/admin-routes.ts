@@ -7,9 +7,20 @@ import type { Log } from "../../telemetry/log.ts";
 import { bodyReader } from "../json-body.ts";
 import type { RouterState } from "../router-state.ts";
 import type { CurrentSnapshot, RouterSnapshot } from "../snapshot.ts";
-import { CALL, CREATE_KEY, INVITATIONS, KEYS, REVOKE_INVITATION, REVOKE_KEY, ROTATE_KEY, USAGE } from "./admin-docs.ts";
+import {
+	CALL,
+	CALLS,
+	CREATE_KEY,
+	INVITATIONS,
+	KEYS,
+	REVOKE_INVITATION,
+	REVOKE_KEY,
+	ROTATE_KEY,
+	USAGE,
+} from "./admin-docs.ts";
 import { type AdminService, adminService, NewKeyBody, RotateBody, usageQuery } from "./admin-service.ts";
 import type { Administrators } from "./administrators.ts";
+import { callSearch } from "./call-list.ts";
 import type { PastCalls } from "./past-calls.ts";
 
 const newKey = bodyReader(NewKeyBody);
@@ -90,6 +101,14 @@ function ledgerRoutes(serviceFor: ServiceFor) {
 				});
 			},
 			{ detail: USAGE },
+		)
+		.get(
+			"/admin/calls",
+			async ({ request, query, server }) => {
+				const service = serviceFor(request, server);
+				return answer({ object: "list", ...(await service.calls(callSearch(query))) });
+			},
+			{ detail: CALLS },
 		)
 		.get(
 			"/admin/calls/:id",

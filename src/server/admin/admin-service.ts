@@ -8,6 +8,7 @@ import { parseDuration } from "../../config/units.ts";
 import { RouterError } from "../../errors.ts";
 import type { Store } from "../../store/store.ts";
 import type { RouterState } from "../router-state.ts";
+import { type CallSearch, type ShownCalls, shownCalls } from "./call-list.ts";
 import type { PastCalls } from "./past-calls.ts";
 
 const closed = { additionalProperties: false } as const;
@@ -172,6 +173,10 @@ function ledgerQueries(state: RouterState, calls: PastCalls) {
 			return { data: usageBy(rows, by), ...(isPartial ? { partial: true as const } : {}) };
 		},
 		call: (id: string) => calls.find(id),
+		async calls(search: CallSearch): Promise<ShownCalls> {
+			await state.ledger.flush();
+			return shownCalls(search, state.store.ledger, state.ledger.waiting);
+		},
 	};
 }
 
