@@ -18,6 +18,8 @@ export interface Ask {
 	readonly method?: "GET" | "POST" | "DELETE";
 	/** Sent as JSON. */
 	readonly body?: unknown;
+	/** A caller's key, where the cookie is not enough: for `/v1`. */
+	readonly key?: string;
 	readonly signal?: AbortSignal;
 }
 
@@ -25,9 +27,10 @@ export interface Ask {
 export const SIGNED_OUT = "router-signed-out";
 
 /** Asks the router. @param path without a slash in front: `admin/keys` @throws {ApiError} */
-export async function ask(path: string, { method = "GET", body, signal }: Ask = {}): Promise<Response> {
+export async function ask(path: string, { method = "GET", body, key, signal }: Ask = {}): Promise<Response> {
 	const headers = new Headers({ accept: "application/json" });
 	if (body !== undefined) headers.set("content-type", "application/json");
+	if (key) headers.set("authorization", `Bearer ${key}`);
 	let answer: Response;
 	try {
 		answer = await fetch(new URL(path, document.baseURI), {

@@ -163,7 +163,8 @@ const CallTable = ({ calls }: { readonly calls: readonly ListedPastCall[] }) => 
 );
 
 function CallRowOf({ call }: { readonly call: ListedPastCall }) {
-	const { id, at, model, requested, key, user, target, provider, status, error, ms, first_token_ms, tokens, cost_usd } = call;
+	const { id, at, model, requested, key, user, target, provider, status, error, ms, first_token_ms, tokens, cost_usd } =
+		call;
 	return (
 		<tr>
 			<th scope="row">
