@@ -40,14 +40,9 @@ const send = (path: string, body?: Json | string, key?: string) =>
 		key,
 	);
 const json = async (answer: Response | Promise<Response>): Promise<Loose> => (await (await answer).json()) as Loose;
+const HI = { model: "dummy", messages: [{ role: "user", content: "hi" }] };
 const use = async (key: string) =>
-	(
-		await post(
-			`${router.url}/v1/chat/completions`,
-			{ model: "dummy", messages: [{ role: "user", content: "hi" }] },
-			{ authorization: `Bearer ${key}` },
-		)
-	).status;
+	(await post(`${router.url}/v1/chat/completions`, HI, { authorization: `Bearer ${key}` })).status;
 const config = () => join(router.directory, "router.yaml");
 /** The command line beside the running router. */
 const run = (...args: string[]) =>
