@@ -45,7 +45,7 @@ type Named<Name extends string> = Name extends string ? { readonly do: Name } & 
 /** `file`: `-` is stdout. `role`: whose unit or compose file. */
 export interface InitCommand {
 	readonly do: "init";
-	readonly what: "example" | "schema" | "systemd" | "compose";
+	readonly what: "example" | Printed;
 	readonly role: Role;
 	readonly file: string;
 }
@@ -72,6 +72,9 @@ type Subcommand = "start" | (typeof SUBCOMMANDS)[number];
 
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
 const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, commands });
+/** What `init` prints besides the example, by flag. */
+const PRINTED = ["schema", "systemd", "compose", "prometheus-rules"] as const;
+type Printed = (typeof PRINTED)[number];
 /** Commands that ask a running router. */
 const REMOTE = ["agents", "models", "explain", "keys", "usage", "why", "connect"] as const;
 
@@ -101,9 +104,7 @@ const OPTIONS = {
 	"no-wait": toggle("models"),
 	workers: text("start", "check"),
 	insecure: toggle("start", "check"),
-	schema: toggle("init"),
-	systemd: toggle("init"),
-	compose: toggle("init"),
+	...(Object.fromEntries(PRINTED.map((name) => [name, toggle("init")])) as Record<Printed, ReturnType<typeof toggle>>),
 	stdout: toggle("init"),
 	...(Object.fromEntries(KEY_FLAGS.filter((name) => name !== "name").map((name) => [name, text("keys")])) as Record<
 		Exclude<(typeof KEY_FLAGS)[number], "name">,
@@ -280,7 +281,7 @@ function docsCommand(words: string[]): Command {
 }
 
 function initCommand(given: readonly string[], words: string[], role: Role, config: string | undefined): InitCommand {
-	const [what = "example", more] = (["schema", "systemd", "compose"] as const).filter((name) => given.includes(name));
+	const [what = "example", more] = PRINTED.filter((name) => given.includes(name));
 	if (more) throw new UsageError(`--${what} and --${more} are two files: ask for one at a time`);
 	if (role !== "router" && what !== "systemd" && what !== "compose") {
 		throw new UsageError(`--${role} belongs to \`init\` with --systemd or --compose only: router.yaml is one for all`);

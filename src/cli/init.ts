@@ -1,9 +1,10 @@
-/** `router init`: a commented `router.yaml`, its JSON Schema, or a systemd unit or compose file. */
+/** `router init`: a commented `router.yaml`, its JSON Schema, a systemd unit or compose file, or rules for Prometheus. */
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { example } from "../config/example.ts";
 import { jsonSchema } from "../config/json-schema.ts";
 import { StartError } from "../errors.ts";
+import { prometheusRules } from "../telemetry/prometheus-rules.ts";
 import type { InitCommand } from "./flags.ts";
 import { composeFile, INSTALLED, systemdUnit } from "./systemd.ts";
 
@@ -16,6 +17,8 @@ export function initText({ what, role }: Pick<InitCommand, "what" | "role">): st
 			return systemdUnit(role, Bun.isStandaloneExecutable ? process.execPath : INSTALLED);
 		case "compose":
 			return composeFile(role);
+		case "prometheus-rules":
+			return prometheusRules();
 		case "example":
 			return example();
 	}

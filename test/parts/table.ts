@@ -70,6 +70,11 @@ export const PARTS = {
 		problem: () => (browser() ? undefined : "no Chromium is installed"),
 	},
 	nginx: plain("nginx"),
+	prometheus: {
+		what: "Prometheus",
+		programs: { prometheus: ["prometheus"], promtool: ["prometheus"] },
+		how: "apt-get install prometheus",
+	},
 	langchain: {
 		what: "LangChain for Python",
 		programs: {},
@@ -135,6 +140,7 @@ export const OF_TESTS = [
 	"systemd",
 	"chromium",
 	"nginx",
+	"prometheus",
 	"langchain",
 	"zeromq",
 	"clients",
