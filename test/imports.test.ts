@@ -69,6 +69,7 @@ test.each([
 			"accounts/usage/price-book.ts",
 			"server/agents/agent-registry.ts",
 			"server/admin/admin-service.ts",
+			"server/console/browser/components/usage-card.tsx",
 			"server/console/console-session.ts",
 			"server/console/live-feed.ts",
 			"steady-time.ts",

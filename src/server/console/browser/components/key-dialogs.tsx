@@ -1,0 +1,216 @@
+/** What is asked before a key is made, rotated or revoked, and its secret, shown this once. */
+import type { ComponentChildren } from "preact";
+import { useRef, useState } from "preact/hooks";
+import { ApiError, askJson } from "../api.ts";
+import { type ListedKey, type MadeSecret, newKeyBody } from "../key-list.ts";
+import { Dialog } from "./dialog.tsx";
+
+interface KeyFormProps {
+	readonly title: string;
+	/** On the button that does it. */
+	readonly verb: string;
+	readonly isDangerous?: boolean;
+	/** Does it. What it throws is shown, and the form stays. */
+	readonly onSend: (form: FormData) => Promise<void>;
+	readonly onClose: () => void;
+	readonly children: ComponentChildren;
+}
+
+function KeyForm({ title, verb, isDangerous = false, onSend, onClose, children }: KeyFormProps) {
+	const [problem, setProblem] = useState<string | undefined>();
+	const [isBusy, setIsBusy] = useState(false);
+	const submit = async (event: Event) => {
+		event.preventDefault();
+		const form = new FormData(event.currentTarget as HTMLFormElement);
+		setIsBusy(true);
+		setProblem(undefined);
+		try {
+			await onSend(form);
+		} catch (error) {
+			setProblem(error instanceof ApiError ? error.message : String(error));
+			setIsBusy(false);
+		}
+	};
+	return (
+		<Dialog title={title} onClose={onClose}>
+			<form onSubmit={(event) => void submit(event)}>
+				{children}
+				{problem !== undefined && (
+					<p class="problem" role="alert">
+						{problem}
+					</p>
+				)}
+				<div class="actions">
+					<button type="submit" class={isDangerous ? "danger" : "primary"} disabled={isBusy}>
+						{verb}
+					</button>
+					<button type="button" onClick={onClose}>
+						Cancel
+					</button>
+				</div>
+			</form>
+		</Dialog>
+	);
+}
+
+interface NewKeyProps {
+	readonly onMade: (made: MadeSecret) => void;
+	readonly onClose: () => void;
+}
+
+const LIMITS = [
+	["rpm", "Calls a minute"],
+	["tpm", "Tokens a minute"],
+	["concurrency", "Calls at once"],
+	["input", "Longest input, tokens"],
+] as const;
+
+/** Asks what a new key may do. */
+export function NewKeyDialog({ onMade, onClose }: NewKeyProps) {
+	const [isViewer, setIsViewer] = useState(false);
+	const send = async (form: FormData) =>
+		onMade(await askJson<MadeSecret>("admin/keys", { method: "POST", body: newKeyBody(form) }));
+	return (
+		<KeyForm title="Make a key" verb="Make" onSend={send} onClose={onClose}>
+			<KeyText name="name" label="Name" isRequired />
+			<KeyText name="team" label="Team (may be empty)" />
+			<p>
+				<label class="check">
+					<input
+						type="checkbox"
+						name="viewer"
+						checked={isViewer}
+						onChange={(event) => setIsViewer(event.currentTarget.checked)}
+					/>{" "}
+					It sees this console and makes no calls
+				</label>
+			</p>
+			{!isViewer && <CallersFields />}
+		</KeyForm>
+	);
+}
+
+function CallersFields() {
+	return (
+		<>
+			<KeyText name="models" label="Models (empty: all)" placeholder="fast, local/*" />
+			<div class="pair">
+				{LIMITS.map(([name, label]) => (
+					<div class="field" key={name}>
+						<label for={`new-key-${name}`}>{label}</label>
+						<input id={`new-key-${name}`} name={name} type="number" min={1} step={1} placeholder="no limit" />
+					</div>
+				))}
+				<div class="field">
+					<label for="new-key-usd">Budget, USD</label>
+					<input id="new-key-usd" name="usd" type="number" min={0} step="any" placeholder="none" />
+				</div>
+				<div class="field">
+					<label for="new-key-per">Budget is for</label>
+					<select id="new-key-per" name="per">
+						<option value="month">a month</option>
+						<option value="day">a day</option>
+						<option value="total">ever</option>
+					</select>
+				</div>
+			</div>
+		</>
+	);
+}
+
+interface KeyTextProps {
+	readonly name: string;
+	readonly label: string;
+	readonly isRequired?: boolean;
+	readonly placeholder?: string;
+}
+
+const KeyText = ({ name, label, isRequired = false, placeholder }: KeyTextProps) => (
+	<div class="field">
+		<label for={`new-key-${name}`}>{label}</label>
+		<input
+			id={`new-key-${name}`}
+			name={name}
+			required={isRequired}
+			placeholder={placeholder ?? ""}
+			autocomplete="off"
+		/>
+	</div>
+);
+
+interface OfKeyProps {
+	readonly listed: ListedKey;
+	readonly onClose: () => void;
+}
+
+const pathOf = ({ id }: ListedKey, what: string) => `admin/keys/${encodeURIComponent(id)}/${what}`;
+
+/** Asks how long the old secret stays good. */
+export function RotateKeyDialog({ listed, onMade, onClose }: OfKeyProps & Pick<NewKeyProps, "onMade">) {
+	const send = async (form: FormData) => {
+		const overlap = String(form.get("overlap") ?? "").trim();
+		const body = overlap === "" ? {} : { overlap };
+		onMade(await askJson<MadeSecret>(pathOf(listed, "rotate"), { method: "POST", body }));
+	};
+	return (
+		<KeyForm title={`Rotate ${listed.name}?`} verb="Rotate" onSend={send} onClose={onClose}>
+			<p>It gets a new secret, and keeps its name, limits and what it has spent.</p>
+			<div class="field">
+				<label for="rotate-overlap">The old secret stays good for (empty: not any more)</label>
+				<input id="rotate-overlap" name="overlap" defaultValue="24h" autocomplete="off" />
+			</div>
+		</KeyForm>
+	);
+}
+
+/** Asks whether it is to be so. @param onRevoked with what to know of it */
+export function RevokeKeyDialog({
+	listed,
+	onRevoked,
+	onClose,
+}: OfKeyProps & { readonly onRevoked: (warning: string | undefined) => void }) {
+	const send = async () => {
+		const { warning } = await askJson<{ readonly warning?: string }>(pathOf(listed, "revoke"), { method: "POST" });
+		onRevoked(warning);
+	};
+	return (
+		<KeyForm title={`Revoke ${listed.name}?`} verb="Revoke" isDangerous onSend={send} onClose={onClose}>
+			<p>Calls with it are refused from now on. It can't be made good again; what it has used stays in the sums.</p>
+		</KeyForm>
+	);
+}
+
+/** Shows a secret, which is in memory for as long as this is open. */
+export function SecretDialog({ made, onClose }: { readonly made: MadeSecret; readonly onClose: () => void }) {
+	const input = useRef<HTMLInputElement>(null);
+	const [said, setSaid] = useState("");
+	const copy = async () => {
+		input.current!.select();
+		try {
+			// Browsers give the clipboard to pages of HTTPS and of localhost alone.
+			await navigator.clipboard.writeText(made.secret);
+			setSaid("Copied.");
+		} catch {
+			setSaid("The browser doesn't let this page copy: it is selected, press Ctrl+C or ⌘C.");
+		}
+	};
+	return (
+		<Dialog title={`The secret of ${made.key.name}`} onClose={onClose}>
+			<p>It is shown this once. The router keeps its hash alone.</p>
+			<div class="field">
+				<label for="new-secret">Secret</label>
+				<input id="new-secret" ref={input} class="secret" value={made.secret} readOnly autocomplete="off" />
+			</div>
+			{made.warning !== undefined && <p class="warn">{made.warning}</p>}
+			<div class="actions">
+				<button type="button" class="primary" onClick={() => void copy()}>
+					Copy
+				</button>
+				<button type="button" onClick={onClose}>
+					Done
+				</button>
+				<span role="status">{said}</span>
+			</div>
+		</Dialog>
+	);
+}

@@ -1,0 +1,66 @@
+/** Keys as `GET /admin/keys` shows them, and what a form says of a new one. Pure. */
+import { countText } from "./format.ts";
+
+/** A key, never its secret. Times are ISO 8601. */
+export interface ListedKey {
+	readonly id: string;
+	readonly name: string;
+	readonly team?: string;
+	/** Its secret's first characters. */
+	readonly prefix?: string;
+	readonly models: readonly string[];
+	readonly limits: {
+		readonly rpm?: number;
+		readonly tpm?: number;
+		readonly concurrency?: number;
+		readonly input?: number;
+	};
+	/** USD. */
+	readonly budget?: { readonly usd: number; readonly per: "day" | "month" | "total"; readonly spent: number };
+	readonly role?: "viewer";
+	/** `config`: it stands in the configuration, and is changed there. */
+	readonly source: "config" | "made";
+	readonly created_at?: string;
+	readonly old_secret_until?: string;
+	readonly revoked_at?: string;
+}
+
+/** A new secret as the API answers it, this once. */
+export interface MadeSecret {
+	readonly key: ListedKey;
+	readonly secret: string;
+	readonly warning?: string;
+}
+
+const PERIODS = { day: "a day", month: "a month", total: "in total" } as const;
+
+/** `600 calls/min · 4 at once`; `–` where nothing is limited. */
+export function limitsText({ rpm, tpm, concurrency, input }: ListedKey["limits"]): string {
+	const parts = [
+		rpm !== undefined && `${countText(rpm)} calls/min`,
+		tpm !== undefined && `${countText(tpm)} tokens/min`,
+		concurrency !== undefined && `${countText(concurrency)} at once`,
+		input !== undefined && `input up to ${countText(input)} tokens`,
+	].filter((part) => part !== false);
+	return parts.length > 0 ? parts.join(" · ") : "–";
+}
+
+/** `a month`. */
+export const periodText = (per: keyof typeof PERIODS): string => PERIODS[per];
+
+const NUMBERS = ["rpm", "tpm", "concurrency", "input"] as const;
+
+/** The body of `POST /admin/keys` for what was typed; what is empty is left out. The router checks it. */
+export function newKeyBody(form: FormData): Record<string, unknown> {
+	const text = (name: string) => String(form.get(name) ?? "").trim();
+	const body: Record<string, unknown> = { name: text("name") };
+	if (text("team") !== "") body["team"] = text("team");
+	if (form.get("viewer") !== null) return { ...body, role: "viewer" };
+	const models = text("models")
+		.split(/[\s,]+/)
+		.filter(Boolean);
+	if (models.length > 0) body["models"] = models;
+	for (const name of NUMBERS) if (text(name) !== "") body[name] = Number(text(name));
+	if (text("usd") !== "") body["budget"] = { usd: Number(text("usd")), per: text("per") };
+	return body;
+}

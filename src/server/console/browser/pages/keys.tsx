@@ -1,0 +1,109 @@
+/** Keys and money: who may call, how budgets stand, and who used what. */
+import { useState } from "preact/hooks";
+import { useAnswer } from "../api.ts";
+import { InvitationsCard } from "../components/invitations-card.tsx";
+import { NewKeyDialog, RevokeKeyDialog, RotateKeyDialog, SecretDialog } from "../components/key-dialogs.tsx";
+import { type KeyOrder, KeyTable } from "../components/key-table.tsx";
+import { Notice } from "../components/notice.tsx";
+import { UsageCard } from "../components/usage-card.tsx";
+import type { ListedKey, MadeSecret } from "../key-list.ts";
+import type { Page } from "../page.ts";
+import { useCanChange } from "../session.ts";
+
+/** Spending of other routers is a second or two old. */
+const LOOK_MS = 3_000;
+
+/** The page. */
+export const page: Page = { path: "keys", title: "Keys and money", order: 40, Component: KeysAndMoney };
+
+/** What is open over the page. */
+type OpenDialog =
+	| { readonly what: "new" }
+	| { readonly what: KeyOrder; readonly key: ListedKey }
+	| { readonly what: "secret"; readonly made: MadeSecret };
+
+function KeysAndMoney() {
+	return (
+		<div class="stack">
+			<KeysCard />
+			<UsageCard />
+			<InvitationsCard />
+		</div>
+	);
+}
+
+function KeysCard() {
+	const { data, error, reload } = useAnswer<{ readonly data: readonly ListedKey[] }>("admin/keys", LOOK_MS);
+	const [open, setOpen] = useState<OpenDialog | undefined>();
+	const [warning, setWarning] = useState<string | undefined>();
+	const [showsRevoked, setShowsRevoked] = useState(false);
+	const canChange = useCanChange();
+	const all = data?.data ?? [];
+	const keys = showsRevoked ? all : all.filter((key) => key.revoked_at === undefined);
+	const revokedCount = all.filter((key) => key.revoked_at !== undefined).length;
+	const show = (made: MadeSecret) => {
+		setOpen({ what: "secret", made });
+		reload();
+	};
+	const revoked = (said: string | undefined) => {
+		setOpen(undefined);
+		setWarning(said);
+		reload();
+	};
+	return (
+		<section class="card" aria-labelledby="keys">
+			<div class="head">
+				<h2 id="keys">Keys</h2>
+				<span class="spacer" />
+				{revokedCount > 0 && (
+					<button
+						type="button"
+						class="quiet"
+						aria-pressed={showsRevoked}
+						onClick={() => setShowsRevoked(!showsRevoked)}
+					>
+						Revoked ones, too ({revokedCount})
+					</button>
+				)}
+				{canChange && (
+					<button type="button" class="primary" onClick={() => setOpen({ what: "new" })}>
+						Make a key
+					</button>
+				)}
+			</div>
+			{error && (
+				<Notice kind="error" title={data ? "What is shown is not the newest" : "The keys can't be shown"}>
+					<p>{error.message} It is tried again every few seconds.</p>
+				</Notice>
+			)}
+			{warning !== undefined && <p class="warn">{warning}</p>}
+			{data && keys.length === 0 && <NoCallerKeys />}
+			{keys.length > 0 && <KeyTable keys={keys} order={(what, key) => setOpen({ what, key })} />}
+			{open && <ShownKeyDialog open={open} onMade={show} onRevoked={revoked} onClose={() => setOpen(undefined)} />}
+		</section>
+	);
+}
+
+const NoCallerKeys = () => (
+	<p role="status">No keys are in use. While there never was one, everybody who reaches this router may call.</p>
+);
+
+interface ShownKeyDialogProps {
+	readonly open: OpenDialog;
+	readonly onMade: (made: MadeSecret) => void;
+	readonly onRevoked: (warning: string | undefined) => void;
+	readonly onClose: () => void;
+}
+
+function ShownKeyDialog({ open, onMade, onRevoked, onClose }: ShownKeyDialogProps) {
+	switch (open.what) {
+		case "new":
+			return <NewKeyDialog onMade={onMade} onClose={onClose} />;
+		case "secret":
+			return <SecretDialog made={open.made} onClose={onClose} />;
+		case "rotate":
+			return <RotateKeyDialog listed={open.key} onMade={onMade} onClose={onClose} />;
+		case "revoke":
+			return <RevokeKeyDialog listed={open.key} onRevoked={onRevoked} onClose={onClose} />;
+	}
+}
