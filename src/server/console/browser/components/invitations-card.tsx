@@ -16,7 +16,6 @@ export function InvitationsCard() {
 	const { data, error, reload } = useAnswer<{ readonly data: readonly ListedInvitation[] }>("admin/invitations");
 	const [asked, setAsked] = useState<string | undefined>();
 	const [problem, setProblem] = useState<string | undefined>();
-	const canChange = useCanChange();
 	const revoke = async (id: string) => {
 		setAsked(undefined);
 		setProblem(undefined);
@@ -41,47 +40,58 @@ export function InvitationsCard() {
 					None. <code>router agents invite</code>, where the router runs, makes one.
 				</p>
 			)}
-			{data && data.data.length > 0 && (
-				<Scroll label="Invitations">
-					<table>
-						<thead>
-							<tr>
-								<th scope="col">Invitation</th>
-								<th scope="col" class="text">
-									Made
-								</th>
-								<th scope="col">
-									<span class="unseen">Actions</span>
-								</th>
-							</tr>
-						</thead>
-						<tbody>
-							{data.data.map(({ id, created_at }) => (
-								<tr key={id}>
-									<th scope="row">{id}</th>
-									<td class="text">{timeText(created_at)}</td>
-									<td>
-										{canChange && (
-											<button
-												type="button"
-												class="quiet"
-												aria-label={`Revoke invitation ${id}`}
-												onClick={() => setAsked(id)}
-											>
-												Revoke
-											</button>
-										)}
-									</td>
-								</tr>
-							))}
-						</tbody>
-					</table>
-				</Scroll>
-			)}
+			{data && data.data.length > 0 && <InvitationTable invitations={data.data} onRevoke={setAsked} />}
 			{asked !== undefined && (
 				<RevokeInvitation id={asked} onRevoke={() => void revoke(asked)} onClose={() => setAsked(undefined)} />
 			)}
 		</section>
+	);
+}
+
+interface InvitationTableProps {
+	readonly invitations: readonly ListedInvitation[];
+	/** Asks whether the one of this id is to be revoked. */
+	readonly onRevoke: (id: string) => void;
+}
+
+function InvitationTable({ invitations, onRevoke }: InvitationTableProps) {
+	const canChange = useCanChange();
+	return (
+		<Scroll label="Invitations">
+			<table>
+				<thead>
+					<tr>
+						<th scope="col">Invitation</th>
+						<th scope="col" class="text">
+							Made
+						</th>
+						<th scope="col">
+							<span class="unseen">Actions</span>
+						</th>
+					</tr>
+				</thead>
+				<tbody>
+					{invitations.map(({ id, created_at }) => (
+						<tr key={id}>
+							<th scope="row">{id}</th>
+							<td class="text">{timeText(created_at)}</td>
+							<td>
+								{canChange && (
+									<button
+										type="button"
+										class="quiet"
+										aria-label={`Revoke invitation ${id}`}
+										onClick={() => onRevoke(id)}
+									>
+										Revoke
+									</button>
+								)}
+							</td>
+						</tr>
+					))}
+				</tbody>
+			</table>
+		</Scroll>
 	);
 }
 
