@@ -44,8 +44,21 @@ describe("a goal is no goal", () => {
 		expect([goals.of("a")?.goal, ticks]).toEqual(["keep", 1]);
 		now += 1;
 		expect(goals.of("a")).toBeUndefined();
-		goals.take(undefined);
+		goals.take([]);
 		expect([goals.of("a"), ticks]).toEqual([undefined, 2]);
+	});
+
+	test("but holds on where a router has nothing to say of goals yet, until it lapses", () => {
+		let now = NOW;
+		const goals = new RouterGoals({ notify: () => undefined }, () => now);
+		goals.take([{ model: "a", goal: "keep" }]);
+		for (let heartbeat = 0; heartbeat < 5; heartbeat++) {
+			now += 5000;
+			goals.take(undefined);
+			expect(goals.of("a")?.goal).toBe("keep");
+		}
+		now += GOAL_MS - 25_000;
+		expect(goals.of("a")).toBeUndefined();
 	});
 });
 

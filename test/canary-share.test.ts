@@ -26,6 +26,13 @@ describe("a replica on trial", () => {
 		expect([ids[0], ids.at(-1)]).toEqual([CANARY.id, LOADED_BY_CALL.id]);
 	});
 
+	test("that is retired with its agent is behind the old ones there, and before whatever would have to be loaded", () => {
+		const retired = [OLD[0]!, CANARY].map((each) => ({ ...each, readiness: 0.75 }));
+		const asleep = replica("local/b/m", { readiness: 1 });
+		const ids = new Clock().ids(of(0.5), route([asleep, ...retired]));
+		expect(ids).toEqual([OLD[0]!.id, CANARY.id, asleep.id]);
+	});
+
 	test("is behind the old ones for all other conversations, however idle it is and whatever it has cached", () => {
 		const clock = new Clock();
 		for (const { id } of OLD) for (let n = 0; n < 5; n++) clock.state.opened(id, true, { prompt: of(0.5).prompt() });

@@ -4,7 +4,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../src/config/schema.ts";
 import type { ModelReport, ModelState, PlacementReport } from "../src/protocol/agent.ts";
-import { type FleetGoals, ReplicaScaler, type ScalingPeers } from "../src/server/agents/replica-scaler.ts";
+import { ReplicaScaler, type ScalingPeers } from "../src/server/agents/replica-scaler.ts";
+import type { FleetGoals } from "../src/server/agents/scaling-election.ts";
 import { scalingPeers } from "../src/server/agents/shared-goals.ts";
 import { directory } from "./kit/cli.ts";
 import { type FleetRig, fleetRig } from "./kit/fleet.ts";
@@ -87,7 +88,7 @@ describe("a router alone", () => {
 		const scaler = scalerOf();
 		scaler.tick();
 		expect(await goalsOf("gpu-2", "starting")).toEqual([{ model: "qwen", goal: "keep" }]);
-		expect(await goalsOf("gpu-1", "stopped")).toBeUndefined();
+		expect(await goalsOf("gpu-1", "stopped")).toEqual([]);
 		const why = "1 are to be loaded; its weights are there, its memory is free";
 		expect(lines).toEqual([["A replica is loaded.", { model: "qwen", agent: "gpu-2", why }]]);
 		expect(scaler.shown()).toMatchObject([{ ready: 0, coming: 1, orders: [{ agent: "gpu-2", what: "load", why }] }]);
@@ -125,11 +126,27 @@ describe("a router alone", () => {
 		]);
 		states["gpu-2"] = "stopped";
 		await pass(1);
-		expect(await goalsOf("gpu-2", "stopped")).toBeUndefined();
+		expect(await goalsOf("gpu-2", "stopped")).toEqual([]);
 		// The setting is taken out of the file: nobody is told anything any more.
 		bounds = {};
 		await pass(1);
 		expect(await goalsOf("gpu-1", "ready")).toBeUndefined();
+	});
+
+	test("says nothing of goals after its restart until it has decided anew: what agents were told holds on", async () => {
+		await rig.register("gpu-1", [qwen("ready")]);
+		scalerOf().tick();
+		expect(await goalsOf("gpu-1", "ready")).toEqual([{ model: "qwen", goal: "keep" }]);
+		const anew = rig.restarted();
+		const scaler = scalerOf(anew, undefined, 10_000);
+		for (let second = 0; second < 10; second++) {
+			scaler.tick();
+			expect(await goalsOf("gpu-1", "ready", anew)).toBeUndefined();
+			anew.pass(1000);
+		}
+		scaler.tick();
+		expect(await goalsOf("gpu-1", "ready", anew)).toEqual([{ model: "qwen", goal: "keep" }]);
+		anew.close();
 	});
 
 	test("tells an agent the same after it has registered anew", async () => {
@@ -156,16 +173,14 @@ test("`max` holds for calls, too: no call has another replica loaded, by any nam
 describe("of two routers of one Redis", () => {
 	let other: FleetRig;
 	let isUp: boolean;
-	let there: string[];
 	beforeEach(() => {
 		other = fleetRig(`${home.path}/other`);
 		isUp = true;
-		there = ["r1", "r2"];
 	});
 	afterEach(() => other.close());
 
 	/** Both, on one channel; each hears what the other's agents say. */
-	function routers() {
+	function routers(settleMs = 0) {
 		const receivers: ((text: string) => void)[] = [];
 		const rigs = { r1: rig, r2: other };
 		const [first, second] = (["r1", "r2"] as const).map((router) => {
@@ -180,12 +195,12 @@ describe("of two routers of one Redis", () => {
 				get isUp() {
 					return isUp;
 				},
-				others: () => there.filter((each) => each !== router),
 				channel: () => channel,
 			};
 			const scaler: ReplicaScaler = scalerOf(
 				rigs[router],
 				scalingPeers(redis, () => scaler),
+				settleMs,
 			);
 			return scaler;
 		}) as [ReplicaScaler, ReplicaScaler];
@@ -218,14 +233,43 @@ describe("of two routers of one Redis", () => {
 		const { first, second } = routers();
 		await rig.register("gpu-1", [qwen("stopped", { fits: "now", download: 16e9 })]);
 		await other.register("gpu-2", [qwen("stopped")]);
-		for (const scaler of [second, first, second]) scaler.tick();
+		for (const scaler of [first, second, first, second]) scaler.tick();
 		expect(lines).toHaveLength(1);
 		const goals = [{ model: "qwen", goal: "keep" }];
 		expect([await goalsOf("gpu-2", "stopped", other), await goalsOf("gpu-2", "starting")]).toEqual([goals, goals]);
-		expect([await goalsOf("gpu-1", "stopped"), await goalsOf("gpu-1", "stopped", other)]).toEqual([
-			undefined,
-			undefined,
-		]);
+		expect([await goalsOf("gpu-1", "stopped"), await goalsOf("gpu-1", "stopped", other)]).toEqual([[], []]);
+	});
+
+	test("the one that decides goes on with it where one of a lesser name comes, and that one follows at once", async () => {
+		const { first, second } = routers(10_000);
+		await other.register("gpu-1", [qwen("ready")]);
+		const keep = [{ model: "qwen", goal: "keep" }];
+		second.tick();
+		pass(10_000);
+		second.tick();
+		for (let passed = 0; passed < 30; passed++) {
+			for (const scaler of [first, second]) scaler.tick();
+			expect(await goalsOf("gpu-1", "ready", other)).toEqual(keep);
+			pass(1000);
+		}
+		expect(await goalsOf("gpu-1", "ready")).toEqual(keep);
+		expect([first.shown()[0]!.shortage, lines]).toEqual([undefined, []]);
+	});
+
+	test("one that has no such setting is nobody's elder: the other decides, and the first passes that on", async () => {
+		const { first, second } = routers();
+		await rig.register("gpu-1", [qwen("ready")]);
+		const own = bounds;
+		for (let tick = 0; tick < 3; tick++) {
+			bounds = {};
+			first.tick();
+			bounds = own;
+			second.tick();
+		}
+		expect(await goalsOf("gpu-1", "ready", other)).toEqual([{ model: "qwen", goal: "keep" }]);
+		bounds = {};
+		first.tick();
+		expect(await goalsOf("gpu-1", "ready")).toEqual([{ model: "qwen", goal: "keep" }]);
 	});
 
 	test("the other one goes on where the first has ended, and has nothing loaded twice", async () => {
@@ -235,19 +279,22 @@ describe("of two routers of one Redis", () => {
 		for (const scaler of [first, second]) scaler.tick();
 		const [loaded] = first.shown()[0]!.orders;
 		await goalsOf(loaded!.agent, "starting", loaded!.agent === "gpu-1" ? rig : other);
-		pass(1000);
-		there = ["r2"];
-		for (const agent of ["gpu-1", "gpu-2"])
-			await goalsOf(agent, agent === loaded!.agent ? "starting" : "stopped", other);
-		second.tick();
+		for (let passed = 0; passed < 6; passed++) {
+			pass(1000);
+			for (const agent of ["gpu-1", "gpu-2"])
+				await goalsOf(agent, agent === loaded!.agent ? "starting" : "stopped", other);
+			second.tick();
+			// Also before it decides: what was told stands.
+			expect(await goalsOf(loaded!.agent, "starting", other)).toEqual([{ model: "qwen", goal: "keep" }]);
+		}
 		expect(second.shown()).toMatchObject([
 			{ ready: 0, coming: 1, orders: [], goals: [{ agent: loaded!.agent, goal: "keep" }] },
 		]);
 		expect(lines).toHaveLength(1);
 	});
 
-	test("what is told by somebody else, or is no message, is passed over; what is not told again ends", async () => {
-		const { second, tell } = routers();
+	test("what is no message is passed over; what is not told again ends where nobody decides", async () => {
+		const { second, tell } = routers(60_000);
 		await other.register("gpu-1", [qwen("stopped")]);
 		const goals: FleetGoals = { qwen: { "gpu-1": { goal: "keep" } } };
 		for (const text of [
@@ -262,7 +309,10 @@ describe("of two routers of one Redis", () => {
 		tell(JSON.stringify({ v: 1, from: "r1", goals }));
 		second.tick();
 		expect(await goalsOf("gpu-1", "stopped", other)).toEqual([{ model: "qwen", goal: "keep" }]);
-		pass(11_000);
+		pass(29_000);
+		second.tick();
+		expect(await goalsOf("gpu-1", "stopped", other)).toEqual([{ model: "qwen", goal: "keep" }]);
+		pass(1000);
 		second.tick();
 		expect(await goalsOf("gpu-1", "stopped", other)).toBeUndefined();
 	});

@@ -49,6 +49,25 @@ describe("no replica is loaded", () => {
 		expect(one.run(60).ready).toBeGreaterThan(1);
 	});
 
+	test("for a slow first token while each call has a replica of its own: the prompts are long", () => {
+		const slow = fleet({ max: 8, first_token: 2000 }, ...Array.from({ length: 8 }, () => ({ firstToken: 5000 })));
+		slow.demand = 1;
+		expect([slow.run(600).ready, said(slow.events)]).toEqual([1, []]);
+		slow.demand = 3;
+		expect(slow.run(900).ready).toBe(3);
+	});
+
+	test("for a first token that was slow at a replica which has no call any more", () => {
+		const two = fleet({ max: 3, first_token: 2000 }, { state: "ready", firstToken: 60_000 }, { state: "ready" }, {});
+		const [idle, busy] = two.agents as [SimulatedAgent, SimulatedAgent];
+		busy.firstToken = 100;
+		for (let second = 0; second < 60; second++) {
+			busy.streams = 4;
+			two.step();
+		}
+		expect([idle.calls, busy.calls, two.events]).toEqual([0, 4, []]);
+	});
+
 	test("at an agent that takes no goals: an older one, or one where the model is loaded always", () => {
 		const old = fleet({ min: 1 }, {});
 		const [agent] = old.agents as [SimulatedAgent];

@@ -307,7 +307,8 @@ export const HeartbeatAnswer = open(
 		goals: Type.Optional(
 			Type.Array(ModelGoal, {
 				maxItems: MAX_MODELS,
-				description: "What it wants of on-demand models from now on; of those that are not named, nothing.",
+				description:
+					"What it wants of on-demand models from now on, for 30 s; of those that are not named, nothing. Absent: it has not decided, and what was said before holds on.",
 			}),
 		),
 	},

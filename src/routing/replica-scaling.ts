@@ -176,7 +176,9 @@ class Draft {
 		if (ready.length === 0 || calls === 0) return undefined;
 		if (calls > most * replicas) return `${calls} calls are more than ${most} for each of ${replicas}`;
 		if (ready.every(({ isWaiting }) => isWaiting)) return "calls wait at all of them";
-		const times = ready.flatMap(({ firstToken }) => firstToken ?? []);
+		// Where a call finds a replica of its own one more would not be quicker: what is slow then is the prompt.
+		if (calls <= replicas) return undefined;
+		const times = ready.flatMap(({ calls: own, firstToken }) => (own > 0 ? (firstToken ?? []) : []));
 		const mean = times.reduce((sum, each) => sum + each, 0) / times.length;
 		if (latest === undefined || !(mean > latest)) return undefined;
 		return `the first token takes ${(mean / 1000).toFixed(1)} s, longer than ${(latest / 1000).toFixed(1)} s`;

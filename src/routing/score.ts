@@ -191,6 +191,10 @@ function ignoredSorts(targets: readonly RouteTarget[], views: readonly TargetVie
 	});
 }
 
+/** The other side of a trial comes behind its equals, and before the next rank: one that is retired before what would have to be loaded. */
+const rankOf = (readiness: number, isOtherSide: boolean): number =>
+	isOtherSide ? readiness + OTHER_SIDE * (1 - (readiness % 1)) : readiness;
+
 /** Whether an open breaker is listened to. */
 const isBreakerHeeded = ({ isUnreachable }: TargetView, ignored: Ignored | undefined): boolean =>
 	ignored === "all" ? false : ignored === "reachable" ? isUnreachable === true : true;
@@ -200,7 +204,7 @@ function scoreOne(input: ScoreInput, comparison: Comparison, target: RouteTarget
 	const { tier, kind = "cloud", position = 0, canaryShare } = target;
 	const { inFlight, breaker } = view;
 	const isOtherSide = canaryShare !== undefined && needs.conversation() < canaryShare !== target.isCanary;
-	const readiness = (target.readiness ?? 0) + (isOtherSide ? OTHER_SIDE : 0);
+	const readiness = rankOf(target.readiness ?? 0, isOtherSide);
 	const isFallback = tier === "fallback";
 	const policy = isFallback ? "order" : comparison.policy;
 	const admitted = admits(breaker, now);

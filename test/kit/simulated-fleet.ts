@@ -30,6 +30,8 @@ export interface SimulatedAgent {
 	/** When its load is over, or its failure may be tried again. */
 	until: number;
 	goal: Omit<ModelGoal, "model"> | undefined;
+	/** Mean time to the first token there, ms; undefined: not measured. */
+	firstToken: number | undefined;
 	/** Streams that stay where they are, whatever is decided. */
 	streams: number;
 	calls: number;
@@ -67,6 +69,7 @@ export class SimulatedFleet {
 			const agent = {
 				...{ name: `gpu-${at + 1}`, size: 1, download: 0, fits: "now" as const, state: "stopped" as const },
 				...{ isBroken: false, isAway: false, isDraining: false, until: 0, goal: undefined, streams: 0, calls: 0 },
+				firstToken: undefined,
 				...{ idleSince: 0, heardAt: 0 },
 				...given,
 			};
@@ -163,7 +166,7 @@ export class SimulatedFleet {
 	}
 }
 
-function seen({ name, state, size, calls, fits, download }: Omit<SimulatedAgent, "heard">): ReplicaHost {
+function seen({ name, state, size, calls, fits, download, firstToken }: Omit<SimulatedAgent, "heard">): ReplicaHost {
 	const offer: PlacementOffer = {
 		...{ agent: name, fits, download, memory: undefined, free: 0, temperature: 40, power: 0, loading: 0, loaded: 0 },
 		waiting: 0,
@@ -176,7 +179,7 @@ function seen({ name, state, size, calls, fits, download }: Omit<SimulatedAgent,
 		takesGoals: true,
 		calls,
 		isWaiting: false,
-		firstToken: undefined,
+		firstToken,
 		offer,
 	};
 }

@@ -3,7 +3,7 @@ import { GOAL_MS, type ModelGoal } from "../../protocol/agent.ts";
 import { steadyTime } from "../../steady-time.ts";
 import type { Notifier } from "../notify.ts";
 
-/** Holds it as long as the router says it: one that is away wants nothing any more. */
+/** Holds it for 30 s from when a router last said it: one that is away for longer wants nothing any more. */
 export class RouterGoals {
 	#goals: ReadonlyMap<string, ModelGoal> = new Map();
 	#until = 0;
@@ -18,8 +18,12 @@ export class RouterGoals {
 		private readonly now = steadyTime,
 	) {}
 
-	/** An answer has come. Whatever it does not name is wanted neither way. */
-	take(goals: readonly ModelGoal[] = []): void {
+	/**
+	 * An answer has come. Whatever its goals do not name is wanted neither way. Without any it comes from a router that has not decided yet, as after
+	 * its restart, or does not decide: what another answer said holds on.
+	 */
+	take(goals: readonly ModelGoal[] | undefined): void {
+		if (!goals) return;
 		this.#until = this.now() + GOAL_MS;
 		const text = JSON.stringify(goals);
 		if (text === this.#text) return;

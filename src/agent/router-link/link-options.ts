@@ -35,7 +35,7 @@ export interface LinkOptions {
 	readonly prefixes?: PrefixSource | undefined;
 	/** Takes the secret that the router's calls carry from then on. */
 	onSecret(secret: string): void;
-	/** Takes what the router wants of on-demand models, with each answer to a heartbeat; undefined: nothing. */
+	/** Takes what the router wants of on-demand models, with each answer to a heartbeat; undefined: that says nothing of it. */
 	onGoals?(goals: readonly ModelGoal[] | undefined): void;
 	readonly log: Pick<Log, "logger">;
 	/** Notified when the models of the report, their states or prefix caches have changed. */

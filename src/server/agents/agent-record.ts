@@ -34,8 +34,8 @@ export interface AgentRecord extends AgentView {
 	nextSecret: string | undefined;
 	models: ReadonlyMap<string, ModelReport>;
 	gpus: readonly GpuReport[] | undefined;
-	/** What it is to do with its on-demand models: the answer to each of its heartbeats says it. */
-	goals: readonly ModelGoal[];
+	/** What it is to do with its on-demand models: the answer to each of its heartbeats says it. Undefined: nothing was decided yet. */
+	goals: readonly ModelGoal[] | undefined;
 	/** The last heartbeat or registration, on the lease clock, ms. */
 	heardAt: number;
 	/** The same as Unix time, ms. */
@@ -122,7 +122,8 @@ export const registerAnswer = (
 /** What a heartbeat is answered. @param missing replicas whose prefix caches are to be reported whole */
 export const heartbeatAnswer = (missing: readonly string[], { goals }: Pick<AgentRecord, "goals">) => ({
 	...(missing.length > 0 && { resend: missing }),
-	...(goals.length > 0 && { goals }),
+	// An agent that is told nothing goes on with what it was told before.
+	...(goals && { goals }),
 });
 
 /** So long an agent whose tunnel has closed stays where calls may go, behind all others, ms: it opens another one within 8 s. */

@@ -308,7 +308,7 @@ export class AgentRegistry {
 			nextSecret: secrets?.nextSecret,
 			problem: tunnelProblem(who, this.options.tunnels),
 			reopensUntil: before?.reopensUntil,
-			goals: before?.goals ?? [],
+			goals: before?.goals,
 			now: this.#clock.now(),
 		});
 		this.#reportTargets(who.name, before?.models, agent.models);

@@ -17,7 +17,7 @@ export interface AgentState
 	> {
 	readonly models: readonly ModelReport[];
 	readonly gpus: readonly GpuReport[] | undefined;
-	readonly goals: readonly ModelGoal[];
+	readonly goals: readonly ModelGoal[] | undefined;
 	readonly isReachable: boolean;
 	readonly isSuspect: boolean;
 	readonly reopensUntil: number | undefined;

@@ -1,6 +1,6 @@
 /** Has models loaded and unloaded over all agents, as `agents.replicas` says: looks every second, decides, and leaves the agents' goals with the registry. */
 import type { Config } from "../../config/schema.ts";
-import type { ModelGoal, ModelReport } from "../../protocol/agent.ts";
+import { GOAL_MS, type ModelGoal, type ModelReport } from "../../protocol/agent.ts";
 import { offerOf } from "../../routing/placement.ts";
 import { scaleModel } from "../../routing/replica-scaling.ts";
 import {
@@ -14,26 +14,23 @@ import type { RoutingState } from "../../routing/target-state.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { type AgentRecord, targetId } from "./agent-record.ts";
 import type { AgentRegistry } from "./agent-registry.ts";
+import { type FleetGoals, ScalingElection } from "./scaling-election.ts";
 
 /** How often it looks, ms. */
 const TICK_MS = 1_000;
 /** How long it only listens after its start, ms: agents are heard of every 5 s, other routers every second. */
 const SETTLE_MS = 10_000;
-/** How long another router's decisions hold that are not told again, ms. */
-const TOLD_MS = 10_000;
+/** How long what was last decided stands while no router decides, ms: as long as it would at an agent that hears nothing. */
+const STANDS_MS = GOAL_MS;
 
-/** What agents are to do, by model and agent. */
-export type FleetGoals = Readonly<Record<string, Readonly<Record<string, Omit<ModelGoal, "model">>>>>;
-
-/** The other routers of a Redis: one of all decides. */
+/** The other routers of a Redis: one of those decides that have the setting. */
 export interface ScalingPeers {
 	/** Names this router. */
 	readonly router: string;
 	/** Whether the others can be heard: what can't be agreed on is left as it is. */
 	readonly isUp: boolean;
-	others(): readonly string[];
-	/** Tells the others what was decided. */
-	tell(goals: FleetGoals): void;
+	/** Tells the others that this one can decide, and what it has decided where it does. */
+	tell(goals: FleetGoals | undefined): void;
 }
 
 /** What it works with. */
@@ -69,11 +66,14 @@ export class ReplicaScaler {
 	readonly #states = new Map<string, ScalingState>();
 	readonly #scalings = new Map<string, Scaling>();
 	readonly #shortages = new Map<string, string>();
+	readonly #election: ScalingElection;
 	#startedAt: number | undefined;
-	#told: FleetGoals | undefined;
-	#toldAt = 0;
+	/** When this router last decided, or was told. */
+	#decidedAt = 0;
 
-	constructor(private readonly options: ReplicaScalerOptions) {}
+	constructor(private readonly options: ReplicaScalerOptions) {
+		this.#election = new ScalingElection(options.peers?.router ?? "");
+	}
 
 	/** Begins to look. Returns how to end that. */
 	open(): () => void {
@@ -82,10 +82,9 @@ export class ReplicaScaler {
 		return () => clearInterval(timer);
 	}
 
-	/** Another router has decided. */
-	take(goals: FleetGoals): void {
-		this.#told = goals;
-		this.#toldAt = this.options.agents.now();
+	/** Another router has said that it can decide. @param goals what it has decided; undefined: another one does */
+	hear(from: string, goals: FleetGoals | undefined): void {
+		this.#election.hear(from, goals, this.options.agents.now());
 	}
 
 	/** What is done every second. */
@@ -95,12 +94,16 @@ export class ReplicaScaler {
 		this.#startedAt ??= now;
 		if (peers && !peers.isUp) return;
 		const models = bounds();
-		if (peers?.others().some((other) => other < peers.router)) {
+		const isScaled = Object.keys(models).length > 0;
+		const canDecide = isScaled && now - this.#startedAt >= settleMs;
+		const { isDecider, told } = this.#election.result(canDecide, now);
+		if (isDecider || told) this.#decidedAt = now;
+		if (!isDecider) {
 			this.#forgetOwn();
-			this.#apply(now - this.#toldAt < TOLD_MS ? (this.#told ?? {}) : {});
+			if (canDecide) peers?.tell(undefined);
+			if (told || !isScaled || now - this.#decidedAt >= STANDS_MS) this.#apply(told);
 			return;
 		}
-		if (now - this.#startedAt < settleMs) return;
 		for (const model of this.#states.keys()) if (!Object.hasOwn(models, model)) this.#forget(model);
 		const goals: Record<string, FleetGoals[string]> = {};
 		for (const [model, bound] of Object.entries(models)) {
@@ -129,18 +132,23 @@ export class ReplicaScaler {
 				orders: [...(scaling?.state.orders ?? [])].map(([agent, { what, why }]) => ({ agent, what, why })),
 				...(scaling?.shortage !== undefined && { shortage: scaling.shortage }),
 				goals: [...agents.agents.values()].flatMap(({ name, goals }) =>
-					goals.filter((each) => each.model === model).map(({ model: _, ...goal }) => ({ agent: name, ...goal })),
+					(goals ?? [])
+						.filter((each) => each.model === model)
+						.map(({ model: _, ...goal }) => ({ agent: name, ...goal })),
 				),
 			};
 		});
 	}
 
-	#apply(goals: FleetGoals): void {
+	/** @param goals undefined: nobody has decided anything, and agents are told nothing */
+	#apply(goals: FleetGoals | undefined): void {
 		const { agents } = this.options;
 		for (const { name, goals: before } of agents.agents.values()) {
-			const own = Object.entries(goals).flatMap(([model, byAgent]): ModelGoal[] =>
-				Object.hasOwn(byAgent, name) ? [{ model, ...byAgent[name]! }] : [],
-			);
+			const own =
+				goals &&
+				Object.entries(goals).flatMap(([model, byAgent]): ModelGoal[] =>
+					Object.hasOwn(byAgent, name) ? [{ model, ...byAgent[name]! }] : [],
+				);
 			if (JSON.stringify(own) !== JSON.stringify(before)) agents.setGoals(name, own);
 		}
 	}
