@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../src/config/schema.ts";
 import type { ModelReport, ModelState, PlacementReport } from "../src/protocol/agent.ts";
+import { HostWakes } from "../src/server/agents/host-wakes.ts";
 import { ReplicaScaler, type ScalingPeers } from "../src/server/agents/replica-scaler.ts";
 import type { FleetGoals } from "../src/server/agents/scaling-election.ts";
 import { scalingPeers } from "../src/server/agents/shared-goals.ts";
@@ -28,6 +29,7 @@ let home: ReturnType<typeof directory>;
 let rig: FleetRig;
 let bounds: Bounds;
 let lines: [string, unknown][];
+let woken: [string, string][];
 beforeEach(() => {
 	// Routers of one Redis have agreed on it.
 	const key = `${"ab".repeat(32)}\n1000\n`;
@@ -37,6 +39,7 @@ beforeEach(() => {
 	rig = fleetRig(home.path);
 	bounds = { qwen: bound({ min: 1, max: 2 }) };
 	lines = [];
+	woken = [];
 });
 afterEach(() => {
 	rig.close();
@@ -45,6 +48,7 @@ afterEach(() => {
 const scalerOf = (over: FleetRig = rig, peers?: ScalingPeers, settleMs = 0) =>
 	new ReplicaScaler({
 		...{ agents: over.registry, states: over.targets, bounds: () => bounds, log: quiet(lines), settleMs },
+		wake: (agent, why) => void woken.push([agent, why]),
 		...(peers && { peers }),
 	});
 const goalsOf = async (name: string, state: ModelState, at = rig) =>
@@ -131,6 +135,36 @@ describe("a router alone", () => {
 		bounds = {};
 		await pass(1);
 		expect(await goalsOf("gpu-1", "ready")).toBeUndefined();
+	});
+
+	test("has no host woken while another has room for `min`; else one, by the best place, and loads it there", async () => {
+		const settings = { wake: { "gpu-1": { mac: "a" }, "gpu-2": { mac: "b" } }, wake_wait: 60_000 };
+		const wakes = new HostWakes({
+			...{ registry: rig.registry, log: quiet(lines), ended: () => undefined, time: () => rig.registry.now() },
+			send: async () => undefined,
+		});
+		wakes.open(() => settings)();
+		await rig.register("gpu-1", [qwen("stopped", { fits: "now", download: 16e9 })]);
+		await rig.register("gpu-2", [qwen("stopped")]);
+		rig.pass(31_000);
+		await rig.register("gpu-3", [qwen("stopped")]);
+		wakes.tick();
+		const scaler = scalerOf();
+		scaler.tick();
+		expect([woken, await goalsOf("gpu-3", "starting")]).toEqual([[], [{ model: "qwen", goal: "keep" }]]);
+		await goalsOf("gpu-3", "ready");
+		scaler.tick();
+		rig.pass(31_000);
+		for (let tick = 0; tick < 3; tick++) {
+			scaler.tick();
+			for (const [agent, why] of woken) wakes.begin(agent, why);
+		}
+		expect(woken).toEqual([["gpu-2", "min of qwen is 1"]]);
+		expect(scaler.shown()[0]!.shortage).toBe("gpu-1: its host sleeps; gpu-2: its host is being woken");
+		await goalsOf("gpu-2", "stopped");
+		wakes.tick();
+		scaler.tick();
+		expect(await goalsOf("gpu-2", "stopped")).toEqual([{ model: "qwen", goal: "keep" }]);
 	});
 
 	test("says nothing of goals after its restart until it has decided anew: what agents were told holds on", async () => {

@@ -4,7 +4,15 @@
  */
 import type { ModelGoal } from "../protocol/agent.ts";
 import { hasRoom, rankOffers } from "./placement.ts";
-import type { PendingOrder, ReplicaBounds, ReplicaHost, Scaling, ScalingEvent, ScalingState } from "./scaling-state.ts";
+import type {
+	PendingOrder,
+	ReplicaBounds,
+	ReplicaHost,
+	Scaling,
+	ScalingEvent,
+	ScalingState,
+	SleepingHost,
+} from "./scaling-state.ts";
 
 /** How long there must be too many calls before a replica is loaded for them, ms: two heartbeats. */
 const BUSY_MS = 10_000;
@@ -19,15 +27,16 @@ const holdsModel = ({ state }: ReplicaHost): boolean =>
 	state === "ready" || state === "starting" || state === "pulling";
 const sizeOf = (hosts: readonly ReplicaHost[]): number => hosts.reduce((sum, { size }) => sum + size, 0);
 
-/** Decides for one model. @param hosts those that are heard of; a gone one is none, so its replicas count no more */
+/** Decides for one model. @param hosts those that are heard of; a gone one is none, so its replicas count no more @param sleepers gone ones whose hosts may be woken */
 export function scaleModel(
 	model: string,
 	hosts: readonly ReplicaHost[],
 	bounds: ReplicaBounds,
 	before: ScalingState,
 	now: number,
+	sleepers: readonly SleepingHost[] = [],
 ): Scaling {
-	const draft = new Draft(model, hosts, bounds, before, now);
+	const draft = new Draft(model, hosts, bounds, before, now, sleepers);
 	draft.settle();
 	const missing = draft.restoreMin();
 	if (missing === 0) draft.followDemand();
@@ -49,6 +58,7 @@ class Draft {
 		private readonly bounds: ReplicaBounds,
 		private readonly before: ScalingState,
 		private readonly now: number,
+		private readonly sleepers: readonly SleepingHost[],
 	) {
 		this.#orders = new Map(before.orders);
 		this.#avoided = new Map([...before.avoided].filter(([, until]) => now < until));
@@ -151,9 +161,10 @@ class Draft {
 			},
 			goals,
 			events: this.#events,
+			wake: missing > 0 ? this.#wake() : undefined,
 			ready,
 			coming: sizeOf(staying) - ready,
-			shortage: missing > 0 || this.hosts.length === 0 ? this.#shortage() : undefined,
+			shortage: missing > 0 || this.hosts.length + this.sleepers.length === 0 ? this.#shortage() : undefined,
 		};
 	}
 
@@ -186,10 +197,7 @@ class Draft {
 
 	/** Has it loaded at the best place that there is. Undefined where there is none. */
 	#load(reason: string): ReplicaHost | undefined {
-		const { max = Number.POSITIVE_INFINITY } = this.bounds;
-		const held = this.hosts.filter((host) => holdsModel(host) || this.#orders.get(host.agent)?.what === "load");
-		const left = max - sizeOf(held);
-		// A host that sleeps is none of these: only calls wake it. It would come behind all of them, with what it last said.
+		const left = this.#left();
 		const candidates = this.hosts.filter(
 			(host) =>
 				host.isFresh &&
@@ -210,6 +218,28 @@ class Draft {
 		this.#orders.set(agent, { what: "load", since: this.now, why });
 		this.#events.push({ what: "load", agent, why });
 		return candidates.find((host) => host.agent === agent);
+	}
+
+	/** How many more replicas `max` lets there be. */
+	#left(): number {
+		const { max = Number.POSITIVE_INFINITY } = this.bounds;
+		return max - sizeOf(this.hosts.filter((host) => holdsModel(host) || this.#orders.get(host.agent)?.what === "load"));
+	}
+
+	/** The best place at a host that sleeps, by what it last said: one at a time, and none for calls alone, which wake one themselves. */
+	#wake(): Scaling["wake"] {
+		if (this.sleepers.some(({ wake }) => wake === "waking")) return undefined;
+		const left = this.#left();
+		const able = this.sleepers.filter(
+			({ agent, takesGoals, state, size, offer }) =>
+				takesGoals && state !== "failed" && size <= left && !this.#avoided.has(agent) && hasRoom(offer),
+		);
+		const [best] = rankOffers(
+			this.model,
+			able.map(({ offer }) => offer),
+		);
+		if (!best) return undefined;
+		return { agent: best.offer.agent, why: `min of ${this.model} is ${this.bounds.min}` };
 	}
 
 	/** Has the one with the fewest calls go, of those that are not more than may go. False where there is none. */
@@ -265,7 +295,7 @@ class Draft {
 
 	/** Why `min` can't be had; or that the model is nobody's. */
 	#shortage(): string {
-		if (this.hosts.length === 0) return "no agent that is heard of has it in its list";
+		if (this.hosts.length + this.sleepers.length === 0) return "no agent that is heard of has it in its list";
 		const said = this.hosts.flatMap((host) => {
 			const { agent, isFresh, state, takesGoals, offer } = host;
 			if (holdsModel(host) || this.#orders.has(agent)) return [];
@@ -275,6 +305,8 @@ class Draft {
 			if (state !== "stopped" && state !== "sleeping") return [`${agent}: ${state}`];
 			return [hasRoom(offer) ? `${agent}: it would be more than \`max\`` : `${agent}: no room (${offer.fits})`];
 		});
+		for (const { agent, wake } of this.sleepers)
+			said.push(`${agent}: its host ${wake === "waking" ? "is being woken" : "sleeps"}`);
 		return said.length > 0 ? said.join("; ") : "no other agent has it in its list";
 	}
 }

@@ -1,5 +1,6 @@
 /** What is known of an on-demand model's replicas over all agents, and what was decided of them. Plain values. */
 import type { ModelGoal, ModelState } from "../protocol/agent.ts";
+import type { WakeState } from "./lease.ts";
 import type { PlacementOffer } from "./placement.ts";
 
 /** What the configuration says of a model. Times in ms. */
@@ -31,6 +32,11 @@ export interface ReplicaHost {
 	/** Mean time to the first token, ms; undefined where nothing was measured lately. */
 	readonly firstToken: number | undefined;
 	readonly offer: PlacementOffer;
+}
+
+/** An agent that is gone since its host sleeps, as it last was: the host may be woken. */
+export interface SleepingHost extends ReplicaHost {
+	readonly wake: WakeState;
 }
 
 /** What has been decided and is not done yet. */
@@ -69,6 +75,8 @@ export interface Scaling {
 	/** By agent: what it is told. */
 	readonly goals: ReadonlyMap<string, Omit<ModelGoal, "model">>;
 	readonly events: readonly ScalingEvent[];
+	/** The agent whose host is to be woken, and why: `min` can't be had without it. */
+	readonly wake?: { readonly agent: string; readonly why: string } | undefined;
 	/** Replicas that are ready, and that are on their way. */
 	readonly ready: number;
 	readonly coming: number;

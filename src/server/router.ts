@@ -220,6 +220,7 @@ function replicaScaler(
 		states: upstreams.targets,
 		bounds: () => router.snapshot.config.agents.replicas,
 		peers: redis && scalingPeers(redis, () => scaler),
+		wake: (agent, why) => router.hostWakes.begin(agent, why),
 		log,
 	});
 	lifecycle.onStop(scaler.open());

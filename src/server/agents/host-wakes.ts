@@ -1,5 +1,5 @@
 /**
- * Hosts that sleep and that a call may have woken (`agents.wake`): which may be, one wake for all calls that wait for it, its packets, and how it
+ * Hosts that sleep and that a call, or `agents.replicas`, may have woken (`agents.wake`): which may be, one wake for all calls that wait for it, its packets, and how it
  * ended. The main thread's; a worker asks for one (`WakingHosts`).
  */
 import type { CancelSignal } from "../../providers/provider.ts";
@@ -75,13 +75,13 @@ export class HostWakes {
 		return () => clearInterval(timer);
 	}
 
-	/** A call waits for a host: it is woken, unless that is under way, or it may not be. */
-	begin(name: string): void {
+	/** A host is needed: it is woken, unless that is under way, or it may not be. @param why for the log */
+	begin(name: string, why = "a call waits for it"): void {
 		const agent = this.options.registry.agents.get(name);
 		if (!agent || this.#stateOf(agent) !== "asleep") return;
 		const now = this.#time();
 		this.#wakes.set(name, { since: now, sentAt: Number.NEGATIVE_INFINITY, packets: 0, problem: undefined });
-		this.options.log.logger.info({ agent: name }, "A call waits for the agent's host, which sleeps: it is woken.");
+		this.options.log.logger.info({ agent: name, why }, "The agent's host sleeps, and is woken.");
 		this.tick();
 	}
 

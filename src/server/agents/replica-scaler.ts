@@ -8,6 +8,7 @@ import {
 	type Scaling,
 	type ScalingEvent,
 	type ScalingState,
+	type SleepingHost,
 	UNSCALED,
 } from "../../routing/scaling-state.ts";
 import type { RoutingState } from "../../routing/target-state.ts";
@@ -41,6 +42,8 @@ export interface ReplicaScalerOptions {
 	/** `agents.replicas` in force. */
 	bounds(): Config["agents"]["replicas"];
 	readonly peers?: ScalingPeers | undefined;
+	/** Has the host of an agent woken that sleeps. @param why for the log */
+	wake(agent: string, why: string): void;
 	readonly log: Pick<Log, "logger">;
 	/** For tests: see SETTLE_MS. */
 	readonly settleMs?: number;
@@ -107,10 +110,12 @@ export class ReplicaScaler {
 		for (const model of this.#states.keys()) if (!Object.hasOwn(models, model)) this.#forget(model);
 		const goals: Record<string, FleetGoals[string]> = {};
 		for (const [model, bound] of Object.entries(models)) {
-			const scaling = scaleModel(model, this.#hosts(model), bound, this.#states.get(model) ?? UNSCALED, now);
+			const before = this.#states.get(model) ?? UNSCALED;
+			const scaling = scaleModel(model, this.#hosts(model), bound, before, now, this.#sleepers(model));
 			this.#states.set(model, scaling.state);
 			this.#scalings.set(model, scaling);
 			this.#logEvents(model, scaling);
+			if (scaling.wake) this.options.wake(scaling.wake.agent, scaling.wake.why);
 			goals[model] = Object.fromEntries(scaling.goals);
 		}
 		this.#apply(goals);
@@ -160,6 +165,14 @@ export class ReplicaScaler {
 			return report && report.parent === undefined && agents.leaseOf(agent) !== "gone"
 				? [this.#host(agent, report)]
 				: [];
+		});
+	}
+
+	#sleepers(model: string): SleepingHost[] {
+		return [...this.options.agents.agents.values()].flatMap((agent) => {
+			const report = agent.models.get(model);
+			const { wake } = agent;
+			return wake && report && report.parent === undefined ? [{ ...this.#host(agent, report), wake }] : [];
 		});
 	}
 
