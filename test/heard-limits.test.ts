@@ -86,3 +86,13 @@ test("a limit that nobody has asked for in long makes room for others", () => {
 	expect(limits.of("first", limit)).not.toBe(first);
 	expect([...limits.windows()].length).toBeWithin(9_990, 10_010);
 });
+
+test("a limit that is asked for stays, however many others come", () => {
+	const limits = new HeardLimits();
+	const first = limits.of("first", limit);
+	for (let at = 0; at < 40_000; at++) {
+		limits.of(`key ${at}`, limit);
+		if (at % 10_000 === 0) expect(limits.of("first", limit)).toBe(first);
+	}
+	expect(limits.of("first", limit)).toBe(first);
+});

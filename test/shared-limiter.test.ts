@@ -85,6 +85,33 @@ describe("threads that agree on a number", () => {
 		expect(two.limiter.agreed(limit, 1_101, 1_200, 125)).toBe(125);
 	});
 
+	test("go by the first one's of a budget though no call of it has come in long, and anew in each period", () => {
+		const { one, two } = views();
+		const budget = (period: string): Limit => ({
+			...{ id: "a", unit: "usd", max: 10, windowMs: 0, amount: 0.1 },
+			spending: { key: "a", period, usd: 0 },
+		});
+		const today = budget("2026-01-31");
+		one.limiter.settle(taken(one.limiter.take([today], 50)), 0, 50);
+		expect(one.limiter.agreed(today, 0, 60, 3.4)).toBe(3.4);
+		// All counters are looked through for idle ones.
+		taken(one.limiter.take([minute("requests", 300)], 2 * MINUTE));
+		taken(two.limiter.take([today], 3 * MINUTE));
+		expect(two.limiter.agreed(today, Number.NEGATIVE_INFINITY, 3 * MINUTE, 6.8)).toBe(3.4);
+		expect(two.limiter.agreed(budget("2026-02-01"), 0, 3 * MINUTE, 3.3)).toBe(3.3);
+		expect(one.limiter.agreed(budget("2026-02-01"), 0, 3 * MINUTE, 9.9)).toBe(3.3);
+	});
+
+	test("forget a budget's in the end", () => {
+		const { one } = views();
+		const budget: Limit = { id: "a", unit: "usd", max: 10, windowMs: 0, amount: 0.1 };
+		one.limiter.settle(taken(one.limiter.take([budget], 50)), 0, 50);
+		expect(one.limiter.agreed(budget, 0, 60, 3.4)).toBe(3.4);
+		taken(one.limiter.take([minute("requests", 300)], 1_441 * MINUTE));
+		taken(one.limiter.take([budget], 1_442 * MINUTE));
+		expect(one.limiter.agreed(budget, 0, 1_442 * MINUTE, 6.8)).toBe(6.8);
+	});
+
 	test("count for the others what all have taken, and forget it with its window", () => {
 		const { one, two } = views();
 		expect(one.limiter.counted(minute("tokens", 300), 0)).toBe(0);

@@ -8,7 +8,7 @@ import type { Limit, LimitStatus } from "./limiter.ts";
 import { isWindow } from "./redis-limit-keys.ts";
 import { LEASE_MS } from "./redis-script-parts.ts";
 
-/** Limits that are remembered: clients choose addresses. */
+/** Limits that are remembered, those that were asked for last: clients choose addresses. */
 const MOST_HEARD = 20_000;
 /** A call goes on before Redis has answered where all calls that have no answer take no more than such a part of what is left, and of this router's share of it. */
 const UNANSWERED_PART = 1 / 16;
@@ -75,15 +75,18 @@ export class HeardLimits {
 	/** By their names at Redis. */
 	readonly #limits = new Map<string, HeardLimit>();
 
-	/** A limit by its name at Redis. */
+	/** A limit by its name at Redis. Of a budget that was forgotten this router would take a share once more: who asks for it keeps it. */
 	of(key: string, limit: Limit): HeardLimit {
 		let heard = this.#limits.get(key);
-		if (!heard) {
+		if (heard) {
+			if (this.#limits.size < MOST_HEARD / 2) return heard;
+			this.#limits.delete(key);
+		} else {
 			const none = { others: 0, at: 0, unanswered: 0, ...NOTHING_LEFT, ...NO_OTHERS, ...NOTHING_TAKEN };
 			heard = { limit, isHeard: false, ...none };
 			if (this.#limits.size >= MOST_HEARD) this.#limits.delete(this.#limits.keys().next().value!);
-			this.#limits.set(key, heard);
 		}
+		this.#limits.set(key, heard);
 		return heard;
 	}
 

@@ -81,6 +81,9 @@ export interface Limiter {
 /** Which window. */
 export type WindowName = Pick<Limit, "id" | "unit">;
 
+/** Of which limit threads agree on something; of a budget in its period alone. */
+export type AgreedLimit = Pick<Limit, "id" | "unit" | "spending">;
+
 /** What was taken of a window: when, on the clock of whoever asks, ms; and how much. */
 export interface TakenAt {
 	readonly at: number;
@@ -98,5 +101,5 @@ export interface LocalLimiter extends Limiter {
 	 * One number for all threads that count together, of a limit that has just been taken: what another one has given since that moment, or this
 	 * one, which counts for the others then.
 	 */
-	agreed(limit: WindowName, since: number, now: number, own: number): number;
+	agreed(limit: AgreedLimit, since: number, now: number, own: number): number;
 }

@@ -6,7 +6,7 @@ const PRESENT_MS = 10_000;
 
 /**
  * KEYS: since when Redis has lost nothing; the routers; the limits that calls have changed. ARGV: the router that looks, from when on it wants to hear of
- * limits, ms, and of how many at most. Returns the time and since when nothing was lost, µs, which is remembered for another while; the names of the
+ * limits, ms, and of how many at most, but for those of that millisecond, of which it hears of all where they are more. Returns the time and since when nothing was lost, µs, which is remembered for another while; the names of the
  * routers; and of limits that have changed since then the earliest, each with its time in ms behind it.
  */
 export const LOOK = {
@@ -19,6 +19,8 @@ redis.call('ZADD', KEYS[2], now + ${PRESENT_MS}, ARGV[1])
 redis.call('PEXPIRE', KEYS[2], ${PRESENT_MS})
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - ${CHANGED_MS})
 local changed = redis.call('ZRANGEBYSCORE', KEYS[3], ARGV[2], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+-- What is put back at once has one time: the first of it would be all that is ever heard.
+if #changed > 0 and changed[#changed] == ARGV[2] then changed = redis.call('ZRANGEBYSCORE', KEYS[3], ARGV[2], ARGV[2], 'WITHSCORES') end
 return { micros, since, redis.call('ZRANGE', KEYS[2], 0, -1), changed }`,
 };
 

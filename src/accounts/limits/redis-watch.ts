@@ -13,7 +13,7 @@ import { LEAVE, LOOK, TOTALS } from "./redis-look.ts";
 const LOOK_MS = 1_000;
 /** How long routers take to tell what Redis has not counted, or has lost, ms: each looks within a second, some have to connect first. */
 const PUT_BACK_MS = 3_000;
-/** Limits that one look asks for. */
+/** Limits that one look asks for, and of which the totals are asked for at once. */
 const MOST_CHANGED = 500;
 
 /** What it reports. Called synchronously; must not throw. */
@@ -128,6 +128,14 @@ export class RedisWatch {
 	async look(): Promise<void> {
 		if (!this.redis.isAlive || this.#isLooking) return;
 		this.#isLooking = true;
+		try {
+			await this.#lookNow();
+		} finally {
+			this.#isLooking = false;
+		}
+	}
+
+	async #lookNow(): Promise<void> {
 		const { redis } = this;
 		const sentAt = performance.now();
 		const most = this.#sharing.routers > 1 ? MOST_CHANGED : 0;
@@ -140,7 +148,6 @@ export class RedisWatch {
 			this.silent(sentAt);
 			this.lacks(performance.now());
 		}
-		this.#isLooking = false;
 	}
 
 	async #looked({ at, since, names, changed }: Looked, sentAt: number, most: number): Promise<void> {
@@ -155,8 +162,10 @@ export class RedisWatch {
 		const isTold = await this.#hearTotals(changed, sentAt);
 		if (!isTold) return;
 		if (changed.length < most) this.#toldAt = sentAt;
-		// Those of the same millisecond once more: another one may have come after.
-		this.#changedFrom = changed.length < most ? Math.floor(at) : changed.at(-1)!.at;
+		const last = changed.at(-1)?.at ?? 0;
+		// Those of the same millisecond once more: another one may have come after. Where that is all that was heard it was all of it.
+		if (changed.length < most) this.#changedFrom = Math.floor(at);
+		else this.#changedFrom = last === this.#changedFrom && last < Math.floor(at) ? last + 1 : last;
 	}
 
 	/** Whether all of it was heard. */
@@ -167,15 +176,18 @@ export class RedisWatch {
 			const limit = countedLimit(this.redis, key);
 			if (limit) limits.set(key, limit);
 		}
-		if (limits.size === 0) return true;
-		const args = [...limits.values()].flatMap(({ unit, windowMs }) => [LETTERS[unit], windowMs]);
-		const askedAt = performance.now();
-		const totals = await this.redis.ask(TOTALS, [...limits.keys()], args)?.whole;
-		if (!Array.isArray(totals) || totals.length !== limits.size) return false;
-		let index = 0;
-		for (const [key, limit] of limits) {
-			const total: unknown = totals[index++];
-			if (typeof total === "number") this.watcher.total(key, limit, total, askedAt);
+		const all = [...limits];
+		for (let from = 0; from < all.length; from += MOST_CHANGED) {
+			const some = all.slice(from, from + MOST_CHANGED);
+			const keys = some.map(([key]) => key);
+			const args = some.flatMap(([, { unit, windowMs }]) => [LETTERS[unit], windowMs]);
+			const askedAt = performance.now();
+			const totals = await this.redis.ask(TOTALS, keys, args)?.whole;
+			if (!Array.isArray(totals) || totals.length !== some.length) return false;
+			for (const [index, [key, limit]] of some.entries()) {
+				const total: unknown = totals[index];
+				if (typeof total === "number") this.watcher.total(key, limit, total, askedAt);
+			}
 		}
 		return true;
 	}

@@ -29,11 +29,14 @@ export const OTHER_KIND = LAST_KIND + 1;
 /** Numbers of a counter's block, beside those of a window: when it was used last, and what each thread holds, from here on. */
 const USED_AT = 4;
 const HELD = 15;
-/** What threads agree on, and when one gave it; 24 is a window's. */
+/** What threads agree on, when one gave it, and of a budget for which period; 24 is a window's. */
 const AGREED = 25;
 const AGREED_AT = 26;
+const AGREED_PERIOD = 27;
 /** A thread may have heard something while another one, that heard nothing, was giving its number, ms. */
 const AGREES_MS = 1_000;
+/** What they agree on of a budget is kept from its last use on, ms: who came later would take what was spent by then for spent before that, and add a share again. */
+const AGREEMENT_MS = 86_400_000;
 /** Cells of it: calls under way, of all threads and of each. */
 const RUNNING = 18;
 const RUNNING_OF = 20;
@@ -72,11 +75,15 @@ export abstract class SharedCounter implements Counter {
 		return block !== 0;
 	}
 
-	/** What a thread has given since that moment; or `own`, which is given now. Of what was given shortly before the smaller one counts. */
-	agreed(since: number, now: number, own: number): number {
+	/**
+	 * What a thread has given since that moment; or `own`, which is given now. Of what was given shortly before the smaller one counts.
+	 * @param period of a budget: what was given for another one counts for nothing
+	 */
+	agreed(since: number, now: number, own: number, period: string | undefined): number {
 		const { numbers } = this.blocks;
 		const at = this.block * BLOCK_NUMBERS;
-		const agreedAt = numbers[at + AGREED_AT]!;
+		const tag = period === undefined ? 0 : Bun.hash.xxHash32(period);
+		const agreedAt = numbers[at + AGREED_PERIOD] === tag ? numbers[at + AGREED_AT]! : 0;
 		if (agreedAt > 0 && agreedAt >= since) return numbers[at + AGREED]!;
 		if (agreedAt > 0 && agreedAt >= since - AGREES_MS) {
 			numbers[at + AGREED] = Math.min(own, numbers[at + AGREED]!);
@@ -84,6 +91,7 @@ export abstract class SharedCounter implements Counter {
 		}
 		numbers[at + AGREED] = own;
 		numbers[at + AGREED_AT] = now;
+		numbers[at + AGREED_PERIOD] = tag;
 		return own;
 	}
 
@@ -234,12 +242,12 @@ export function sharedCounter(blocks: SharedBlocks, unit: LimitUnit, id: string)
 
 const isWindow = (kind: number): boolean => kind === KINDS.requests || kind === KINDS.tokens;
 
-/** Drops counters that count nothing any more, except what the call of this moment has just looked at. */
+/** Drops counters that count nothing any more, except what the call of this moment has just looked at, and budgets of which threads agree on something. */
 export function sweepCounters(blocks: SharedBlocks, now: number): void {
 	blocks.forEach((block, kind) => {
 		if (kind > LAST_KIND || blocks.numbers[block * BLOCK_NUMBERS + USED_AT] === now) return;
 		if (isWindow(kind)) expireEntries(blocks, block, now);
-		if (isIdle(blocks, block)) blocks.remove(block);
+		if (isIdle(blocks, block) && !isAgreedOn(blocks, block, kind, now)) blocks.remove(block);
 	});
 }
 
@@ -252,6 +260,8 @@ export function dropCounter(blocks: SharedBlocks, now: number): boolean {
 	const block = blocks.oldest(COMPARED, (each, kind) => {
 		if (kind > LAST_KIND || cells[each * BLOCK_CELLS + RUNNING]! > 0) return undefined;
 		const age = now - numbers[each * BLOCK_NUMBERS + USED_AT]!;
+		// What threads agree on goes last.
+		if (age > 0 && isAgreedOn(blocks, each, kind, now)) return age - AGREEMENT_MS;
 		return age > 0 ? age : undefined;
 	});
 	if (block === 0) return false;
@@ -274,6 +284,12 @@ export function repairCounter(blocks: SharedBlocks, block: number, kind: number,
 	cells[at + RUNNING] = running;
 	if (isWindow(kind)) repairEntries(blocks, block);
 	else numbers[from + SUM] = sum;
+}
+
+/** Whether it is a budget, of which threads have agreed on what the process may spend. */
+function isAgreedOn({ numbers }: SharedBlocks, block: number, kind: number, now: number): boolean {
+	const at = block * BLOCK_NUMBERS;
+	return kind === KINDS.usd && numbers[at + AGREED_AT]! > 0 && now - numbers[at + USED_AT]! < AGREEMENT_MS;
 }
 
 function isIdle(blocks: SharedBlocks, block: number): boolean {

@@ -3,7 +3,16 @@ import { makeBlocks, SharedBlocks, SWEPT_AT } from "../../memory/shared-blocks.t
 import type { LedgerStore } from "../../store/ledger-table.ts";
 import { SpendCells } from "../usage/spend-cells.ts";
 import type { Counter } from "./counters.ts";
-import type { Limit, LimitDecision, LimitUnit, LocalLimiter, Reservation, TakenAt, WindowName } from "./limiter.ts";
+import type {
+	AgreedLimit,
+	Limit,
+	LimitDecision,
+	LimitUnit,
+	LocalLimiter,
+	Reservation,
+	TakenAt,
+	WindowName,
+} from "./limiter.ts";
 import {
 	dropCounter,
 	OTHER_KIND,
@@ -127,12 +136,12 @@ export class SharedLimiter extends CountingLimiter implements LocalLimiter {
 		}
 	}
 
-	agreed({ id, unit }: WindowName, since: number, now: number, own: number): number {
+	agreed({ id, unit, spending }: AgreedLimit, since: number, now: number, own: number): number {
 		const { blocks, offset } = this;
 		blocks.acquire();
 		try {
 			const counter = this.#counterOf(unit, id);
-			return counter.find() ? counter.agreed(since + offset, now + offset, own) : own;
+			return counter.find() ? counter.agreed(since + offset, now + offset, own, spending?.period) : own;
 		} finally {
 			blocks.release();
 		}

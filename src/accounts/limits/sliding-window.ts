@@ -4,6 +4,7 @@
  */
 import { BudgetCounter, ConcurrencyCounter, type Counter, RETRY_MS, WindowCounter } from "./counters.ts";
 import type {
+	AgreedLimit,
 	Limit,
 	LimitDecision,
 	LimitStatus,
@@ -127,7 +128,7 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 	}
 
 	/** There is one thread. */
-	agreed(_limit: WindowName, _since: number, _now: number, own: number): number {
+	agreed(_limit: AgreedLimit, _since: number, _now: number, own: number): number {
 		return own;
 	}
 
