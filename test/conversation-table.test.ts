@@ -102,6 +102,19 @@ describe("what is remembered", () => {
 		expect(cachedAt(table, at, next, ready)?.characters).toBe(next.whole.characters);
 	});
 
+	test("of a cache with a name is where the vendor has such caches alone, and found though the limit of its key is used up", () => {
+		const table = new ConversationTable(makeConversations(), () => 0);
+		const named = historyIn(["[]"], undefined, "cachedContents/x");
+		const ofGoogle = {
+			provider: { promptCache: { rules: PROMPT_CACHES.gemini!, scope: "g" } } as Provider,
+			model: "m",
+		};
+		for (const at of [place("sk-1"), ofGoogle]) keepAt(table, at, named, asked);
+		expect(cachedAt(table, place("sk-1"), named, ready)).toBeUndefined();
+		expect(cachedAt(table, ofGoogle, named, (_, isSole) => isSole === true)).toEqual({ account: 0, characters: 0 });
+		expect(cachedAt(table, ofGoogle, named, () => false)).toBeUndefined();
+	});
+
 	test("is two entries of a conversation, however long it gets", () => {
 		const table = new ConversationTable(makeConversations(), () => 0);
 		const provider = account("sk-1");
@@ -117,6 +130,11 @@ describe("what is remembered", () => {
 const HOUR = 3_600_000;
 const nothing = { isMarked: false, isForHour: false, retention: undefined };
 describe("how long vendors keep a prompt", () => {
+	test.each(["constructor", "toString", "__proto__", "a week"])("is as usual where a call asks for %p", (retention) => {
+		const { lifetimeMs } = PROMPT_CACHES.openai!;
+		expect(lifetimeMs("gpt-5-mini", { ...nothing, retention })).toBe(lifetimeMs("gpt-5-mini", nothing));
+	});
+
 	test.each([
 		["anthropic", "claude-sonnet-5", nothing, 0],
 		["anthropic", "claude-sonnet-5", { ...nothing, isMarked: true }, HOUR / 12],

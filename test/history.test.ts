@@ -5,6 +5,7 @@ import type { Dialect } from "../src/dialects/dialect.ts";
 import { gemini } from "../src/dialects/gemini/gemini-dialect.ts";
 import { openAiResponses } from "../src/dialects/openai-responses/index.ts";
 import { type History, historyIn } from "../src/routing/history.ts";
+import { historyOf } from "../src/routing/requirements.ts";
 import { clientRequests } from "./kit/client-recordings.ts";
 import type { Json } from "./kit/exchange.ts";
 
@@ -81,9 +82,24 @@ describe("a call is known as the next one", () => {
 	});
 });
 
-test("what is no list of messages has a history of its own", () => {
-	const { earlier, whole, first } = historyIn(['"a text to go on with"']);
-	expect([earlier, first]).toEqual([[], whole]);
+test.each([['"a text to go on with"'], ["[1,22,333]"], ['["one","two"]'], ["[]"]])(
+	"what is no list of messages is one: %s",
+	(prompt) => {
+		const { earlier, whole, first } = historyIn([prompt]);
+		expect([earlier, first, whole.characters]).toEqual([[], whole, prompt.length]);
+	},
+);
+
+test("a name that two callers give their conversations is two names", () => {
+	const sessionOf = (keyId: string | undefined, session: string) => {
+		const sent = Buffer.from(JSON.stringify({ model: "m", max_tokens: 9, messages: [user("a")] }));
+		const { facts } = anthropicMessages.parse("chat", sent);
+		const headers = new Headers({ "x-session-id": session });
+		return historyOf({ operation: "chat", facts, stream: false, headers, keyId }).session!.hash;
+	};
+	const hashes = [sessionOf("a", "s"), sessionOf("b", "s"), sessionOf(undefined, "s"), sessionOf("a", "t")];
+	expect(new Set(hashes).size).toBe(4);
+	expect(sessionOf("a", "s")).toBe(hashes[0]!);
 });
 
 const RECORDED: [file: string, path: string, dialect: Dialect][] = [

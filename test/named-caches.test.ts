@@ -51,9 +51,48 @@ test("a key that has it not is in use for all other calls", async () => {
 	expect([...router.context.state.keysOut(router.snapshot.catalog.entries)]).toEqual([]);
 });
 
-test("one that no key has is refused, and all keys stay in use", async () => {
+/** The first key's limit is used up; the others have not the cache. */
+const usedUp = (key: string | undefined) =>
+	google.run((connection) =>
+		(connection.request.headers.get("x-goog-api-key") === key ? exhausted : refused)(connection),
+	);
+const EXHAUSTED = {
+	...{ code: 429, message: "Quota exceeded", status: "RESOURCE_EXHAUSTED" },
+	details: [{ "@type": "type.googleapis.com/google.rpc.RetryInfo", retryDelay: "40s" }],
+};
+const exhausted = answers("429 Too Many Requests", JSON.stringify({ error: EXHAUSTED }));
+const sent = async () => {
+	const messages = [{ role: "user", content: "hi" }];
+	return router.send({ model: "gemini/gemini-3-flash", messages, ...named });
+};
+
+test("a call whose key has used up its limit is told when to come again, and is asked of no key that can't answer", async () => {
+	await ask(named);
+	usedUp(KEYS[1]);
+	for (const calls of [1, 2]) {
+		const answer = await sent();
+		expect([answer.status, answer.headers.get("retry-after")]).toEqual([429, "40"]);
+		// The second call finds the key cooling down.
+		expect(used()).toEqual(Array(calls).fill(KEYS[1]!));
+	}
+	google.run(good);
+	expect(await ask({})).toBe(200);
+	expect(used().at(-1)).not.toBe(KEYS[1]!);
+});
+
+test("a call is not told that there is none while the limit of a key is used up that may have it", async () => {
+	usedUp(KEYS[0]);
+	const answer = await sent();
+	expect([answer.status, answer.headers.get("retry-after")]).toEqual([429, "40"]);
+	expect(used()).toEqual(KEYS);
+});
+
+test("one that no key has is not found, and all keys stay in use", async () => {
 	google.run(refused);
-	expect(await ask(named)).toBe(502);
+	const answer = await sent();
+	const { error } = (await answer.json()) as { error: { type: string; param: string; message: string } };
+	expect([answer.status, error.type, error.param]).toEqual([404, "invalid_request_error", "cachedContent"]);
+	expect(error.message).toStartWith("gemini has no cache of that name for the router's keys");
 	expect(used()).toEqual(KEYS);
 	google.run(good);
 	expect(await ask({})).toBe(200);

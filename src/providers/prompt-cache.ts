@@ -12,6 +12,8 @@ const HOUR_MS = 60 * MINUTE_MS;
 export interface PromptCacheRules {
 	/** Who shares it, in the vendor's word. */
 	readonly scope: "organization" | "workspace" | "project" | "account";
+	/** Calls may name a cache that was made beforehand (Google's `cachedContent`). */
+	readonly hasNamedCaches?: true;
 	/** Tokens that a prompt must have to be cached. */
 	minimumTokens(model: string): number;
 	/** How long a prompt is kept from its last use on, ms; 0: it is not cached. */
@@ -66,7 +68,7 @@ export const PROMPT_CACHES: Readonly<Partial<Record<ProviderType, PromptCacheRul
 		scope: "organization",
 		minimumTokens: () => 1_024,
 		lifetimeMs: (model, { retention }) =>
-			(retention === undefined ? undefined : LIFETIMES[retention]) ?? openAiLifetime(model),
+			retention !== undefined && Object.hasOwn(LIFETIMES, retention) ? LIFETIMES[retention]! : openAiLifetime(model),
 	},
 	// platform.claude.com/docs/en/build-with-claude/prompt-caching: nothing without `cache_control`; each use renews it.
 	anthropic: {
@@ -77,6 +79,7 @@ export const PROMPT_CACHES: Readonly<Partial<Record<ProviderType, PromptCacheRul
 	// ai.google.dev/gemini-api/docs/caching: implicit, "in a short amount of time".
 	gemini: {
 		scope: "project",
+		hasNamedCaches: true,
 		minimumTokens: (model) => (model.includes("flash") ? 1_024 : 4_096),
 		lifetimeMs: () => 5 * MINUTE_MS,
 	},

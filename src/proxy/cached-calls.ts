@@ -1,12 +1,14 @@
-/** Calls as the prompt caches of vendors have them: which key has a call's history, and what is remembered once it is answered. */
+/** Calls as the prompt caches of vendors have them: which key has a call's history, what is remembered once it is answered, and what a failure says. */
+import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
 import { OPERATIONS } from "../openai/operations.ts";
-import type { Failure } from "../providers/failure.ts";
+import { errorOf, type Failure } from "../providers/failure.ts";
 import type { Target } from "../providers/provider.ts";
-import { cachedAt, cachesOf, hasSeveralCaches, keepAt } from "../routing/cache-places.ts";
+import { cachedAt, cachesOf, hasSeveralCaches, keepAt, namedAt } from "../routing/cache-places.ts";
 import type { KeyState } from "../routing/cached-target.ts";
 import { historyOf } from "../routing/requirements.ts";
 import type { StateView } from "../routing/target-state.ts";
+import { OF_THE_KEY, type TriedTarget } from "./retry.ts";
 
 /** What is known of conversations. */
 type Known = Pick<StateView, "conversations">;
@@ -14,7 +16,7 @@ type Known = Pick<StateView, "conversations">;
 /** Which of a target's keys that may be used has a call's history in its prompt cache; undefined where none has, or all share one. */
 export function cachedKey({ conversations }: Known, keys: KeyState, call: Call, target: Target): number | undefined {
 	if (!hasSeveralCaches(target.provider) || !isCached(call)) return undefined;
-	return cachedAt(conversations, target, historyOf(call), (key) => keys.isReady(target, key))?.account;
+	return cachedAt(conversations, target, historyOf(call), (key, isSole) => keys.isReady(target, key, isSole))?.account;
 }
 
 /**
@@ -37,10 +39,49 @@ export function keepCached(
  * What a failure says of the key that it was made with. That an account has not the cache that a call names (Google: 403) says nothing of its
  * other calls.
  */
-export function failureOfKey({ facts }: Call, failure: Failure): Failure {
-	const isOfCache = failure.kind === "auth" && failure.status === 403 && facts.namedCache?.() !== undefined;
-	return isOfCache ? { ...failure, isOurs: true } : failure;
+export function failureOfKey(call: Call, target: Target, failure: Failure): Failure {
+	return lacksNamed(call, target, failure) ? { ...failure, isOurs: true } : failure;
 }
+
+/**
+ * Whether another of a target's keys may answer a call that this one has failed: the failure speaks against the key. Where that only says that the
+ * limit is used up of the key which has the cache that the call names, no other may.
+ */
+export function mayOthers(
+	{ targets, keys }: { readonly targets: Known; readonly keys: KeyState },
+	call: Call,
+	target: Target,
+	key: number,
+	{ kind }: Failure,
+): boolean {
+	if (!OF_THE_KEY.includes(kind)) return false;
+	if (kind !== "rate" || call.facts.namedCache?.() === undefined || !isCached(call)) return true;
+	return namedAt(targets.conversations, target, historyOf(call), (each) => keys.isReady(target, each, true)) !== key;
+}
+
+/**
+ * The error of a failed attempt. That the keys of a vendor have not the cache that a call names is the call's fault; where one of them could
+ * not say so, since its limit is used up, it may have the cache.
+ * @param tried the target's: its `usedUp` is the last failure of such a key in this call
+ */
+export function errorOfAttempt(
+	call: Call,
+	failure: Failure,
+	target: Target,
+	{ usedUp }: Pick<TriedTarget, "usedUp">,
+): RouterError {
+	if (!lacksNamed(call, target, failure)) return errorOf(failure, target);
+	if (usedUp) return errorOf(usedUp, target);
+	const message = `${target.provider.name} has no cache of that name for the router's keys, or has it no longer: make another, or send the prompt itself.`;
+	return new RouterError("upstream_refused", message, { status: 404, param: "cachedContent" });
+}
+
+/** Whether an account has not the cache that the call names: Google answers so whether or not there is one of that name. */
+const lacksNamed = ({ facts }: Call, { provider }: Target, { kind, status }: Failure): boolean =>
+	kind === "auth" &&
+	status === 403 &&
+	provider.promptCache?.rules.hasNamedCaches === true &&
+	facts.namedCache?.() !== undefined;
 
 /** Where nothing is generated there is no prompt cache. */
 const isCached = ({ operation, passed }: Call): boolean => passed === undefined && OPERATIONS[operation].generates;

@@ -2,12 +2,12 @@
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
 import type { SentSoFar } from "../openai/sent-so-far.ts";
-import { errorOf, type Failure, OF_ONE_CALL } from "../providers/failure.ts";
+import { type Failure, OF_ONE_CALL } from "../providers/failure.ts";
 import type { Target } from "../providers/provider.ts";
 import { Attempt, type AttemptOptions, type AttemptOwner } from "./attempt.ts";
 import type { TargetFailure } from "./attempt-result.ts";
 import { attemptTimeouts, longestWait, type TimedCall, usualTimeouts } from "./attempt-timeouts.ts";
-import { cachedKey, failureOfKey, keepCached } from "./cached-calls.ts";
+import { cachedKey, errorOfAttempt, failureOfKey, keepCached, mayOthers } from "./cached-calls.ts";
 import type { CallPlan } from "./call-plan.ts";
 import { type ModelQueue, queueSettings, type Slot, waitTurn } from "./call-queue.ts";
 import type { CallRecord } from "./call-record.ts";
@@ -17,15 +17,7 @@ import { FIRST_ACCOUNT, targetWith } from "./key-rotation.ts";
 import { clientGone, Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import { CallResumes, canResume, type ResumedAttempt, type ResumeTerms } from "./resume.ts";
-import {
-	budgetedStep,
-	hasOthers as isAnyLeft,
-	NOT_TRIED,
-	OF_THE_KEY,
-	type RetryStep,
-	soonest,
-	type TriedTarget,
-} from "./retry.ts";
+import { budgetedStep, hasOthers as isAnyLeft, NOT_TRIED, type RetryStep, soonest, type TriedTarget } from "./retry.ts";
 import { type Failed, Round, type RoundOwner, type RoundPart } from "./round.ts";
 import type { Late } from "./second-target.ts";
 import type { AttemptListener, StartedAnswer } from "./started-answer.ts";
@@ -138,8 +130,8 @@ export class CallAttempts implements AttemptOwner {
 		const { timeLeftMs, hasFirstToken, record } = attempt;
 		const { keys } = this.state;
 		const tried = this.tried[index]!;
-		if (OF_THE_KEY.includes(failure.kind)) tried.refusedKeys.push(account.index);
-		keys.ended(tried.target, account, failureOfKey(call, failure));
+		if (mayOthers(this.state, call, tried.target, account.index, failure)) tried.refusedKeys.push(account.index);
+		keys.ended(tried.target, account, failureOfKey(call, tried.target, failure));
 		const failed = { call, timeLeftMs, hasFirstToken, state: record?.state, part };
 		const health = failureOfTarget(failure, failed, () => usualTimeouts(this.#timed, tried.target));
 		const mayBeCause = failure.kind === "engine_died" || this.state.suspects.hasAny;
@@ -200,7 +192,7 @@ export class CallAttempts implements AttemptOwner {
 				return again;
 			}
 			tried.failed(result, attempt.waitedMs);
-			return { index, failure: result, error: errorOf(result, target), wasNotTried: false };
+			return { index, failure: result, error: errorOfAttempt(this.call, result, target, tried), wasNotTried: false };
 		} catch (thrown) {
 			if (!(thrown instanceof RouterError)) throw thrown;
 			return this.#notTried(index, thrown);

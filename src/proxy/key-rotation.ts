@@ -88,9 +88,9 @@ export class KeyRotation {
 		return inUse ?? ring.takeAnyway();
 	}
 
-	/** Whether this one may be taken out of turn: it is in use, and its limit is not used up. */
-	isReady({ provider, model }: Pick<Target, "provider" | "model">, account: number): boolean {
-		return this.#ring(provider).isReady(account, model, performance.now());
+	/** Whether this one may be taken out of turn: it is in use, and its limit is not used up, unless no other could answer (`isSole`). */
+	isReady({ provider, model }: Pick<Target, "provider" | "model">, account: number, isSole = false): boolean {
+		return this.#ring(provider).isReady(account, model, performance.now(), isSole);
 	}
 
 	/** Whether a key is in use besides these. */
@@ -186,9 +186,10 @@ export class AccountRing {
 		return { index, isProbe: true };
 	}
 
-	/** Whether this one is in use, was not refused, and its limit is not used up. */
-	isReady(index: number, model: string, now: number): boolean {
-		return index < this.size && !this.isRefused(index, model) && (this.#coolsDownUntil.get(index) ?? now) <= now;
+	/** Whether this one is in use, was not refused, and its limit is not used up, which does not matter where no other could answer (`isSole`). */
+	isReady(index: number, model: string, now: number, isSole = false): boolean {
+		if (index >= this.size || this.isRefused(index, model)) return false;
+		return isSole || (this.#coolsDownUntil.get(index) ?? now) <= now;
 	}
 
 	/** Whether `take` would find one. */

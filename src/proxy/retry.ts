@@ -60,6 +60,8 @@ export interface Tried {
 export class TriedTarget implements Tried {
 	tries = 0;
 	failure: Failure | undefined;
+	/** The last failure of one of its keys of which the limit is used up. */
+	usedUp: Failure | undefined;
 	failedAt = 0;
 	waitedMs = 0;
 	tookMs = 0;
@@ -116,6 +118,7 @@ export class TriedTarget implements Tried {
 		this.tookMs = tookMs;
 		this.tries++;
 		this.failure = failure;
+		if (failure.kind === "rate") this.usedUp = failure;
 		this.failedAt = performance.now();
 	}
 }

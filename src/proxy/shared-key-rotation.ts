@@ -227,9 +227,9 @@ class SharedAccounts implements ProviderAccounts {
 		return this.#own.takeAnyway();
 	}
 
-	isReady(index: number, model: string, now: number): boolean {
+	isReady(index: number, model: string, now: number, isSole?: boolean): boolean {
 		this.refusals.look();
-		return this.#own.isReady(index, model, now);
+		return this.#own.isReady(index, model, now, isSole);
 	}
 
 	has(model: string, now: number, tried?: readonly number[]): boolean {

@@ -14,6 +14,9 @@ export interface CachePlace {
 	readonly model: string;
 }
 
+/** Whether one of a provider's keys may be used. `isSole`: no other could be, so that a limit that is used up does not matter. */
+export type IsReady = (account: number, isSole?: boolean) => boolean;
+
 /** What a cache has of a prompt. */
 export interface CachedPrefix {
 	/** Which of the provider's keys. */
@@ -67,35 +70,59 @@ export const cachesOf = ({ promptCache, otherAccounts }: Provider): number =>
  */
 export function cachedAt(
 	table: ConversationTable,
-	{ provider, model }: CachePlace,
+	place: CachePlace,
 	history: History,
-	isReady: (account: number) => boolean,
+	isReady: IsReady,
 ): CachedPrefix | undefined {
-	const { before } = history;
-	const accounts = provider.otherAccounts ? [provider, ...provider.otherAccounts] : [provider];
+	const named = namedAt(table, place, history, isReady);
+	// Of what has a name it is not known how long it is.
+	if (named !== undefined) return { account: named, characters: 0 };
 	for (const beginning of beginningsOf(history)) {
-		let best = -1;
-		let longest = 0;
-		for (let account = 0; account < accounts.length; account++) {
-			const left = table.leftMs(keyAt({ provider: accounts[account]!, model }, beginning));
-			if (left <= longest || !isReady(account)) continue;
-			longest = left;
-			best = account;
-		}
-		// Of what has a name it is not known how long it is.
-		const characters = beginning.characters < 0 ? 0 : before + beginning.characters;
-		if (best !== -1) return { account: best, characters };
+		const account = longestAt(table, place, beginning, isReady);
+		const characters = beginning.characters < 0 ? 0 : history.before + beginning.characters;
+		if (account !== undefined) return { account, characters };
 	}
 	return undefined;
+}
+
+/**
+ * The key of a provider that has the cache which a call names, as far as is remembered, though its limit be used up: no other key can answer.
+ * Undefined where none is known to have it, or the vendor has no such caches.
+ */
+export function namedAt(
+	table: ConversationTable,
+	place: CachePlace,
+	{ named }: Pick<History, "named">,
+	isReady: IsReady,
+): number | undefined {
+	if (!named || !place.provider.promptCache?.rules.hasNamedCaches) return undefined;
+	return longestAt(table, place, named, (account) => isReady(account, true));
+}
+
+/** Of the keys that have it the one that keeps it for longest. */
+function longestAt(
+	table: ConversationTable,
+	{ provider, model }: CachePlace,
+	beginning: Beginning,
+	isReady: (account: number) => boolean,
+): number | undefined {
+	const accounts = provider.otherAccounts ? [provider, ...provider.otherAccounts] : [provider];
+	let best: number | undefined;
+	let longest = 0;
+	for (let account = 0; account < accounts.length; account++) {
+		const left = table.leftMs(keyAt({ provider: accounts[account]!, model }, beginning));
+		if (left <= longest || !isReady(account)) continue;
+		longest = left;
+		best = account;
+	}
+	return best;
 }
 
 /**
  * By which a conversation is looked up that has gone on: it may be asked the same once more, and a history that is another one altogether may
  * have a name. One that begins takes its turn: some clients give all of theirs one name.
  */
-function* beginningsOf({ earlier, whole, session, named }: History): Iterable<Beginning> {
-	// One account alone has it, and no other can answer.
-	if (named) yield named;
+function* beginningsOf({ earlier, whole, session }: History): Iterable<Beginning> {
 	if (earlier.length === 0) return;
 	yield whole;
 	yield* earlier;
@@ -110,7 +137,7 @@ export function keepAt(
 	asked: PromptCacheRequest,
 ): void {
 	const { rules } = place.provider.promptCache!;
-	if (named) table.keep(keyAt(place, named), NAMED_MS);
+	if (named && rules.hasNamedCaches) table.keep(keyAt(place, named), NAMED_MS);
 	const ms = rules.lifetimeMs(place.model, asked);
 	// A token has a character at least.
 	if (ms === 0 || before + whole.characters < rules.minimumTokens(place.model)) return;

@@ -11,8 +11,11 @@ import type { StateView } from "./target-state.ts";
 
 /** What is known of the keys of providers. */
 export interface KeyState {
-	/** Whether one of a target's keys is in use, and its limit is not used up. */
-	isReady(target: Pick<RouteTarget, "provider" | "model">, account: number): boolean;
+	/**
+	 * Whether one of a target's keys is in use, and its limit is not used up.
+	 * @param isSole no other key could answer: its limit does not matter
+	 */
+	isReady(target: Pick<RouteTarget, "provider" | "model">, account: number, isSole?: boolean): boolean;
 }
 
 const MILLION = 1_000_000;
@@ -40,7 +43,9 @@ export function preferCached(
 	let characters = -1;
 	for (const each of scored) {
 		if (each.group !== group || !each.target.provider.promptCache) continue;
-		const found = cachedAt(state.conversations, each.target, history, (key) => keys.isReady(each.target, key));
+		const found = cachedAt(state.conversations, each.target, history, (key, isSole) =>
+			keys.isReady(each.target, key, isSole),
+		);
 		if (!found || found.characters <= characters) continue;
 		({ account, characters } = found);
 		held = each;
@@ -65,7 +70,7 @@ export function savingOf({ price }: Pick<RouteTarget, "price">, tokens: number):
 /**
  * Whether a target with the history in its cache is worth more than its equals without. `cheapest`: it costs no more with what is saved.
  * `balanced`: nor is price × time of another better by more than half; to leave it costs the saving of later calls, too. `fastest`: time alone
- * counts. Where calls are shared out by weights, or in order, the cache decides between those that are left.
+ * counts. Where calls are shared out by weights, or between the targets of one entry of an order, the cache decides.
  */
 function isWorthMore(
 	held: Scored,
@@ -74,6 +79,7 @@ function isWorthMore(
 	policy: Policy,
 	needs: Needs,
 ): boolean {
+	// In an order each entry is a group: equals are the targets of one entry, between which nothing else decides.
 	if (held.basis === "weight" || held.basis === "order") return true;
 	if (held.basis !== "price" && held.basis !== "price and time") return false;
 	let least = Number.POSITIVE_INFINITY;

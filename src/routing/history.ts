@@ -32,6 +32,8 @@ export interface History {
 const MOST_EARLIER = 8;
 /** Roles of messages that a model has written. */
 const ANSWERS = new Set(["assistant", "model"]);
+/** Messages. What is no list of them is one: a text, texts, hundreds of thousands of tokens' numbers. */
+const LIST = /^\[\s*\{/;
 /** No prompt is so short. */
 const SESSION = -1;
 const NAMED_CACHE = -2;
@@ -39,7 +41,7 @@ const NAMED_CACHE = -2;
 /**
  * The history of a prompt.
  * @param texts as `CallFacts.history` or `promptContent` has them: the list of messages last
- * @param session what the client calls the conversation
+ * @param session what the client calls the conversation, with whose it is: others may have the same name
  * @param cache a cache that the call names
  */
 export function historyIn(texts: readonly string[], session?: string, cache?: string): History {
@@ -50,8 +52,7 @@ export function historyIn(texts: readonly string[], session?: string, cache?: st
 	let hash = 0n;
 	let characters = 0;
 	let isAfterAnswer = true;
-	// What is no list is one message.
-	for (const { start, end } of list.startsWith("[") ? eachItem(list, 0) : [{ start: 0, end: list.length }]) {
+	for (const { start, end } of LIST.test(list) ? eachItem(list, 0) : [{ start: 0, end: list.length }]) {
 		const message = list.slice(start, end);
 		const isAnswer = ANSWERS.has(roleOf(message));
 		if (isAnswer && !isAfterAnswer) prompts.push({ hash, characters });

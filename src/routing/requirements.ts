@@ -8,7 +8,7 @@ import { type History, historyIn } from "./history.ts";
 import type { Feature } from "./route.ts";
 
 /** The part of a call that is read. */
-export type RoutedCall = Pick<Call, "operation" | "facts" | "stream" | "headers">;
+export type RoutedCall = Pick<Call, "operation" | "facts" | "stream" | "headers" | "keyId">;
 
 /** A call as the plan sees it. */
 export interface Needs {
@@ -86,7 +86,9 @@ export function historyOf(call: RoutedCall): History {
 	if (!history) {
 		const { facts } = call;
 		const texts = facts.history?.() ?? facts.promptContent().texts;
-		history = historyIn(texts, sessionOf(call.headers), facts.namedCache?.());
+		const session = sessionOf(call.headers);
+		// No header has a line break in it.
+		history = historyIn(texts, session && `${call.keyId ?? ""}\n${session}`, facts.namedCache?.());
 		histories.set(call, history);
 	}
 	return history;
@@ -116,6 +118,8 @@ function beginningOf(texts: readonly string[]): string {
 	if (!list.startsWith("[")) return before + list;
 	let [end, hasBegun] = [0, false];
 	for (const item of eachItem(list, 0)) {
+		// Texts, or tokens' numbers, which are many.
+		if (list[item.start] !== "{") return before + list;
 		const role = roleOf(list, item.start);
 		if (hasBegun && ANSWERS.has(role)) break;
 		hasBegun ||= !INSTRUCTIONS.has(role);

@@ -30,7 +30,7 @@ function alternating(size: number): ProviderAccounts {
 	return {
 		take: (model, now, tried) => on(now, (accounts, at) => accounts.take(model, at, tried)),
 		takeAnyway: () => next().accounts.takeAnyway(),
-		isReady: (index, model, now) => on(now, (accounts, at) => accounts.isReady(index, model, at)),
+		isReady: (index, model, now, isSole) => on(now, (accounts, at) => accounts.isReady(index, model, at, isSole)),
 		has: (model, now, tried) => on(now, (accounts, at) => accounts.has(model, at, tried)),
 		refusal: (model, now) => on(now, (accounts, at) => accounts.refusal(model, at)),
 		outOfUse: (now) => on(now, (accounts, at) => accounts.outOfUse(at)),
