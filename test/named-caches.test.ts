@@ -1,6 +1,13 @@
 /** A cache that a call names is one account's alone: its calls find the key that has it, and the others are no worse for not having it. */
 import { afterAll, beforeEach, expect, test } from "bun:test";
+import { errorObject as anthropicError } from "../src/dialects/anthropic-messages/messages-error.ts";
+import { errorObject as googleError } from "../src/dialects/gemini/error.ts";
 import { gemini } from "../src/dialects/gemini/gemini-dialect.ts";
+import type { Call } from "../src/openai/call.ts";
+import type { Failure } from "../src/providers/failure.ts";
+import { PROMPT_CACHES, type PromptCacheRules } from "../src/providers/prompt-cache.ts";
+import type { Target } from "../src/providers/provider.ts";
+import { errorOfAttempt } from "../src/proxy/cached-calls.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers } from "./kit/faults.ts";
 import { type Pipeline, pipeline } from "./kit/pipeline.ts";
@@ -105,4 +112,16 @@ test("a call in Google's own words names it, too", () => {
 	const url = "http://x/v1beta/models/gemini-3-flash:generateContent";
 	const { facts } = gemini.parse("chat", gemini.withUrl!(url, sent));
 	expect([facts.namedCache?.(), facts.history?.()]).toEqual(["cachedContents/x", [JSON.stringify(contents)]]);
+});
+
+test("that no key has it is said in the words of each wire, and of no other vendor", () => {
+	const call = { facts: { namedCache: () => "cachedContents/x" } } as unknown as Call;
+	const failure: Failure = { kind: "auth", status: 403, message: "it is not there" };
+	const at = (rules: PromptCacheRules) =>
+		({ provider: { name: "p", keySetting: "KEY", promptCache: { rules, scope: "" } } }) as unknown as Target;
+	const error = errorOfAttempt(call, failure, at(PROMPT_CACHES.gemini!), { usedUp: undefined });
+	expect([googleError(error).status, anthropicError(error).type]).toEqual(["NOT_FOUND", "not_found_error"]);
+	expect(errorOfAttempt(call, failure, at(PROMPT_CACHES.openai!), { usedUp: undefined }).errorCode).toBe(
+		"upstream_auth",
+	);
 });
