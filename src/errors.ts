@@ -130,6 +130,7 @@ export const ERRORS = {
 		type: INVALID,
 		remedy: "Give the agent another `name`, or wait 15 s if it is the same one.",
 	},
+	configuration_refused: { status: 409, type: INVALID, remedy: "Mend the file as the message says, and load it anew." },
 	key_name_taken: { status: 409, type: INVALID, remedy: "Give the key another `name`, or rotate the one there is." },
 	body_too_large: {
 		status: 413,

@@ -189,6 +189,8 @@ describe("/admin", () => {
 		expect(paths.sort()).toEqual([
 			"/admin/calls",
 			"/admin/calls/{id}",
+			"/admin/configuration",
+			"/admin/configuration/reload",
 			"/admin/invitations",
 			"/admin/invitations/{id}/revoke",
 			"/admin/keys",

@@ -1,9 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
-import { report, withoutCredentials } from "../src/cli/check.ts";
+import { report } from "../src/cli/check.ts";
 import { localUrl, withAgentUrl } from "../src/cli/local-url.ts";
 import { load } from "../src/config/load.ts";
 import type { Role } from "../src/config/overlay.ts";
+import { withoutCredentials } from "../src/config/setting-rows.ts";
 import { certificate } from "./kit/certificate.ts";
 import { cli, directory } from "./kit/cli.ts";
 

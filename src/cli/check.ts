@@ -1,47 +1,14 @@
 /** `router check`: what would run, where each setting comes from, and which providers are ready. No secret is shown. */
-import type { TSchema } from "@sinclair/typebox";
-import {
-	byPosition,
-	ConfigError,
-	type Finding,
-	FindingsError,
-	type Mistake,
-	type Path,
-	pathText,
-} from "../config/config-error.ts";
-import { MASK } from "../config/diff.ts";
-import { isRecord } from "../config/document.ts";
+import { byPosition, ConfigError, type Finding, FindingsError, type Mistake } from "../config/config-error.ts";
 import type { Environment } from "../config/interpolate.ts";
-import type { Loaded, SettingSource, UnusableConfig } from "../config/load.ts";
-import { ConfigSchema } from "../config/schema.ts";
-import { mapLeaves } from "../config/schema-walk.ts";
-import { formatWithUnit } from "../config/units.ts";
+import type { Loaded, UnusableConfig } from "../config/load.ts";
+import { settingRows } from "../config/setting-rows.ts";
 import type { ProviderState } from "../providers/registry.ts";
 import { VERSION } from "../version.ts";
 import { localUrl, withAgentUrl } from "./local-url.ts";
 
 /** Of a provider without prices. */
 const UNPRICED = "no prices known: set its models' under `prices:`, or keys with a budget can't use it";
-/** Sections that only one role reads. */
-const ROLE_SECTIONS = {
-	router: [
-		"server",
-		"timeouts",
-		"keys",
-		"providers",
-		"limits",
-		"admin",
-		"usage",
-		"models",
-		"prices",
-		"cache",
-		"redis",
-		"agents",
-	],
-	agent: ["agent"],
-	standalone: [] as string[],
-};
-
 /**
  * Plans the role as a start would, and reports; see {@link report}. The agent's models are looked at in every role: one file may be
  * the router's and the agents'.
@@ -132,46 +99,6 @@ export function report(
 		"The configuration is valid.",
 		"",
 	].join("\n");
-}
-
-function settingRows(loaded: Loaded, workers: number | undefined): string[][] {
-	const foreign = loaded.role === "standalone" ? [] : ROLE_SECTIONS[loaded.role === "router" ? "agent" : "router"];
-	const values = mapLeaves(ConfigSchema, loaded.config, show) as Record<string, unknown>;
-	return Object.keys(ConfigSchema.properties)
-		.filter((section) => section in values && !foreign.includes(section))
-		.flatMap((section) => flatten(values[section], [section]))
-		.map(([path, text]) => {
-			const name = pathText(path);
-			const shown = name === "server.workers" && text === "auto" && workers ? `auto, here ${workers}` : text;
-			return [name, shown, sourceText(loaded.sources.of(path))];
-		});
-}
-
-function show(value: unknown, schema: TSchema): unknown {
-	if (schema["secret"]) return MASK;
-	if (schema["unit"]) return formatWithUnit(value as number, schema["unit"]);
-	return typeof value === "string" ? withoutCredentials(value) : value;
-}
-
-/** `http://user:pass@host/?key=…` → the same with user, password and query masked. */
-export function withoutCredentials(text: string): string {
-	return text.replace(/^(https?:\/\/)[^/?#]*@/i, `$1${MASK}@`).replace(/^(https?:\/\/[^?#]*)[?#].*$/i, `$1?${MASK}`);
-}
-
-function flatten(value: unknown, path: Path): [Path, string][] {
-	if (isRecord(value) && Object.keys(value).length > 0) {
-		return Object.entries(value).flatMap(([key, child]) => flatten(child, [...path, key]));
-	}
-	if (Array.isArray(value) && value.some(isRecord)) {
-		return value.flatMap((child, index) => flatten(child, [...path, index]));
-	}
-	if (Array.isArray(value)) return [[path, value.length === 0 ? "none" : value.join(", ")]];
-	return [[path, isRecord(value) ? "nothing set" : String(value)]];
-}
-
-function sourceText(source: SettingSource): string {
-	if (source.from === "file") return `${source.file}:${source.line}`;
-	return source.from === "default" ? "default" : source.name;
 }
 
 function providerRow({ name, state, variable, baseUrl = "", lacksPrices }: ProviderState): string[] {

@@ -3,7 +3,7 @@
 import { createKeyAuth, type KeyAuth } from "../accounts/auth/keys.ts";
 import { saysOpen } from "../accounts/auth/listen-policy.ts";
 import { ConfigError, located, mistakeLine } from "../config/config-error.ts";
-import { differenceLine, differences } from "../config/diff.ts";
+import { type Difference, differenceLine, differences } from "../config/diff.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import { keepRestartOnly } from "../config/restart-only.ts";
@@ -54,12 +54,83 @@ const MOST_SHOWN = 50;
 const OPENED =
 	"No key would be left, and everyone who reaches this port could call. If that is meant, write `keys: []` and name the loopback address under `server.host`, or write `keys: []` and `server: { insecure: true }`.";
 
+/** What a reload would do now. */
+export interface PendingReload {
+	/** What would change. */
+	readonly changes: readonly Difference[];
+	/** What only a restart would change. */
+	readonly waiting: readonly Difference[];
+	/** What can't be used, a line each: nothing would change. */
+	readonly mistakes: readonly string[];
+}
+
+/** The configuration that a router runs by, and its file. */
+export class LiveConfiguration {
+	constructor(
+		private readonly router: ReloadedRouter,
+		private loaded: Loaded,
+	) {}
+
+	/** What was loaded last; settings that wait for a restart are in it, too. */
+	get last(): Loaded {
+		return this.loaded;
+	}
+
+	/** What is in force. */
+	get config(): Config {
+		return this.router.snapshot.config;
+	}
+
+	/** What a reload would do with the file as it is now. Changes nothing. */
+	pending(): PendingReload {
+		let locate: Loaded["locate"] | undefined;
+		try {
+			const read = this.loaded.again();
+			locate = read.locate;
+			const { config, waiting } = planned(this.router, read);
+			return { changes: differences(this.config, config), waiting, mistakes: [] };
+		} catch (thrown) {
+			return { changes: [], waiting: [], mistakes: mistakesOf(locate ? located(thrown, locate) : thrown) };
+		}
+	}
+
+	/**
+	 * Loads anew once, and puts another snapshot in the place of the one in force. What can't be used is logged and counted, and the last
+	 * good configuration goes on. Returns why it can't be used, a line each; empty where it is in force.
+	 */
+	reload(): readonly string[] {
+		const { log, metrics, snapshot: before } = this.router;
+		const { watched } = this.loaded;
+		let locate: Loaded["locate"] | undefined;
+		try {
+			const read = this.loaded.again();
+			locate = read.locate;
+			const next = planned(this.router, read);
+			this.loaded = read;
+			const auth = putInForce(this.router, next);
+			metrics.reloaded("loaded");
+			logChanges(log, watched, before.config, next.config);
+			if (auth.isKeyless && !before.auth.isKeyless)
+				log.logger.warn("No key is left: whoever reaches this port may call.");
+			// Variables are as they were: the start has said what was mended in them.
+			for (const warning of read.warnings) if (warning.file !== undefined) log.logger.warn(mistakeLine(warning));
+			if (next.waiting.length > 0) {
+				const changes = next.waiting.map(differenceLine);
+				log.logger.warn({ changes }, "These settings take effect after a restart.");
+			}
+			return [];
+		} catch (thrown) {
+			const error = locate ? located(thrown, locate) : thrown;
+			metrics.reloaded("refused");
+			logRefusal(log, watched, error);
+			return mistakesOf(error);
+		}
+	}
+}
+
 /** Watches the configuration's file and hears SIGHUP (on Windows that is the closing of the console, and not heard). Returns how to end it. */
-export function watchConfiguration(router: ReloadedRouter, started: Loaded): () => void {
-	let loaded = started;
-	const watch = watchFile(started, () => {
-		loaded = reload(router, loaded);
-	});
+export function watchConfiguration(live: LiveConfiguration): () => void {
+	const watch = watchFile(live.last, () => void live.reload());
 	// Not at once: who is still writing the file may not have come to what a key may not do.
 	const onSignal = () => watch.recheck();
 	if (process.platform !== "win32") process.on("SIGHUP", onSignal);
@@ -69,47 +140,36 @@ export function watchConfiguration(router: ReloadedRouter, started: Loaded): () 
 	};
 }
 
-/**
- * Loads anew once, and puts another snapshot in the place of the one in force. What can't be used is logged and counted, and the last
- * good configuration goes on. Returns the last configuration that could be loaded.
- */
-function reload(router: ReloadedRouter, loaded: Loaded): Loaded {
-	const { log, metrics, snapshot: before } = router;
-	let next = loaded;
-	let locate: Loaded["locate"] | undefined;
-	try {
-		const read = loaded.again();
-		const { config, waiting } = keepRestartOnly(before.config, read.config);
-		const plan = routerPlan(config, router.env);
-		next = read;
-		locate = read.locate;
-		const auth = nextAuth(router, plan, saysOpen(config, read.sources));
-		const entries = plannedEntries(plan, router.state.keys, router.thinking);
-		const { fleet, state } = router;
-		const snapshot = routerSnapshot(config, entries, auth, { fleet, state, onRefused: metrics.refused });
-		const ca = readCa(config.ca_file);
-		// From here on nothing fails.
-		router.agentTransport.trust(ca);
-		router.agents.setUpstream(snapshot.agentUpstream);
-		router.fleet.bounds = config.agents.replicas;
-		router.state.ledger.bounds = config.usage;
-		router.suspects.refuseMs = config.poisonous_requests;
-		router.snapshot = snapshot;
-		router.onReload?.(config);
-		metrics.reloaded("loaded");
-		logChanges(log, loaded.watched, before.config, config);
-		if (auth.isKeyless && !before.auth.isKeyless)
-			log.logger.warn("No key is left: whoever reaches this port may call.");
-		// Variables are as they were: the start has said what was mended in them.
-		for (const warning of read.warnings) if (warning.file !== undefined) log.logger.warn(mistakeLine(warning));
-		if (waiting.length > 0) {
-			log.logger.warn({ changes: waiting.map(differenceLine) }, "These settings take effect after a restart.");
-		}
-	} catch (thrown) {
-		metrics.reloaded("refused");
-		logRefusal(log, loaded.watched, locate ? located(thrown, locate) : thrown);
-	}
-	return next;
+/** A configuration that could be in force. */
+interface NextConfiguration {
+	readonly config: Config;
+	readonly waiting: readonly Difference[];
+	readonly plan: RolePlan;
+	readonly auth: KeyAuth;
+}
+
+/** What of a file that was read a reload would put in force. Throws what makes it unusable. */
+function planned(router: ReloadedRouter, read: Loaded): NextConfiguration {
+	const { config, waiting } = keepRestartOnly(router.snapshot.config, read.config);
+	const plan = routerPlan(config, router.env);
+	return { config, waiting, plan, auth: nextAuth(router, plan, saysOpen(config, read.sources)) };
+}
+
+/** Puts it in force; where it throws, nothing has changed. Returns who may call now. */
+function putInForce(router: ReloadedRouter, { config, plan, auth }: NextConfiguration): KeyAuth {
+	const { fleet, state, metrics } = router;
+	const entries = plannedEntries(plan, state.keys, router.thinking);
+	const snapshot = routerSnapshot(config, entries, auth, { fleet, state, onRefused: metrics.refused });
+	const ca = readCa(config.ca_file);
+	// From here on nothing fails.
+	router.agentTransport.trust(ca);
+	router.agents.setUpstream(snapshot.agentUpstream);
+	router.fleet.bounds = config.agents.replicas;
+	router.state.ledger.bounds = config.usage;
+	router.suspects.refuseMs = config.poisonous_requests;
+	router.snapshot = snapshot;
+	router.onReload?.(config);
+	return auth;
 }
 
 /** Who may call under another configuration. Throws StartError where it would need a key made, or would open without being told to. */
@@ -131,11 +191,18 @@ function logChanges({ logger }: Pick<Log, "logger">, file: string, before: Confi
 }
 
 function logRefusal({ logger }: Pick<Log, "logger">, file: string, error: unknown): void {
-	// Their messages quote no value; any other error is a fault of ours.
-	const isMistake = error instanceof ConfigError || error instanceof StartError;
-	const mistakes = isMistake ? error.message.split("\n").slice(0, MOST_SHOWN) : undefined;
+	const mistakes = isMistake(error) ? mistakesOf(error) : undefined;
 	logger.error(
-		{ file, ...(isMistake ? { mistakes } : { err: error }) },
+		{ file, ...(mistakes ? { mistakes } : { err: error }) },
 		"The configuration can't be used; the last good one stays.",
 	);
+}
+
+/** Their messages quote no value; any other error is a fault of ours. */
+const isMistake = (error: unknown): error is ConfigError | StartError =>
+	error instanceof ConfigError || error instanceof StartError;
+
+function mistakesOf(error: unknown): string[] {
+	if (!isMistake(error)) return ["It can't be used by a fault of the router's own, which its log has."];
+	return error.message.split("\n").slice(0, MOST_SHOWN);
 }

@@ -19,6 +19,7 @@ import type { Running } from "../running.ts";
 import type { DirectoryLock } from "../store/directory-lock.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { adminRoutes } from "./admin/admin-routes.ts";
+import { configurationRoutes } from "./admin/configuration-routes.ts";
 import { PastCalls } from "./admin/past-calls.ts";
 import { AgentAccess } from "./agents/agent-access.ts";
 import { agentApiHandler, ownApiPlugin } from "./agents/agent-api-route.ts";
@@ -37,7 +38,7 @@ import { tunnelRoutes } from "./agents/tunnel-route.ts";
 import { TunnelHub } from "./agents/tunnels.ts";
 import { createConsole } from "./console/create-console.ts";
 import { type RedisFeatures, redisFeatures } from "./redis-features.ts";
-import { type ReloadedRouter, watchConfiguration } from "./reload.ts";
+import { LiveConfiguration, type ReloadedRouter, watchConfiguration } from "./reload.ts";
 import {
 	announce,
 	callContext,
@@ -129,17 +130,19 @@ async function createRouter(
 		healthNotes: (): HealthNotes => (state.ledgerState === "ok" ? {} : { ledger: state.ledgerState }),
 		...threads?.options,
 	};
+	const live = new LiveConfiguration(router, loaded);
 	const routes = new Elysia({ name: "router" })
 		.use(agentRoutes(agents, fleet, access, router))
 		.use(replicaRoutes(replicaScaler(router, services, redis), access))
 		.use(ownApiPlugin(agentApiHandler({ ...ofAgents, authenticate: shown.authenticate, log })))
 		.use(adminRoutes(state, pastCalls(state, redis), router, shown.administrators, log))
+		.use(configurationRoutes(live, shown.administrators, env, log))
 		.use(shown.routes);
 	const app = createApp(plan, services, callContext(plan, services, options), options).use(routes);
 
 	const server = threads ? await threads.serve(app, services, lock) : serve(app, plan, services, lock, tunnels);
 	openRouter(router, lifecycle, redis);
-	lifecycle.onStop(watchConfiguration(router, loaded));
+	lifecycle.onStop(watchConfiguration(live));
 	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
 }
 

@@ -227,3 +227,38 @@ export const REVOKE_INVITATION: Detail = {
 		...errorResponses("invalid_admin_key", "invitation_not_found", "internal_error"),
 	},
 };
+
+const configuration = {
+	object: "configuration",
+	file: "/etc/router/router.yaml",
+	has_file: true,
+	settings: [{ setting: "server.port", value: "8080", from: "router.yaml:2" }],
+	providers: [{ name: "openai", state: "ready", base_url: "https://api.openai.com/v1" }],
+	warnings: [],
+	reload: { changes: [{ setting: "models[fast].policy", from: "order", to: "balanced" }], waiting: [], mistakes: [] },
+};
+
+/** `GET /admin/configuration`. */
+export const CONFIGURATION: Detail = {
+	...base,
+	operationId: "configuration",
+	summary: "The configuration in force",
+	description:
+		"Every setting with where it comes from, secrets masked, and what a reload of the file would do now: `changes`, what only a restart would change (`waiting`), or the `mistakes` for which nothing would.",
+	responses: {
+		200: answer("The configuration.", configuration),
+		...errorResponses("invalid_admin_key", "internal_error"),
+	},
+};
+
+/** `POST /admin/configuration/reload`. */
+export const RELOAD: Detail = {
+	...base,
+	operationId: "reloadConfiguration",
+	summary: "Load the configuration's file anew",
+	description: "As when the file changes, or on SIGHUP. A file that can't be used changes nothing.",
+	responses: {
+		200: answer("It is in force.", configuration),
+		...errorResponses("invalid_admin_key", "read_only_key", "configuration_refused", "internal_error"),
+	},
+};
