@@ -101,7 +101,7 @@ function FileCard({ configuration: { file, has_file, warnings, reload }, onReloa
 			)}
 			{isAsking && (
 				<ReloadDialog
-					changes={changes}
+					reload={reload}
 					onClose={() => {
 						setIsAsking(false);
 						onReloaded();
@@ -112,12 +112,11 @@ function FileCard({ configuration: { file, has_file, warnings, reload }, onReloa
 	);
 }
 
-interface ReloadDialogProps {
-	readonly changes: readonly SettingChange[];
+interface ReloadDialogProps extends Pick<ShownConfiguration, "reload"> {
 	readonly onClose: () => void;
 }
 
-function ReloadDialog({ changes, onClose }: ReloadDialogProps) {
+function ReloadDialog({ reload: { changes, mistakes }, onClose }: ReloadDialogProps) {
 	const [problem, setProblem] = useState<string | undefined>();
 	const [isBusy, setIsBusy] = useState(false);
 	const load = async () => {
@@ -134,7 +133,7 @@ function ReloadDialog({ changes, onClose }: ReloadDialogProps) {
 	return (
 		<Dialog title="Load the file anew?" onClose={onClose}>
 			{changes.length === 0 ? (
-				<p>Nothing of what runs differs from the file.</p>
+				<p>{mistakes.length > 0 ? "As it is, the file can't be used." : "Nothing would change of what runs."}</p>
 			) : (
 				<Changes title="This changes at once, for calls that come from then on" changes={changes} />
 			)}
