@@ -19,6 +19,7 @@ import type { Running } from "../running.ts";
 import type { DirectoryLock } from "../store/directory-lock.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { adminRoutes } from "./admin/admin-routes.ts";
+import type { Administrators } from "./admin/administrators.ts";
 import { configurationRoutes } from "./admin/configuration-routes.ts";
 import { PastCalls } from "./admin/past-calls.ts";
 import { AgentAccess } from "./agents/agent-access.ts";
@@ -135,8 +136,7 @@ async function createRouter(
 		.use(agentRoutes(agents, fleet, access, router))
 		.use(replicaRoutes(replicaScaler(router, services, redis), access))
 		.use(ownApiPlugin(agentApiHandler({ ...ofAgents, authenticate: shown.authenticate, log })))
-		.use(adminRoutes(state, pastCalls(state, redis), router, shown.administrators, log))
-		.use(configurationRoutes(live, shown.administrators, env, log))
+		.use(administration(router, live, pastCalls(state, redis), shown.administrators))
 		.use(shown.routes);
 	const app = createApp(plan, services, callContext(plan, services, options), options).use(routes);
 
@@ -144,6 +144,18 @@ async function createRouter(
 	openRouter(router, lifecycle, redis);
 	lifecycle.onStop(watchConfiguration(live));
 	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
+}
+
+/** `/admin/…`. */
+function administration(
+	router: ReloadedRouter,
+	live: LiveConfiguration,
+	calls: PastCalls,
+	administrators: Administrators,
+) {
+	return new Elysia({ name: "administration" })
+		.use(adminRoutes(router.state, calls, router, administrators, router.log))
+		.use(configurationRoutes(live, administrators, router.env, router.log));
 }
 
 /** What `/metrics` reads besides what it is told. */
