@@ -141,8 +141,7 @@ async function createRouter(
 	const app = createApp(plan, services, callContext(plan, services, options), options).use(routes);
 
 	const server = threads ? await threads.serve(app, services, lock) : serve(app, plan, services, lock, tunnels);
-	openRouter(router, lifecycle, redis);
-	lifecycle.onStop(watchConfiguration(live));
+	openRouter(router, live, lifecycle, redis);
 	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
 }
 
@@ -194,6 +193,7 @@ function createAgents(
 /** Begins to look after what the router has, until it stops. */
 function openRouter(
 	router: ReloadedRouter,
+	live: LiveConfiguration,
 	lifecycle: Pick<Lifecycle, "onStop">,
 	redis: RedisFeatures | undefined,
 ): void {
@@ -211,6 +211,7 @@ function openRouter(
 		closeAgents();
 		state.store.close();
 	});
+	lifecycle.onStop(watchConfiguration(live));
 }
 
 /**
