@@ -1,9 +1,10 @@
-/** `router init`: a commented `router.yaml`, its JSON Schema, a systemd unit or compose file, or rules for Prometheus. */
+/** `router init`: a commented `router.yaml`, its JSON Schema, a systemd unit or compose file, a Grafana dashboard, or rules for Prometheus. */
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { example } from "../config/example.ts";
 import { jsonSchema } from "../config/json-schema.ts";
 import { StartError } from "../errors.ts";
+import { grafanaDashboard } from "../telemetry/grafana-dashboard.ts";
 import { prometheusRules } from "../telemetry/prometheus-rules.ts";
 import type { InitCommand } from "./flags.ts";
 import { composeFile, INSTALLED, systemdUnit } from "./systemd.ts";
@@ -17,6 +18,8 @@ export function initText({ what, role }: Pick<InitCommand, "what" | "role">): st
 			return systemdUnit(role, Bun.isStandaloneExecutable ? process.execPath : INSTALLED);
 		case "compose":
 			return composeFile(role);
+		case "grafana":
+			return grafanaDashboard();
 		case "prometheus-rules":
 			return prometheusRules();
 		case "example":
