@@ -1,4 +1,4 @@
-/** A real Prometheus over a real router and agent, with calls that fail in many ways: what its rules make of that. */
+/** A real Prometheus over a real router and agent, with calls that fail in many ways: what its rules and the dashboard's queries make of that. */
 import { expect } from "bun:test";
 import { cli, directory } from "./kit/cli.ts";
 import { DONE, finishEvent, textEvent, usageEvent } from "./kit/events.ts";
@@ -37,8 +37,8 @@ const upstream = Bun.serve({
 });
 
 let router: RunningRouter;
-let agent: RunningRouter;
-let unreachable: RunningRouter;
+let serving: RunningRouter;
+let broken: RunningRouter;
 let prometheus: Prometheus;
 const smi = nvidiaSmi("1x24GB");
 
@@ -98,25 +98,28 @@ beforeAll(async () => {
 		},
 	});
 	smi.set(0, { temperature: 95 });
-	const agentNamed = (name: string, ...flags: string[]) =>
+	const agentOn = (flags: string[], env: Record<string, string>) =>
 		startRouter({
 			args: ["--agent", "--router", router.url, ...flags],
 			env: {
-				...{ ROUTER_AGENT_TOKEN: TOKEN, ROUTER_AGENT_NAME: name, AGENT_PORT: "0" },
-				...{ VLLM_BASE_URL: upstream.url.origin, PATH: `${smi.bin}:${process.env["PATH"]}` },
+				...{ ROUTER_AGENT_TOKEN: TOKEN, AGENT_PORT: "0", PATH: `${smi.bin}:${process.env["PATH"]}` },
+				...env,
 			},
 		});
-	agent = await agentNamed("gpu-1");
-	// Nobody is there: the router can't call it.
-	unreachable = await agentNamed("gpu-2", "--advertise", "http://127.0.0.1:1");
+	serving = await agentOn([], { ROUTER_AGENT_NAME: "gpu-1", VLLM_BASE_URL: upstream.url.origin });
+	// It has a model of its own and no Docker, and the router can't call it.
+	broken = await agentOn(["--model", "Qwen/Qwen3-0.6B", "--name", "small", "--advertise", "http://127.0.0.1:1"], {
+		ROUTER_AGENT_NAME: "gpu-2",
+		DOCKER_HOST: "tcp://127.0.0.1:1",
+	});
 	using home = directory();
 	const { stdout: rules } = await cli(["init", "--prometheus-rules"], { cwd: home.path });
 	const host = ({ url }: RunningRouter) => new URL(url).host;
-	prometheus = await startPrometheus({ router: [host(router)], "router-agents": [host(agent)] }, rules);
+	prometheus = await startPrometheus({ router: [host(router)], "router-agents": [host(serving), host(broken)] }, rules);
 }, 60_000);
 afterAll(async () => {
 	await prometheus?.stop();
-	await Promise.all([agent?.stop(), unreachable?.stop()]);
+	await Promise.all([serving?.stop(), broken?.stop()]);
 	await router?.stop();
 	smi[Symbol.dispose]();
 	await upstream.stop(true);
@@ -124,6 +127,7 @@ afterAll(async () => {
 
 /** What the faults of this run must set off; the others are judged by promtool alone. */
 const SET_OFF = [
+	"AgentDockerDown",
 	"AgentGpuHot",
 	"RouterAgentGone",
 	"RouterBreakerOpen",
@@ -154,10 +158,47 @@ test("every recording rule has a number, and the alerts of what went wrong are t
 		await until(async () => (await missing()).length === 0, "every alert").catch(async (error) => {
 			throw new Error(`${error.message}; missing ${await missing()}, active ${await active()}`);
 		});
-		const known = [...SET_OFF, "RouterFirstTokenOftenLate", "AgentDockerDown", "RouterKeyRefused"];
+		const known = [...SET_OFF, "RouterFirstTokenOftenLate", "AgentModelFailed"];
 		expect((await active()).filter((alert) => !known.includes(alert))).toEqual([]);
 		const rules = await prometheus.rules();
 		expect(rules.filter(({ health }) => health !== "ok").map(({ name, lastError }) => [name, lastError])).toEqual([]);
+	} finally {
+		await calls.stop();
+	}
+}, 120_000);
+
+interface Dashboard {
+	readonly panels: readonly { readonly title: string; readonly targets?: readonly { readonly expr: string }[] }[];
+	readonly templating: { readonly list: readonly { readonly name: string; readonly definition?: string }[] };
+}
+
+test("every panel of the dashboard has numbers, and every variable a value", async () => {
+	using home = directory();
+	const { stdout } = await cli(["init", "--grafana"], { cwd: home.path });
+	const { panels, templating } = JSON.parse(stdout) as Dashboard;
+	// As Grafana fills them in.
+	const chosen: Record<string, string> = { __rate_interval: "15s" };
+	const filled = (expr: string) => expr.replace(/\$(\w+)/g, (_, name: string) => chosen[name]!);
+	for (const { name, definition } of templating.list) {
+		const [, selector, label] = /^label_values\((.+), (\w+)\)$/.exec(definition ?? "") ?? [];
+		if (!selector || !label) continue;
+		const values = (await prometheus.query(filled(selector))).map(({ labels }) => labels[label]!);
+		expect([name, values.length > 0]).toEqual([name, true]);
+		chosen[name] = [...new Set(values)].join("|");
+	}
+	expect(chosen).toMatchObject({ job: "router", agent_job: "router-agents" });
+	const calls = traffic();
+	try {
+		const exprs = panels.flatMap(({ title, targets = [] }) =>
+			targets.map(({ expr }) => [title, filled(expr)] as const),
+		);
+		expect(exprs.length).toBeGreaterThan(20);
+		for (const [title, expr] of exprs) {
+			await until(
+				async () => (await prometheus.query(expr)).some(({ value }) => Number.isFinite(value)),
+				`a number of "${title}" (${expr})`,
+			);
+		}
 	} finally {
 		await calls.stop();
 	}
