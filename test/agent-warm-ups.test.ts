@@ -208,6 +208,16 @@ describe("a warm-up ends at once", () => {
 		expect([one.ends[0]!.result, one.held(one.item(1))]).toEqual(["failed", []]);
 	});
 
+	test("before its engine is put to sleep, which waits until the prompt is given up", async () => {
+		const one = await underWay();
+		await arrived();
+		await one.warmUps.stopped("c1");
+		expect(one.ends[0]!.result).toBe("asleep");
+		await one.warmUps.stopped("c1");
+		await one.warmUps.stopped("another");
+		expect(one.ends).toHaveLength(1);
+	});
+
 	test("for those who wait: it is held back no longer than others serve, and goes on until its first call", async () => {
 		const one = await underWay();
 		one.state.serving.clear();
@@ -248,6 +258,16 @@ test("a new replica has what calls begin with in its cache before it takes any, 
 	// It slept, which empties its cache.
 	one.step(one.old, { ...its, monitor: { readyAt: 3, metrics } });
 	await until(() => one.ends.length === 2, "another");
+});
+
+test("a prompt that the engine refuses, as it is too long there, is left out and the others are computed", async () => {
+	const hottest = () =>
+		[tokensOf(7, 9_000), SHARED[1]!].map((tokens) => ({ tokens: Uint32Array.from(tokens), calls: 3 }));
+	const one = agent({ prefixes: { hottest, forgetTokens: () => 0 } });
+	one.serves();
+	one.step(one.old, one.item(1));
+	await one.ended();
+	expect(one.ends[0]).toMatchObject({ result: "whole", tokens: 800 });
 });
 
 test("tokens of weights that serve no more are forgotten", () => {

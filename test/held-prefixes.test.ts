@@ -140,15 +140,15 @@ describe("a prompt's blocks are held", () => {
 describe("a prompt is worth its tokens", () => {
 	test("not where only one call has begun so, nor where little is new", () => {
 		const { learn, prompts } = model();
-		expect(prompts.see(prompt(FIRST))).toBe(false);
-		expect(prompts.see(prompt(text("other", 500)))).toBe(false);
+		expect(prompts.see(prompt(FIRST))).toBe(0);
+		expect(prompts.see(prompt(text("other", 500)))).toBe(0);
 		// The second that begins so.
-		expect(prompts.see(prompt(SECOND))).toBe(true);
+		expect(prompts.see(prompt(SECOND))).toBe(Math.floor(SYSTEM.length / BLOCK));
 		learn(SECOND);
 		expect([prompts.knows(prompt(SECOND)), prompts.knows(prompt(FIRST))]).toEqual([true, false]);
-		for (let times = 0; times < 2; times++) expect(prompts.see(prompt(SYSTEM + text("short", 100)))).toBe(false);
-		expect(prompts.see(prompt("short"))).toBe(false);
-		expect(prompts.see(prompt(""))).toBe(false);
+		for (let times = 0; times < 2; times++) expect(prompts.see(prompt(SYSTEM + text("short", 100)))).toBe(0);
+		expect(prompts.see(prompt("short"))).toBe(0);
+		expect(prompts.see(prompt(""))).toBe(0);
 	});
 
 	test("of a conversation in those turns in which it has doubled", () => {

@@ -2,11 +2,12 @@
 import { describe, expect, test } from "bun:test";
 import type { ModelReport } from "../src/protocol/agent.ts";
 import { createAlias } from "../src/routing/alias.ts";
-import type { Lease } from "../src/routing/lease.ts";
+import { isForgotten, type Lease } from "../src/routing/lease.ts";
 import { replica } from "../src/routing/local-models.ts";
 import type { AgentRecord } from "../src/server/agents/agent-record.ts";
 import { AgentFleet } from "../src/server/agents/fleet.ts";
 import { HostAsleep, HostWakes, WakingHosts } from "../src/server/agents/host-wakes.ts";
+import { until } from "./kit/until.ts";
 
 const MAC = "52:54:00:12:34:56";
 const WAIT_MS = 300_000;
@@ -50,7 +51,7 @@ function router(over: { models?: ModelReport[]; lease?: Lease; wake?: Record<str
 	const fleet = new AgentFleet(registry, { of: () => ({ inFlight: 0 }) } as never, () => 0, hosts);
 	wakes.tick();
 	return {
-		...{ agents, agentOf, wakes, hosts, fleet, sent, sends, lines, ends, leases },
+		...{ agents, agentOf, registry, wakes, hosts, fleet, sent, sends, lines, ends, leases },
 		agent: agents.get("gpu-1")!,
 		/** So many seconds, one after the other. */
 		pass(seconds: number) {
@@ -140,7 +141,7 @@ describe("a host that sleeps", () => {
 		const call = one.hosts.wait("gpu-1", never);
 		await Promise.resolve();
 		one.pass(WAIT_MS / 1_000);
-		await expect(call).rejects.toMatchObject({ code: "EHOSTDOWN" });
+		await expect(call).rejects.toMatchObject({ code: "ERR_HOST_ASLEEP" });
 		const packets = one.sent.length;
 		expect([packets, one.ends, one.agent.wake]).toEqual([60, ["gpu-1 failed"], undefined]);
 		expect([one.fleet.targets("qwen"), one.fleet.names]).toEqual([[], []]);
@@ -151,6 +152,50 @@ describe("a host that sleeps", () => {
 		expect(one.agent.wake).toBe("asleep");
 		one.wakes.begin("gpu-1");
 		expect(one.sent.length).toBe(packets + 1);
+	});
+
+	test("is remembered while it sleeps, after a wake that failed, too; one without an entry is not", async () => {
+		const year = 365 * 86_400_000;
+		const other = router({ wake: { "gpu-2": { mac: MAC } } });
+		expect(isForgotten({ ...other.agent, loggedLease: "gone" }, year)).toBe(true);
+		const one = router();
+		expect(isForgotten({ ...one.agent, loggedLease: "gone" }, year)).toBe(false);
+		one.wakes.begin("gpu-1");
+		one.pass(WAIT_MS / 1_000);
+		expect([one.agent.wake, isForgotten({ ...one.agent, loggedLease: "gone" }, year)]).toEqual([undefined, false]);
+	});
+
+	test("that woke up and fell asleep again under a call is woken again", async () => {
+		const one = router();
+		const call = one.hosts.wait("gpu-1", never);
+		Object.assign(one.agent, { isReachable: false });
+		one.comes();
+		one.leases.set("gpu-1", "gone");
+		one.wakes.tick();
+		expect(one.agent.wake).toBe("asleep");
+		await until(() => one.agent.wake === "waking", "another wake");
+		Object.assign(one.agent, { isReachable: true });
+		one.comes();
+		expect((await call).name).toBe("gpu-1");
+	});
+
+	test("that is heard of and stays out of reach is called all the same, so that the call hears why that fails", async () => {
+		const one = router({ lease: "fresh" });
+		Object.assign(one.agent, { isReachable: false });
+		let now = 0;
+		const hosts = new WakingHosts(
+			one.registry,
+			() => undefined,
+			() => now,
+		);
+		let isOver = false;
+		const call = hosts.wait("gpu-1", never).finally(() => {
+			isOver = true;
+		});
+		await Promise.resolve();
+		expect(isOver).toBe(false);
+		now = 30_000;
+		expect((await call).name).toBe("gpu-1");
 	});
 
 	test("is waited for no longer than its call's client waits, and is woken all the same", async () => {

@@ -1,6 +1,8 @@
 /** What a model's calls have in common, as tokens: which beginnings are worth computing ahead. */
 import { describe, expect, test } from "bun:test";
 import { HotPrefixes } from "../src/agent/vllm/hot-prefixes.ts";
+import { ModelPrompts } from "../src/agent/vllm/model-prompts.ts";
+import { promptOf as promptOfText } from "../src/routing/affinity.ts";
 
 /** Tokens that a block of characters needs here. */
 const SIZE = 64;
@@ -134,6 +136,84 @@ describe("worth computing ahead", () => {
 		// The last turn had only one call so far.
 		expect(found(hot)).toEqual([[15, 2]]);
 		expect(hot.size).toBe(20 * SIZE);
+	});
+});
+
+describe("tokens are forgotten", () => {
+	test("that were not called for in half an hour, and what others still begin with stays", () => {
+		const hot = new HotPrefixes();
+		call(hot, [
+			["system", 10],
+			["old", 30],
+		]);
+		call(hot, [["alone", 8]]);
+		const later = 4 * HALF_LIFE_MS;
+		hot.see(promptOf(["system", 10]), later - 1_000);
+		hot.expire(later);
+		expect([hot.size, found(hot, 1_000_000, later)]).toEqual([10 * SIZE, []]);
+		hot.see(promptOf(["system", 10]), later);
+		expect(found(hot, 1_000_000, later)).toEqual([[10, expect.any(Number)]]);
+		hot.expire(10 * later);
+		expect([hot.size, found(hot, 1_000_000, 10 * later)]).toEqual([0, []]);
+	});
+
+	test("of which more came than are kept: one long prompt takes the place of many", () => {
+		const hot = new HotPrefixes();
+		for (let at = 0; at < 1_024; at++) call(hot, [[`small ${at}`, 4]], at);
+		expect(hot.size).toBe(262_144);
+		call(hot, [["long", 1_024]], 2_000);
+		expect(hot.size).toBe(262_144);
+		for (let times = 0; times < 2; times++) call(hot, [["small 1000", 4]], 2_000, false);
+		expect(found(hot, 1_000_000, 2_000)).toEqual([[4, expect.any(Number)]]);
+	});
+});
+
+describe("of a model's prompts", () => {
+	const SHARED = "s".repeat(2_560);
+	const tail = (name: string) => Array.from({ length: 1_000 }, (_, at) => `private ${name} ${at} `).join("");
+
+	/** Two calls that begin alike, tokenized as four characters each. */
+	async function twoCalls(prompts: ModelPrompts, asked: () => void = () => undefined): Promise<void> {
+		prompts.add({ blockSize: 16, needs: () => undefined, forgotten: () => undefined } as never);
+		const send = async ({ body }: { body: string }) => {
+			asked();
+			const { prompt } = JSON.parse(body) as { prompt: string };
+			const tokens = Array.from({ length: Math.floor(prompt.length / 4) }, (_, at) => prompt.charCodeAt(at * 4));
+			let rest: Buffer | undefined = Buffer.from(JSON.stringify({ tokens }));
+			const read = async () => {
+				const now = rest;
+				rest = undefined;
+				return now;
+			};
+			return { status: 200, headers: new Headers(), body: { read } };
+		};
+		for (const name of ["one", "two"]) {
+			const text = SHARED + tail(name);
+			const read = { prompt: promptOfText("", [text]), tokenize: JSON.stringify({ prompt: text }) };
+			prompts.given(read as never, { origin: "http://engine", http: { send } } as never);
+			await new Promise<void>((resolve) => prompts.whenKnown(resolve));
+		}
+	}
+
+	test("what one call alone has is not kept", async () => {
+		const prompts = new ModelPrompts(true);
+		await twoCalls(prompts);
+		expect(prompts.tokenized).toBe(1);
+		// Of characters and tokens that meet in proportion, to a block or two.
+		expect(prompts.hot!.size).toBeGreaterThan(0);
+		expect(prompts.hot!.size).toBeLessThanOrEqual(SHARED.length / 4 + 32);
+	});
+
+	test("no tokens are kept where nothing is computed ahead", async () => {
+		const prompts = new ModelPrompts(false);
+		await twoCalls(prompts);
+		expect([prompts.tokenized, prompts.hot]).toEqual([1, undefined]);
+	});
+
+	test("what is being tokenized when the tokenizer changes is left out", async () => {
+		const prompts = new ModelPrompts(true);
+		await twoCalls(prompts, () => prompts.forgetTokens());
+		expect([prompts.tokenized, prompts.hot!.size]).toEqual([0, 0]);
 	});
 });
 

@@ -115,7 +115,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const engine = new EngineWatch(docker, settings.agent, lock, owner, tick, ends);
 	const inventory = new Inventory({ registry, specs, settings, docker, engine, traffic, http, stallMs, tick });
 	const adapters = new AdapterList({ registry, inventory, log });
-	const prefixes = prefixReports(log, changes, docker);
+	const prefixes = prefixReports(log, changes, docker, config.agent.warm_up > 0);
 	const metrics = agentMetrics({ registry, statuses, traffic, gpus, engine, inventory });
 	const warmUps = createWarmUps({ config, prefixes, traffic, statuses, generations, metrics, log, tick });
 	const prompts = promptWatch(warmUps, prefixes);
@@ -175,10 +175,10 @@ function ownerOf({ agent, command }: AgentSettings, instance: () => string): Con
 	return new ContainerOwner(agent, command, new AgentPresence(agent, instance), instance);
 }
 
-function prefixReports(log: Pick<Log, "logger">, changes: Notify, docker: Docker): PrefixReports {
+function prefixReports(log: Pick<Log, "logger">, changes: Notify, docker: Docker, keepsTokens: boolean): PrefixReports {
 	// Where that fails the sockets stay closed, which the reports tell.
 	const openSockets = (id: string) => void docker.exec(id, OPEN_KV_SOCKETS).catch(() => undefined);
-	return new PrefixReports(log, () => changes.notify(), openSockets);
+	return new PrefixReports(log, () => changes.notify(), openSockets, keepsTokens);
 }
 
 function createWarmUps({

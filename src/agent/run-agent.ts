@@ -94,7 +94,18 @@ function createController(parts: AgentParts): ModelController {
 		host,
 		(entry) => parts.generations.replicas(entry).map(({ replica }) => replica),
 	);
-	const tools = { docker, env: settings.variables, specs, kvSockets, placer, inventory, records, engine, ends };
+	const tools = {
+		docker,
+		env: settings.variables,
+		specs,
+		kvSockets,
+		placer,
+		inventory,
+		records,
+		engine,
+		ends,
+		warmUps: parts.warmUps,
+	};
 	return new ModelController({
 		...parts,
 		placer,

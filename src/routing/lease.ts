@@ -17,14 +17,14 @@ const FORGET_MS = 7 * 86_400_000;
 /** What was last heard of one. */
 interface LastHeard {
 	readonly loggedLease: Lease;
-	readonly wake: WakeState | undefined;
+	readonly canWake: boolean;
 	/** Unix time, ms. */
 	readonly heardAtTime: number;
 }
 
 /** Whether it was not heard of for so long that it is forgotten; one whose host may be woken is not. @param now Unix time, ms */
-export const isForgotten = ({ loggedLease, wake, heardAtTime }: LastHeard, now: number): boolean =>
-	loggedLease === "gone" && wake === undefined && now - heardAtTime > FORGET_MS;
+export const isForgotten = ({ loggedLease, canWake, heardAtTime }: LastHeard, now: number): boolean =>
+	loggedLease === "gone" && !canWake && now - heardAtTime > FORGET_MS;
 
 /** The lease of an agent that was last heard of at `heardAt`. Both on the clock below, ms. */
 export function leaseAt(heardAt: number, now: number): Lease {

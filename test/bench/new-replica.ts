@@ -79,7 +79,7 @@ async function timesOf(sim: Sim, bodies: readonly string[]): Promise<number[]> {
 
 try {
 	const [old, cold, warm] = [await start(), await start(), await start()];
-	const prompts = new ModelPrompts();
+	const prompts = new ModelPrompts(true);
 	prompts.add({ blockSize: 16, needs() {}, forgotten() {} } as never);
 	for (let call = 0; call < BEFORE; call++) {
 		const request = { url: "http://container/v1/chat/completions", headers: {}, body: bodyOf(drawn(), call) };
@@ -89,7 +89,7 @@ try {
 	const bodies = Array.from({ length: CALLS }, (_, call) => bodyOf(drawn(), BEFORE + call));
 	const ended = Promise.withResolvers<{ tokens: number; ms: number }>();
 	const warmUps = new WarmUps({
-		prefixes: { hottest: () => prompts.hot.hottest(ROOM, Date.now()), forgetTokens() {} },
+		prefixes: { hottest: () => prompts.hot!.hottest(ROOM, Date.now()), forgetTokens() {} },
 		traffic: { waiting: () => ({ count: 0 }), runningIn: () => 0 },
 		...{ mostMs: 10_000, isServing: (key: string) => key === "m#0", weightsOf: () => MODEL },
 		...{ ended: ended.resolve, tick: { notify() {} }, log: { logger: { info() {} } } as never },
@@ -100,7 +100,7 @@ try {
 	});
 	warmUps.step([item(0, old.origin, undefined), item(1, warm.origin, 1)]);
 	const { tokens, ms } = await ended.promise;
-	console.log(`computed ahead: ${tokens} tokens of ${prompts.hot.size} known in ${(ms / 1000).toFixed(1)} s`);
+	console.log(`computed ahead: ${tokens} tokens of ${prompts.hot!.size} known in ${(ms / 1000).toFixed(1)} s`);
 	const [without, withIt] = [await timesOf(cold, bodies), await timesOf(warm, bodies)];
 	console.log("calls     without, median and mean ms   with, median and mean ms   with/without");
 	for (const count of [10, 30, CALLS]) {

@@ -15,6 +15,7 @@ import { setSleep } from "../vllm/vllm-probe.ts";
 import type { ContainerSpecs } from "./container-spec.ts";
 import type { Inventory, InventoryItem } from "./inventory.ts";
 import type { Action } from "./replica-state.ts";
+import type { WarmUps } from "./warm-ups.ts";
 
 /** Lines of a log that are read for the reason of a failure: it stands above the errors of all calls and workers that it took along. */
 const LOG_LINES = 5000;
@@ -61,6 +62,8 @@ export interface EffectTools {
 	readonly inventory: Inventory;
 	readonly records: EffectRecords;
 	readonly engine: Pick<EngineWatch, "wasAwayAt">;
+	/** What engines compute ahead ends before they are put to sleep. */
+	readonly warmUps: Pick<WarmUps, "stopped">;
 	/** Hears of engines that died before their containers are stopped. */
 	readonly ends: Pick<ContainerEnds, "engineDied" | "explained">;
 	/** Gives up pulls; other effects end by themselves. */
@@ -195,11 +198,12 @@ async function endOf(
 
 async function sleepOrWake(
 	{ do: what, id }: Action & { do: "sleep" | "wake" },
-	{ inventory }: EffectTools,
+	{ inventory, warmUps }: EffectTools,
 ): Promise<EffectResult> {
 	const vllm = inventory.items.find((item) => item.id === id)?.vllm;
 	if (!vllm) return { ended: "well" };
 	try {
+		if (what === "sleep") await warmUps.stopped(id);
 		await setSleep(vllm, what, SLEEP_TIMEOUT_MS);
 		inventory.monitor(id)?.setHealth(what === "sleep" ? "asleep" : "up");
 	} catch (error) {

@@ -62,11 +62,13 @@ export class PrefixReports {
 	/**
 	 * @param changed called when the router is to be told something, twice a second at most
 	 * @param denied called for a container whose sockets this user may not connect to
+	 * @param keepsTokens of what calls have in common, for `hottest`
 	 */
 	constructor(
 		private readonly log: Pick<Log, "logger">,
 		private readonly changed: () => void,
 		private readonly denied: (id: string) => void = () => undefined,
+		private readonly keepsTokens = true,
 	) {}
 
 	/** To be called after each list of containers. */
@@ -78,6 +80,7 @@ export class PrefixReports {
 		);
 		for (const [id, engine] of this.#engines) if (!running.has(id)) this.#end(engine);
 		for (const [id, container] of running) if (!this.#engines.has(id)) this.#watch(container);
+		for (const { hot } of this.#prompts.values()) hot?.expire(steadyTime());
 	}
 
 	/** Ends all. */
@@ -109,12 +112,12 @@ export class PrefixReports {
 	 * @param room tokens
 	 */
 	hottest(id: string, room: number): HotPrefix[] | undefined {
-		return this.#engines.get(id)?.prompts.hot.hottest(room, steadyTime());
+		return this.#engines.get(id)?.prompts.hot?.hottest(room, steadyTime());
 	}
 
 	/** A model has other weights from now on: what is kept of its calls' tokens is of no use. */
 	forgetTokens(model: string): void {
-		this.#prompts.get(model)?.hot.clear();
+		this.#prompts.get(model)?.forgetTokens();
 	}
 
 	/** Whether the router is to be told something. */
@@ -197,7 +200,7 @@ export class PrefixReports {
 	#promptsOf(model: string): ModelPrompts {
 		let prompts = this.#prompts.get(model);
 		if (!prompts) {
-			prompts = new ModelPrompts();
+			prompts = new ModelPrompts(this.keepsTokens);
 			this.#prompts.set(model, prompts);
 		}
 		return prompts;

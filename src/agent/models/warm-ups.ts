@@ -16,8 +16,8 @@ const SHARE_OF_CACHE = 0.25;
 /** Where its engine does not say how large that is, tokens. */
 const USUAL_ROOM = 32_768;
 
-/** How a warm-up ended: all was computed, calls came, its time was over, or the engine refused. */
-export type WarmUpResult = "whole" | "calls" | "time" | "failed";
+/** How a warm-up ended: all was computed, calls came, its time was over, its engine was put to sleep, or refused all. */
+export type WarmUpResult = "whole" | "calls" | "time" | "asleep" | "failed";
 
 /** What came of one. */
 export interface WarmUpEnd {
@@ -55,6 +55,8 @@ interface WarmUp {
 	readonly readyAt: number;
 	/** Absent once it is over. */
 	running: { readonly stop: (why: WarmUpResult) => void; isHeld: boolean } | undefined;
+	/** Resolves once its engine computes nothing of it any more. */
+	whenOver: Promise<void>;
 }
 
 /** All of an agent. */
@@ -105,6 +107,13 @@ export class WarmUps {
 		this.#warmUps.get(id)?.running?.stop("calls");
 	}
 
+	/** A container's engine is to sleep: resolves once it computes nothing ahead. */
+	async stopped(id: string): Promise<void> {
+		const warmUp = this.#warmUps.get(id);
+		warmUp?.running?.stop("asleep");
+		await warmUp?.whenOver;
+	}
+
 	end(): void {
 		for (const { running } of this.#warmUps.values()) running?.stop("calls");
 	}
@@ -112,7 +121,7 @@ export class WarmUps {
 	#begin(item: WarmUpItem, readyAt: number, items: readonly WarmUpItem[]): void {
 		const { prefixes, traffic, weightsOf } = this.options;
 		const { id, model, key } = item;
-		const warmUp: WarmUp = { model, readyAt, running: undefined };
+		const warmUp: WarmUp = { model, readyAt, running: undefined, whenOver: Promise.resolve() };
 		this.#warmUps.set(id, warmUp);
 		const weights = weightsOf(key);
 		if (weights === undefined || this.#weights.get(model) !== weights) return;
@@ -120,7 +129,7 @@ export class WarmUps {
 		const hot = prefixes.hottest(id, this.#room(item, items));
 		const isHeld = this.#othersServe(item, items);
 		if (!hot) this.#tellOnce(model);
-		else if (hot.length > 0) void this.#run(item, warmUp, hot, isHeld);
+		else if (hot.length > 0) warmUp.whenOver = this.#run(item, warmUp, hot, isHeld);
 	}
 
 	async #run(
@@ -146,12 +155,13 @@ export class WarmUps {
 		let tokens = 0;
 		for (const prefix of hot) {
 			const status = await prefill(vllm!, model, prefix.tokens, abort.signal);
-			if (!abort.signal.aborted && status !== 200) stop("failed");
+			// A prompt that is longer than this engine takes them is no reason to leave out the others.
+			if (!abort.signal.aborted && status !== 200 && status !== 400) stop("failed");
 			if (abort.signal.aborted) break;
-			tokens += prefix.tokens.length;
+			if (status === 200) tokens += prefix.tokens.length;
 		}
 		clearTimeout(timer);
-		if (!abort.signal.aborted) stop("whole");
+		if (!abort.signal.aborted) stop(tokens > 0 ? "whole" : "failed");
 		const end = { model, result: why, tokens, ms: steadyTime() - begun };
 		const container = id.slice(0, 12);
 		log.logger.info({ ...end, replica: key, container, prompts: hot.length }, "prefix cache warmed");

@@ -11,6 +11,10 @@ const MOST_TOKENS = 262_144;
 const MOST_OF_ONE = 65_536;
 /** What fewer calls than that have in common is not worth computing ahead. A call of minutes ago is a little less than one. */
 const LEAST_CALLS = 1.5;
+/** What has fewer is forgotten: that is half an hour after a single call. */
+const COLD_CALLS = 0.1;
+/** How often it is looked for that, ms. */
+const EXPIRE_EVERY_MS = 60_000;
 
 /** A prompt as it is made of tokens. */
 export interface TokenizedPrompt {
@@ -46,6 +50,7 @@ export class HotPrefixes {
 	readonly #heat = new Map<number, Heat>();
 	#prompts: KeptPrompt[] = [];
 	#tokens = 0;
+	#expiredAt = Number.NEGATIVE_INFINITY;
 
 	/** Tokens that it keeps. */
 	get size(): number {
@@ -62,23 +67,44 @@ export class HotPrefixes {
 		}
 	}
 
-	/** Keeps a prompt that a call just had. */
+	/** Keeps a prompt that a call just had, or as much of it as its blocks say. */
 	learn({ blocks, tokens, ends }: TokenizedPrompt, now: number): void {
+		this.expire(now);
 		let count = 0;
 		while (count < ends.length && ends[count]! > 0 && ends[count]! <= MOST_OF_ONE) count++;
 		if (count === 0 || this.#heat.has(blocks[count - 1]!)) return;
 		const own = new Set(blocks.subarray(0, count));
 		// One that it begins with is a part of it.
-		for (const kept of this.#prompts.filter((each) => own.has(each.blocks.at(-1)!))) this.#drop(kept);
+		this.#drop(new Set(this.#prompts.filter((kept) => own.has(kept.blocks.at(-1)!))));
 		for (const block of own) if (!this.#heat.has(block)) this.#heat.set(block, { calls: 1, at: now });
-		const kept = {
+		this.#keep({
 			blocks: blocks.slice(0, count),
 			tokens: Uint32Array.from(tokens.slice(0, ends[count - 1]!)),
 			ends: ends.slice(0, count),
-		};
-		this.#prompts.push(kept);
-		this.#tokens += kept.tokens.length;
+		});
 		this.#trim(now);
+	}
+
+	/** Forgets what was not called for in a long time. Costs nothing but once a minute. */
+	expire(now: number): void {
+		if (now - this.#expiredAt < EXPIRE_EVERY_MS) return;
+		this.#expiredAt = now;
+		const cold = this.#prompts.filter(({ blocks }) => this.#isCold(blocks.at(-1)!, now));
+		if (cold.length === 0) return;
+		this.#drop(new Set(cold));
+		const warm = new Set(this.#prompts.flatMap(({ blocks }) => [...blocks]));
+		for (const { blocks, tokens, ends } of cold) {
+			const count = blocks.findIndex((block) => this.#isCold(block, now));
+			// What is the beginning of another is kept there.
+			if (count === 0 || warm.has(blocks[count - 1]!)) continue;
+			this.#keep({
+				blocks: blocks.slice(0, count),
+				tokens: tokens.slice(0, ends[count - 1]!),
+				ends: ends.slice(0, count),
+			});
+			for (const block of blocks.subarray(0, count)) warm.add(block);
+		}
+		this.#forgetHeat();
 	}
 
 	/** Its engines have other tokens from now on. */
@@ -130,22 +156,42 @@ export class HotPrefixes {
 	}
 
 	#trim(now: number): void {
-		while (this.#tokens > MOST_TOKENS) {
-			const worth = ({ blocks, ends }: KeptPrompt) =>
-				blocks.reduce(
-					(sum, block, at) => sum + callsAt(this.#heat.get(block)!, now) * (ends[at]! - (ends[at - 1] ?? 0)),
-					0,
-				) / ends.at(-1)!;
-			const least = this.#prompts.map((kept) => ({ kept, worth: worth(kept) })).sort((a, b) => a.worth - b.worth)[0]!;
-			this.#drop(least.kept);
-			const left = new Set(this.#prompts.flatMap(({ blocks }) => [...blocks]));
-			for (const block of this.#heat.keys()) if (!left.has(block)) this.#heat.delete(block);
+		if (this.#tokens <= MOST_TOKENS) return;
+		const worth = ({ blocks, ends }: KeptPrompt) =>
+			blocks.reduce(
+				(sum, block, at) => sum + callsAt(this.#heat.get(block)!, now) * (ends[at]! - (ends[at - 1] ?? 0)),
+				0,
+			) / ends.at(-1)!;
+		const all = this.#prompts.map((kept) => ({ kept, worth: worth(kept) })).sort((a, b) => a.worth - b.worth);
+		const dropped = new Set<KeptPrompt>();
+		let left = this.#tokens;
+		for (const { kept } of all) {
+			if (left <= MOST_TOKENS) break;
+			dropped.add(kept);
+			left -= kept.tokens.length;
 		}
+		this.#drop(dropped);
+		this.#forgetHeat();
 	}
 
-	#drop(prompt: KeptPrompt): void {
-		this.#prompts = this.#prompts.filter((each) => each !== prompt);
-		this.#tokens -= prompt.tokens.length;
+	#isCold(block: number, now: number): boolean {
+		return callsAt(this.#heat.get(block)!, now) < COLD_CALLS;
+	}
+
+	#keep(prompt: KeptPrompt): void {
+		this.#prompts.push(prompt);
+		this.#tokens += prompt.tokens.length;
+	}
+
+	#drop(dropped: ReadonlySet<KeptPrompt>): void {
+		this.#prompts = this.#prompts.filter((each) => !dropped.has(each));
+		for (const { tokens } of dropped) this.#tokens -= tokens.length;
+	}
+
+	/** Of blocks that no prompt has any more. */
+	#forgetHeat(): void {
+		const left = new Set(this.#prompts.flatMap(({ blocks }) => [...blocks]));
+		for (const block of this.#heat.keys()) if (!left.has(block)) this.#heat.delete(block);
 	}
 }
 

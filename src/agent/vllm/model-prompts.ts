@@ -14,6 +14,13 @@ const MOST_WAITING = 64;
 /** How long the first events of a model are waited for, ms. */
 const FIRST_EVENT_MS = 10_000;
 
+interface WaitingPrompt {
+	readonly read: ReadPrompt;
+	readonly vllm: VllmEndpoint;
+	/** Blocks at its beginning that an earlier prompt had, too. */
+	readonly common: number;
+}
+
 /** One model's. */
 export class ModelPrompts {
 	readonly blocks = new PromptBlocks({
@@ -24,15 +31,22 @@ export class ModelPrompts {
 			for (const held of this.#replicas) held.forgotten(character);
 		},
 	});
-	/** What its calls have in common. */
-	readonly hot = new HotPrefixes();
+	/** What its calls have in common; undefined where nobody computes that ahead: then no tokens are kept. */
+	readonly hot: HotPrefixes | undefined;
 	readonly #replicas = new Set<HeldPrefixes>();
-	#waiting: { readonly read: ReadPrompt; readonly vllm: VllmEndpoint }[] = [];
+	#waiting: WaitingPrompt[] = [];
+	/** Grows with each change of the tokenizer. */
+	#tokenizer = 0;
 	#work: Promise<void> | undefined;
 	/** Resolved when an engine has said how large its blocks are. */
 	#sized = Promise.withResolvers<void>();
 	/** Prompts that were tokenized. */
 	tokenized = 0;
+
+	/** @param keepsTokens of what calls have in common */
+	constructor(keepsTokens: boolean) {
+		this.hot = keepsTokens ? new HotPrefixes() : undefined;
+	}
 
 	/** A replica's engine is there from now on. */
 	add(held: HeldPrefixes): void {
@@ -47,12 +61,20 @@ export class ModelPrompts {
 
 	/** An engine is given a prompt: it is tokenized there where that is worth it. */
 	given(read: ReadPrompt, vllm: VllmEndpoint): void {
-		this.hot.see(read.prompt, steadyTime());
-		if (!this.blocks.see(read.prompt)) return;
-		if (this.#waiting.push({ read, vllm }) > MOST_WAITING) this.#waiting.shift();
+		this.hot?.see(read.prompt, steadyTime());
+		const common = this.blocks.see(read.prompt);
+		if (common === 0) return;
+		if (this.#waiting.push({ read, vllm, common }) > MOST_WAITING) this.#waiting.shift();
 		this.#work ??= this.#tokenize().finally(() => {
 			this.#work = undefined;
 		});
+	}
+
+	/** Its engines have other tokens from now on. */
+	forgetTokens(): void {
+		this.#tokenizer++;
+		this.#waiting = [];
+		this.hot?.clear();
 	}
 
 	/** Does something once all that was given so far is tokenized, or left out. */
@@ -64,23 +86,27 @@ export class ModelPrompts {
 	/** One at a time: the engine's API server has its calls to tokenize, too. */
 	async #tokenize(): Promise<void> {
 		for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) {
-			const { read, vllm } = next;
+			const { read, vllm, common } = next;
+			const tokenizer = this.#tokenizer;
 			// The one before it may have been the same.
 			if (this.blocks.knows(read.prompt)) continue;
 			const tokens = await probeTokens(vllm, read.tokenize);
 			const blockSize = this.#blockSize() ?? (await this.#whenSized());
-			if (!tokens || blockSize === undefined) continue;
+			if (!tokens || blockSize === undefined || tokenizer !== this.#tokenizer) continue;
 			this.tokenized++;
-			this.#learn(read, tokens, blockSize);
+			this.#learn(read, common, tokens, blockSize);
 		}
 	}
 
-	#learn({ prompt }: ReadPrompt, tokens: readonly number[], blockSize: number): void {
+	#learn({ prompt }: ReadPrompt, common: number, tokens: readonly number[], blockSize: number): void {
 		const contents = blockContents(tokens, blockSize, "");
 		this.blocks.learn(prompt, contents, tokens.length, blockSize);
+		if (!this.hot) return;
 		const ends = new Map(contents.map((content, at) => [content, (at + 1) * blockSize]));
 		const endOf = (character: number) => ends.get(this.blocks.contentOf(character) ?? NaN) ?? 0;
-		this.hot.learn({ blocks: prompt.blocks, tokens, ends: Array.from(prompt.blocks, endOf) }, steadyTime());
+		// What this call alone has is not kept.
+		const blocks = prompt.blocks.subarray(0, common);
+		this.hot.learn({ blocks, tokens, ends: Array.from(blocks, endOf) }, steadyTime());
 	}
 
 	/** The first prompt may be tokenized before it is computed. */

@@ -45,10 +45,11 @@ export class PromptBlocks {
 	}
 
 	/**
-	 * Sees a prompt. Whether its tokens are worth asking for: it begins as an earlier one did, for at least as long again as is known of
-	 * that. So what only one call has is never tokenized, and of a conversation, which grows with each turn, the turns in which it has doubled.
+	 * Sees a prompt. Where its tokens are worth asking for, how many of its blocks an earlier one had, too; else 0. They are worth it where it
+	 * begins as an earlier one did, for at least as long again as is known of that. So of a conversation, which grows with each turn, the turns
+	 * in which it has doubled are tokenized.
 	 */
-	see({ blocks }: Pick<Prompt, "blocks">): boolean {
+	see({ blocks }: Pick<Prompt, "blocks">): number {
 		let known = 0;
 		while (known < blocks.length && this.#contents.has(blocks[known]!)) known++;
 		let seen = known;
@@ -61,7 +62,7 @@ export class PromptBlocks {
 			this.#contents.delete(blocks[at]!);
 			this.#contents.set(blocks[at]!, content);
 		}
-		return seen - known >= Math.max(LEAST_NEW, known);
+		return seen - known >= Math.max(LEAST_NEW, known) ? seen : 0;
 	}
 
 	/** Whether that much of a prompt is known by now. */

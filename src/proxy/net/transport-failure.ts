@@ -31,7 +31,8 @@ const REASONS: Readonly<Record<string, string>> = {
 	ETIMEDOUT: "no connection came about in time",
 	EHOSTUNREACH: "there is no route to it",
 	ENETUNREACH: "there is no route to it",
-	EHOSTDOWN: "its host sleeps, and did not wake up",
+	EHOSTDOWN: "there is no route to it",
+	ERR_HOST_ASLEEP: "its host sleeps, and did not wake up",
 	ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for another host",
 	CERT_HAS_EXPIRED: "its certificate has expired",
 };

@@ -48,6 +48,8 @@ export interface AgentRecord extends AgentView {
 	isSuspect: boolean;
 	/** Its host sleeps, and may be woken; undefined: it does not, or may not be. */
 	wake: WakeState | undefined;
+	/** `agents.wake` has its host: it is remembered however long it sleeps. */
+	canWake: boolean;
 	/** It does not know its secret: its next heartbeat is answered 404, so that it registers. */
 	mustRegister: boolean;
 	/** The lease that was last logged. */
@@ -86,6 +88,7 @@ export function agentRecord(
 		isReachable: rest.problem === undefined,
 		isSuspect: false,
 		wake: undefined,
+		canWake: false,
 		mustRegister: false,
 		loggedLease: leaseAt(heard.heardAt, now),
 		isDirty: false,

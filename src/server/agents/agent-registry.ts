@@ -296,7 +296,8 @@ export class AgentRegistry {
 
 	#forgetOldest(): void {
 		const gone = [...this.#agents.values()].filter((agent) => this.leaseOf(agent) === "gone");
-		const oldest = gone.sort((a, b) => a.heardAtTime - b.heardAtTime)[0];
+		// Those that a packet may bring back go last.
+		const oldest = gone.sort((a, b) => Number(a.canWake) - Number(b.canWake) || a.heardAtTime - b.heardAtTime)[0];
 		if (!oldest) throw new RouterError("invalid_value", `This router has ${MOST} agents, the most it takes.`);
 		this.#forget(oldest.name);
 	}

@@ -145,6 +145,7 @@ export class AgentReplica implements FleetRegistry {
 				problem: undefined,
 				nextSecret: undefined,
 				mustRegister: false,
+				canWake: false,
 				loggedLease: "fresh",
 				isDirty: false,
 				sharedAt: 0,

@@ -16,6 +16,8 @@ const REST_MS = 600_000;
 const TICK_MS = 1_000;
 /** How often a call looks whether its host is there, ms. */
 const LOOK_MS = 100;
+/** How long an agent that is heard of again may be out of reach before it is called all the same, and the call told why that failed, ms. */
+const REACH_MS = 30_000;
 
 /** What is read of the registry. */
 export interface WakeRegistry {
@@ -89,7 +91,11 @@ export class HostWakes {
 	tick(): void {
 		const now = this.#time();
 		for (const [name, wake] of this.#wakes) this.#go(name, wake, now);
-		for (const agent of this.options.registry.agents.values()) agent.wake = this.#stateOf(agent);
+		const { wake } = this.#settings();
+		for (const agent of this.options.registry.agents.values()) {
+			agent.wake = this.#stateOf(agent);
+			agent.canWake = Object.hasOwn(wake, agent.name);
+		}
 	}
 
 	#go(name: string, wake: Wake, now: number): void {
@@ -146,25 +152,33 @@ export class HostWakes {
 /** Its host did not wake up. The code says it to those who read failures of connections. */
 export class HostAsleep extends Error {
 	override readonly name = "HostAsleep";
-	readonly code = "EHOSTDOWN";
+	readonly code = "ERR_HOST_ASLEEP";
 }
 
 /** The hosts as a thread's calls wait for them. */
 export class WakingHosts {
-	/** @param begin has a host woken, once for all calls of all threads */
+	/**
+	 * @param begin has a host woken, once for all calls of all threads
+	 * @param time a clock that never goes back, ms
+	 */
 	constructor(
 		private readonly registry: WakeRegistry,
 		private readonly begin: (agent: string) => void,
+		private readonly time: () => number = () => performance.now(),
 	) {}
 
 	/** Resolves once the agent can be called. Rejects with HostAsleep once its host is given up, and with the signal's reason. */
 	async wait(name: string, signal: CancelSignal): Promise<AgentRecord> {
 		this.begin(name);
+		let heardAt: number | undefined;
 		for (;;) {
 			signal.throwIfAborted();
 			const agent = this.registry.agents.get(name);
 			const isHeard = agent !== undefined && this.registry.leaseOf(agent) !== "gone";
-			if (isHeard && agent.isReachable) return agent;
+			heardAt = isHeard ? (heardAt ?? this.time()) : undefined;
+			if (isHeard && (agent.isReachable || this.time() - heardAt! >= REACH_MS)) return agent;
+			// It was heard of, and fell asleep again.
+			if (agent?.wake === "asleep") this.begin(name);
 			if (!isHeard && agent?.wake === undefined) throw new HostAsleep(`the host of ${name} did not wake up`);
 			await pause(LOOK_MS, signal);
 		}

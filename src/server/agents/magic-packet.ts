@@ -70,21 +70,23 @@ function broadcastOf({ address, netmask }: InterfaceAddress): string {
 
 /** Sends it everywhere. Resolves with why none could be sent, a code such as `ENETUNREACH`; undefined where one was. Never rejects. */
 export async function sendMagicPacket(settings: WakeSettings, endpoint: string): Promise<string | undefined> {
-	const own = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
-	const packet = magicPacket(settings);
-	const socket = createSocket("udp4");
+	let socket: ReturnType<typeof createSocket> | undefined;
 	try {
+		const own = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+		const packet = magicPacket(settings);
+		const opened = createSocket("udp4");
+		socket = opened;
 		await new Promise<void>((bound, failed) => {
-			socket.once("error", failed);
-			socket.bind(0, bound);
+			opened.once("error", failed);
+			opened.bind(0, bound);
 		});
-		socket.setBroadcast(true);
-		const sent = await Promise.all(packetTargets(settings, endpoint, own).map((to) => send(socket, packet, to)));
+		opened.setBroadcast(true);
+		const sent = await Promise.all(packetTargets(settings, endpoint, own).map((to) => send(opened, packet, to)));
 		return sent.includes(undefined) ? undefined : sent[0];
 	} catch (thrown) {
 		return codeOf(thrown);
 	} finally {
-		socket.close();
+		socket?.close();
 	}
 }
 
