@@ -63,9 +63,10 @@ describe("how long an answer's rest is waited for depends on who is left", () =>
 	/** Whom it asks, and whether it is told that others are left; each fails so. */
 	async function asked(
 		broke: Failure["kind"],
-		kinds: Record<string, Failure["kind"]>,
+		kinds: Record<string, Failure["kind"] | Failure["kind"][]>,
 		among = targets,
 		mayContinue: ResumeContext["mayContinue"] = () => "now",
+		late: RouteTarget[][] = [],
 	) {
 		const seen: string[] = [];
 		const broken = { target: among[0]! } as StartedAnswer;
@@ -82,9 +83,10 @@ describe("how long an answer's rest is waited for depends on who is left", () =>
 				mayContinue,
 				refused: new RefusedAdditions(),
 				wait: async () => true,
+				late: () => late.shift() ?? [],
 				attempt: async ({ id }, _, hasOthers) => {
 					seen.push(`${id}${hasOthers ? "+" : ""}`);
-					return { kind: kinds[id]!, message: "" };
+					return { kind: typeof kinds[id] === "string" ? kinds[id] : kinds[id]!.shift()!, message: "" };
 				},
 			},
 		);
@@ -99,6 +101,21 @@ describe("how long an answer's rest is waited for depends on who is left", () =>
 		["truncated", { a: "transport", b: "transport", c: "not_found" }, "b+ c+ a+ b+ a+ b+ a+"],
 	] as const)("after %s, %o", async (broke, kinds, order) => {
 		expect(await asked(broke, kinds)).toBe(order);
+	});
+
+	test("one that came since is asked where all have failed for good, and with the others where they are asked again", async () => {
+		const kinds = { a: "transport", b: "not_found", c: "not_found" } as const;
+		const [a, b, c] = targets as [RouteTarget, RouteTarget, RouteTarget];
+		const now = () => "now" as const;
+		expect(await asked("timeout", kinds, [a, b], now, [[c]])).toBe("b c");
+		expect(await asked("timeout", kinds, [a, b], now, [[{ ...c, tier: "fallback" }]])).toBe("b");
+		expect(await asked("truncated", kinds, [a, b], now, [[c]])).toBe("b+ a a+ c+ a");
+	});
+
+	test("an agent that is back before its engine is asked for as long as one that is not back", async () => {
+		const agents = targets.slice(0, 2).map((each) => ({ ...each, agent: "gpu-1" }));
+		const back: Failure["kind"][] = ["transport", "transport", "transport", ...new Array(3).fill("overloaded")];
+		expect(await asked("truncated", { a: back, b: "not_found" }, agents)).toBe("b+ a a a a a a");
 	});
 
 	test("agents that can't be reached are asked for as long as one that is started again may take", async () => {

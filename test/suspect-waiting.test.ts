@@ -4,9 +4,11 @@ import type { Call } from "../src/openai/call.ts";
 import type { AttemptRecord, CallRecord } from "../src/proxy/call-record.ts";
 import { findBack } from "../src/proxy/engine-health.ts";
 import type { Pause } from "../src/proxy/pause.ts";
+import { ProxyState } from "../src/proxy/proxy-state.ts";
 import { TriedTarget } from "../src/proxy/retry.ts";
 import type { Failed } from "../src/proxy/round.ts";
 import { SuspectCall } from "../src/proxy/suspect-call.ts";
+import { Suspects } from "../src/proxy/suspects.ts";
 import type { RouteTarget } from "../src/routing/route.ts";
 import { fleet, say, stopEngines } from "./kit/scripted-engines.ts";
 import { until } from "./kit/until.ts";
@@ -213,6 +215,48 @@ test("a suspected call whose engine asks for more time than it has is told so at
 	};
 	await expect(asksFor(30_000)).rejects.toThrow("it waits");
 	await expect(asksFor(600_000)).rejects.toMatchObject({ errorCode: "engine_died", headers: { "retry-after": "600" } });
+});
+
+test.each([
+	[1, "the engine that died stays lost, and one alone would be the last"],
+	[2, "a second one would be left"],
+])("a suspected call whose engine is lost looks for those that came since: %d came, so that %s", async (came) => {
+	let now = 0;
+	const state = new ProxyState({ suspects: new Suspects(() => now) });
+	const transport = { send: () => Promise.reject(new Error("away")) };
+	const provider = { name: "local", transport, healthRequest: () => ({}) } as unknown as RouteTarget["provider"];
+	const engine = (id: string): RouteTarget => ({ kind: "local", provider, id, model: "m" });
+	const first = engine("local/a/m");
+	const tried = [new TriedTarget(first, state.keys)];
+	const late = () => {
+		if (tried.length > 1) return [];
+		const targets = ["local/b/m", "local/c/m"].slice(0, came).map(engine);
+		tried.push(...targets.map((target) => new TriedTarget(target, state.keys)));
+		return targets;
+	};
+	const suspect = new SuspectCall({
+		call: {
+			id: "req",
+			operation: "chat",
+			startedAt: 0,
+			stream: false,
+			facts: { canonical: () => "it" },
+		} as unknown as Call,
+		tried,
+		state,
+		record: { atEnd: () => undefined, waitedMs: 0 } as unknown as CallRecord,
+		pause: { isOver: false, until: async () => undefined } as unknown as Pause,
+		slot: undefined,
+		until: () => performance.now() + 60_000,
+		late,
+	});
+	const record = { startedAt: performance.now() } as AttemptRecord;
+	const died = { kind: "engine_died", message: "" } as const;
+	suspect.failed({ target: first, record, hasTokens: false }, died, "engine_died");
+	now = 3_600_000;
+	const next = suspect.next({ index: 0, failure: died } as unknown as Failed);
+	if (came === 2) expect(await next).toBe(1);
+	else await expect(next).rejects.toMatchObject({ errorCode: "engine_died" });
 });
 
 test("of calls that an engine died under in the same moment one is tried at a time, though there are two others", async () => {

@@ -8,15 +8,30 @@ import { cachedAt, cachesOf, hasSeveralCaches, keepAt, namedAt } from "../routin
 import type { KeyState } from "../routing/cached-target.ts";
 import { historyOf } from "../routing/requirements.ts";
 import type { StateView } from "../routing/target-state.ts";
+import { type Account, FIRST_ACCOUNT } from "./key-rotation.ts";
+import type { ProxyState } from "./proxy-state.ts";
 import { OF_THE_KEY, type TriedTarget } from "./retry.ts";
 
 /** What is known of conversations. */
 type Known = Pick<StateView, "conversations">;
 
 /** Which of a target's keys that may be used has a call's history in its prompt cache; undefined where none has, or all share one. */
-export function cachedKey({ conversations }: Known, keys: KeyState, call: Call, target: Target): number | undefined {
+function cachedKey({ conversations }: Known, keys: KeyState, call: Call, target: Target): number | undefined {
 	if (!hasSeveralCaches(target.provider) || !isCached(call)) return undefined;
 	return cachedAt(conversations, target, historyOf(call), (key, isSole) => keys.isReady(target, key, isSole))?.account;
+}
+
+/** The account that an attempt at a target is made with. Throws as `KeyRotation.take`. @param all the call's targets */
+export function accountFor(
+	{ keys, targets }: Pick<ProxyState, "keys" | "targets">,
+	call: Call,
+	tried: TriedTarget,
+	all: readonly TriedTarget[],
+): Account {
+	const { target, refusedKeys } = tried;
+	if (!keys.hasRefusals && !target.provider.otherAccounts) return FIRST_ACCOUNT;
+	const isAllThereIs = all.every((each) => each === tried || each.wasNotTried);
+	return keys.take(target, refusedKeys, isAllThereIs, cachedKey(targets, keys, call, target));
 }
 
 /**

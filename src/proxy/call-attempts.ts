@@ -2,21 +2,22 @@
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
 import type { SentSoFar } from "../openai/sent-so-far.ts";
-import { type Failure, OF_ONE_CALL } from "../providers/failure.ts";
+import { FAILURES, type Failure, OF_ONE_CALL } from "../providers/failure.ts";
 import type { Target } from "../providers/provider.ts";
 import { Attempt, type AttemptOptions, type AttemptOwner } from "./attempt.ts";
 import type { TargetFailure } from "./attempt-result.ts";
 import { attemptTimeouts, longestWait, type TimedCall, usualTimeouts } from "./attempt-timeouts.ts";
-import { cachedKey, errorOfAttempt, failureOfKey, keepCached, mayOthers } from "./cached-calls.ts";
+import { accountFor, errorOfAttempt, failureOfKey, keepCached, mayOthers } from "./cached-calls.ts";
 import type { CallPlan } from "./call-plan.ts";
 import { type ModelQueue, queueSettings, type Slot, waitTurn } from "./call-queue.ts";
 import type { CallRecord } from "./call-record.ts";
 import { CLIENT_GONE } from "./deadline.ts";
 import { Hedge } from "./hedge.ts";
 import { FIRST_ACCOUNT, targetWith } from "./key-rotation.ts";
+import { LateTargets } from "./late-targets.ts";
 import { clientGone, Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
-import { CallResumes, canResume, type ResumedAttempt, type ResumeTerms } from "./resume.ts";
+import { CallResumes, canResume, type ResumedAttempt } from "./resume.ts";
 import { budgetedStep, hasOthers as isAnyLeft, NOT_TRIED, type RetryStep, soonest, type TriedTarget } from "./retry.ts";
 import { type Failed, Round, type RoundOwner, type RoundPart } from "./round.ts";
 import type { Late } from "./second-target.ts";
@@ -35,6 +36,7 @@ export class CallAttempts implements AttemptOwner {
 	#hedge: Hedge | undefined;
 	#resumes: CallResumes | undefined;
 	#suspicion: SuspectCall | undefined;
+	#late: LateTargets | undefined;
 	#slot: Slot | undefined;
 
 	/** @param tried the plan's targets */
@@ -52,14 +54,17 @@ export class CallAttempts implements AttemptOwner {
 	 * elsewhere, is in the table of failure kinds.
 	 */
 	async open(): Promise<StartedAnswer> {
-		const { tried, state, plan } = this;
+		const { call, tried, record, state, plan } = this;
 		const { alias } = plan;
 		if (alias?.hedge) state.hedges(alias.name).call();
 		if (tried.length > 1) state.freeHedges(tried[0]!.target.provider).call();
 		const queue = this.#queue;
-		if (queue) this.#slot = await this.#waitTurn(alias!.name, queue);
+		if (queue) {
+			const withinMs = Math.min(plan.attemptsMs, timeLeft(call));
+			this.#slot = await waitTurn(alias!.name, queue, { call, withinMs, pause: this.#pauses, record });
+		}
 		// Behind a router second targets are left to that: it knows other places.
-		const isSole = tried.length === 1 || alias?.hedge === false || plan.noWaiting || this.call.passed !== undefined;
+		const isSole = tried.length === 1 || alias?.hedge === false || plan.noWaiting || call.passed !== undefined;
 		for (let index = 0, error: RouterError | undefined; ; ) {
 			// Of a first attempt the deadline sees it soon enough.
 			if (error && this.#pauses.isOver) throw clientGone();
@@ -71,9 +76,9 @@ export class CallAttempts implements AttemptOwner {
 			if ("head" in result) {
 				this.#suspicion?.answered(result.target);
 				// Beside it others may have been asked, or found that they could not be.
-				if (tried.length > 1) this.record.servedBy(result.target);
-				keepCached(state.targets, this.call, result.target, tried);
-				this.record.isKnown = true;
+				if (tried.length > 1) record.servedBy(result.target);
+				keepCached(state.targets, call, result.target, tried);
+				record.isKnown = true;
 				return result;
 			}
 			if (!error || !result.wasNotTried) error = result.error;
@@ -100,14 +105,14 @@ export class CallAttempts implements AttemptOwner {
 
 	/** Whether what this target has begun might go on elsewhere, so that what its client is sent must be kept. */
 	canResume(target: Target): boolean {
-		return canResume(this.#resumeTerms(), target);
+		return canResume({ call: this.call, alias: this.plan.alias, targets: this.plan.targets }, target);
 	}
 
 	/** The rest of a stream that broke after its client was sent so much; undefined where it goes on nowhere. */
 	async resume(broken: StartedAnswer, failure: Failure, sent: SentSoFar): Promise<StartedAnswer | undefined> {
-		const { tried, record, state } = this;
+		const { call, tried, record, state, plan } = this;
 		this.#resumes ??= new CallResumes({
-			terms: this.#resumeTerms(),
+			terms: { call, alias: plan.alias, targets: plan.targets },
 			tried,
 			state,
 			pause: this.#pauses,
@@ -116,6 +121,7 @@ export class CallAttempts implements AttemptOwner {
 				return "head" in result ? result : result.failure;
 			},
 			suspicion: () => this.#suspicion,
+			late: () => this.#lateTargets.add(),
 		});
 		const opened = await this.#resumes.after(broken, failure, sent);
 		if (!opened) return undefined;
@@ -214,16 +220,11 @@ export class CallAttempts implements AttemptOwner {
 		leftOut: AttemptOptions["withoutAdditions"],
 	): AttemptOptions {
 		const { plan, state, client, record } = this;
-		const { keys, refused, targets } = state;
+		const { refused, targets } = state;
 		const tried = this.tried[index]!;
 		const call = rest?.call ?? this.call;
-		let { target }: { target: Target } = tried;
-		let account = FIRST_ACCOUNT;
-		if (keys.hasRefusals || target.provider.otherAccounts) {
-			const isAllThereIs = this.tried.every((each) => each === tried || each.wasNotTried);
-			account = keys.take(target, tried.refusedKeys, isAllThereIs, cachedKey(targets, keys, this.call, target));
-			target = targetWith(target, account);
-		}
+		const account = accountFor(state, this.call, tried, this.tried);
+		const target = account === FIRST_ACCOUNT ? tried.target : targetWith(tried.target, account);
 		return {
 			call,
 			target,
@@ -263,6 +264,8 @@ export class CallAttempts implements AttemptOwner {
 		const where = { noWaiting: this.plan.noWaiting, isRouted: this.call.hops.includes(",") };
 		const tried = this.tried[index]!;
 		tried.isUnhealthy = this.state.targets.of(tried.target.id).breaker.state !== "closed";
+		if (FAILURES[failure.kind].elsewhere && now < until && !isAnyLeft(this.tried, index))
+			this.#lateTargets.addOrRenew();
 		const situation = { targets: this.tried, last: index, now, until, random: random(), ...where };
 		const { step, isRefused } = budgetedStep(situation, retries);
 		const facts = { provider: tried.target.provider.name, failure: failure.kind };
@@ -309,17 +312,19 @@ export class CallAttempts implements AttemptOwner {
 	get #suspect(): SuspectCall {
 		const [{ call, tried, state, record }, pause, slot] = [this, this.#pauses, this.#slot];
 		const until = () => this.#until(performance.now());
-		this.#suspicion ??= new SuspectCall({ call, tried, state, record, pause, slot, until });
+		const late = () => this.#lateTargets.add();
+		this.#suspicion ??= new SuspectCall({ call, tried, state, record, pause, slot, until, late });
 		return this.#suspicion;
+	}
+
+	get #lateTargets(): LateTargets {
+		this.#late ??= new LateTargets(this.plan, this.tried, this.state);
+		return this.#late;
 	}
 
 	get #pauses(): Pause {
 		this.#pause ??= new Pause(this.call.client, this.record);
 		return this.#pause;
-	}
-
-	#resumeTerms(): ResumeTerms {
-		return { call: this.call, alias: this.plan.alias, targets: this.plan.targets };
 	}
 
 	get #timed(): TimedCall {
@@ -332,11 +337,5 @@ export class CallAttempts implements AttemptOwner {
 		const { alias } = this.plan;
 		const settings = alias && queueSettings(alias);
 		return settings && this.state.queue(alias.name, settings);
-	}
-
-	#waitTurn(name: string, queue: ModelQueue): Promise<Slot> {
-		const { call, record } = this;
-		const withinMs = Math.min(this.plan.attemptsMs, timeLeft(call));
-		return waitTurn(name, queue, { call, withinMs, pause: this.#pauses, record });
 	}
 }

@@ -13,6 +13,11 @@ export interface CallPlan {
 	readonly alias?: ModelConfig | undefined;
 	/** From the call's arrival: how long attempts may be begun, ms. */
 	readonly attemptsMs: number;
+	/**
+	 * What routing has for this call now, of its agents, in the order to try: targets of before among it. Asked where all that the call knew have failed.
+	 * Absent where nobody can have come. Throws nothing.
+	 */
+	readonly replan?: (() => readonly RouteTarget[]) | undefined;
 	/** See Situation. */
 	readonly noWaiting?: boolean | undefined;
 }

@@ -34,6 +34,8 @@ export interface ResumeContext extends ResumeTerms {
 	isUnhealthy(target: RouteTarget): boolean;
 	/** Whether it takes an answer's beginning, and that it has refused one. */
 	readonly refused: Pick<RefusedView, "of" | "add">;
+	/** Targets that came since the call's plan. */
+	late?(): readonly RouteTarget[];
 	/** False where the client has left meanwhile. */
 	wait(ms: number): Promise<boolean>;
 	/** Whether it may be asked, where an engine has died of it. */
@@ -75,12 +77,13 @@ export async function resume(
 	let silent = failure.kind === "timeout" ? targets.filter(({ id }) => id === broken.target.id) : [];
 	let left = targets.filter((each) => !silent.includes(each));
 	let isEngineDead = failure.kind === "engine_died";
+	/** One could not be reached. It is back before its engines are: what it says of those then is no reason to wait no longer. */
 	let isAgentAway = false;
 	for (const [round, pauseMs] of [0, ...PAUSES_MS, ...RESTART_PAUSES_MS].entries()) {
 		if (round > PAUSES_MS.length && !isEngineDead && !isAgentAway) return undefined;
 		if (pauseMs > 0 && !(await elsewhere.wait(pauseMs))) return undefined;
+		if (round > 0) left.push(...lateOf(elsewhere));
 		const again: RouteTarget[] = [];
-		isAgentAway = false;
 		for (const [at, target] of left.entries()) {
 			// Where it ran before nothing has died of it.
 			const hasRun = target.id === broken.target.id && failure.kind !== "engine_died";
@@ -104,20 +107,27 @@ export async function resume(
 			left.push(...silent);
 			silent = [];
 		}
+		if (left.length === 0) left = lateOf(elsewhere);
 		if (left.length === 0) return undefined;
 	}
 	return undefined;
 }
 
+/** Of the targets that came those that may go on with the answer. */
+const lateOf = ({ alias, late }: ResumeContext): RouteTarget[] =>
+	late?.().filter((each) => isWithin(alias, each)) ?? [];
+
 /** What resumes need of their call. */
 export interface ResumedCall {
 	readonly terms: ResumeTerms;
-	/** In the order of the terms' targets. */
+	/** The terms' targets, and those that came since. */
 	readonly tried: readonly TriedTarget[];
 	readonly state: Pick<ProxyState, "targets" | "refused">;
 	readonly pause: Pause;
 	/** Makes an attempt for the rest. Never throws for what an upstream does. */
 	attempt(index: number, rest: ResumedAttempt): Promise<StartedAnswer | Failure>;
+	/** Puts targets that came since the call's plan behind `tried`, and gives them. */
+	late(): readonly RouteTarget[];
 	/** Undefined until an engine has died. */
 	suspicion(): Pick<SuspectCall, "mayResumeAt" | "findBack" | "resumed"> | undefined;
 }
@@ -132,8 +142,9 @@ export class CallResumes {
 
 	/** The rest of an answer that broke after so much was sent; undefined where it goes on nowhere. */
 	async after(broken: StartedAnswer, failure: Failure, sent: SentSoFar): Promise<StartedAnswer | undefined> {
-		const { terms, tried, state, pause, attempt, suspicion } = this.resumed;
-		const { targets } = terms;
+		const { terms, tried, state, pause, attempt, suspicion, late } = this.resumed;
+		const targets = tried.map(({ target }) => target);
+		const placeOf = (target: RouteTarget) => tried.findIndex((each) => each.target === target);
 		const at = tried.find(({ target }) => target.id === broken.target.id);
 		at?.failed(failure);
 		const pauseMs = this.#progress.broke(sent.deltas, breakOf(failure, at?.target));
@@ -147,9 +158,11 @@ export class CallResumes {
 		this.#spent = spent;
 		const opened = await resume(broken, failure, {
 			...terms,
+			targets,
+			late,
 			sent,
 			spent,
-			tries: (target) => tried[targets.indexOf(target)]!.tries,
+			tries: (target) => tried[placeOf(target)]!.tries,
 			isUnhealthy: ({ id }) => {
 				const { breaker, pausedUntil } = state.targets.of(id);
 				return breaker.state !== "closed" || pausedUntil > state.targets.now();
@@ -159,7 +172,7 @@ export class CallResumes {
 			mayContinue: (target) => suspicion()?.mayResumeAt(target) ?? "now",
 			attempt(target, followUp, hasOthers) {
 				const read: AttemptOptions["read"] = (decoder) => resumedDecoder(decoder, sent, followUp);
-				return attempt(targets.indexOf(target), { call: followUp.call, read, hasOthers });
+				return attempt(placeOf(target), { call: followUp.call, read, hasOthers });
 			},
 		});
 		if (opened) suspicion()?.resumed(opened.target.id);

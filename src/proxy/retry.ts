@@ -74,7 +74,7 @@ export class TriedTarget implements Tried {
 	readonly refusedKeys: number[] = [];
 
 	constructor(
-		readonly target: RouteTarget,
+		public target: RouteTarget,
 		private readonly keys: KeyRotation,
 	) {}
 
@@ -111,6 +111,14 @@ export class TriedTarget implements Tried {
 		if (failure.kind !== "unsupported" || skipped.length >= MOST_SKIPPED) return;
 		if (skipped.some((each) => each.target === target)) return;
 		record.skipped = [...skipped, { target, reason: shortText(failure.message, LONGEST_REASON) }];
+	}
+
+	/** It was started anew since it failed: as if it had not been tried. */
+	renew(target: RouteTarget): void {
+		this.target = target;
+		this.tries = 0;
+		this.waitedMs = 0;
+		this.wasNotTried = false;
 	}
 
 	/** An attempt at it failed, for which it was waited so long, ms. */

@@ -30,6 +30,8 @@ export interface SuspectContext {
 	readonly slot: Slot | undefined;
 	/** No attempt may begin from then on, on `performance.now()`'s clock, ms. */
 	until(): number;
+	/** Puts targets that came since the call's plan behind `tried`, and gives them. */
+	late?(): readonly RouteTarget[];
 }
 
 /** Whether the rest of an answer may be asked for; `later`: once another engine is well, too. */
@@ -243,7 +245,7 @@ export class SuspectCall {
 			const awaited = new Set([...waitsFor, ...suspects.enginesOf(this.#fingerprint!)]);
 			const backInMs = this.#engines.backInMs(waitsFor, awaited);
 			const step = suspectStep({ targets, hasTurn, isFree: this.#isFree, leftMs: this.#leftMs(), backInMs });
-			if (step.do === "refuse") throw this.#tooLate(backInMs);
+			if (step.do === "refuse" && !(this.#leftMs() > 0 && this.context.late?.().length)) throw this.#tooLate(backInMs);
 			if (step.do === "try") {
 				// Nothing is waited for between the decision and what it does, in which other threads may be faster.
 				if (this.#lacksSlot) {
@@ -290,8 +292,7 @@ export class SuspectCall {
 		const { state, record, tried } = this.context;
 		if (this.#repeated?.index === index) {
 			if (!state.retries.spend(now)) return false;
-			const { failure } = this.#repeated;
-			record.step({ how: "retry", provider: tried[index]!.target.provider.name, failure });
+			record.step({ how: "retry", provider: tried[index]!.target.provider.name, failure: this.#repeated.failure });
 		}
 		this.#repeated = undefined;
 		return true;
