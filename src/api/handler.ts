@@ -22,7 +22,7 @@ import type { Accounts, CallContext } from "./call-context.ts";
 import { refuseEngineFields } from "./engine-access.ts";
 import { refuseForeignFiles } from "./file-references.ts";
 import { IncomingCall, MAX_USER } from "./incoming-call.ts";
-import { targetsNow } from "./late-route.ts";
+import { callPlan } from "./late-route.ts";
 import { resolveModel, usableRoute } from "./model-access.ts";
 import { openCall } from "./open-call.ts";
 import { type Choice, EXPLAIN_HEADER, planCall } from "./route-call.ts";
@@ -132,14 +132,9 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		lead = cached;
 		record.listener = lead;
 		const isPlain = route.targets.length === 1 && request.headers.get(EXPLAIN_HEADER) !== "1";
-		const { targets, work }: Choice = isPlain ? route : planCall(call, route, context, record);
-		const attemptsMs = config.timeouts.attempts;
-		const replan = () => {
-			const permit = (now: Route) => allowedRoute(context, accounts, caller, parsed.facts, now);
-			const areModelsLimited = accounts?.admission.limitsModels === true;
-			return targetsNow({ call, route, catalog, record, permit, areModelsLimited }, context);
-		};
-		const plan = { targets, work, alias: route.alias, attemptsMs, replan, noWaiting: context.isBehindRouter };
+		const choice: Choice = isPlain ? route : planCall(call, route, context, record);
+		const permit = (now: Route) => allowedRoute(context, accounts, caller, parsed.facts, now);
+		const plan = callPlan(choice, { call, route, catalog, record, permit, accounts }, context, config);
 		const options = relayOptions(context, config.server.keep_alive, repeat || lead ? undefined : readCall);
 		const response = await relay(lead?.call ?? call, plan, record, options);
 		// After the only attempt nobody reads it any more.

@@ -1,12 +1,15 @@
-/** Where a call may go that runs already: asked once all of its targets have failed, so that it learns of agents that came since it began. */
+/** A call's plan, and where it may go once that has failed: asked then, so that it learns of agents that came since it began. */
+import type { Config } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
+import type { CallPlan } from "../proxy/call-plan.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import type { Catalog } from "../routing/catalog.ts";
 import { type Explanation, explain } from "../routing/explain.ts";
 import { limitedNames } from "../routing/limited-names.ts";
 import type { Route, RouteTarget } from "../routing/route.ts";
-import { choose, type PlanContext } from "./route-call.ts";
+import type { Accounts, CallContext } from "./call-context.ts";
+import { type Choice, choose, type PlanContext } from "./route-call.ts";
 
 /** A call that runs. */
 export interface RunningCall {
@@ -18,19 +21,25 @@ export interface RunningCall {
 	readonly record: Pick<CallRecord, "decision">;
 	/** What its caller may use of a route, by the rules that the call began with. Throws RouterError where that is nothing. */
 	permit(found: Route): Route;
-	/** Models have limits of their own: of those the call is counted towards the ones that its names then told. */
-	readonly areModelsLimited: boolean;
+	/** Where models have limits of their own the call is counted towards those that its names told as it began. */
+	readonly accounts: { readonly admission: Pick<Accounts["admission"], "limitsModels"> } | undefined;
 }
 
-/**
- * What agents serve for the call now, in the order to try (`CallPlan.replan`). What is new is put behind the candidates of the call's record. None behind
- * a router, which knows of agents itself.
- */
-export function targetsNow(
+/** The plan of a call that is to go where was chosen; behind a router it never asks again, since that knows of agents itself. */
+export function callPlan(
+	{ targets, work }: Choice,
 	running: RunningCall,
-	context: PlanContext & { readonly isBehindRouter?: boolean | undefined },
-): readonly RouteTarget[] {
-	if (context.isBehindRouter) return [];
+	context: PlanContext & Pick<CallContext, "isBehindRouter">,
+	{ timeouts }: Pick<Config, "timeouts">,
+): CallPlan {
+	const { alias } = running.route;
+	const { isBehindRouter: noWaiting } = context;
+	const replan = noWaiting ? undefined : () => targetsNow(running, context);
+	return { targets, work, alias, attemptsMs: timeouts.attempts, replan, noWaiting };
+}
+
+/** What agents serve for the call now, in the order to try (`CallPlan.replan`). What is new is put behind the candidates of the call's record. */
+function targetsNow(running: RunningCall, context: PlanContext): readonly RouteTarget[] {
 	const { call, route } = running;
 	const permitted = permittedNow(running);
 	const now = {
@@ -64,8 +73,8 @@ function permittedNow({ call, catalog, permit }: RunningCall): readonly RouteTar
 }
 
 /** It has no name by which a limit could count the call that it was not counted by. */
-function isCounted({ call, route, areModelsLimited }: RunningCall, target: RouteTarget): boolean {
-	if (!areModelsLimited) return true;
+function isCounted({ call, route, accounts }: RunningCall, target: RouteTarget): boolean {
+	if (!accounts?.admission.limitsModels) return true;
 	const names = limitedNames(call.facts.model, route, []);
 	return limitedNames(call.facts.model, { ...route, targets: [target] }, []).every((name) => names.includes(name));
 }

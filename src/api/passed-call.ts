@@ -18,7 +18,7 @@ import { refuseEngineFields } from "./engine-access.ts";
 import { refuseForeignFiles } from "./file-references.ts";
 import { type CallServer, failedCall, limitCall, MAX_REQUESTED } from "./handler.ts";
 import { IncomingCall, MAX_USER } from "./incoming-call.ts";
-import { targetsNow } from "./late-route.ts";
+import { callPlan } from "./late-route.ts";
 import { resolveModel, usableRoute } from "./model-access.ts";
 import { openCall } from "./open-call.ts";
 import { readPassed } from "./passed-request-body.ts";
@@ -64,8 +64,7 @@ export async function passCall(
 		record.user = call.user ?? (typeof user === "string" ? user.slice(0, MAX_USER) : undefined);
 		const found = await resolveModel(catalog, model, caller, context.isBehindRouter);
 		record.named(found, found.alias?.name === found.label || catalog.names.includes(model));
-		const asked = call;
-		const { facts } = asked;
+		const { facts } = call;
 		const { passed } = read;
 		const permit = (to: Route): Route => {
 			const served = servedRoute(to, operation, model);
@@ -77,13 +76,8 @@ export async function passCall(
 		if (accounts) await limitCall(accounts, { call, caller, route, record, request, server });
 		else record.cost = new CallCost(call, caller, route, undefined);
 		const isPlain = route.targets.length === 1 && request.headers.get(EXPLAIN_HEADER) !== "1";
-		const { targets, work }: Choice = isPlain ? route : planCall(call, route, context, record);
-		const attemptsMs = config.timeouts.attempts;
-		const replan = () => {
-			const areModelsLimited = accounts?.admission.limitsModels === true;
-			return targetsNow({ call: asked, route, catalog, record, permit, areModelsLimited }, context);
-		};
-		const plan = { targets, work, alias: route.alias, attemptsMs, replan, noWaiting: context.isBehindRouter };
+		const choice: Choice = isPlain ? route : planCall(call, route, context, record);
+		const plan = callPlan(choice, { call, route, catalog, record, permit, accounts }, context, config);
 		const response = await relayPassed(call, plan, record, context.state);
 		if (record.explanation !== undefined) response.headers.set(EXPLAIN_HEADER, record.explanation);
 		return response;
