@@ -40,12 +40,26 @@ describe("nothing is sent where", () => {
 	});
 });
 
+describe("nothing is said of", () => {
+	test("a delay of 0, which is taken", () => {
+		const { traces, problems } = readOtelSettings({ ...ENDPOINT, OTEL_BSP_SCHEDULE_DELAY: "0" });
+		expect([traces?.batch.delayMs, problems]).toEqual([0, []]);
+	});
+
+	test.each(["cumulative", "CUMULATIVE"])("sums that are %s, as they are anyway", (value) => {
+		const settings = { ...ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: value };
+		expect(readOtelSettings(settings).problems).toEqual([]);
+	});
+});
+
 describe("a value that is none is left out, and said:", () => {
 	test.each([
 		["OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", /"grpc".*http\/protobuf/],
 		["OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", /"zstd".*gzip/],
 		["OTEL_EXPORTER_OTLP_TIMEOUT", "soon", /"soon".*10000 is used/],
 		["OTEL_BSP_MAX_QUEUE_SIZE", "-1", /"-1".*2048 is used/],
+		["OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0", /"0".*above 0 is; 512 is used/],
+		["OTEL_BSP_SCHEDULE_DELAY", "-1", /"-1".*of 0 or more is; 5000 is used/],
 		["OTEL_BSP_SCHEDULE_DELAY", "1.5", /"1.5".*5000 is used/],
 		["OTEL_TRACES_SAMPLER", "jaeger_remote", /"jaeger_remote".*parentbased_traceidratio/],
 		["OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem", /OTEL_EXPORTER_OTLP_CERTIFICATE is not read.*ROUTER_CA_FILE/],

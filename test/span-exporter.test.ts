@@ -25,8 +25,11 @@ afterEach(async () => {
 });
 
 /** An exporter whose collector answers as `reply.to` says; by default it takes all. */
-function exporterOf(batch: Partial<BatchSettings> = {}, more: Partial<OtlpTarget> = {}) {
-	const seen = { exported: 0, dropped: {} as Record<string, number>, lines: [] as string[], requests: 0 };
+function exporterOf(batch: Partial<BatchSettings> = {}, more: Partial<OtlpTarget> = {}, pauses?: "skipped") {
+	const seen = {
+		...{ exported: 0, requests: 0, dropped: {} as Record<string, number> },
+		...{ lines: [] as string[], pauses: [] as number[] },
+	};
 	const spans: CollectedSpan[] = [];
 	const takes: Answer = async ({ headers, body }) => {
 		spans.push(...spansIn(Buffer.concat(body), headers["content-type"]!));
@@ -58,6 +61,13 @@ function exporterOf(batch: Partial<BatchSettings> = {}, more: Partial<OtlpTarget
 		dropped: (reason, count) => {
 			seen.dropped[reason] = (seen.dropped[reason] ?? 0) + count;
 		},
+		...(pauses === "skipped" && {
+			wait: async (ms: number, signal: AbortSignal) => {
+				seen.pauses.push(ms);
+				await Bun.sleep(0);
+				return !signal.aborted;
+			},
+		}),
 	});
 	open.push(exporter);
 	return { exporter, seen, spans, reply, takes };
@@ -94,24 +104,54 @@ describe("a collector that", () => {
 		expect(seen.lines[0]).toContain("has not answered within 20 ms");
 	});
 
+	test("hangs is told of where the time for a batch ends first", async () => {
+		const { exporter, seen, reply } = exporterOf({ exportMs: 20 });
+		reply.to = hangs;
+		many(exporter, 10);
+		await until(() => seen.dropped["unreachable"] === 10, "the end of the batch");
+		expect(seen.lines).toEqual([expect.stringContaining("has not answered within 20 ms")]);
+	});
+
 	test.each([400, 401, 404, 413, 500])("answers %d is not asked the same again", async (status) => {
 		const { exporter, seen, reply } = exporterOf();
 		reply.to = answers(status);
 		many(exporter, 10);
 		await until(() => seen.dropped["refused"] === 10, "the end of the batch");
 		expect([seen.requests, seen.lines.length]).toEqual([1, 1]);
-		expect(seen.lines[0]).toContain(`answers ${status}`);
+		expect(seen.lines[0]).toEndWith(`answers ${status}. These are dropped; those that come are tried`);
 	});
 
-	test.each([429, 502, 503, 504])("answers %d is asked again, when it says", async (status) => {
-		const { exporter, seen, reply, takes } = exporterOf();
-		reply.to = (request, signal) => {
-			reply.to = takes;
-			return answers(status, 0)(request, signal);
-		};
+	test.each([
+		[429, 0, 1_000],
+		[502, undefined, 1_000],
+		[503, 7, 7_000],
+		[504, 1e12, 2 ** 31 - 1],
+	])(
+		"answers %d with Retry-After %p is asked again, and not sooner than it would be without",
+		async (status, after, ms) => {
+			const { exporter, seen, reply, takes } = exporterOf({}, {}, "skipped");
+			reply.to = (request, signal) => {
+				reply.to = takes;
+				return answers(status, after)(request, signal);
+			};
+			many(exporter, 10);
+			await until(() => seen.exported === 10, "the second try");
+			expect([seen.requests, seen.dropped]).toEqual([2, {}]);
+			expect(seen.pauses).toEqual([expect.any(Number)]);
+			expect(seen.pauses[0]).toBeWithin(ms, ms * 1.4);
+		},
+	);
+
+	test.each([
+		[1_000, { exported: 0, dropped: { refused: 10 } }],
+		[-5, { exported: 10, dropped: {} }],
+	])("says that it refused %d of ten is believed as far as that can be", async (rejected, said) => {
+		const { exporter, seen, reply } = exporterOf({}, { protocol: "http/json" });
+		const body = Buffer.from(JSON.stringify({ partialSuccess: { rejectedSpans: rejected, errorMessage: "so" } }));
+		reply.to = async () => ({ status: 200, retryAfter: undefined, body });
 		many(exporter, 10);
-		await until(() => seen.exported === 10, "the second try");
-		expect([seen.requests, seen.dropped]).toEqual([2, {}]);
+		await until(() => seen.requests === 1 && seen.exported + sum(seen.dropped) === 10, "the batch");
+		expect(seen).toMatchObject(said);
 	});
 
 	test("takes some of a batch has said what it refused", async () => {
@@ -151,6 +191,21 @@ describe("at the end of the process", () => {
 		await exporter.close();
 		expect([seen.exported, seen.dropped, exporter.waiting]).toEqual([0, { unreachable: 60 }, 0]);
 	});
+});
+
+test("spans that can't be written are dropped and told of, and those behind them are sent", async () => {
+	const { exporter, seen } = exporterOf({ batchSize: 2 });
+	const { span, ...rest } = tracedAttempt();
+	const broken = new Proxy(span!, {
+		get() {
+			throw new Error("a defect");
+		},
+	});
+	exporter.attemptClosed({ ...rest, span: broken });
+	many(exporter, 3);
+	await until(() => seen.exported === 3, "the others");
+	expect(seen.dropped).toEqual({ refused: 1 });
+	expect(seen.lines).toEqual(["spans could not be written, and are dropped: a defect"]);
 });
 
 test("spans wait for others, and go in batches that are no larger than wanted", async () => {

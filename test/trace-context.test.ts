@@ -48,6 +48,27 @@ describe("a traceparent is read", () => {
 		expect(read({ traceparent: header, tracestate: `a=${"x".repeat(511)}` })?.traceState).toBeUndefined();
 	});
 
+	test.each([
+		"words of a client's",
+		"a",
+		"A=1",
+		"a=1,b=2=3",
+		"=1",
+		"a=\u00e9",
+		" ",
+		Array.from({ length: 33 }, (_, at) => `a${at}=1`).join(","),
+	])("without a state that is none: %p", (tracestate) => {
+		const context = read({ traceparent: `00-${TRACE}-${SPAN}-01`, tracestate });
+		expect([context?.traceId, context?.traceState]).toEqual([TRACE, undefined]);
+	});
+
+	test.each(["a=1, b=2", "a=1,,b=2", "tenant@vendor=x y;z:1", "rojo=00f067aa0ba902b7"])(
+		"with the state %p",
+		(tracestate) => {
+			expect(read({ traceparent: `00-${TRACE}-${SPAN}-01`, tracestate })?.traceState).toBe(tracestate);
+		},
+	);
+
 	test("as it is written", () => {
 		for (const sampled of [true, false]) {
 			const context = read({ traceparent: traceparent(TRACE, SPAN, sampled) });

@@ -124,10 +124,11 @@ function sender({ ca_file }: Pick<Config, "ca_file">, env: Environment): OtlpCli
 			const answer = await transport.send({ url, headers: sent, body }, signal);
 			hasAnswer = true;
 			const read = await readBytes(answer, MAX_ANSWER);
-			const retryAfter = Number(answer.headers.get("retry-after") ?? Number.NaN);
+			// Empty, or a date: it says no number.
+			const retryAfter = /^\d+$/.exec(answer.headers.get("retry-after")?.trim() ?? "")?.[0];
 			return {
 				status: answer.status,
-				retryAfter: retryAfter >= 0 ? retryAfter : undefined,
+				retryAfter: retryAfter === undefined ? undefined : Number(retryAfter),
 				body: read,
 			};
 		} catch (thrown) {

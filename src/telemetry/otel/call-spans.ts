@@ -1,7 +1,7 @@
 /**
  * The spans of settled calls and closed attempts. Pure. A call is a span of a server (HTTP conventions), each attempt one of a client that asks a
  * model (GenAI conventions); what both say besides has names of the router's own (`router.…`). No prompt, no answer, no secret, and no text of a client's but names of
- * models: those are clipped.
+ * models, which are clipped, and a `tracestate` of the standard's form, which spans have to carry.
  */
 import { shortText } from "../../short-text.ts";
 import type { AttemptClosed, CallSettled } from "../events.ts";

@@ -23,10 +23,12 @@ export class MetricExporter {
 	readonly #wall: () => number;
 	readonly #timer: ReturnType<typeof setInterval>;
 	#sending: Promise<unknown> | undefined;
+	/** That they could not be written has been said. */
+	#hasSaidDefect = false;
 	readonly #end = new AbortController();
 
 	constructor(private readonly options: MetricExporterOptions) {
-		const consequence = "Their sums are sent when it is back";
+		const consequence = () => "Their sums are sent when it is back";
 		this.#client = new OtlpClient({ ...options.client, what: "metrics", consequence });
 		this.#wall = options.wall ?? Date.now;
 		this.#startedAt = this.#wall();
@@ -39,15 +41,25 @@ export class MetricExporter {
 		clearInterval(this.#timer);
 		const timer = setTimeout(() => this.#end.abort(), CLOSING_MS);
 		await this.#sending;
-		await this.#send();
+		this.#begin();
+		await this.#sending;
 		clearTimeout(timer);
 		this.#end.abort();
 	}
 
+	/** Sends the sums, if that is not done already. `#sending` never rejects. */
 	#begin(): void {
-		this.#sending ??= this.#send().finally(() => {
-			this.#sending = undefined;
-		});
+		this.#sending ??= this.#send()
+			.catch((thrown) => this.#say(thrown as Error))
+			.finally(() => {
+				this.#sending = undefined;
+			});
+	}
+
+	#say({ message }: Error): void {
+		if (this.#hasSaidDefect) return;
+		this.#hasSaidDefect = true;
+		this.options.client.log.warn(`metrics could not be written, and are not sent: ${message}`);
 	}
 
 	async #send(): Promise<void> {

@@ -92,6 +92,9 @@ export function readOtelSettings(env: Environment): ReadSettings {
 	};
 }
 
+/** Values of variables that are not read by which nothing would change. */
+const DONE_ANYWAY: Readonly<Record<string, string>> = { TEMPORALITY_PREFERENCE: "cumulative" };
+
 /** The variables of one signal, and what is wrong with them. */
 class OtelVariables {
 	constructor(
@@ -120,7 +123,7 @@ class OtelVariables {
 		return {
 			queueSize,
 			batchSize: Math.min(queueSize, this.count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH.batchSize, MOST_SPANS)),
-			delayMs: this.count("OTEL_BSP_SCHEDULE_DELAY", BATCH.delayMs, MOST_MS),
+			delayMs: this.count("OTEL_BSP_SCHEDULE_DELAY", BATCH.delayMs, MOST_MS, 0),
 			exportMs: this.count("OTEL_BSP_EXPORT_TIMEOUT", BATCH.exportMs, MOST_MS),
 		};
 	}
@@ -207,13 +210,13 @@ class OtelVariables {
 		return { isParentBased: sampler.isParentBased, ratio: sampler.ratio ?? this.#ratio() };
 	}
 
-	/** A whole number above 0, `most` at most. */
-	count(name: string, fallback: number, most: number): number {
+	/** A whole number, `least` at least, `most` at most. */
+	count(name: string, fallback: number, most: number, least = 1): number {
 		const text = this.#text(name);
 		if (text === undefined) return fallback;
 		const value = Number(text);
-		if (Number.isInteger(value) && value > 0) return Math.min(value, most);
-		this.#refuse(name, text, `a whole number above 0 is; ${fallback} is used`);
+		if (Number.isInteger(value) && value >= least) return Math.min(value, most);
+		this.#refuse(name, text, `a whole number ${least > 0 ? "above 0" : "of 0 or more"} is; ${fallback} is used`);
 		return fallback;
 	}
 
@@ -227,7 +230,8 @@ class OtelVariables {
 		};
 		for (const [suffix, what] of Object.entries(instead)) {
 			const name = this.#name(suffix);
-			if (this.#text(name) !== undefined) this.problems.add(`${name} is not read: ${what}`);
+			const text = this.#text(name)?.toLowerCase();
+			if (text !== undefined && text !== DONE_ANYWAY[suffix]) this.problems.add(`${name} is not read: ${what}`);
 		}
 	}
 

@@ -31,8 +31,15 @@ export interface OtlpClientOptions {
 	readonly shownEndpoint: string;
 	/** What is sent, in the plural: `spans`. */
 	readonly what: string;
-	/** What becomes of what can't be sent, as a sentence. */
-	readonly consequence: string;
+	/** What becomes of what can't be sent, as a sentence. @param mayPass the same may be sent again */
+	readonly consequence: (mayPass: boolean) => string;
+}
+
+/** When a request is given up, although its collector may answer yet. */
+export interface PostDeadline {
+	readonly signal: AbortSignal;
+	/** After how many ms. */
+	readonly ms: number;
 }
 
 /** What became of one request. */
@@ -65,20 +72,28 @@ export class OtlpClient {
 		return this.options.target.isCompressed ? [await compress(Buffer.concat(pieces))] : pieces;
 	}
 
-	/** Sends a body once. Never rejects. @param end ends it: nobody waits for it any more, and nothing is said of it */
-	async post(body: readonly Buffer[], end: AbortSignal): Promise<PostResult> {
+	/**
+	 * Sends a body once. Never rejects.
+	 * @param end ends it: nobody waits for it any more, and nothing is said of it
+	 * @param deadline ends it, too: the collector has not answered in time
+	 */
+	async post(body: readonly Buffer[], end: AbortSignal, deadline?: PostDeadline): Promise<PostResult> {
 		const { target, send } = this.options;
 		const { endpoint, headers, isCompressed, timeoutMs } = target;
 		const own = { "content-type": this.encoding.contentType, ...(isCompressed && { "content-encoding": "gzip" }) };
 		const request = { url: endpoint, headers: { ...headers, ...own }, body };
 		const late = AbortSignal.timeout(timeoutMs);
 		try {
-			const { status, retryAfter, body: answer } = await send(request, AbortSignal.any([late, end]));
+			const signal = AbortSignal.any([late, end, ...(deadline ? [deadline.signal] : [])]);
+			const { status, retryAfter, body: answer } = await send(request, signal);
 			if (status >= 200 && status < 300) return this.#taken(answer);
-			this.#fails(`answers ${status}`, end);
-			return { mayPass: PASSING.has(status), retryAfterMs: retryAfter === undefined ? undefined : retryAfter * 1000 };
+			const mayPass = PASSING.has(status);
+			this.#fails(`answers ${status}`, mayPass, end);
+			return { mayPass, retryAfterMs: retryAfter === undefined ? undefined : retryAfter * 1000 };
 		} catch (thrown) {
-			this.#fails(late.aborted ? `has not answered within ${timeoutMs} ms` : (thrown as Error).message, end);
+			const lateMs = late.aborted ? timeoutMs : deadline?.signal.aborted ? deadline.ms : undefined;
+			const why = lateMs === undefined ? (thrown as Error).message : `has not answered within ${lateMs} ms`;
+			this.#fails(why, true, end);
 			return { mayPass: true };
 		}
 	}
@@ -109,10 +124,10 @@ export class OtlpClient {
 		}
 	}
 
-	#fails(why: string, end: AbortSignal): void {
+	#fails(why: string, mayPass: boolean, end: AbortSignal): void {
 		if (this.#dropped !== undefined || end.aborted) return;
 		this.#dropped = 0;
 		const { shownEndpoint, what, consequence, log } = this.options;
-		log.warn(`${what} can't be sent: ${shownEndpoint} ${why}. ${consequence}`);
+		log.warn(`${what} can't be sent: ${shownEndpoint} ${why}. ${consequence(mayPass)}`);
 	}
 }

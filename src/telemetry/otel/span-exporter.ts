@@ -18,14 +18,21 @@ export interface SpanExporterOptions {
 	readonly source: OtlpSource;
 	readonly exported: (spans: number) => void;
 	readonly dropped: (reason: DropReason, spans: number) => void;
+	/** Whether so many ms went by without the signal. */
+	readonly wait?: typeof waited;
 }
 
 /** What spans are made of. */
 type Waiting = { readonly call: CallSettled } | { readonly attempt: AttemptClosed };
 
-/** Pauses between tries, ms: the first, and the longest; each is twice the one before, and up to a third longer by chance. */
+/**
+ * Pauses between tries, ms: the first, and the longest; each is twice the one before, and up to a third longer by chance. A collector may ask
+ * for longer ones, not for shorter ones.
+ */
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 10_000;
+/** The longest that a timer takes, ms: a longer one would fire at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** Calls and attempts whose spans are written between two other things that the thread does. */
 const SLICE = 64;
 /** Longest that the end waits for a collector, ms: there is 5 s for all that a process has to end. */
@@ -40,12 +47,17 @@ export class SpanExporter implements Pick<Sink, "attemptClosed" | "callSettled">
 	#sending: Promise<void> | undefined;
 	readonly #client: OtlpClient;
 	#isClosing = false;
+	/** That spans could not be written has been said. */
+	#hasSaidDefect = false;
 	/** Aborted: the process ends. */
 	readonly #end = new AbortController();
 
 	constructor(private readonly options: SpanExporterOptions) {
 		const { queueSize } = options.batch;
-		const consequence = `It is tried again; ${queueSize} spans wait at most, others are dropped`;
+		const consequence = (mayPass: boolean) =>
+			mayPass
+				? `It is tried again; ${queueSize} spans wait at most, others are dropped`
+				: "These are dropped; those that come are tried";
 		this.#client = new OtlpClient({ ...options.client, what: "spans", consequence });
 	}
 
@@ -105,8 +117,10 @@ export class SpanExporter implements Pick<Sink, "attemptClosed" | "callSettled">
 		// Behind the call that brings a batch about.
 		await pause();
 		const { batchSize } = this.options.batch;
-		do await this.#deliver(await this.#written(batchSize));
-		while (this.#spans >= batchSize || (this.#isClosing && this.#spans > 0));
+		do {
+			const spans = await this.#written(batchSize);
+			await this.#deliver(spans).catch((thrown) => this.#lose(spans.length, thrown));
+		} while (this.#spans >= batchSize || (this.#isClosing && this.#spans > 0));
 	}
 
 	/** The next spans, written. */
@@ -117,8 +131,11 @@ export class SpanExporter implements Pick<Sink, "attemptClosed" | "callSettled">
 			if (written.length > 0 && written.length + count > most) break;
 			const what = this.#waiting.shift()!;
 			this.#spans -= count;
-			const spans = spansOf(what);
-			for (const span of spans) written.push(this.#client.encoding.span(span));
+			try {
+				written.push(...spansOf(what).map((span) => this.#client.encoding.span(span)));
+			} catch (thrown) {
+				this.#lose(count, thrown);
+			}
 			if (taken % SLICE === 0) await pause();
 		}
 		return written;
@@ -128,21 +145,32 @@ export class SpanExporter implements Pick<Sink, "attemptClosed" | "callSettled">
 	async #deliver(spans: readonly Buffer[]): Promise<void> {
 		if (spans.length === 0) return;
 		if (this.#end.signal.aborted) return this.#drop("unreachable", spans.length);
-		const { batch, source, exported } = this.options;
+		const { batch, source, exported, wait = waited } = this.options;
 		const body = await this.#client.bodyOf(this.#client.encoding.traces(spans, source));
 		const late = AbortSignal.timeout(batch.exportMs);
+		const deadline = { signal: late, ms: batch.exportMs };
 		const end = AbortSignal.any([late, this.#end.signal]);
 		for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
-			const tried = await this.#client.post(body, end);
+			const tried = await this.#client.post(body, this.#end.signal, deadline);
 			if ("rejected" in tried) {
-				exported(spans.length - tried.rejected);
-				if (tried.rejected > 0) this.#drop("refused", tried.rejected);
+				// A collector may say what it likes.
+				const rejected = Math.min(Math.max(tried.rejected, 0), spans.length);
+				exported(spans.length - rejected);
+				if (rejected > 0) this.#drop("refused", rejected);
 				return;
 			}
 			if (!tried.mayPass) return this.#drop("refused", spans.length);
-			const waitMs = tried.retryAfterMs ?? pauseMs * (1 + Math.random() / 3);
-			if (!(await waited(waitMs, end))) return this.#drop("unreachable", spans.length);
+			const waitMs = Math.max(pauseMs * (1 + Math.random() / 3), tried.retryAfterMs ?? 0);
+			if (!(await wait(Math.min(waitMs, LONGEST_TIMER_MS), end))) return this.#drop("unreachable", spans.length);
 		}
+	}
+
+	/** Spans that this process could not make or send, which must not be the end of all that come. */
+	#lose(spans: number, thrown: unknown): void {
+		this.#drop("refused", spans);
+		if (this.#hasSaidDefect) return;
+		this.#hasSaidDefect = true;
+		this.options.client.log.warn(`spans could not be written, and are dropped: ${(thrown as Error).message}`);
 	}
 
 	#drop(reason: DropReason, spans: number): void {

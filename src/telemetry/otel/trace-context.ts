@@ -21,6 +21,10 @@ const NO_SPAN = "0".repeat(16);
 const SAMPLED = 1;
 /** Longest `tracestate` that is kept in spans: what all have to pass on. */
 const LONGEST_STATE = 512;
+/** Entries `key=value` by commas, some of which may be empty. Of a value all plain characters but commas and equals signs, the last no space. */
+const STATE_ENTRY =
+	/^(?:[a-z\d][a-z\d_\-*/@]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e])?$/;
+const MOST_STATE_ENTRIES = 32;
 
 /** The context that a request brings; undefined where it brings none, or what is none by the standard: a trace then begins here. */
 export function readContext(headers: Pick<Headers, "get">): RemoteContext | undefined {
@@ -35,8 +39,15 @@ export function readContext(headers: Pick<Headers, "get">): RemoteContext | unde
 		traceId: traceId!,
 		spanId: spanId!,
 		isSampled: (Number.parseInt(flags!, 16) & SAMPLED) !== 0,
-		traceState: state !== null && state !== "" && state.length <= LONGEST_STATE ? state : undefined,
+		traceState: state !== null && isState(state) ? state : undefined,
 	};
+}
+
+/** Whether it is a `tracestate` by the standard, of a length that all have to pass on. */
+function isState(text: string): boolean {
+	if (text.trim() === "" || text.length > LONGEST_STATE) return false;
+	const entries = text.split(",");
+	return entries.length <= MOST_STATE_ENTRIES && entries.every((entry) => STATE_ENTRY.test(entry.trim()));
 }
 
 /** The header that says the same to whoever is called next. */
