@@ -5,9 +5,10 @@ import type { UpstreamAnswer } from "../src/providers/provider.ts";
 import { type AgentApiOptions, agentApiHandler } from "../src/server/agents/agent-api-route.ts";
 import { until } from "./kit/until.ts";
 
-const answerWith = (status: number, ...chunks: string[]): UpstreamAnswer => ({
+const answerWith = (status: number, ...chunks: string[]) => answerOf("text/event-stream", status, ...chunks);
+const answerOf = (type: string, status: number, ...chunks: string[]): UpstreamAnswer => ({
 	status,
-	headers: new Headers({ "content-type": "text/event-stream", "www-authenticate": "Bearer" }),
+	headers: new Headers({ "content-type": type, "www-authenticate": "Bearer" }),
 	body: { read: async () => (chunks.length > 0 ? Buffer.from(chunks.shift()!) : undefined) } as UpstreamAnswer["body"],
 });
 
@@ -34,6 +35,21 @@ const rejection = (answer: Promise<Response>): Promise<RouterError> =>
 	);
 
 describe("an administrator's question to an agent", () => {
+	test.each([
+		["text/html", "text/plain; charset=utf-8"],
+		["image/svg+xml", "text/plain; charset=utf-8"],
+		["application/json+xml", "text/plain; charset=utf-8"],
+		["", "text/plain; charset=utf-8"],
+		["application/json", "application/json"],
+		["text/plain; version=0.0.4", "text/plain; version=0.0.4"],
+		["text/event-stream", "text/event-stream"],
+	])("that is answered with the type %p gets it as %p, and no browser runs any of it", async (given, shown) => {
+		const { headers } = await asked(async () => answerOf(given, 200, "<script>alert(1)</script>")).answer;
+		expect(headers.get("content-type")).toBe(shown);
+		expect(headers.get("x-content-type-options")).toBe("nosniff");
+		expect(headers.get("content-security-policy")).toBe("sandbox; default-src 'none'");
+	});
+
 	test("that does not know the router's secret is no 401 of the administrator's: it is told so, and is to register again", async () => {
 		const { answer, failed } = asked(async () => answerWith(401, "Unauthorized"));
 		const error = await rejection(answer);

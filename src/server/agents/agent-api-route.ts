@@ -17,7 +17,14 @@ const MAX_BODY = 64 * 1024;
 /** How long an agent may take to begin its answer, ms: all that takes it longer it does after its 202. */
 const HEAD_MS = 30_000;
 /** What of an agent's answer its reader is told besides status and body. */
-const PASSED = ["content-type", "cache-control", "retry-after"];
+const PASSED = ["cache-control", "retry-after"];
+/** The types that it may have; whatever is of another one is shown as text. */
+const TYPES = /^(?:application\/json|text\/plain|text\/event-stream)\s*(?:;|$)/i;
+/** An agent's answer comes under the router's origin, where an administrator may be signed in: no browser may run any of it. */
+const INERT = {
+	"x-content-type-options": "nosniff",
+	"content-security-policy": "sandbox; default-src 'none'",
+};
 /** `/agents/gpu-1/models/a/b/load` */
 const PATH = /^\/agents\/([^/]+)\/(models(?:\/.+)?|gpus|metrics)$/;
 
@@ -129,6 +136,8 @@ function answerOf({ status, headers, body }: UpstreamAnswer): Response {
 		const value = headers.get(name);
 		return value === null ? [] : [[name, value]];
 	});
+	const type = headers.get("content-type") ?? "";
+	const shownType = TYPES.test(type) ? type : "text/plain; charset=utf-8";
 	const source = new ReadableStream({
 		async pull(controller) {
 			const bytes = await body.read();
@@ -136,5 +145,8 @@ function answerOf({ status, headers, body }: UpstreamAnswer): Response {
 			else controller.close();
 		},
 	});
-	return new Response(source, { status, headers: passed });
+	return new Response(source, {
+		status,
+		headers: [...passed, ["content-type", shownType], ...Object.entries(INERT)],
+	});
 }
