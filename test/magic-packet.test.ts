@@ -13,6 +13,11 @@ describe("an entry of agents.wake is refused", () => {
 		["with an address of all hosts", 'gpu-1: { mac: "ff:ff:ff:ff:ff:ff" }', /agents\.wake\.gpu-1\.mac/],
 		["with a group's address", 'gpu-1: { mac: "01:00:5e:00:00:01" }', /agents\.wake\.gpu-1\.mac/],
 		["with a network's name", 'gpu-1: { mac: "52:54:00:12:34:56", broadcast: lan }', /agents\.wake\.gpu-1\.broadcast/],
+		...[0, 65536, 99999].map((port): [string, string, RegExp] => [
+			`to port ${port}`,
+			`gpu-1: { mac: "52:54:00:12:34:56", broadcast: "10.0.0.255:${port}" }`,
+			/agents\.wake\.gpu-1\.broadcast/,
+		]),
 		[
 			"with no IPv4 address",
 			'gpu-1: { mac: "52:54:00:12:34:56", broadcast: 10.0.0.256 }',

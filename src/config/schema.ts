@@ -18,6 +18,8 @@ const access = (what: string) =>
 		default: "open",
 		description: `Who may see ${what} from other machines: everyone, or who has an admin key. This machine always may.`,
 	});
+/** 1 to 65535. */
+const PORT = "([1-9]\\d{0,3}|[1-5]\\d{4}|6[0-4]\\d{3}|65[0-4]\\d{2}|655[0-2]\\d|6553[0-5])";
 const OCTET = "(25[0-5]|2[0-4]\\d|1?\\d?\\d)";
 
 const server = section(
@@ -170,7 +172,7 @@ const wake = Type.Object(
 		),
 		broadcast: Type.Optional(
 			Type.String({
-				pattern: `^${OCTET}(\\.${OCTET}){3}(:\\d{1,5})?$`,
+				pattern: `^${OCTET}(\\.${OCTET}){3}(:${PORT})?$`,
 				expects: "an IPv4 address such as 10.0.0.255, or with a port 10.0.0.255:9",
 				description:
 					"Where packets go; default: port 9 of each of this machine's networks, and of the host's last address.",
