@@ -89,6 +89,36 @@ describe("signing in", () => {
 	}, 30_000);
 });
 
+test("a browser that keeps no cookie is told so, and signs in no second time by itself", async () => {
+	const keyless = await startRouter({});
+	const watched = await openPage();
+	const { page } = watched;
+	try {
+		let signedIn = 0;
+		await page.route("**/console/session", async (route) => {
+			const response = await route.fetch();
+			await page.context().clearCookies();
+			if (route.request().method() === "POST") signedIn++;
+			const { "set-cookie": _, ...headers } = response.headers();
+			await route.fulfill({ response, headers });
+		});
+		await page.goto(`${keyless.url}/`);
+		await page.waitForSelector("text=allow cookies for this address");
+		expect(signedIn).toBe(1);
+		await page.click("text=Try again");
+		await until(() => signedIn === 2, "the second sign-in");
+		await page.waitForSelector("text=allow cookies for this address");
+		await page.goto(`${router.url}/`);
+		await signIn(watched, ADMIN);
+		await page.waitForSelector("#key-problem");
+		expect(await page.textContent("#key-problem")).toContain("allow cookies for this address");
+		expect(signedIn).toBe(3);
+	} finally {
+		await watched.close();
+		await keyless.stop();
+	}
+}, 60_000);
+
 describe.each(VIEWS)("Now, $theme, $width wide", (view) => {
 	let shown: OpenConsole;
 	beforeAll(async () => {

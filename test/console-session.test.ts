@@ -1,9 +1,7 @@
 /** Sessions of the console: what is no session is refused, and one ends with its time, its sign-out, its key or its router's secret. */
 import { describe, expect, test } from "bun:test";
-import { RouterError } from "../src/errors.ts";
 import { ConsoleSessions } from "../src/server/console/console-session.ts";
 import { crossOriginRefusal } from "../src/server/console/same-origin.ts";
-import { SignInLimit } from "../src/server/console/sign-in-limit.ts";
 
 const KEY = { hash: Buffer.alloc(32, 1) };
 const HOURS_12 = 12 * 3_600_000;
@@ -91,37 +89,5 @@ describe("a request with the console's cookie", () => {
 		["POST", { host: "router.test", origin: "https://router.test:443" }],
 	])("is taken: %s with %p", (method, headers) => {
 		expect(refusalOf(method, headers as Record<string, string>)).toBeUndefined();
-	});
-});
-
-describe("wrong keys", () => {
-	const codeOf = (limit: SignInLimit, address: string) => {
-		try {
-			limit.admit(address);
-			return undefined;
-		} catch (thrown) {
-			expect(thrown).toBeInstanceOf(RouterError);
-			return `${(thrown as RouterError).errorCode} ${(thrown as RouterError).headers["retry-after"]}`;
-		}
-	};
-
-	test("of one address are taken ten times a minute, and of others as before", () => {
-		const clock = { now: 5_000 };
-		const limit = new SignInLimit(() => clock.now);
-		for (let at = 0; at < 10; at++) {
-			expect(codeOf(limit, "10.0.0.1")).toBeUndefined();
-			limit.failed("10.0.0.1");
-		}
-		clock.now += 20_000;
-		expect(codeOf(limit, "10.0.0.1")).toBe("rate_limit_exceeded 40");
-		expect(codeOf(limit, "10.0.0.2")).toBeUndefined();
-		clock.now += 40_000;
-		expect(codeOf(limit, "10.0.0.1")).toBeUndefined();
-	});
-
-	test("of all addresses are taken two hundred times a minute, however many addresses there are", () => {
-		const limit = new SignInLimit(() => 0);
-		for (let at = 0; at < 200; at++) limit.failed(`10.0.${at}.1`);
-		expect(codeOf(limit, "10.9.9.9")).toBe("rate_limit_exceeded 60");
 	});
 });

@@ -148,16 +148,37 @@ describe("the feed", () => {
 		expect(reads).toBe(before);
 	});
 
-	test("tells why it can't read, and goes on", async () => {
+	test("has no second without calls, and none with twice as many, where workers tell of theirs just before and after it", async () => {
+		const metrics = createMetrics("router");
+		const clock = { now: 0 };
+		const told = [10, 0, 20, 0, 20, 10, 10];
+		const feed = new LiveFeed({
+			read: async () => [await values(metrics)],
+			...{ time: () => clock.now, wall: () => clock.now, onProblem: () => {} },
+		});
+		await feed.look();
+		for (const calls of told) {
+			for (let at = 0; at < calls; at++) metrics.sink.callSettled(call({}));
+			clock.now += 1_000;
+			await feed.look();
+		}
+		expect(feed.history.samples.map(({ calls }) => calls)).toEqual([10, 5, 10, 10, 10, 15, 10]);
+	});
+
+	test("tells why it can't read once until it can, and goes on", async () => {
 		const problems: unknown[] = [];
+		let isBroken = true;
 		const feed = new LiveFeed({
 			read: async () => {
-				throw new Error("broken");
+				if (isBroken) throw new Error("broken");
+				return [];
 			},
 			onProblem: (error) => problems.push(error),
 		});
-		await feed.look();
-		await feed.look();
+		for (const broken of [true, true, false, true, true]) {
+			isBroken = broken;
+			await feed.look();
+		}
 		expect(problems.map(String)).toEqual(["Error: broken", "Error: broken"]);
 	});
 });
@@ -181,6 +202,15 @@ describe("a stream", () => {
 			return done ? "over" : new TextDecoder().decode(value);
 		};
 	};
+
+	test("whose client has left already takes no place", async () => {
+		const { made, state } = streams();
+		const client = new AbortController();
+		client.abort();
+		const next = opened(made, client.signal);
+		expect([made.size, state.isSubscribed]).toEqual([0, false]);
+		expect([await next(), await next()]).toEqual(["retry: 5000\n\n", "over"]);
+	});
 
 	test("that is read slowly goes on with the newest figures", async () => {
 		const { made, state } = streams();

@@ -99,3 +99,31 @@ describe.each([1, 2])("with %i worker(s)", (workers) => {
 		expect((await run("keys")).stdout).toMatch(/^tv +key_\S+ .*viewer: makes no calls/m);
 	});
 });
+
+test("no viewer's key is made where it would be the first one, since nobody could call then: by HTTP nor on the command line", async () => {
+	const router = await startRouter({ config: { admin: { keys: [{ name: "ops", key: ADMIN }] } } });
+	try {
+		const make = (body: Json) =>
+			fetch(`${router.url}/admin/keys`, {
+				method: "POST",
+				headers: { authorization: `Bearer ${ADMIN}`, "content-type": "application/json" },
+				body: JSON.stringify(body),
+			});
+		const refused = await make({ name: "look", role: "viewer" });
+		const { code, param, message } = clientError(await refused.text());
+		expect([refused.status, code, param]).toEqual([400, "invalid_value", "role"]);
+		expect(message).toContain("router keys create --name me");
+		const config = join(router.directory, "router.yaml");
+		const made = await cli(["keys", "create", "--name", "look", "--role", "viewer", "--config", config], {
+			cwd: router.directory,
+			env: { DATA_DIR: join(router.directory, "data"), LOG_DIR: join(router.directory, "logs") },
+		});
+		expect([made.code, made.stderr]).toEqual([1, expect.stringContaining("router keys create --name me")]);
+		expect((await fetch(`${router.url}/v1/models`)).status).toBe(200);
+		expect((await make({ name: "ops" })).status).toBe(409);
+		expect((await make({ name: "me" })).status).toBe(201);
+		expect((await make({ name: "look", role: "viewer" })).status).toBe(201);
+	} finally {
+		await router.stop();
+	}
+});

@@ -5,7 +5,7 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import { errors } from "./error-response.ts";
 import { type HealthNotes, health } from "./health.ts";
 import type { Lifecycle } from "./lifecycle.ts";
-import type { PageAccess } from "./page-access.ts";
+import type { SignedInPageAccess } from "./page-access.ts";
 import { guardHook, type RequestGuard } from "./request-guard.ts";
 import type { Detail } from "./route-docs.ts";
 import { swagger } from "./swagger.ts";
@@ -22,7 +22,7 @@ export interface HttpBaseOptions {
 	/** Problems that `/health/ready` adds to its answer. */
 	readonly healthNotes?: (() => HealthNotes) | undefined;
 	/** Why a request for metrics or Swagger is refused; undefined lets it in. */
-	readonly refuse: PageAccess;
+	readonly refuse: SignedInPageAccess;
 	/** Of the API's description. */
 	readonly title: string;
 	readonly description: string;
@@ -42,8 +42,8 @@ export function httpBase(options: HttpBaseOptions): Elysia {
 		.use(health(role, options.lifecycle, options.healthNotes))
 		.use(
 			new Elysia({ name: "http/open" })
-				.onBeforeHandle(({ request, server }) => {
-					const refusal = refuse(request, server);
+				.onBeforeHandle(async ({ request, server }) => {
+					const refusal = await refuse(request, server);
 					if (refusal) throw refusal;
 				})
 				.use(metricsRoute(options.metrics))

@@ -5,8 +5,13 @@ import { asRouterError, type RouterError } from "../errors.ts";
 import type { ClientAddresses, Peers } from "./client-address.ts";
 import { urlOf } from "./request-url.ts";
 
-/** Why a request for a page is refused; undefined lets it in. */
+/** Why a request for a page is refused; undefined lets it in. By what is in the request alone. */
 export type PageAccess = (request: Request, server: Peers | null) => RouterError | undefined;
+
+/** The same where a session of the console may have to be looked for. */
+export type SignedInPageAccess = (
+	...request: Parameters<PageAccess>
+) => ReturnType<PageAccess> | Promise<ReturnType<PageAccess>>;
 
 /** The rule for both pages. */
 export function pageAccess(

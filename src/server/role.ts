@@ -12,7 +12,7 @@ import { type HttpBaseOptions, httpBase } from "../http/app.ts";
 import type { Peers } from "../http/client-address.ts";
 import { createLifecycle, type Lifecycle, type Stoppable } from "../http/lifecycle.ts";
 import { type BoundServer, type Listening, type ListenOptions, listen } from "../http/listen.ts";
-import type { PageAccess } from "../http/page-access.ts";
+import type { PageAccess, SignedInPageAccess } from "../http/page-access.ts";
 import { refusingStrangers, routesForPassed } from "../http/passed-connections.ts";
 import { requestGuard } from "../http/request-guard.ts";
 import { type ProxyParts, ProxyState } from "../proxy/proxy-state.ts";
@@ -60,7 +60,7 @@ export interface RoleAppOptions {
 	/** Responses that are stored; those of a connection alone unless given. */
 	readonly responses?: StoredResponses;
 	/** Why a request for metrics or Swagger is refused, besides cross-site requests. */
-	readonly pages?: PageAccess;
+	readonly pages?: SignedInPageAccess;
 	/** The text of `/metrics`; that of the services unless given. */
 	readonly metricsText?: () => Promise<string>;
 	readonly healthNotes?: HttpBaseOptions["healthNotes"];

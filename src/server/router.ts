@@ -127,7 +127,7 @@ async function createRouter(
 		cache,
 		objects: state.store,
 		startPage: shown.startPage,
-		pages: (request, server) => router.snapshot.pages(request, server),
+		pages: shown.pages,
 		healthNotes: (): HealthNotes => (state.ledgerState === "ok" ? {} : { ledger: state.ledgerState }),
 		...threads?.options,
 	};

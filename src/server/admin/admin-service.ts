@@ -125,6 +125,7 @@ function keyOperations({ keys, store, spend }: RouterState, config: Config, audi
 		createKey(body: NewKeyBody): ShownSecret {
 			const { name, team, role, models = ["*"], budget, engine_fields, ...limits } = body;
 			if (role) refuseCallersFields(body);
+			if (role) refuseFirstKey(keys, config);
 			const { rpm, tpm, concurrency, input } = limits;
 			const asked = {
 				name,
@@ -135,7 +136,7 @@ function keyOperations({ keys, store, spend }: RouterState, config: Config, audi
 				budget: budget && { usd: budget.usd, per: budget.per ?? ("month" as const) },
 				...(engine_fields && { engineFields: true }),
 			};
-			const inUse = config.keys.map((key) => key.name);
+			const inUse = [...config.keys, ...config.admin.keys].map((key) => key.name);
 			const { key, secret } = keys.create(asked, inUse);
 			audit("key.create", { key: key.id, name });
 			return { key: shown(key), secret, ...warningOf(store, "a restart before that forgets the key") };
@@ -162,6 +163,15 @@ function refuseCallersFields(body: NewKeyBody): void {
 	if (field === undefined) return;
 	const message = `${field} is for keys that make calls, and a viewer's makes none: leave it out.`;
 	throw new RouterError("invalid_value", message, { param: field });
+}
+
+/** A router without keys lets everyone call. With a viewer's as its only one it would let nobody. Throws `invalid_value`. */
+function refuseFirstKey(keys: RouterState["keys"], { keys: configured, server }: Config): void {
+	if (configured.length > 0 || server.generate_key || !keys.isEmpty) return;
+	const message =
+		"This router has no key yet, and whoever reaches it may call; with a viewer's key alone nobody could. " +
+		"Make a key that makes calls first: `router keys create --name me`.";
+	throw new RouterError("invalid_value", message, { param: "role" });
 }
 
 const CALLERS_FIELDS = ["models", "rpm", "tpm", "concurrency", "input", "engine_fields", "budget"] as const;

@@ -1,6 +1,5 @@
 /** Who may see and change what the router has: by an admin key, or by a session of the console that one began. */
 import { type Administrator, adminRefusal } from "../../accounts/auth/admin-access.ts";
-import { presentedSecret } from "../../accounts/auth/keys.ts";
 import { loopbackHost } from "../../accounts/auth/origin.ts";
 import { RouterError } from "../../errors.ts";
 import type { Peers } from "../../http/client-address.ts";
@@ -27,18 +26,16 @@ export class Administrators {
 
 	/** The administrator behind a request. Throws as `AuthenticateAdmin` does. */
 	authenticate(request: Request, server: Peers | null): Administrator {
-		const admin = this.#byKey(request) ?? this.#bySession(request, server);
-		if (!admin) {
-			const { keys } = this.current.snapshot.admin;
-			throw new RouterError("invalid_admin_key", adminRefusal(keys.length > 0, request.headers));
-		}
-		return permitted(admin, request);
+		const admin = this.#find(request, server);
+		if (admin) return permitted(admin, request);
+		throw new RouterError("invalid_admin_key", adminRefusal(this.hasKeys, request.headers));
 	}
 
-	/** The administrator who may see what the request asks for; undefined where it is none of one. */
+	/** The administrator who may see what the request asks for; undefined where it is none of one: its key may be one of another kind. */
 	find(request: Request, server: Peers | null): Administrator | undefined {
 		try {
-			return this.authenticate(request, server);
+			const admin = this.#find(request, server);
+			return admin && permitted(admin, request);
 		} catch {
 			return undefined;
 		}
@@ -75,8 +72,8 @@ export class Administrators {
 		return loopbackHost(host) && accounts.addresses.isLocal(request, server);
 	}
 
-	#byKey({ headers }: Request): Administrator | undefined {
-		return presentedSecret(headers) === undefined ? undefined : this.current.snapshot.admin.authenticate(headers);
+	#find(request: Request, server: Peers | null): Administrator | undefined {
+		return this.current.snapshot.admin.find(request.headers) ?? this.#bySession(request, server);
 	}
 
 	#bySession(request: Request, server: Peers | null): Administrator | undefined {

@@ -13,7 +13,7 @@ import type { LiveFeed } from "./live-feed.ts";
 import type { SessionState } from "./live-sample.ts";
 import type { LiveStreams } from "./live-streams.ts";
 import { crossOriginRefusal } from "./same-origin.ts";
-import { SignInLimit } from "./sign-in-limit.ts";
+import type { SignInLimit } from "./sign-in-limit.ts";
 
 const signInBody = bodyReader(
 	Type.Object({ key: Type.Optional(Type.String({ maxLength: 4096 })) }, { additionalProperties: false }),
@@ -25,12 +25,14 @@ const NO_STORE = { "cache-control": "no-store" };
 /** What the routes work with. */
 export interface ConsoleOptions {
 	readonly administrators: Administrators;
+	/** Of wrong keys at the sign-in. */
+	readonly limit: Pick<SignInLimit, "count">;
+	/** Whom they are counted against, by the configuration in force. */
+	readonly addresses: () => ClientAddresses;
 	readonly files: ConsoleFiles;
 	readonly feed: LiveFeed;
 	/** Of this thread's clients. */
 	readonly streams: LiveStreams;
-	/** Whom wrong keys are counted against, by the configuration in force. */
-	readonly addresses: () => ClientAddresses;
 	readonly log: Pick<Log, "logger">;
 }
 
@@ -67,9 +69,8 @@ export function liveAnswer(streams: LiveStreams, request: Request): Response {
 	});
 }
 
-function sessionRoutes({ administrators, addresses, log }: ConsoleOptions) {
+function sessionRoutes({ administrators, limit, addresses, log }: ConsoleOptions) {
 	const { sessions } = administrators;
-	const limit = new SignInLimit();
 	const audit = (action: string, by: string) =>
 		log.logger.child({}, { level: "info" }).info({ audit: action, by }, "audit");
 	/** The administrator whose key it is, or who needs none. Throws `invalid_admin_key`, `rate_limit_exceeded`. */
@@ -77,11 +78,9 @@ function sessionRoutes({ administrators, addresses, log }: ConsoleOptions) {
 		if (key === undefined && administrators.isOpenTo(request, server)) {
 			return { admin: THIS_MACHINE, holder: sessions.holderOf() };
 		}
-		const address = addresses().of(request, server);
-		limit.admit(address);
 		const found = key === undefined ? undefined : administrators.keyOf(key.trim());
 		if (found) return { admin: found, holder: sessions.holderOf(found) };
-		limit.failed(address);
+		limit.count(addresses().of(request, server));
 		throw new RouterError("invalid_admin_key", "This key is no admin key of this router.");
 	};
 	return new Elysia({ name: "console/session" })

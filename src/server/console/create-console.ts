@@ -1,6 +1,7 @@
 /** The console of a router, put together. */
 import type { AgentSecrets } from "../../accounts/auth/agent-secrets.ts";
 import type { StartPage } from "../../api/call-context.ts";
+import type { PageAccess } from "../../http/page-access.ts";
 import type { MetricValues } from "../../telemetry/merged-metrics.ts";
 import { Administrators, type AuthenticateAdmin } from "../admin/administrators.ts";
 import type { RoleServices } from "../role.ts";
@@ -10,6 +11,7 @@ import { consoleRoutes } from "./console-routes.ts";
 import { ConsoleSessions } from "./console-session.ts";
 import { LiveFeed } from "./live-feed.ts";
 import { LiveStreams } from "./live-streams.ts";
+import { SignInLimit } from "./sign-in-limit.ts";
 
 /** What it is made of. */
 export interface ConsoleParts {
@@ -21,10 +23,15 @@ export interface ConsoleParts {
 	readonly counted: () => Promise<Iterable<MetricValues>>;
 }
 
-/** Its parts: `routes` for the app, `administrators` and `authenticate` for whatever else they may see and change, `feed` and `startPage` for whoever else answers clients. */
+/** Its parts: `routes` for the app, `administrators` and `authenticate` for whatever else they may see and change, `feed` and `startPage` for whoever else answers clients, `pages` for `/metrics` and `/swagger`. */
 export function createConsole({ current, services, secrets, counted }: ConsoleParts) {
 	const { log, lifecycle } = services;
-	const administrators = new Administrators(current, new ConsoleSessions({ secret: () => secrets.key.hex }));
+	const limit = new SignInLimit({
+		onLimited: (address) =>
+			log.logger.warn({ address }, "too many wrong keys came to the console's sign-in: others are answered with 429"),
+	});
+	const sessions = new ConsoleSessions({ secret: () => secrets.key.hex });
+	const administrators = new Administrators(current, sessions);
 	const feed = new LiveFeed({
 		read: counted,
 		onProblem: (err) => log.logger.error({ err }, "the console's figures could not be made"),
@@ -33,8 +40,12 @@ export function createConsole({ current, services, secrets, counted }: ConsolePa
 	lifecycle.onDrain(() => streams.end());
 	const files = new ConsoleFiles();
 	const addresses = () => current.snapshot.accounts.addresses;
+	const pages: PageAccess = (request, server) => {
+		const refusal = current.snapshot.pages(request, server);
+		return refusal && administrators.find(request, server) ? undefined : refusal;
+	};
 	const startPage: StartPage = (request) => (wantsPage(request) ? files.page(request) : undefined);
-	const routes = consoleRoutes({ administrators, files, feed, streams, addresses, log });
+	const routes = consoleRoutes({ administrators, limit, addresses, files, feed, streams, log });
 	const authenticate: AuthenticateAdmin = (request, server) => administrators.authenticate(request, server);
-	return { administrators, authenticate, feed, startPage, routes };
+	return { administrators, authenticate, feed, startPage, pages, routes };
 }

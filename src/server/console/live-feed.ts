@@ -25,7 +25,7 @@ export interface LiveFeedOptions {
 	readonly wall?: () => number;
 	/** How often it looks, ms. */
 	readonly everyMs?: number;
-	/** Hears why it could not be read. */
+	/** Hears why it could not be read: once until it can be again. */
 	readonly onProblem: (error: unknown) => void;
 }
 
@@ -36,6 +36,7 @@ export class LiveFeed {
 	#totals: LiveTotals[] = [];
 	#timer: ReturnType<typeof setInterval> | undefined;
 	#isReading = false;
+	#hasTold = false;
 
 	constructor(private readonly options: LiveFeedOptions) {}
 
@@ -69,8 +70,10 @@ export class LiveFeed {
 			const { read, time = () => performance.now(), wall = Date.now } = this.options;
 			const threads = await read();
 			this.#take(totalsOf(threads, time()), wall());
+			this.#hasTold = false;
 		} catch (error) {
-			this.options.onProblem(error);
+			if (!this.#hasTold) this.options.onProblem(error);
+			this.#hasTold = true;
 		} finally {
 			this.#isReading = false;
 		}
@@ -78,7 +81,8 @@ export class LiveFeed {
 
 	#take(now: LiveTotals, at: number): void {
 		this.#totals = this.#totals.filter(({ time }) => now.time - time < OLD_MS).slice(-(MOST_TOTALS - 1));
-		const before = this.#totals.at(-1);
+		// Workers tell what they have counted as often as it is read: of one reading to the next there may be nothing, or twice as much.
+		const before = this.#totals.at(-2) ?? this.#totals.at(-1);
 		const earlier = this.#totals[0];
 		this.#totals.push(now);
 		if (!before || !earlier) return;

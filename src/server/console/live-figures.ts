@@ -104,7 +104,7 @@ function add<Key>(sums: Map<Key, number>, key: Key, value: number): void {
 /**
  * What came between.
  * @param now the newest totals
- * @param before those of about a second before
+ * @param before those of a second or two before
  * @param earlier those of some seconds before, by which models and times to first tokens go: one second has too few of them
  * @param at of `now`, Unix time, ms
  */

@@ -45,9 +45,9 @@ export class LiveStreams {
 		return this.#clients.size;
 	}
 
-	/** Opens one; undefined where there are too many. @param signal aborts when its client leaves */
+	/** Opens one; undefined where there are too many. @param signal aborts when its client leaves, which may be before this */
 	open(signal: AbortSignal): Response | undefined {
-		if (this.#isEnded) return new Response("retry: 5000\n\n", { headers: HEADERS });
+		if (this.#isEnded || signal.aborted) return new Response("retry: 5000\n\n", { headers: HEADERS });
 		if (this.#clients.size >= MOST_STREAMS) return undefined;
 		const client: ClientStream = { next: encoded("retry: 2000\n\n"), wake: undefined, isOver: false };
 		const end = () => {

@@ -2,7 +2,7 @@
 import { type AdminAccess, adminRefusal } from "../../accounts/auth/admin-access.ts";
 import { presentedSecret } from "../../accounts/auth/keys.ts";
 import type { StartPage } from "../../api/call-context.ts";
-import { asRouterError, RouterError } from "../../errors.ts";
+import { asRouterError, type ErrorBody, RouterError } from "../../errors.ts";
 import type { Peers } from "../../http/client-address.ts";
 import { wholeUrl } from "../../http/request-url.ts";
 import { type AuthenticateAdmin, permitted } from "../admin/administrators.ts";
@@ -14,6 +14,18 @@ import { LiveStreams } from "../console/live-streams.ts";
 import { crossOriginRefusal } from "../console/same-origin.ts";
 import { type Forward, forwardRequest } from "./forwarding.ts";
 import type { ToMain } from "./link.ts";
+
+/** What the main thread answers that could not look for a session, in its words: it says nothing of who asks. */
+async function failureOf(answer: Response): Promise<RouterError> {
+	const { error } = (await answer.json().catch(() => ({}))) as { error?: Partial<ErrorBody["error"]> };
+	const message = error?.message ?? `The router could not look for your session (${answer.status}).`;
+	const retryAfter = answer.headers.get("retry-after");
+	return new RouterError("internal_error", message, {
+		status: answer.status,
+		...(error?.code != null && { upstreamCode: error.code }),
+		...(retryAfter !== null && { headers: { "retry-after": retryAfter } }),
+	});
+}
 
 /** One for each worker. */
 export class WorkerConsole {
@@ -50,11 +62,14 @@ export class WorkerConsole {
 	/** Knows keys by itself, and asks the main thread for sessions. */
 	readonly authenticate: AuthenticateAdmin = async (request, server) => {
 		const { headers } = request;
-		if (presentedSecret(headers) !== undefined) return permitted(this.access().authenticate(headers), request);
+		if (presentedSecret(headers) !== undefined) {
+			return permitted(this.access().authenticate(headers), request);
+		}
 		const url = new URL("/console/session", wholeUrl(request.url)).href;
 		const asked = new Request(url, { headers });
 		const peer = server?.requestIP(request) ?? null;
 		const answer = await forwardRequest(this.forward, asked, { requestIP: () => peer });
+		if (answer.status >= 500) throw await failureOf(answer);
 		const state: SessionState = answer.ok
 			? ((await answer.json()) as SessionState)
 			: { signed_in: false, open: false, has_admin_keys: true };
@@ -63,6 +78,14 @@ export class WorkerConsole {
 		if (state.signed_in) return permitted(state, request);
 		throw new RouterError("invalid_admin_key", adminRefusal(state.has_admin_keys, headers));
 	};
+
+	/** Whether a request is an administrator's. Never rejects. */
+	isAdministrators(request: Request, server: Peers | null): Promise<boolean> {
+		return Promise.resolve(this.authenticate(request, server)).then(
+			() => true,
+			() => false,
+		);
+	}
 
 	/** Routes for Bun's router. */
 	get routes() {

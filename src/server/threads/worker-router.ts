@@ -289,7 +289,10 @@ class ThreadRouter implements WorkerRouter {
 			objects: this.#state.store,
 			startPage,
 			responses: new StoredResponses(() => this.snapshot.config.server.body_limit, stored),
-			pages: (request, server) => this.snapshot.pages(request, server),
+			pages: (request, server) => {
+				const refusal = this.snapshot.pages(request, server);
+				return refusal && this.#console.isAdministrators(request, server).then((is) => (is ? undefined : refusal));
+			},
 			metricsText: () => forwardedMetrics(this.#forward),
 			routes: {
 				...forwardedRoutes(this.#forward),

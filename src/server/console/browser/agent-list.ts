@@ -7,6 +7,8 @@ export interface FleetAgent {
 	/** By when it was last heard of. */
 	readonly state: "fresh" | "suspect" | "gone";
 	readonly reachable: boolean;
+	/** Its host sleeps and can be woken, or is being woken. */
+	readonly wake?: "asleep" | "waking";
 	readonly problem?: string;
 	readonly models: readonly FleetModel[];
 	readonly gpus: readonly FleetGpu[];

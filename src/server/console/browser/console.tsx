@@ -9,6 +9,7 @@ import { Shell } from "./components/shell.tsx";
 import { SignIn } from "./components/sign-in.tsx";
 import type { Page } from "./page.ts";
 import { SessionContext } from "./session.ts";
+import { beginSession } from "./sign-in-request.ts";
 import { startTheme } from "./theme.ts";
 
 /** Shows it in the document. @param pages in any order */
@@ -26,9 +27,10 @@ function Console({ pages }: { readonly pages: readonly Page[] }) {
 			const found = await askJson<SessionState>("console/session");
 			// Where no key is needed, nobody is asked for one.
 			const isOpen = !found.signed_in && found.open;
-			setSession(isOpen ? await askJson<SessionState>("console/session", { method: "POST", body: {} }) : found);
+			setSession(isOpen ? await beginSession() : found);
 			setProblem(undefined);
 		} catch (error) {
+			setSession(undefined);
 			setProblem(error instanceof ApiError ? error : new ApiError(String(error), 0, "unknown"));
 		}
 	}, []);

@@ -1,7 +1,8 @@
 /** Signing in with an admin key. The key is sent once, for a cookie that no script can read, and kept nowhere. */
 import { useRef, useState } from "preact/hooks";
 import type { SessionState } from "../../live-sample.ts";
-import { ApiError, askJson } from "../api.ts";
+import { ApiError } from "../api.ts";
+import { beginSession } from "../sign-in-request.ts";
 import { Notice } from "./notice.tsx";
 
 interface SignInProps {
@@ -36,8 +37,7 @@ function KeyForm({ onSignedIn }: Pick<SignInProps, "onSignedIn">) {
 		setIsBusy(true);
 		setProblem(undefined);
 		try {
-			const body = { key: input.current!.value };
-			onSignedIn(await askJson<SessionState>("console/session", { method: "POST", body }));
+			onSignedIn(await beginSession(input.current!.value));
 		} catch (error) {
 			setProblem(error instanceof ApiError ? error.message : String(error));
 			input.current?.focus();
