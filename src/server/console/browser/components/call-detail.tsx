@@ -109,9 +109,10 @@ function Figures({ call }: { readonly call: WholePastCall }) {
 				note={first_token_ms === undefined ? undefined : `first token after ${durationText(first_token_ms)}`}
 			/>
 			<Figure
-				label="Tokens"
-				value={tokens ? `${countText(tokens["input"] ?? 0)} in, ${countText(tokens["output"] ?? 0)} out` : "–"}
+				label="Tokens out"
+				value={tokens ? countText(tokens["output"] ?? 0) : "–"}
 				note={[
+					...(tokens ? [`${wholeText(tokens["input"] ?? 0)} in`] : []),
 					...kinds.map(([kind, count]) => `${wholeText(count)} ${kind}`),
 					...(estimated ? ["estimated"] : []),
 				].join(", ")}
