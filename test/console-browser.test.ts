@@ -131,7 +131,7 @@ describe.each(VIEWS)("Now, $theme, $width wide", (view) => {
 		const calls = page.locator(".figure", { hasText: "Calls" }).locator(".value").first();
 		await until(
 			async () =>
-				(await page.evaluate("parseFloat(document.querySelector('.figure .value').textContent) > 0")) === true,
+				(await page.evaluate("parseFloat(document.querySelector('.figure .value')?.textContent) > 0")) === true,
 		);
 		const before = await calls.textContent();
 		await until(
