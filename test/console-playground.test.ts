@@ -1,6 +1,7 @@
 /** The playground in a real browser: whose key pays, two models side by side, what came of them, stopping, and the call as code. */
 import { expect } from "bun:test";
 import { callCode } from "../src/server/console/browser/call-code.ts";
+import { eventsAndComments } from "../src/server/console/browser/event-lines.ts";
 import { type OpenConsole, openConsole, VIEWS } from "./kit/console-page.ts";
 import type { Loose } from "./kit/exchange.ts";
 import { needing } from "./kit/needing.ts";
@@ -182,6 +183,21 @@ test("stopping ends the call at its upstream, and keeps what had come", async ()
 		await shown.close();
 	}
 }, 60_000);
+
+test("a stream of which no more is read is given up, so that its call ends", async () => {
+	let isCancelled = false;
+	const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
+		start: (controller) => controller.enqueue(new TextEncoder().encode(": one\ndata: null-x\n\n")),
+		cancel() {
+			isCancelled = true;
+		},
+	});
+	const read = async () => {
+		for await (const { data } of eventsAndComments(body)) if (data !== undefined) JSON.parse(data);
+	};
+	await expect(read()).rejects.toThrow(SyntaxError);
+	expect(isCancelled).toBe(true);
+});
 
 test("an answer that is not streamed shows the same", async () => {
 	const shown = await open();

@@ -46,9 +46,14 @@ const streams = (all: number, inTime: number, le: string): Series => {
 		[`router_time_to_first_token_seconds_count{${labels}}`]: rising(all),
 	};
 };
+/** The router was scraped all the time. */
+const UP = { [`up{${AT}}`]: flat(1) };
+/** It was started at that second of the hour. */
+const startedAt = (second: number) => ({ [`router_process_start_time_seconds{${AT}}`]: flat(second) });
 const counter = (series: string) => ({
-	fires: [{ [series]: appears }, { [series]: goesUp }],
-	silent: [{ [series]: flat(3) }, { [series]: flat(0) }],
+	fires: [{ [series]: appears, ...UP }, { [series]: appears, ...startedAt(3_000) }, { [series]: goesUp }],
+	// Of the last Prometheus has no history: when it went up is not known.
+	silent: [{ [series]: flat(3) }, { [series]: flat(0) }, { [series]: appears, ...startedAt(0) }],
 });
 const gauge = (series: string, bad: number, good: number) => ({
 	fires: [{ [series]: flat(bad) }],

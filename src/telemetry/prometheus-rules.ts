@@ -50,9 +50,11 @@ const slowRatio = (window: string) => {
 
 /**
  * A counter that went up in the last quarter of an hour. A counter with labels is not there before its first event, which `increase` alone
- * does not see.
+ * does not see; where Prometheus itself was not there before, nothing is known of when that was.
  */
-const wentUp = (metric: string) => `increase(${metric}[15m]) > 0 or (${metric} unless ${metric} offset 15m) > 0`;
+const wentUp = (metric: string) =>
+	`increase(${metric}[15m]) > 0 or (${metric} unless ${metric} offset 15m) > 0 and on (job, instance) ` +
+	"(up offset 15m or time() - router_process_start_time_seconds < 900)";
 
 /** Fast and slow burning, as in Google's SRE workbook: so many times the budget, in a long window and still in a short one. */
 const burning = (ratio: string, [long, short]: readonly [string, string], times: number) => {

@@ -63,7 +63,7 @@ function pythonText(value: unknown, depth: number): string {
 		parts.length === 0
 			? open + close
 			: `${open}\n${parts.map((part) => `${inner}${part},\n`).join("")}${outer}${close}`;
-	if (value === null) return "None";
+	if (value === null || (typeof value === "number" && !Number.isFinite(value))) return "None";
 	if (typeof value === "boolean") return value ? "True" : "False";
 	if (Array.isArray(value))
 		return within(

@@ -6,12 +6,17 @@ type Bytes = ReadableStream<Uint8Array<ArrayBuffer>>;
 async function* linesOf(body: Bytes): AsyncGenerator<string> {
 	let rest = "";
 	const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-	for (;;) {
-		const { done, value } = await reader.read();
-		if (done) return;
-		const lines = (rest + value).split("\n");
-		rest = lines.pop() ?? "";
-		for (const line of lines) yield line.replace(/\r$/, "");
+	try {
+		for (;;) {
+			const { done, value } = await reader.read();
+			if (done) return;
+			const lines = (rest + value).split("\n");
+			rest = lines.pop() ?? "";
+			for (const line of lines) yield line.replace(/\r$/, "");
+		}
+	} finally {
+		// Whoever reads no further wants no more of it: a call that nobody reads costs all the same.
+		await reader.cancel().catch(() => undefined);
 	}
 }
 
