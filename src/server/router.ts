@@ -235,7 +235,7 @@ function replicaScaler(
 		agents: router.agents,
 		states: upstreams.targets,
 		bounds: () => router.snapshot.config.agents.replicas,
-		peers: redis && scalingPeers(redis, () => scaler),
+		peers: redis && scalingPeers(redis, () => scaler, { now: () => router.agents.now(), log }),
 		wake: (agent, why) => router.hostWakes.begin(agent, why),
 		log,
 	});

@@ -15,7 +15,7 @@ import type { RoutingState } from "../../routing/target-state.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { type AgentRecord, targetId } from "./agent-record.ts";
 import type { AgentRegistry } from "./agent-registry.ts";
-import { type FleetGoals, ScalingElection } from "./scaling-election.ts";
+import { type FleetGoals, type ScalingClaim, ScalingElection } from "./scaling-election.ts";
 
 /** How often it looks, ms. */
 const TICK_MS = 1_000;
@@ -24,14 +24,20 @@ const SETTLE_MS = 10_000;
 /** How long what was last decided stands while no router decides, ms: as long as it would at an agent that hears nothing. */
 const STANDS_MS = GOAL_MS;
 
+/**
+ * Whether this router hears the others. `up`: it has heard its own message lately. `away`: Redis is. `unproven`: its own message has not come yet.
+ * `unheard`: its messages are taken, and for seconds none has come back, as where the subscription is refused: the others may well hear each other.
+ */
+export type PeerLink = "up" | "away" | "unproven" | "unheard";
+
 /** The other routers of a Redis: one of those decides that have the setting. */
 export interface ScalingPeers {
 	/** Names this router. */
 	readonly router: string;
-	/** Whether the others can be heard: what can't be agreed on is left as it is. */
-	readonly isUp: boolean;
-	/** Tells the others that this one can decide, and what it has decided where it does. */
-	tell(goals: FleetGoals | undefined): void;
+	/** What can't be agreed on is left as it is. */
+	readonly link: PeerLink;
+	/** To be called every second, in every state: tells the others, and this one in return. @param claim undefined: it can't decide now */
+	tell(claim: ScalingClaim | undefined): void;
 }
 
 /** What it works with. */
@@ -70,7 +76,9 @@ export class ReplicaScaler {
 	readonly #scalings = new Map<string, Scaling>();
 	readonly #shortages = new Map<string, string>();
 	readonly #election: ScalingElection;
-	#startedAt: number | undefined;
+	/** From when on it has listened without a gap, or has decided. */
+	#listensSince: number | undefined;
+	#isUnheard = false;
 	/** When this router last decided, or was told. */
 	#decidedAt = 0;
 
@@ -85,26 +93,33 @@ export class ReplicaScaler {
 		return () => clearInterval(timer);
 	}
 
-	/** Another router has said that it can decide. @param goals what it has decided; undefined: another one does */
-	hear(from: string, goals: FleetGoals | undefined): void {
-		this.#election.hear(from, goals, this.options.agents.now());
+	/** Another router has said that it can decide. */
+	hear(from: string, claim: ScalingClaim): void {
+		this.#election.hear(from, claim, this.options.agents.now());
 	}
 
 	/** What is done every second. */
 	tick(): void {
 		const { agents, bounds, peers, settleMs = SETTLE_MS } = this.options;
 		const now = agents.now();
-		this.#startedAt ??= now;
-		if (peers && !peers.isUp) return;
 		const models = bounds();
 		const isScaled = Object.keys(models).length > 0;
-		const canDecide = isScaled && now - this.#startedAt >= settleMs;
-		const { isDecider, told } = this.#election.result(canDecide, now);
-		if (isDecider || told) this.#decidedAt = now;
+		const link = peers?.link ?? "up";
+		this.#noteLink(link, isScaled);
+		if (link !== "up") {
+			if (link === "unheard") this.#leave(now);
+			else this.#wait(now);
+			peers!.tell(undefined);
+			return;
+		}
+		this.#listensSince ??= now;
+		const canDecide = isScaled && now - this.#listensSince >= settleMs;
+		const { isDecider, isLed, told } = this.#election.result(canDecide, now);
+		if (isDecider || isLed) this.#decidedAt = now;
 		if (!isDecider) {
 			this.#forgetOwn();
-			if (canDecide) peers?.tell(undefined);
-			if (told || !isScaled || now - this.#decidedAt >= STANDS_MS) this.#apply(told);
+			peers?.tell(canDecide ? { role: "candidate" } : undefined);
+			if (isLed || !isScaled || now - this.#decidedAt >= STANDS_MS) this.#apply(told);
 			return;
 		}
 		for (const model of this.#states.keys()) if (!Object.hasOwn(models, model)) this.#forget(model);
@@ -119,7 +134,7 @@ export class ReplicaScaler {
 			goals[model] = Object.fromEntries(scaling.goals);
 		}
 		this.#apply(goals);
-		peers?.tell(goals);
+		peers?.tell({ role: "decider", goals });
 	}
 
 	/** All models of `agents.replicas`. What is under way, and why, is known to the router that decides. */
@@ -143,6 +158,27 @@ export class ReplicaScaler {
 				),
 			};
 		});
+	}
+
+	/** Nobody can be heard: who decided before does so after, and what was decided stays. */
+	#wait(now: number): void {
+		this.#election.keep(now);
+		this.#decidedAt = now;
+		if (!this.#election.isDecider) this.#listensSince = undefined;
+	}
+
+	/** The others may go on without this one: it is as new when it hears them again, and says no longer what they may have changed. */
+	#leave(now: number): void {
+		this.#election.leave();
+		this.#forgetOwn();
+		this.#listensSince = undefined;
+		if (now - this.#decidedAt >= STANDS_MS) this.#apply(undefined);
+	}
+
+	#noteLink(link: PeerLink, isScaled: boolean): void {
+		const isUnheard = link === "unheard" && isScaled;
+		if (isUnheard && !this.#isUnheard) this.options.log.logger.warn({}, UNHEARD);
+		this.#isUnheard = isUnheard;
 	}
 
 	/** @param goals undefined: nobody has decided anything, and agents are told nothing */
@@ -225,6 +261,9 @@ export class ReplicaScaler {
 		this.#shortages.delete(model);
 	}
 }
+
+const UNHEARD =
+	"None of this router's messages has come back to it from Redis for 5 s: until one does, it decides nothing of `agents.replicas`. Its user there needs `+publish +subscribe &*`; a connection that leads nowhere is made anew by a restart.";
 
 const SENTENCES: Readonly<Record<ScalingEvent["what"], string>> = {
 	load: "A replica is loaded.",

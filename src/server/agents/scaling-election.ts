@@ -2,15 +2,22 @@
 import type { ModelGoal } from "../../protocol/agent.ts";
 
 /** How long a router counts that is not heard of, ms: four of the messages that it sends each second may be lost. */
-const HEARD_MS = 5_000;
+export const HEARD_MS = 5_000;
 
 /** What agents are to do, by model and agent. */
 export type FleetGoals = Readonly<Record<string, Readonly<Record<string, Omit<ModelGoal, "model">>>>>;
 
+/** What a router that can decide says of itself. `goals` of a decider is undefined where that is too long for a message. */
+export type ScalingClaim =
+	| { readonly role: "candidate" }
+	| { readonly role: "decider"; readonly goals: FleetGoals | undefined };
+
 /** What a router is to do now. */
 export interface ElectionResult {
 	readonly isDecider: boolean;
-	/** What the one that decides has decided; undefined where that is this one, or nobody that is heard of. */
+	/** Another one decides. */
+	readonly isLed: boolean;
+	/** What that one has decided; undefined where it is too long for a message. */
 	readonly told: FleetGoals | undefined;
 }
 
@@ -19,25 +26,42 @@ export interface ElectionResult {
  * least name of those that can begins; of two that decide the one with the greater name stops.
  */
 export class ScalingElection {
-	readonly #heard = new Map<string, { readonly at: number; readonly goals: FleetGoals | undefined }>();
+	readonly #heard = new Map<string, { at: number; readonly claim: ScalingClaim }>();
 	#isDecider = false;
 
 	/** @param router names this router */
 	constructor(private readonly router: string) {}
 
-	/** Another router, one that can decide, has said that it is there. @param goals what it has decided; undefined: it does not @param now ms */
-	hear(from: string, goals: FleetGoals | undefined, now: number): void {
-		this.#heard.set(from, { at: now, goals });
+	/** Whether this router decided when it last could. */
+	get isDecider(): boolean {
+		return this.#isDecider;
+	}
+
+	/** Another router has said that it is there. @param now ms */
+	hear(from: string, claim: ScalingClaim, now: number): void {
+		this.#heard.set(from, { at: now, claim });
+	}
+
+	/** For a time when nobody could be heard: who was heard of before is as if heard of now. @param now ms */
+	keep(now: number): void {
+		for (const each of this.#heard.values()) each.at = now;
+	}
+
+	/** For a time when the others heard each other, and not this one: it decides no more, and knows of nobody. */
+	leave(): void {
+		this.#isDecider = false;
+		this.#heard.clear();
 	}
 
 	/** @param canDecide this router has the setting, and has listened for long enough @param now on a clock that never goes back, ms */
 	result(canDecide: boolean, now: number): ElectionResult {
 		for (const [name, { at }] of this.#heard) if (now - at > HEARD_MS) this.#heard.delete(name);
-		const others = [...this.#heard.keys()].sort();
-		const decider = others.find((name) => this.#heard.get(name)!.goals);
-		const isLed = decider !== undefined && !(canDecide && this.#isDecider && this.router < decider);
-		const isOutranked = !this.#isDecider && others.some((name) => name < this.router);
+		const others = [...this.#heard].sort(([a], [b]) => (a < b ? -1 : 1));
+		const isOutranked = !this.#isDecider && others.some(([name]) => name < this.router);
+		const decider = others.find(([, { claim }]) => claim.role === "decider");
+		const isLed = decider !== undefined && !(canDecide && this.#isDecider && this.router < decider[0]);
 		this.#isDecider = canDecide && !isLed && !isOutranked;
-		return { isDecider: this.#isDecider, told: isLed ? this.#heard.get(decider)!.goals : undefined };
+		const claim = isLed ? decider[1].claim : undefined;
+		return { isDecider: this.#isDecider, isLed, told: claim?.role === "decider" ? claim.goals : undefined };
 	}
 }
