@@ -47,6 +47,8 @@ describe("what can't be asked for is refused, by its name", () => {
 		[{ status: "0" }, "status must be"],
 		[{ from: "yesterday" }, "from must be a day"],
 		[{ from: "2026-02-30" }, "from must be a day"],
+		[{ from: "2026-02-30T10:00Z" }, "from must be a day"],
+		[{ to: "2025-02-29T23:30:00.5+02:00" }, "to must be a day"],
 		[{ to: "2026-08-01T25:00:00Z" }, "to must be a day"],
 		[{ to: "1969-12-31" }, "to must be a day"],
 		[{ from: "2026-08-02", to: "2026-08-01" }, "from must not be later than to"],

@@ -124,10 +124,14 @@ function timeIn(text: string, param: string, ofDay: number): number {
 	const isDay = /^\d{4}-\d{2}-\d{2}$/.test(text);
 	const isTime = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})$/.test(text);
 	const at = isDay || isTime ? Date.parse(text) : Number.NaN;
-	// A day that no month has becomes one of the next month.
-	const isReal = !isDay || (at >= 0 && new Date(at).toISOString().startsWith(text));
-	if (at >= 0 && at < MOST_TIME && isReal) return isDay ? at + ofDay : at;
+	if (at >= 0 && at < MOST_TIME && isDate(text.slice(0, "2026-01-31".length))) return isDay ? at + ofDay : at;
 	throw wrong(param, "must be a day such as 2026-01-31 (UTC), or a time such as 2026-01-31T09:00:00Z");
+}
+
+/** Whether the month has such a day: `Date.parse` makes the 30th of February the 2nd of March. */
+function isDate(day: string): boolean {
+	const at = Date.parse(day);
+	return !Number.isNaN(at) && new Date(at).toISOString().startsWith(day);
 }
 
 /** The first id of a time, Unix time, ms. */
