@@ -4,7 +4,7 @@ import { report } from "../src/cli/check.ts";
 import { localUrl, withAgentUrl } from "../src/cli/local-url.ts";
 import { load } from "../src/config/load.ts";
 import type { Role } from "../src/config/overlay.ts";
-import { withoutCredentials } from "../src/config/setting-rows.ts";
+import { withoutCredentials } from "../src/config/shown-value.ts";
 import { certificate } from "./kit/certificate.ts";
 import { cli, directory } from "./kit/cli.ts";
 

@@ -55,12 +55,16 @@ describe("what has changed", () => {
 		const after = {
 			keys: [{ name: "a", key: "secret-two" }],
 			providers: {
-				openai: { api_key: "sk-two", base_url: "http://user:password@box/v1", headers: { "x-a": "hidden" } },
+				openai: {
+					api_key: "sk-two",
+					base_url: "http://user:password@box/v1#token=fragment",
+					headers: { "x-a": "hidden" },
+				},
 			},
 		};
 		const text = lines(before, after).join("\n");
 		expect(text).toContain("keys[a].key: ******** → ********");
-		for (const secret of ["secret", "sk-", "password", "hidden"]) expect(text).not.toContain(secret);
+		for (const secret of ["secret", "sk-", "password", "fragment", "hidden"]) expect(text).not.toContain(secret);
 	});
 
 	test("is nothing where nothing has", () => expect(lines({ models: [] }, {})).toEqual([]));

@@ -1,12 +1,8 @@
 /** The changes of a reload, for the log: settings and their values, secrets masked. */
-import type { TSchema } from "@sinclair/typebox";
 import { type Path, pathText } from "./config-error.ts";
 import { type Config, ConfigSchema } from "./schema.ts";
 import { mapLeaves } from "./schema-walk.ts";
-import { formatWithUnit } from "./units.ts";
-
-/** Shown instead of a secret. */
-export const MASK = "********";
+import { shownValue } from "./shown-value.ts";
 
 /** One setting that differs. Values are as the file would have them; absent where the setting is not there. */
 export interface Difference {
@@ -44,19 +40,13 @@ interface Leaf {
 function leaves(config: Config): Map<string, Leaf> {
 	const found = new Map<string, Leaf>();
 	mapLeaves(ConfigSchema, config, (value, schema, path) => {
-		const text = typeof value === "string" ? value : JSON.stringify(value);
-		found.set(settingName(path, config), { value: text, text: shown(value, text, schema) });
+		found.set(settingName(path, config), { value: textOf(value), text: textOf(shownValue(value, schema)) });
 		return value;
 	});
 	return found;
 }
 
-function shown(value: unknown, text: string, schema: TSchema): string {
-	if (schema["secret"]) return MASK;
-	if (schema["unit"]) return formatWithUnit(value as number, schema["unit"]);
-	// An address may contain a password.
-	return text.replace(/^(https?:\/\/)[^/?#]*@/i, `$1${MASK}@`).replace(/^(https?:\/\/[^?#]*)\?.*$/i, `$1?${MASK}`);
-}
+const textOf = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
 
 /** The name of a setting. Named entries of lists go by name: an entry added at the top must not look like a change of all. */
 function settingName([list, index, ...rest]: Path, config: Config): string {

@@ -1,12 +1,10 @@
 /** What is set, and where each setting comes from, as `router check` and the console show it. No secret is in it. */
-import type { TSchema } from "@sinclair/typebox";
 import { type Path, pathText } from "./config-error.ts";
-import { MASK } from "./diff.ts";
 import { isRecord } from "./document.ts";
 import type { Loaded, SettingSource } from "./load.ts";
 import { ConfigSchema } from "./schema.ts";
 import { mapLeaves } from "./schema-walk.ts";
-import { formatWithUnit } from "./units.ts";
+import { shownValue } from "./shown-value.ts";
 
 /** Sections that only one role reads. */
 const ROLE_SECTIONS = {
@@ -34,7 +32,7 @@ export function settingRows(
 	workers: number | undefined,
 ): [setting: string, value: string, from: string][] {
 	const foreign = loaded.role === "standalone" ? [] : ROLE_SECTIONS[loaded.role === "router" ? "agent" : "router"];
-	const values = mapLeaves(ConfigSchema, loaded.config, show) as Record<string, unknown>;
+	const values = mapLeaves(ConfigSchema, loaded.config, shownValue) as Record<string, unknown>;
 	return Object.keys(ConfigSchema.properties)
 		.filter((section) => section in values && !foreign.includes(section))
 		.flatMap((section) => flatten(values[section], [section]))
@@ -43,17 +41,6 @@ export function settingRows(
 			const shown = name === "server.workers" && text === "auto" && workers ? `auto, here ${workers}` : text;
 			return [name, shown, sourceText(loaded.sources.of(path))];
 		});
-}
-
-function show(value: unknown, schema: TSchema): unknown {
-	if (schema["secret"]) return MASK;
-	if (schema["unit"]) return formatWithUnit(value as number, schema["unit"]);
-	return typeof value === "string" ? withoutCredentials(value) : value;
-}
-
-/** `http://user:pass@host/?key=…` → the same with user, password and query masked. */
-export function withoutCredentials(text: string): string {
-	return text.replace(/^(https?:\/\/)[^/?#]*@/i, `$1${MASK}@`).replace(/^(https?:\/\/[^?#]*)[?#].*$/i, `$1?${MASK}`);
 }
 
 function flatten(value: unknown, path: Path): [Path, string][] {
