@@ -16,6 +16,7 @@ const CONFIG = {
 			{ name: "wall", key: VIEWER, role: "viewer" },
 		],
 	},
+	server: { body_limit: "2MB" },
 	models: [{ name: "quick", targets: ["dummy"], policy: "order" }],
 	providers: { openai: { api_key: "secret-of-the-provider" } },
 };
@@ -40,8 +41,11 @@ async function ask(method: "GET" | "POST", key: string, path = "/admin/configura
 	return { status: answer.status, text, ...(JSON.parse(text) as Omit<Answered, "status" | "text">) };
 }
 const reload = (key: string) => ask("POST", key, "/admin/configuration/reload");
-const write = (config: object) => writeFileSync(join(router.directory, "router.yaml"), JSON.stringify(config));
-const settingOf = ({ settings }: Answered, name: string) => settings.find(({ setting }) => setting === name)?.value;
+const file = () => join(router.directory, "router.yaml");
+/** @param above put in front of it */
+const write = (config: object, above = "") => writeFileSync(file(), above + JSON.stringify(config));
+const rowOf = ({ settings }: Answered, name: string) => settings.find(({ setting }) => setting === name);
+const settingOf = (answered: Answered, name: string) => rowOf(answered, name)?.value;
 
 test("a caller's key sees nothing, and a viewer's loads nothing", async () => {
 	expect([(await ask("GET", CALLER)).status, (await reload(CALLER)).status]).toEqual([401, 401]);
@@ -60,6 +64,26 @@ test("a file that can't be used is refused with what is wrong and where, and wha
 	expect(settingOf(shown, "models[0].policy")).toBe("order");
 	write({ ...CONFIG, keys: "none" });
 	expect((await reload(ADMIN)).error.message).toContain("keys");
+});
+
+test("a target that leads nowhere is a mistake before the reload, not a change; refused, it leaves each setting where it came from", async () => {
+	write({ ...CONFIG, models: [{ name: "quick", targets: ["nosuch/x"], policy: "order" }] }, "\n\n");
+	const { reload: told } = await ask("GET", VIEWER);
+	expect(told).toEqual({ changes: [], waiting: [], mistakes: [expect.stringContaining("models[0].targets[0]")] });
+	const { status, error } = await reload(ADMIN);
+	expect([status, error.message]).toEqual([409, expect.stringContaining(told.mistakes[0]!)]);
+	expect(rowOf(await ask("GET", VIEWER), "models[0].policy")?.from).toEndWith("router.yaml:1");
+});
+
+test("a file that is still being written is waited for", async () => {
+	const text = JSON.stringify(CONFIG);
+	writeFileSync(file(), text.slice(0, 20));
+	const answer = reload(ADMIN);
+	for (const end of [40, 80, text.length]) {
+		await Bun.sleep(100);
+		writeFileSync(file(), text.slice(0, end));
+	}
+	expect((await answer).status).toBe(200);
 });
 
 test("no secret is shown, to nobody", async () => {
@@ -105,4 +129,8 @@ test("what only a restart changes is told as that, also after the reload", async
 	expect((await reload(ADMIN)).status).toBe(200);
 	const shown = await ask("GET", VIEWER);
 	expect(shown.reload).toMatchObject({ changes: [], waiting: [{ setting: "server.body_limit" }], mistakes: [] });
+	expect(rowOf(shown, "server.body_limit")).toMatchObject({
+		value: "2MB",
+		from: expect.stringMatching(/router\.yaml:1, at the start$/),
+	});
 });

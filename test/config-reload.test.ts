@@ -1,11 +1,11 @@
 /** Another configuration for a router that runs: on a change of the file, on SIGHUP; never a bad one, never under a running call. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { differenceLine, differences } from "../src/config/diff.ts";
 import { load } from "../src/config/load.ts";
 import { keepRestartOnly } from "../src/config/restart-only.ts";
-import { signature, watchFile } from "../src/config/watch.ts";
+import { hasSettled, signature, watchFile } from "../src/config/watch.ts";
 import { directory } from "./kit/cli.ts";
 import { upstreamsAt } from "./kit/dialects.ts";
 import { goodStream } from "./kit/events.ts";
@@ -160,6 +160,27 @@ describe("a watched file", () => {
 			expect(seen).toEqual(["12345"]);
 		} finally {
 			watch.stop();
+		}
+	});
+});
+
+describe("a file that is asked about", () => {
+	test("has settled once it is the same for two looks, there or not", async () => {
+		using home = directory({ "a.yaml": "1" });
+		const file = join(home.path, "a.yaml");
+		expect(await hasSettled(file, 1)).toBe(true);
+		rmSync(file);
+		expect(await hasSettled(file, 1)).toBe(true);
+	});
+
+	test("has not while each look finds another, and is not waited for without end", async () => {
+		using home = directory({ "a.yaml": "" });
+		const file = join(home.path, "a.yaml");
+		const writing = setInterval(() => appendFileSync(file, "1"), 5);
+		try {
+			expect(await hasSettled(file, 100)).toBe(false);
+		} finally {
+			clearInterval(writing);
 		}
 	});
 });

@@ -21,10 +21,13 @@ import { type Signature, signature } from "./watch.ts";
 /** The file that is read where none is named, if it exists. */
 const DEFAULT_FILE = "router.yaml";
 
-/** Where a setting's value comes from. `name`: `--port`, `PORT`. `line` counts from 1. */
+/**
+ * Where a setting's value comes from. `name`: `--port`, `PORT`. `line` counts from 1; with `isOfStart` it is that of the file as it was at
+ * the start, which may be another by now.
+ */
 export type SettingSource =
 	| { readonly from: "flag" | "env"; readonly name: string }
-	| { readonly from: "file"; readonly file: string; readonly line: number }
+	| { readonly from: "file"; readonly file: string; readonly line: number; readonly isOfStart?: true }
 	| { readonly from: "default" };
 
 /** A configuration that can be used. */

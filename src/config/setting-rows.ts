@@ -55,6 +55,6 @@ function flatten(value: unknown, path: Path): [Path, string][] {
 }
 
 function sourceText(source: SettingSource): string {
-	if (source.from === "file") return `${source.file}:${source.line}`;
+	if (source.from === "file") return `${source.file}:${source.line}${source.isOfStart ? ", at the start" : ""}`;
 	return source.from === "default" ? "default" : source.name;
 }

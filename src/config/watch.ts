@@ -1,8 +1,11 @@
 /** Watching a file for changes, by polling. */
 import { statSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 
 /** How often the file is looked at, ms. */
 const POLL_MS = 500;
+/** How often {@link hasSettled} looks, before it says that the file is being written. */
+const MOST_LOOKS = 10;
 
 /** A file that was read, and may have changed since. */
 export interface WatchedFile {
@@ -26,12 +29,10 @@ export interface Watch {
  */
 export function watchFile({ watched, since }: WatchedFile, changed: () => void, pollMs = POLL_MS): Watch {
 	let reported = since;
-	let last = signature(watched);
+	const look = looksAt(watched);
 	let isDemanded = false;
 	const timer = setInterval(() => {
-		const now = signature(watched);
-		const isSettled = now === last;
-		last = now;
+		const { now, isSettled } = look();
 		if (!isSettled || (!isDemanded && (now === reported || now === NO_FILE))) return;
 		isDemanded = false;
 		reported = now;
@@ -43,6 +44,27 @@ export function watchFile({ watched, since }: WatchedFile, changed: () => void, 
 			isDemanded = true;
 		},
 		stop: () => clearInterval(timer),
+	};
+}
+
+/** Waits until a file has been the same for two looks, changed or not, there or not. False where it still changes after a few seconds. */
+export async function hasSettled(path: string, pollMs = POLL_MS): Promise<boolean> {
+	const look = looksAt(path);
+	for (let looks = 0; looks < MOST_LOOKS; looks++) {
+		await sleep(pollMs);
+		if (look().isSettled) return true;
+	}
+	return false;
+}
+
+/** Looks at a file now, and then with each call: `isSettled` where it is as it was at the look before. */
+function looksAt(path: string): () => { readonly now: Signature; readonly isSettled: boolean } {
+	let last = signature(path);
+	return () => {
+		const now = signature(path);
+		const isSettled = now === last;
+		last = now;
+		return { now, isSettled };
 	};
 }
 

@@ -2,13 +2,13 @@
 
 import { createKeyAuth, type KeyAuth } from "../accounts/auth/keys.ts";
 import { saysOpen } from "../accounts/auth/listen-policy.ts";
-import { ConfigError, located, mistakeLine } from "../config/config-error.ts";
+import { ConfigError, located, mistakeLine, type Path } from "../config/config-error.ts";
 import { type Difference, differenceLine, differences } from "../config/diff.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import { keepRestartOnly } from "../config/restart-only.ts";
 import type { Config } from "../config/schema.ts";
-import { watchFile } from "../config/watch.ts";
+import { hasSettled, type Signature, signature, watchFile } from "../config/watch.ts";
 import { StartError } from "../errors.ts";
 import type { StoredThoughts } from "../proxy/net/request-inputs.ts";
 import { readCa } from "../proxy/net/transport.ts";
@@ -51,6 +51,9 @@ export interface ReloadedRouter {
 /** Most settings that one reload logs. */
 const MOST_SHOWN = 50;
 
+/** How long an answer of {@link LiveConfiguration.pending} is good for while its file stays, ms: another file may stand behind `${file:…}`. */
+const PENDING_MS = 30_000;
+
 const OPENED =
 	"No key would be left, and everyone who reaches this port could call. If that is meant, write `keys: []` and name the loopback address under `server.host`, or write `keys: []` and `server: { insecure: true }`.";
 
@@ -64,14 +67,33 @@ export interface PendingReload {
 	readonly mistakes: readonly string[];
 }
 
+/** An answer of {@link LiveConfiguration.pending}. */
+interface KnownPending {
+	readonly reload: PendingReload;
+	/** What it was made of: of the file, and of what was in force. */
+	readonly file: Signature;
+	readonly snapshot: RouterSnapshot;
+	/** When, by the clock of {@link LiveConfiguration}. */
+	readonly at: number;
+}
+
 /** The configuration that a router runs by, and its file. */
 export class LiveConfiguration {
+	readonly #start: Loaded;
+	#known: KnownPending | undefined;
+	/** The file of which a fault of the router's own is in the log. */
+	#faulty: Signature | undefined;
+
+	/** @param time ms, never backwards */
 	constructor(
 		private readonly router: ReloadedRouter,
 		private loaded: Loaded,
-	) {}
+		private readonly time: () => number = () => performance.now(),
+	) {
+		this.#start = loaded;
+	}
 
-	/** What was loaded last; settings that wait for a restart are in it, too. */
+	/** What was loaded last, and could be used; settings that wait for a restart are in it, too. */
 	get last(): Loaded {
 		return this.loaded;
 	}
@@ -81,17 +103,53 @@ export class LiveConfiguration {
 		return this.router.snapshot.config;
 	}
 
-	/** What a reload would do with the file as it is now. Changes nothing. */
+	/** Where each setting in force comes from. One for which another value waits is as it was at the start. */
+	get sources(): Loaded["sources"] {
+		const { config, loaded } = this;
+		return {
+			of: (path) => {
+				if (isSame(valueAt(config, path), valueAt(loaded.config, path))) return loaded.sources.of(path);
+				const source = this.#start.sources.of(path);
+				return source.from === "file" ? { ...source, isOfStart: true } : source;
+			},
+		};
+	}
+
+	/** What a reload would do with the file as it is now. Changes nothing. Not worked out again while nothing has changed. */
 	pending(): PendingReload {
+		const { snapshot } = this.router;
+		const file = signature(this.loaded.watched);
+		const at = this.time();
+		const known = this.#known;
+		const isCurrent = known?.file === file && known.snapshot === snapshot && at - known.at < PENDING_MS;
+		if (isCurrent) return known.reload;
+		const reload = this.#pendingOf(file);
+		this.#known = { reload, file, snapshot, at };
+		return reload;
+	}
+
+	#pendingOf(file: Signature): PendingReload {
 		let locate: Loaded["locate"] | undefined;
 		try {
 			const read = this.loaded.again();
 			locate = read.locate;
-			const { config, waiting } = planned(this.router, read);
-			return { changes: differences(this.config, config), waiting, mistakes: [] };
+			const { snapshot, waiting } = planned(this.router, read);
+			return { changes: differences(this.config, snapshot.config), waiting, mistakes: [] };
 		} catch (thrown) {
-			return { changes: [], waiting: [], mistakes: mistakesOf(locate ? located(thrown, locate) : thrown) };
+			const error = locate ? located(thrown, locate) : thrown;
+			if (!isMistake(error) && this.#faulty !== file) {
+				this.#faulty = file;
+				logRefusal(this.router.log, this.loaded.watched, error);
+			}
+			return { changes: [], waiting: [], mistakes: mistakesOf(error) };
 		}
+	}
+
+	/** As {@link reload}, once the file has been the same for two looks: who is writing it may not have come to what a key may not do. */
+	async reloadWhenWritten(): Promise<readonly string[]> {
+		const { watched } = this.loaded;
+		if (await hasSettled(watched)) return this.reload();
+		return [mistakeLine({ file: watched, path: "", message: "is being written; ask again once it is whole" })];
 	}
 
 	/**
@@ -105,11 +163,12 @@ export class LiveConfiguration {
 		try {
 			const read = this.loaded.again();
 			locate = read.locate;
-			const next = planned(this.router, read);
+			const next = planned(this.router, read, this.router.thinking);
+			const { auth, config } = next.snapshot;
+			putInForce(this.router, next);
 			this.loaded = read;
-			const auth = putInForce(this.router, next);
 			metrics.reloaded("loaded");
-			logChanges(log, watched, before.config, next.config);
+			logChanges(log, watched, before.config, config);
 			if (auth.isKeyless && !before.auth.isKeyless)
 				log.logger.warn("No key is left: whoever reaches this port may call.");
 			// Variables are as they were: the start has said what was mended in them.
@@ -124,6 +183,8 @@ export class LiveConfiguration {
 			metrics.reloaded("refused");
 			logRefusal(log, watched, error);
 			return mistakesOf(error);
+		} finally {
+			this.#known = undefined;
 		}
 	}
 }
@@ -142,26 +203,29 @@ export function watchConfiguration(live: LiveConfiguration): () => void {
 
 /** A configuration that could be in force. */
 interface NextConfiguration {
-	readonly config: Config;
+	readonly snapshot: RouterSnapshot;
 	readonly waiting: readonly Difference[];
-	readonly plan: RolePlan;
-	readonly auth: KeyAuth;
+	/** What is trusted besides the system's authorities, PEM. */
+	readonly ca: ReturnType<typeof readCa>;
 }
 
-/** What of a file that was read a reload would put in force. Throws what makes it unusable. */
-function planned(router: ReloadedRouter, read: Loaded): NextConfiguration {
+/**
+ * What of a file that was read a reload would put in force. Throws what makes it unusable, all that a reload refuses. Changes nothing.
+ * @param thinking what outlives a reload of what upstreams have signed; absent where the plan is not to be used
+ */
+function planned(router: ReloadedRouter, read: Loaded, thinking?: StoredThoughts): NextConfiguration {
+	const { fleet, state, metrics } = router;
 	const { config, waiting } = keepRestartOnly(router.snapshot.config, read.config);
 	const plan = routerPlan(config, router.env);
-	return { config, waiting, plan, auth: nextAuth(router, plan, saysOpen(config, read.sources)) };
+	const auth = nextAuth(router, plan, saysOpen(config, read.sources));
+	const entries = plannedEntries(plan, state.keys, thinking);
+	const snapshot = routerSnapshot(config, entries, auth, { fleet, state, onRefused: metrics.refused });
+	return { snapshot, waiting, ca: readCa(config.ca_file) };
 }
 
-/** Puts it in force; where it throws, nothing has changed. Returns who may call now. */
-function putInForce(router: ReloadedRouter, { config, plan, auth }: NextConfiguration): KeyAuth {
-	const { fleet, state, metrics } = router;
-	const entries = plannedEntries(plan, state.keys, router.thinking);
-	const snapshot = routerSnapshot(config, entries, auth, { fleet, state, onRefused: metrics.refused });
-	const ca = readCa(config.ca_file);
-	// From here on nothing fails.
+/** Puts it in force. Nothing of it fails. */
+function putInForce(router: ReloadedRouter, { snapshot, ca }: NextConfiguration): void {
+	const { config } = snapshot;
 	router.agentTransport.trust(ca);
 	router.agents.setUpstream(snapshot.agentUpstream);
 	router.fleet.bounds = config.agents.replicas;
@@ -169,7 +233,6 @@ function putInForce(router: ReloadedRouter, { config, plan, auth }: NextConfigur
 	router.suspects.refuseMs = config.poisonous_requests;
 	router.snapshot = snapshot;
 	router.onReload?.(config);
-	return auth;
 }
 
 /** Who may call under another configuration. Throws StartError where it would need a key made, or would open without being told to. */
@@ -180,6 +243,14 @@ function nextAuth({ snapshot, generatedAuth, state }: ReloadedRouter, plan: Role
 	const auth = plan.generatesKey ? generatedAuth! : createKeyAuth(plan.keys, undefined, undefined, state.keys);
 	if (auth.isKeyless && !snapshot.auth.isKeyless && !mayOpen) throw new StartError(OPENED);
 	return auth;
+}
+
+/** What stands at a path of a configuration; undefined where nothing does. */
+const valueAt = (config: Config, path: Path): unknown =>
+	path.reduce<unknown>((value, part) => (value as Record<string | number, unknown> | undefined)?.[part], config);
+
+function isSame(a: unknown, b: unknown): boolean {
+	return a === b || JSON.stringify(a) === JSON.stringify(b);
 }
 
 function logChanges({ logger }: Pick<Log, "logger">, file: string, before: Config, config: Config): void {

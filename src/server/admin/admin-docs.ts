@@ -244,7 +244,7 @@ export const CONFIGURATION: Detail = {
 	operationId: "configuration",
 	summary: "The configuration in force",
 	description:
-		"Every setting with where it comes from, secrets masked, and what a reload of the file would do now: `changes`, what only a restart would change (`waiting`), or the `mistakes` for which nothing would.",
+		"Every setting with where it comes from, secrets masked, and what a reload of the file would do now: `changes`, what only a restart would change (`waiting`), or the `mistakes` for which nothing would. `from` of a setting that waits for a restart is where it stood at the start.",
 	responses: {
 		200: answer("The configuration.", configuration),
 		...errorResponses("invalid_admin_key", "internal_error"),
@@ -256,7 +256,8 @@ export const RELOAD: Detail = {
 	...base,
 	operationId: "reloadConfiguration",
 	summary: "Load the configuration's file anew",
-	description: "As when the file changes, or on SIGHUP. A file that can't be used changes nothing.",
+	description:
+		"As when the file changes, or on SIGHUP: once the file has been the same for half a second. A file that can't be used, or is still being written after five, changes nothing.",
 	responses: {
 		200: answer("It is in force.", configuration),
 		...errorResponses("invalid_admin_key", "read_only_key", "configuration_refused", "internal_error"),

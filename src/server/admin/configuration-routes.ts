@@ -28,10 +28,10 @@ export function configurationRoutes(
 		)
 		.post(
 			"/admin/configuration/reload",
-			({ request, server }) => {
+			async ({ request, server }) => {
 				const { name: by } = administrators.authenticate(request, server);
 				log.logger.child({}, { level: "info" }).info({ audit: "configuration.reload", by }, "audit");
-				const mistakes = live.reload();
+				const mistakes = await live.reloadWhenWritten();
 				if (mistakes.length === 0) return privately(shownConfiguration(live, env));
 				const message = `The file can't be used, and what was in force stays: ${mistakes.join("; ")}.`;
 				throw new RouterError("configuration_refused", message);
@@ -42,8 +42,8 @@ export function configurationRoutes(
 
 /** The configuration in force, and the file beside it. */
 function shownConfiguration(live: LiveConfiguration, env: Environment) {
-	const { config, last } = live;
-	const { role, sources, file, warnings, watched } = last;
+	const { config, sources, last } = live;
+	const { role, file, warnings, watched } = last;
 	const rows = settingRows({ config, role, sources }, undefined);
 	return {
 		object: "configuration",
