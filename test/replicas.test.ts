@@ -107,7 +107,13 @@ test("limits are those of all together: 1,200 calls of 10 keys in turn, each let
 }, 60_000);
 
 test("a budget is spent by all together, and a router that was away knows what the others spent", async () => {
-	for (let at = 0; at < 10; at++) expect(await call(routers[at % 2]!, "key-of-poor")).toBe(200);
+	let letIn = 0;
+	let next = 0;
+	// Redis was flushed: until all have put back what they know each has its share of what is left.
+	await until(async () => {
+		if ((await call(routers[next++ % 2]!, "key-of-poor")) === 200) letIn++;
+		return letIn === 10;
+	}, "all of the budget");
 	await everywhere("key-of-poor", 429);
 	await server.client.flushall();
 	await everywhere("key-of-poor", 429);
