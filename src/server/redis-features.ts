@@ -25,7 +25,7 @@ import { redisResponses, type SharedResponses } from "../store/redis-responses.t
 import { type SharedRow, SharedTable, type TableHolder } from "../store/shared-table.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import type { RouterChannel } from "./agents/shared-agent-prefixes.ts";
+import type { RouterChannel } from "./agents/router-channel.ts";
 import { RedisOutages } from "./redis-outages.ts";
 import { RedisWorkers } from "./redis-workers.ts";
 

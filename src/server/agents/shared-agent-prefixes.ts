@@ -1,20 +1,9 @@
 /** What agents report of their engines' prefix caches, to the routers that share a Redis: an agent reports to one of them. */
 import { type Static, Type } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { MAX_MODELS, PrefixReport } from "../../protocol/agent.ts";
 import type { AgentPrefixes } from "./agent-prefixes.ts";
 import type { AgentRecord } from "./agent-record.ts";
-
-/** Longer messages are nobody's that sends such, characters: a heartbeat has 1 MB at most. */
-const LONGEST = 2_000_000;
-
-/** Messages that all routers get, the one that sends them, too; lost for one that is not connected. */
-export interface RouterChannel {
-	/** Names this router among them. */
-	readonly router: string;
-	listen(receive: (text: string) => void): void;
-	publish(text: string): void;
-}
+import { messageReader, type RouterChannel } from "./router-channel.ts";
 
 const Message = Type.Object({
 	v: Type.Literal(1),
@@ -25,7 +14,7 @@ const Message = Type.Object({
 	/** Replicas of which the sender lacks what came before: whoever hears of the agent next asks for all. */
 	lacks: Type.Optional(Type.Array(Type.String({ maxLength: 300 }), { maxItems: MAX_MODELS * 2 })),
 });
-const check = TypeCompiler.Compile(Message);
+const parsed = messageReader(Message);
 
 /** Tells the others what this router's agents report, and hears what theirs do. To be called before Redis is opened. */
 export function sharePrefixes(
@@ -46,15 +35,4 @@ export function sharePrefixes(
 		const missing = prefixes.heard(agent, known.models, reports ?? undefined);
 		if (missing.length > 0) tell({ agent, lacks: [...missing] });
 	});
-}
-
-function parsed(text: string): Static<typeof Message> | undefined {
-	if (text.length > LONGEST) return undefined;
-	try {
-		const value: unknown = JSON.parse(text);
-		return check.Check(value) ? value : undefined;
-	} catch {
-		// Another program publishes there.
-		return undefined;
-	}
 }

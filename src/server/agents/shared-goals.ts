@@ -1,14 +1,11 @@
 /** Routers of a Redis that can decide of replicas, and what the one that does has decided: an agent's heartbeat may come to any of them. */
-import { type Static, Type } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { Type } from "@sinclair/typebox";
 import { ModelGoal } from "../../protocol/agent.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { ReplicaScaler, ScalingPeers } from "./replica-scaler.ts";
+import { LONGEST_MESSAGE, messageReader, type RouterChannel } from "./router-channel.ts";
 import { HEARD_MS, type ScalingClaim } from "./scaling-election.ts";
-import type { RouterChannel } from "./shared-agent-prefixes.ts";
 
-/** Longer messages are nobody's that sends such, characters. */
-const LONGEST = 2_000_000;
 /** How long a router that heard its own message hears the others, ms: shorter by more than the second between two messages than these are remembered, so that nobody is forgotten whom it can't hear. */
 const PROVEN_MS = HEARD_MS - 2_000;
 
@@ -20,7 +17,7 @@ const Message = Type.Object({
 	/** Of a decider. Absent: they are too long. */
 	goals: Type.Optional(Type.Record(Type.String(), Type.Record(Type.String(), Type.Omit(ModelGoal, ["model"])))),
 });
-const check = TypeCompiler.Compile(Message);
+const parsed = messageReader(Message);
 
 /** The part of Redis's features that is used. */
 interface GoalFeatures {
@@ -61,8 +58,8 @@ export function scalingPeers(
 	const textOf = (claim: ScalingClaim | undefined): string => {
 		const message = { v: 1, from: channel.router, ...claim };
 		const text = JSON.stringify(message);
-		const isOver = text.length > LONGEST;
-		if (isOver && !isTooLong) log.logger.warn({ characters: text.length, most: LONGEST }, TOO_LONG);
+		const isOver = text.length > LONGEST_MESSAGE;
+		if (isOver && !isTooLong) log.logger.warn({ characters: text.length, most: LONGEST_MESSAGE }, TOO_LONG);
 		isTooLong = isOver;
 		return isOver ? JSON.stringify({ ...message, goals: undefined }) : text;
 	};
@@ -86,14 +83,3 @@ export function scalingPeers(
 
 const TOO_LONG =
 	"What is decided of `agents.replicas` is too long for a message to the other routers: agents hear it from this one alone.";
-
-function parsed(text: string): Static<typeof Message> | undefined {
-	if (text.length > LONGEST) return undefined;
-	try {
-		const value: unknown = JSON.parse(text);
-		return check.Check(value) ? value : undefined;
-	} catch {
-		// Another program publishes there.
-		return undefined;
-	}
-}
