@@ -25,6 +25,7 @@ const TAKEN: Record<string, string> = {
 	"responses: null": SECTION,
 	"agents: null": SECTION,
 	"agents.replicas: null": "no model's are said",
+	"agents.wake: null": "no host's are said",
 	"agent: null": SECTION,
 	"agent.queue: null": SECTION,
 	"agent.roll: null": SECTION,

@@ -8,7 +8,18 @@ import { isRecord } from "../../src/config/document.ts";
 export const FILE = "10.0.0.7";
 
 /** Texts one of which fits every setting that takes text; each must also be sound where only `semantics` looks. */
-const TEXTS = [FILE, "sample-text", "10m", "1MB", "https://a.example", "redis://h:6379", "NAME", "a", "10%"];
+const TEXTS = [
+	FILE,
+	"sample-text",
+	"10m",
+	"1MB",
+	"https://a.example",
+	"redis://h:6379",
+	"NAME",
+	"a",
+	"10%",
+	"52:54:00:12:34:56",
+];
 
 let made = 0;
 
