@@ -175,21 +175,22 @@ describe.each([1, 2])("of %d workers each:", (workers) => {
 		await server.restart();
 		await allUp(1);
 		await shared();
-		const place = await placeOf(routers[0]!, "of-the-outage");
-		for (const router of routers) {
-			await until(async () => (await placeOf(router, "of-the-outage")) === place, "what was noted while it was away");
-		}
+		await until(async () => {
+			const places = await Promise.all(routers.map((router) => placeOf(router, "of-the-outage")));
+			return new Set(places).size === 1 && places[0]!.includes("has the session's last calls");
+		}, "what was noted while it was away");
 		isOver = true;
 		await Promise.all(load);
 		expect(failed).toBe(0);
 		// All is counted together again, where no call came too late for its deadline.
-		let counts = [0];
 		await until(async () => {
 			const before = await timeouts();
-			counts = await letIn(key++);
-			return (await timeouts()) === before;
-		}, "a look at limits without an outage");
-		expect(sum(counts)).toBe(RPM);
+			const counts = await letIn(key++);
+			if ((await timeouts()) !== before) return false;
+			// Until all have told what they let in, parts that can't be divided may be left.
+			expect(sum(counts)).toBeLessThanOrEqual(RPM);
+			return sum(counts) === RPM;
+		}, "a limit that all count together");
 	}, 180_000);
 
 	test("a conversation stays at its replica, whichever worker of whichever router its turns come to", async () => {
