@@ -1,10 +1,12 @@
 /** One past call whole: why it went where it went, what was tried, what it cost. */
+
 import { hrefOf } from "../address.ts";
 import { useAnswer } from "../api.ts";
 import { countText, durationText, timeText, usdText, wholeText } from "../format.ts";
 import type { PastAttempt, WholePastCall } from "../past-call.ts";
 import { Badge } from "./badge.tsx";
 import { CandidateTable } from "./candidate-table.tsx";
+import { FactList } from "./fact-list.tsx";
 import { Figure } from "./figure.tsx";
 import { Notice } from "./notice.tsx";
 import { Scroll } from "./scroll.tsx";
@@ -83,16 +85,7 @@ function Summary({ call }: { readonly call: WholePastCall }) {
 				<Badge text={`${status}${error === undefined ? "" : ` ${error}`}`} tone={status >= 400 ? "bad" : "good"} />
 			</div>
 			{refusal !== undefined && <p class="problem">{refusal}</p>}
-			<dl class="facts">
-				{facts.map(([name, value]) =>
-					value === undefined ? null : (
-						<div key={name}>
-							<dt>{name}</dt>
-							<dd>{value}</dd>
-						</div>
-					),
-				)}
-			</dl>
+			<FactList facts={facts} />
 		</section>
 	);
 }

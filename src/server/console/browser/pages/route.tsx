@@ -1,5 +1,7 @@
 /** Route: where a call would go and why, without making it. */
+
 import { useState } from "preact/hooks";
+import { FactList } from "../components/fact-list.tsx";
 import "../call-pages.css";
 import { ApiError, askJson } from "../api.ts";
 import { CandidateTable } from "../components/candidate-table.tsx";
@@ -120,16 +122,7 @@ function Answer({
 			<h2 id="answer">
 				{model}: {route}
 			</h2>
-			<dl class="facts">
-				{facts.map(([name, value]) =>
-					value === undefined ? null : (
-						<div key={name}>
-							<dt>{name}</dt>
-							<dd>{value}</dd>
-						</div>
-					),
-				)}
-			</dl>
+			<FactList facts={facts} />
 			{suspicion !== undefined && <p class="problem">{suspicion}</p>}
 			<CandidateTable candidates={candidates} />
 		</section>
