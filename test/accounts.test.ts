@@ -155,6 +155,11 @@ describe("what a call costs", () => {
 			["one/m", 1],
 			["two/m", 2],
 		]);
+		const [failed, answered] = entry["attempts"] as Loose[];
+		expect(failed!["began_ms"]).toBeGreaterThanOrEqual(0);
+		expect(answered!["began_ms"]).toBeGreaterThanOrEqual(failed!["began_ms"] + failed!["ms"] - 0.2);
+		// What replays read is for them alone.
+		expect(entry).not.toHaveProperty("snapshot");
 	});
 
 	test("is nothing where the stream broke: its client got no answer", async () => {

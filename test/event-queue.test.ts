@@ -166,7 +166,13 @@ describe("what is read is what was written", () => {
 			settled({ requested: "東京/\u0000\n", user: 'naïve "user" 🙂' }),
 			settled({ firstTokenMs: 0, cost: 0, ms: 0, tokens: { input: 0, output: 0, reasoning: 0 } }),
 			settled({ tokens: { input: 5, output: 6, cached: 1, cacheWrite: 2, inputAudio: 3 } }),
-			settled({ decision: { candidates: Array(50).fill("é") }, dropped: 3, droppedFields: ["a"], cache: "hit" }),
+			settled({
+				decision: { candidates: Array(50).fill("é") },
+				snapshot: "1;;;;0r",
+				dropped: 3,
+				droppedFields: ["a"],
+				cache: "hit",
+			}),
 			settled({
 				skipped: [{ target: "box/m", reason: "no form" }],
 				error: "upstream_error",
@@ -176,7 +182,8 @@ describe("what is read is what was written", () => {
 			settled({ bill: { source: "own", isEstimated: true } }),
 			attempt({ status: undefined, number: undefined, failure: "timeout", cost: 0.5, isSecond: true, isUnused: true }),
 			attempt({ tokens: { input: 5, output: 6, outputImage: 1 }, agent: "gpu-1", isUnbilled: true }),
-			attempt({ isCharged: true, tokens: { input: 5, output: 6, cached: 4, reasoning: 2 } }),
+			attempt({ number: 2, beganMs: 3.25 }),
+			attempt({ isCharged: true, beganMs: 0, tokens: { input: 5, output: 6, cached: 4, reasoning: 2 } }),
 		];
 		for (const event of events) {
 			if ("callId" in event) queue.attemptClosed(event);

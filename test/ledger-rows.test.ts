@@ -36,12 +36,16 @@ describe("of a call", () => {
 	test("several attempts are kept with it, and those of calls that are not here by themselves", () => {
 		const call = settled({ id: "a", attempts: 2, status: 200 });
 		const attempts = [
-			attemptOf(call, { failure: "transport", status: undefined }),
+			attemptOf(call, { failure: "transport", status: undefined, beganMs: 1.26 }),
 			attemptOf(settled({ id: "elsewhere" })),
 			attemptOf(call, { number: 2 }),
 		];
 		const { calls, attempts: late } = rowsOf([call], attempts);
-		expect(JSON.parse(calls[0]!.attempts!).map((each: { number: number }) => each.number)).toEqual([1, 2]);
+		const kept = JSON.parse(calls[0]!.attempts!) as { number: number; began_ms?: number }[];
+		expect(kept.map(({ number, began_ms }) => [number, began_ms])).toEqual([
+			[1, 1.3],
+			[2, undefined],
+		]);
 		expect(late.map((each) => each.call)).toEqual(["elsewhere"]);
 	});
 
@@ -97,6 +101,7 @@ function anyCall(rng: Random, id: string): CallSettled {
 		reason: some<string | undefined>("provider openai", undefined),
 		error: some<string | undefined>(undefined, "timeout"),
 		decision: some<object | undefined>(undefined, { why: "x" }),
+		snapshot: some<string | undefined>(undefined, "1;;;;0r", "1;;;;1"),
 		droppedFields: some<string[] | undefined>(undefined, ["seed"]),
 		skipped: some<CallSettled["skipped"]>(undefined, [{ target: "t", reason: "r" }]),
 	});
@@ -121,6 +126,7 @@ function expectedDetails(call: CallSettled): object {
 		route: call.reason,
 		error: call.error,
 		decision: call.decision,
+		snapshot: call.snapshot,
 		dropped_fields: call.droppedFields,
 		skipped: call.skipped,
 	};

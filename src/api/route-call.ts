@@ -7,7 +7,8 @@ import type { SuspectsView } from "../proxy/suspects.ts";
 import type { KeyState } from "../routing/cached-target.ts";
 import { type Explained, type Explanation, explain } from "../routing/explain.ts";
 import { plan } from "../routing/plan.ts";
-import { needsOf } from "../routing/requirements.ts";
+import { snapshotOf } from "../routing/plan-snapshot.ts";
+import { historyRead, needsOf } from "../routing/requirements.ts";
 import type { Feature, Route, RouteTarget } from "../routing/route.ts";
 import { missingOf } from "../routing/score.ts";
 import type { RoutingState, Work } from "../routing/target-state.ts";
@@ -31,6 +32,8 @@ export interface Choice {
 	readonly explained?: Explained | undefined;
 	/** What is remembered of it; absent where there was nothing to choose. */
 	readonly decision?: Explanation | undefined;
+	/** What else it was made by: see `snapshotOf`. Absent where targets were refused, too. */
+	readonly snapshot?: string | undefined;
 	/** There where no target can do what the call asks. */
 	readonly refusal?: RouterError | undefined;
 }
@@ -56,6 +59,7 @@ export function choose(asked: Call, route: Route, chooser: PlanContext, wantsRea
 		work: made.work,
 		explained: wantsReasons ? explained : undefined,
 		decision: explain(explained, MOST_REMEMBERED),
+		snapshot: refusals?.size ? undefined : snapshotOf(made, MOST_REMEMBERED, historyRead(asked)),
 		refusal:
 			isSole || made.targets.length > 0 ? undefined : cannot(missingOf(made.scored[0]!.target, needs)!, route.label),
 	};
@@ -72,6 +76,7 @@ export function planCall(call: Call, route: Route, chooser: PlanContext, record:
 	const choice = choose(call, route, chooser, call.headers.get(EXPLAIN_HEADER) === "1");
 	record.explanation = choice.explained && explainHeader(choice.explained);
 	record.decision = choice.decision;
+	record.snapshot = choice.snapshot;
 	if (choice.refusal) throw choice.refusal;
 	return choice;
 }

@@ -80,6 +80,7 @@ export class CallRecord {
 	/** Why its targets were chosen: for the client that asked for it, and for the ledger. */
 	explanation: string | undefined;
 	decision: object | undefined;
+	snapshot: string | undefined;
 	/** Headers that every answer to this call has, also an error: the state of its limits. */
 	headers: Readonly<Record<string, string>> | undefined;
 	/** The limits and the budget that the call was let through; they are settled first. */
@@ -197,6 +198,7 @@ export class CallRecord {
 			failure,
 			status,
 			ms: performance.now() - startedAt,
+			beganMs: startedAt - this.startedAt,
 			tokens: tokens?.uncounted ? undefined : tokens,
 			cost: usd,
 			isSecond: attempt.isSecond || undefined,
@@ -328,6 +330,7 @@ export class CallRecord {
 			user,
 			target: this.#target,
 			decision: this.decision,
+			snapshot: this.snapshot,
 			cache,
 			reason,
 			error: clientLeft ? "cancelled" : error,

@@ -80,6 +80,9 @@ export function needsOf(call: RoutedCall): Needs {
 /** By call: its attempts ask for it, too. */
 const histories = new WeakMap<RoutedCall, History>();
 
+/** The history of a call, where it was asked for before. */
+export const historyRead = (call: RoutedCall): History | undefined => histories.get(call);
+
 /** The history of a call, by which vendors' caches may know it. */
 export function historyOf(call: RoutedCall): History {
 	let history = histories.get(call);

@@ -30,7 +30,7 @@ export interface LedgerCall extends Omit<UsageKey, "day"> {
 	readonly attempts: string | undefined;
 }
 
-/** One attempt. */
+/** One attempt: how long it took, and when it began, from when its call came in. */
 export interface LedgerAttempt {
 	/** From 1. */
 	readonly number: number;
@@ -39,10 +39,10 @@ export interface LedgerAttempt {
 	readonly failure?: string | undefined;
 	readonly status?: number | undefined;
 	readonly ms: number;
+	readonly began_ms?: number | undefined;
 	readonly agent?: string | undefined;
-	/** The upstream's token counts. */
+	/** The upstream's token counts, and USD. */
 	readonly tokens?: object | undefined;
-	/** USD. */
 	readonly cost?: number | undefined;
 	/** A hedge: sent while another target was late. */
 	readonly hedge?: true | undefined;

@@ -178,6 +178,7 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled"> {
 		const cell = begin / 4;
 		let flags = this.#putTokens(number, tokens) | (text === "" ? 0 : FLAG.MORE);
 		numbers[number + NUMBER.MS] = attempt.ms;
+		numbers[number + NUMBER.AT] = attempt.beganMs ?? Number.NaN;
 		if (status !== undefined) flags |= FLAG.STATUS;
 		if (attempt.cost !== undefined) {
 			numbers[number + NUMBER.COST] = attempt.cost;
@@ -244,12 +245,12 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled"> {
 }
 
 function moreOf(call: CallSettled): MoreOfCall | undefined {
-	const { decision, dropped, droppedFields, skipped, tokens, energyJ } = call;
+	const { decision, snapshot, dropped, droppedFields, skipped, tokens, energyJ } = call;
 	const others = tokens && hasOtherKinds(tokens) ? tokens : undefined;
 	// The ids of a trace that is not sent mean something to the log alone, which has them.
 	const trace = call.trace?.span && call.trace;
 	if (!(decision || dropped || droppedFields || skipped || others || trace) && energyJ === undefined) return undefined;
-	const more = { decision, dropped, droppedFields, skipped, energyJ, trace };
+	const more = { decision, snapshot, dropped, droppedFields, skipped, energyJ, trace };
 	return others ? { ...more, tokens: others } : more;
 }
 

@@ -9,7 +9,7 @@ import type { AttemptClosed, CallSettled } from "./events.ts";
 /** Kinds of records. `SHARED`: JSON of what has the number; `FORGET`: numbers begin anew. */
 export const RECORD = { CALL: 1, ATTEMPT: 2, SHARED: 3, FORGET: 4 } as const;
 
-/** Numbers of 8 bytes at the beginning of a record. `AT`: Unix time, ms. Which of them mean something the flags say. */
+/** Numbers of 8 bytes at the beginning of a record. `AT`: Unix time, ms; of an attempt when it began, from when its call came in, or NaN. Which of them mean something the flags say. */
 export const NUMBER = { AT: 0, MS: 1, FIRST_TOKEN: 2, COST: 3, INPUT: 4, OUTPUT: 5, CACHED: 6, REASONING: 7 } as const;
 /** Cells of 4 bytes, counted from the beginning, too. Lengths in UTF-16 units; `BYTES` of all text behind the id. */
 export const CELL = {
@@ -47,12 +47,15 @@ export type SharedOfCall = Pick<
 	| "reason"
 	| "error"
 >;
-export type SharedOfAttempt = Omit<AttemptClosed, "callId" | "number" | "status" | "ms" | "tokens" | "cost" | "span">;
+export type SharedOfAttempt = Omit<
+	AttemptClosed,
+	"callId" | "number" | "status" | "ms" | "beganMs" | "tokens" | "cost" | "span"
+>;
 
 /** Fields that few calls have; the tokens only where there are kinds that have no number of their own. */
 export type MoreOfCall = Pick<
 	CallSettled,
-	"decision" | "dropped" | "droppedFields" | "skipped" | "energyJ" | "trace"
+	"decision" | "snapshot" | "dropped" | "droppedFields" | "skipped" | "energyJ" | "trace"
 > & {
 	readonly tokens?: Tokens | undefined;
 };
@@ -158,12 +161,14 @@ function attemptOf(record: RecordPlace, shared: SharedOfAttempt): AttemptClosed 
 	const flags = cells[cell + CELL.FLAGS]!;
 	const begin = at + TEXT + cells[cell + CELL.ID]!;
 	const count = cells[cell + CELL.COUNT]!;
+	const began = numbers[number + NUMBER.AT]!;
 	const closed: AttemptClosed = {
 		...shared,
 		callId: idOf(record),
 		number: count === 0 ? undefined : count,
 		status: flags & FLAG.STATUS ? cells[cell + CELL.STATUS] : undefined,
 		ms: numbers[number + NUMBER.MS]!,
+		beganMs: Number.isNaN(began) ? undefined : began,
 		cost: flags & FLAG.COST ? numbers[number + NUMBER.COST] : undefined,
 		tokens: tokensOf(record, flags),
 	};

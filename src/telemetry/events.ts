@@ -18,6 +18,8 @@ export interface AttemptClosed {
 	/** The upstream's status; absent when no answer came. */
 	readonly status?: number | undefined;
 	readonly ms: number;
+	/** When it began, from when its call came in. */
+	readonly beganMs?: number | undefined;
 	/** What its upstream has counted, whether or not its answer was used. */
 	readonly tokens?: Tokens | undefined;
 	/** USD, as its upstream said; of an answer that was not used, or that failed, by its price where that said nothing. */
@@ -91,6 +93,8 @@ export interface CallSettled {
 	readonly target?: string | undefined;
 	/** Why there: the candidates and what was known of them, as JSON shows it. */
 	readonly decision?: object | undefined;
+	/** What else it was decided by, for replays: routing/plan-snapshot.ts. */
+	readonly snapshot?: string | undefined;
 	/** The end user the call was made for. */
 	readonly user?: string | undefined;
 	readonly cache?: "hit" | "miss" | "bypass" | undefined;

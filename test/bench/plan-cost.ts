@@ -1,9 +1,10 @@
-/** What `plan` costs with 100 replicas that remember 10,000 blocks each: `make bench-routing` prints it. */
+/** What `plan` costs with 100 replicas that remember 10,000 blocks each, and what its snapshot for the ledger does: `make bench-routing` prints it. */
 import type { Provider } from "../../src/providers/provider.ts";
 import { BLOCK, NO_BLOCKS, promptOf } from "../../src/routing/affinity.ts";
 import { historyIn } from "../../src/routing/history.ts";
 import { LocalRoutingState } from "../../src/routing/local-routing-state.ts";
 import { plan } from "../../src/routing/plan.ts";
+import { snapshotOf } from "../../src/routing/plan-snapshot.ts";
 import type { Needs } from "../../src/routing/requirements.ts";
 import type { Route, RouteTarget } from "../../src/routing/route.ts";
 import { random } from "../kit/random.ts";
@@ -48,22 +49,44 @@ export function planCosts(isReported = false): PlanCost[] {
 	}
 	const cost = (name: string, content: string): PlanCost => {
 		const needs = needsOf(content);
-		const once = () => plan(needs, route, state, 0, Math.random);
-		for (let at = 0; at < BATCH * 4; at++) once();
-		const batches = Array.from({ length: BATCHES }, () => {
-			// CPU time: other processes use this machine, too.
-			const before = process.cpuUsage();
-			for (let at = 0; at < BATCH; at++) once();
-			const { user, system } = process.cpuUsage(before);
-			return (user + system) / BATCH;
-		});
-		return { name: isReported ? `${name}, as agents report` : name, micros: median(batches) };
+		const micros = microsOf(() => plan(needs, route, state, 0, Math.random));
+		return { name: isReported ? `${name}, as agents report` : name, micros };
 	};
 	return [
 		cost("a prompt that none knows", text(below, PROMPT_BLOCKS)),
 		cost("one that a third knows in part", partly),
 		cost("one that all know", shared),
 	];
+}
+
+/** What the snapshot of a plan costs, besides the plan: of four vendors, and of eight replicas and a prompt of 16,384 characters. */
+export function snapshotCosts(): PlanCost[] {
+	const { below } = random(7);
+	const needs = needsOf(text(below, PROMPT_BLOCKS));
+	const state = new LocalRoutingState(() => 0);
+	const costOf = (name: string, count: number, facts: Partial<RouteTarget>): PlanCost => {
+		const targets = Array.from({ length: count }, (_, position): RouteTarget => {
+			return { id: `a${position}/m`, provider: {} as Provider, model: "m", tier: "targets", position, ...facts };
+		});
+		const made = plan(needs, { targets, reason: "models: m", label: "m" }, state, 0, Math.random);
+		return { name, micros: microsOf(() => snapshotOf(made, 8, undefined)) };
+	};
+	return [
+		costOf("four vendors", 4, { kind: "cloud", price: { input: 0.25, output: 2, cached: 0.025 } }),
+		costOf("eight replicas", 8, { kind: "local", isReplica: true, price: { input: 0, output: 0 } }),
+	];
+}
+
+/** CPU time of one, µs: other processes use this machine, too. */
+function microsOf(once: () => unknown): number {
+	for (let at = 0; at < BATCH * 4; at++) once();
+	const batches = Array.from({ length: BATCHES }, () => {
+		const before = process.cpuUsage();
+		for (let at = 0; at < BATCH; at++) once();
+		const { user, system } = process.cpuUsage(before);
+		return (user + system) / BATCH;
+	});
+	return median(batches);
 }
 
 function needsOf(content: string): Needs {

@@ -28,6 +28,8 @@ export interface CallDetails {
 	readonly route?: string | undefined;
 	readonly error?: string | undefined;
 	readonly decision?: object | undefined;
+	/** See CallSettled. */
+	readonly snapshot?: string | undefined;
 	/** Fields of the call that its upstream has no form for, and that were left out. */
 	readonly dropped_fields?: readonly string[] | undefined;
 	/** Targets that it was not sent to, and why. */
@@ -107,12 +109,13 @@ function endsAlike(one: CallSettled, other: CallSettled): boolean {
 		one.reason === other.reason &&
 		one.error === other.error &&
 		one.decision === other.decision &&
+		one.snapshot === other.snapshot &&
 		one.droppedFields === other.droppedFields &&
 		one.skipped === other.skipped
 	);
 }
 
-function ending({ bill, cache, reason, error, decision, droppedFields, skipped }: CallSettled): string {
+function ending({ bill, cache, reason, error, decision, snapshot, droppedFields, skipped }: CallSettled): string {
 	const details: Partial<CallDetails> = {
 		source: bill?.source,
 		price: bill?.price,
@@ -121,6 +124,7 @@ function ending({ bill, cache, reason, error, decision, droppedFields, skipped }
 		route: reason,
 		error,
 		decision,
+		snapshot,
 		dropped_fields: droppedFields,
 		skipped,
 	};

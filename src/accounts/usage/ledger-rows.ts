@@ -227,8 +227,9 @@ function callRow(
 }
 
 function attemptOf(attempt: AttemptClosed): LedgerAttempt {
-	const { number = 1, provider, target, failure, status, ms, agent, tokens, cost, isSecond } = attempt;
-	const row = { number, provider, target, failure, status, ms: tenth(ms), agent, tokens, cost };
+	const { number = 1, provider, target, failure, status, ms, beganMs, agent, tokens, cost, isSecond } = attempt;
+	const began_ms = beganMs === undefined ? undefined : tenth(beganMs);
+	const row = { number, provider, target, failure, status, ms: tenth(ms), began_ms, agent, tokens, cost };
 	// What cost nothing nobody pays; what has no price somebody does.
 	const isOwn = attempt.isUnused || (attempt.isUnbilled && cost !== 0);
 	if (!isSecond && !isOwn && !attempt.isCharged) return row;

@@ -174,7 +174,7 @@ export const CALL: Detail = {
 	operationId: "call",
 	summary: "A past call",
 	description:
-		"Why it went where it went, its attempts, and what it cost by which price. An attempt with `hedge: true` was made beside one that was late; one with `paid_by: router` gave an answer that was not used, or failed after its upstream had answered: its cost is counted to no key. One with `paid_by: key` gave an answer that was not of the form that the call asked for: the key pays for it, and `cost_usd` has it, too. Routers of one Redis are asked for a call that this one's ledger does not have; `router` says whose has it, and an error where it was looked for.",
+		"Why it went where it went, its attempts, and what it cost by which price. Where there were several, `began_ms` is when each began, from when the call came in. An attempt with `hedge: true` was made beside one that was late; one with `paid_by: router` gave an answer that was not used, or failed after its upstream had answered: its cost is counted to no key. One with `paid_by: key` gave an answer that was not of the form that the call asked for: the key pays for it, and `cost_usd` has it, too. Routers of one Redis are asked for a call that this one's ledger does not have; `router` says whose has it, and an error where it was looked for.",
 	parameters: [parameter("id", "path", "The call's `x-request-id`.", "req_0198f0c2-…")],
 	responses: {
 		200: answer("The call.", {

@@ -25,6 +25,7 @@ export function shownCall(call: LedgerCall, attempts: readonly LedgerAttempt[]) 
 		price = bill?.price,
 		estimated = bill?.isEstimated || undefined,
 		decision,
+		snapshot: _snapshot,
 		attempt_ms,
 		target,
 		route,
@@ -61,7 +62,7 @@ export function shownCall(call: LedgerCall, attempts: readonly LedgerAttempt[]) 
 }
 
 function shownAttempt(attempt: LedgerAttempt) {
-	const { number, provider, target, failure, status, ms, agent, tokens, cost, hedge, paid_by } = attempt;
+	const { number, provider, target, failure, status, ms, began_ms, agent, tokens, cost, hedge, paid_by } = attempt;
 	return {
 		number,
 		provider,
@@ -69,6 +70,7 @@ function shownAttempt(attempt: LedgerAttempt) {
 		outcome: failure ?? "answered",
 		...(status === undefined ? {} : { status }),
 		ms,
+		...(began_ms === undefined ? {} : { began_ms }),
 		...(agent === undefined ? {} : { agent }),
 		...(tokens ? { tokens } : {}),
 		...(cost === undefined ? {} : { cost }),

@@ -58,6 +58,8 @@ export interface PastAttempt {
 	readonly outcome: string;
 	readonly status?: number;
 	readonly ms: number;
+	/** When it began, from when its call came in, ms; not kept of older calls, nor of the only one. */
+	readonly began_ms?: number;
 	readonly agent?: string;
 	readonly cost?: number;
 	readonly hedge?: true;

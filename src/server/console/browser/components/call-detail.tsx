@@ -128,7 +128,7 @@ function Figures({ call }: { readonly call: WholePastCall }) {
 	);
 }
 
-/** Attempts on a line: one begins where the one before ended; a hedge ran beside it. */
+/** Attempts on a line. Where it was not kept when one began, it is where the one before ended; a hedge ran beside it. */
 function Attempts({ attempts, ms }: { readonly attempts: readonly PastAttempt[]; readonly ms: number }) {
 	const placed = placedAttempts(attempts);
 	const whole = Math.max(ms, ...placed.map(({ from, attempt }) => from + attempt.ms), 1);
@@ -176,7 +176,9 @@ function Attempts({ attempts, ms }: { readonly attempts: readonly PastAttempt[];
 					))}
 				</tbody>
 			</table>
-			<p class="note">Attempts that were not hedges are shown one after the other; when each began is not kept.</p>
+			{attempts.length > 1 && attempts.some(({ began_ms }) => began_ms === undefined) && (
+				<p class="note">Attempts that were not hedges are shown one after the other; when each began was not kept.</p>
+			)}
 		</Scroll>
 	);
 }
@@ -185,7 +187,8 @@ function placedAttempts(attempts: readonly PastAttempt[]): { readonly attempt: P
 	let end = 0;
 	let start = 0;
 	return attempts.map((attempt) => {
-		if (!attempt.hedge) start = end;
+		if (attempt.began_ms !== undefined) start = attempt.began_ms;
+		else if (!attempt.hedge) start = end;
 		end = Math.max(end, start + attempt.ms);
 		return { attempt, from: start };
 	});
