@@ -139,6 +139,12 @@ export const ERRORS = {
 	},
 	input_too_large: { status: 413, type: INVALID, remedy: "Shorten the prompt, or have the key's `input` raised." },
 	url_too_long: { status: 414, type: INVALID, remedy: "Send a URL of at most 8 KB; prompts belong in the body." },
+	runaway_stopped: {
+		status: 400,
+		type: INVALID,
+		remedy:
+			"The agent repeats itself, or its key spends far more than it usually does, and `runaway` says `stop`: tell it something new, or change that setting.",
+	},
 	unsupported_media_type: { status: 415, type: INVALID, remedy: "Send `content-type: application/json`." },
 	poisonous_request: {
 		status: 422,

@@ -65,6 +65,7 @@ function admission(
 	const control = {
 		limitsModels: false,
 		limitsAddresses: false,
+		sessionUsd: () => undefined,
 		enter: ({ cost }: AdmissionRequest) => {
 			if (needs) reserve = cost.reserve(needs);
 			return new Admission({ counters: {}, time: () => 0 } as never, undefined, cost);
@@ -263,7 +264,7 @@ describe("what no limit needs is not looked at", () => {
 		const unasked = { of: never };
 		const enter = (request: AdmissionRequest) => void asked.push(request);
 		const options = { call, route, record, request, server: null };
-		const none = { limitsModels: false, limitsAddresses: false, enter };
+		const none = { limitsModels: false, limitsAddresses: false, sessionUsd: () => undefined, enter };
 		void limitCall({ admission: none as never, usage, addresses: unasked }, { ...options, caller });
 		void limitCall({ admission: none as never, usage, addresses: unasked }, { ...options, caller: undefined });
 		const byAddress = { ...none, limitsAddresses: true } as never;

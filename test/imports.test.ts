@@ -60,6 +60,8 @@ test.each([
 			"accounts/usage/shared-spend.ts",
 			"accounts/usage/spend-cells.ts",
 			"accounts/limits/admission.ts",
+			"accounts/runaway/runaways.ts",
+			"server/runaway-report.ts",
 			"cache/cache.ts",
 			"cache/cached-response.ts",
 			"providers/chat-answer.ts",

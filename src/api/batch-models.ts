@@ -5,6 +5,7 @@ import { objectIn } from "../openai/usage.ts";
 import { type ByteSource, isOk } from "../providers/provider.ts";
 import type { Catalog } from "../routing/catalog.ts";
 import type { StoredObject } from "../store/object-table.ts";
+import { isBudgeted } from "./model-access.ts";
 import { type AskingCall, getObject, objectTarget } from "./object-provider.ts";
 
 /** Longest line, bytes. */
@@ -17,7 +18,7 @@ const READ_MS = 120_000;
  * models only, where a line of the file asks for another one, or can't be read: the file is fetched for that, line by line.
  */
 export async function checkBatch(of: AskingCall, caller: Caller, file: StoredObject): Promise<void> {
-	if (caller.budget) {
+	if (isBudgeted(caller)) {
 		const message = `What a batch costs is not known before it ends, and the key "${caller.name}" has a budget: make the calls one by one.`;
 		throw new RouterError("price_unknown", message);
 	}

@@ -11,6 +11,7 @@ import type { ObjectStore } from "../store/object-table.ts";
 import type { Sink } from "../telemetry/events.ts";
 import type { Tracer } from "../telemetry/otel/call-trace.ts";
 import type { OpenConnections } from "./open-connections.ts";
+import type { RunawayGuard } from "./runaway-guard.ts";
 import type { StoredResponses } from "./stored-responses.ts";
 
 /** What one configuration comes to. Immutable: a reload makes another, and a call that runs keeps the one it began with. */
@@ -55,6 +56,8 @@ export interface CallContext {
 	readonly objects?: ObjectStore | undefined;
 	/** Answers that clients may refer to; absent where there are none. */
 	readonly responses?: StoredResponses | undefined;
+	/** Keeps agents from running away; a router has it, an agent has none. */
+	readonly runaways?: RunawayGuard | undefined;
 	/** WebSockets that are open. */
 	readonly connections?: OpenConnections | undefined;
 	/** Answers `GET /` of a browser; absent where there is no page. */

@@ -17,13 +17,14 @@ import type { ClientConnection } from "../proxy/call-client.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import { type RelayOptions, relay } from "../proxy/relay.ts";
 import { furtherTargets, limitedNames } from "../routing/limited-names.ts";
+import { sessionOf } from "../routing/requirements.ts";
 import type { Route } from "../routing/route.ts";
 import type { Accounts, CallContext } from "./call-context.ts";
 import { refuseEngineFields } from "./engine-access.ts";
 import { refuseForeignFiles } from "./file-references.ts";
 import { IncomingCall, MAX_USER } from "./incoming-call.ts";
 import { callPlan } from "./late-route.ts";
-import { resolveModel, usableRoute } from "./model-access.ts";
+import { isBudgeted, resolveModel, usableRoute } from "./model-access.ts";
 import { openCall } from "./open-call.ts";
 import { type Choice, EXPLAIN_HEADER, planCall } from "./route-call.ts";
 
@@ -118,12 +119,14 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		record.named(found, isAlias || catalog.names.includes(model) || answered.has(found.label));
 		const route = allowedRoute(context, accounts, caller, parsed.facts, found);
 		if (parsed.unasked) return unaskedAnswer(parsed.unasked(readCall), dialect, record);
+		const runaway = context.runaways?.check(call, caller, config.runaway, record);
 		record.tellsCost = accounts !== undefined && config.usage.cost_in_answers;
 		if (accounts && isLimited) {
 			const entering = limitCall(accounts, { call, caller, route, record, request, server });
 			if (entering) await entering;
 		} else record.cost = new CallCost(call, caller, route, accounts?.usage);
 		if (server) record.connection = { server, request, idleSeconds: IDLE_SECONDS };
+		if (runaway) await context.runaways!.hold(runaway, call, record);
 		const finding = cache && lookUp(cache, call, route, record, config, repeat);
 		if (finding instanceof Response) return fromCache(finding, sent, repeat?.sent ?? cache?.recentCalls.latest);
 		record.answeredModels = answered;
@@ -131,8 +134,7 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		if (cached instanceof Response) return cached;
 		lead = cached;
 		record.listener = lead;
-		const isPlain = route.targets.length === 1 && request.headers.get(EXPLAIN_HEADER) !== "1";
-		const choice: Choice = isPlain ? route : planCall(call, route, context, record);
+		const choice = chosen(call, route, context, record);
 		const permit = (now: Route) => allowedRoute(context, accounts, caller, parsed.facts, now);
 		const plan = callPlan(choice, { call, route, catalog, record, permit, accounts }, context, config);
 		const options = relayOptions(context, config.server.keep_alive, repeat || lead ? undefined : readCall);
@@ -147,6 +149,12 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 	}
 }
 
+/** The targets of a call in their order. Where there is one, and nobody asks why, there is nothing to choose. */
+function chosen(call: IncomingCall, route: Route, context: CallContext, record: CallRecord): Choice {
+	const isPlain = route.targets.length === 1 && call.headers.get(EXPLAIN_HEADER) !== "1";
+	return isPlain ? route : planCall(call, route, context, record);
+}
+
 /** What its caller may use of a call's route, and send there. Throws what `usableRoute` and `refuseEngineFields` do. */
 function allowedRoute(
 	{ isBehindRouter }: Pick<CallContext, "isBehindRouter">,
@@ -155,7 +163,7 @@ function allowedRoute(
 	facts: CallFacts,
 	found: Route,
 ): Route {
-	const isOpen = !caller?.isRestricted && !caller?.budget;
+	const isOpen = !caller?.isRestricted && !isBudgeted(caller);
 	const route = isOpen ? found : usableRoute(caller!, facts, found, accounts?.usage.prices);
 	if (!isBehindRouter) refuseEngineFields(caller, facts, route);
 	return route;
@@ -237,7 +245,7 @@ export interface CallToLimit {
 /** What lets calls through. */
 export interface CallLimits extends Pick<Accounts, "usage"> {
 	readonly addresses: Pick<Accounts["addresses"], "of">;
-	readonly admission: Pick<AdmissionControl, "enter" | "limitsModels" | "limitsAddresses">;
+	readonly admission: Pick<AdmissionControl, "enter" | "limitsModels" | "limitsAddresses" | "sessionUsd">;
 }
 
 /**
@@ -253,10 +261,11 @@ export function limitCall(
 	const targets = further.length === 0 ? route.targets : [...route.targets, ...further.slice(0, MOST_PRICED)];
 	const cost = new CallCost(call, caller, { targets, label: route.label }, usage);
 	record.cost = cost;
-	if (!caller && !control.limitsModels && !control.limitsAddresses) return undefined;
+	const session = control.sessionUsd(caller) === undefined ? undefined : sessionOf(request.headers);
+	if (!caller && !control.limitsModels && !control.limitsAddresses && session === undefined) return undefined;
 	const names = control.limitsModels ? limitedNames(model, route, further) : undefined;
 	const address = !caller && control.limitsAddresses ? addresses.of(request, server) : undefined;
-	const admission = control.enter({ caller, cost, names, address });
+	const admission = control.enter({ caller, cost, names, address, session });
 	if (admission instanceof Promise) return admission.then((made) => admitted(record, made));
 	record.headers = admission?.headers;
 	record.admission = admission;

@@ -42,10 +42,14 @@ export function permittedRoute(caller: Caller | undefined, model: string, route:
 export function usableRoute(caller: Caller, facts: CallFacts, found: Route, prices: Prices | undefined): Route {
 	const { model } = facts;
 	let route = permittedRoute(caller, model, found);
-	if (caller.budget && prices) route = affordable(caller, model, route, prices);
+	if (isBudgeted(caller) && prices) route = affordable(caller, model, route, prices);
 	if (caller.isRestricted) refuseReroutes(caller, facts, route);
 	return route;
 }
+
+/** Whether it, or each of its sessions, has a budget of its own. */
+export const isBudgeted = (caller: Caller | undefined): boolean =>
+	caller?.budget !== undefined || caller?.limits.session_usd !== undefined;
 
 type Prices = Pick<PriceBook, "of">;
 

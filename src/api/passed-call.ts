@@ -19,7 +19,7 @@ import { refuseForeignFiles } from "./file-references.ts";
 import { type CallServer, failedCall, limitCall, MAX_REQUESTED } from "./handler.ts";
 import { IncomingCall, MAX_USER } from "./incoming-call.ts";
 import { callPlan } from "./late-route.ts";
-import { resolveModel, usableRoute } from "./model-access.ts";
+import { isBudgeted, resolveModel, usableRoute } from "./model-access.ts";
 import { openCall } from "./open-call.ts";
 import { readPassed } from "./passed-request-body.ts";
 import { type Choice, EXPLAIN_HEADER, planCall } from "./route-call.ts";
@@ -52,7 +52,7 @@ export async function passCall(
 		const handling = { operation, dialect };
 		call = new IncomingCall(request, record, handling, caller, context.instance, config.usage.user_headers);
 		// A key that may not do everything is held to what its whole request says.
-		const isHeld = caller !== undefined && (caller.isRestricted || caller.budget !== undefined);
+		const isHeld = caller !== undefined && (caller.isRestricted || isBudgeted(caller));
 		const read = await readPassed(operation, request, config.server.body_limit, isHeld);
 		record.atEnd(() => void read.close?.());
 		if (read.json && context.objects?.hasObjects) refuseForeignFiles(context.objects, caller, read.json);
@@ -107,7 +107,7 @@ function payable(
 	{ prices }: Accounts["usage"],
 ): Route {
 	const { title, passed: row } = OPERATIONS[operation];
-	if (!caller?.budget || row?.unit === undefined) return route;
+	if (!caller || !isBudgeted(caller) || row?.unit === undefined) return route;
 	const name = UNIT_PRICES[row.unit];
 	const targets = route.targets.filter((target) => {
 		const { rates } = prices.of(target);

@@ -22,7 +22,18 @@ export interface UsageOptions {
 }
 
 /** Flags of `router keys create` that have a value. */
-export const KEY_FLAGS = ["name", "team", "models", "rpm", "tpm", "concurrency", "input", "budget", "role"] as const;
+export const KEY_FLAGS = [
+	"name",
+	"team",
+	"models",
+	"rpm",
+	"tpm",
+	"concurrency",
+	"input",
+	"session-usd",
+	"budget",
+	"role",
+] as const;
 
 /** Parses the words and flags of one command line; where they are wrong, a message that says why. */
 export function parseAdminArgs(

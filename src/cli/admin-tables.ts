@@ -26,12 +26,13 @@ export function keysTable(keys: readonly ListedKey[]): string {
 }
 
 function keyRow(key: ListedKey): string[] {
-	const { rpm, tpm, concurrency, input } = key.limits;
+	const { rpm, tpm, concurrency, input, session_usd } = key.limits;
 	const limits = [
 		rpm === undefined ? "" : `${rpm} rpm`,
 		tpm === undefined ? "" : `${tpm} tpm`,
 		concurrency === undefined ? "" : `${concurrency} at once`,
 		input === undefined ? "" : `${input} tokens`,
+		session_usd === undefined ? "" : `${session_usd} USD a session`,
 		"engine_fields" in key && key.engine_fields ? "engine fields" : "",
 		"role" in key ? "viewer: makes no calls" : "",
 	];

@@ -33,7 +33,7 @@ export type AdminClient = {
 	/** Of the data directory: why what is in it can't be read, so that nothing is known of it. */
 	readonly unreadReason?: () => string | undefined;
 } & {
-	[K in Exclude<keyof AdminService, "calls">]: (
+	[K in Exclude<keyof AdminService, "calls" | "runaways">]: (
 		...args: Parameters<AdminService[K]>
 	) => ReturnType<AdminService[K]> | Promise<Awaited<ReturnType<AdminService[K]>>>;
 };
@@ -145,12 +145,20 @@ export function throwIfUnsaved(outcome: string, { unsavedReason }: AdminClient):
 
 const NEW_KEY = TypeCompiler.Compile(NewKeyBody);
 
+/** An amount of money. */
+const USD = /^(\d+\.?\d*|\.\d+)$/;
+
 /** The flags as the body that HTTP would bring. Throws StartError naming the flag. */
 function newKey({ name, team, models, budget, role, engineFields, ...limits }: KeyOptions): NewKeyBody {
 	const numbers = Object.entries(limits).flatMap(([flag, value]) => {
 		if (value === undefined) return [];
-		if (!/^\d+$/.test(value)) throw new StartError(`--${flag} must be a whole number, but is "${value.slice(0, 40)}"`);
-		return [[flag, Number(value)]];
+		const isUsd = flag === "session-usd";
+		if (!(isUsd ? USD : /^\d+$/).test(value)) {
+			throw new StartError(
+				`--${flag} must be ${isUsd ? "USD such as 5 or 0.50" : "a whole number"}, but is "${value.slice(0, 40)}"`,
+			);
+		}
+		return [[isUsd ? "session_usd" : flag, Number(value)]];
 	});
 	const [usd, per = "month"] = budget?.split("/") ?? [];
 	const body = {
@@ -160,7 +168,7 @@ function newKey({ name, team, models, budget, role, engineFields, ...limits }: K
 		...Object.fromEntries(numbers),
 		...(engineFields && { engine_fields: true }),
 		...(role !== undefined && { role }),
-		...(usd !== undefined && { budget: { usd: /^(\d+\.?\d*|\.\d+)$/.test(usd) ? Number(usd) : Number.NaN, per } }),
+		...(usd !== undefined && { budget: { usd: USD.test(usd) ? Number(usd) : Number.NaN, per } }),
 	};
 	if (NEW_KEY.Check(body)) return body;
 	const error = NEW_KEY.Errors(body).First();

@@ -27,7 +27,7 @@ Usage
   router agents invitations   list those tokens; \`router agents revoke ID\` takes one back
   router keys                 list the keys
   router keys create --name NAME [--team T --models a,b --rpm N --tpm N --concurrency N --input N --budget 50/month]
-                              [--engine-fields]
+                              [--session-usd 5] [--engine-fields]
                               make a key; prints its secret, once. --role viewer: one that sees the console and
                               /admin, changes nothing, and makes no calls
   router keys rotate NAME [--overlap 24h]

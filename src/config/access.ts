@@ -33,6 +33,16 @@ const budget = Type.Object(
 	{ ...closed, description: "What it may spend. Models whose price nobody knows are refused." },
 );
 
+const sessionUsd = (description: string) =>
+	Type.Optional(Type.Number({ minimum: 0, maximum: MOST, description, examples: [5] }));
+
+/** What is done about an agent that runs away. */
+const reaction = (description: string, more?: { readonly default: "warn" }) =>
+	Type.Union([Type.Literal("off"), Type.Literal("warn"), Type.Literal("slow"), Type.Literal("stop")], {
+		...more,
+		description: `${description} \`off\`: nothing; \`warn\`: the log, the metrics, a header and the console say it; \`slow\`: its calls wait as well, 1 s and longer each time, 30 s at most; \`stop\`: they are refused.`,
+	});
+
 /** One entry of `keys:`. */
 export const key = Type.Object(
 	{
@@ -58,6 +68,14 @@ export const key = Type.Object(
 		),
 		...limits,
 		budget: Type.Optional(budget),
+		session_usd: sessionUsd(
+			"USD that one session of this key may spend within 24 hours, as its agent's session header names it.",
+		),
+		runaway: Type.Optional(
+			reaction(
+				"What is done about agents of this key that run away, in place of `runaway.loops` and `runaway.spending`.",
+			),
+		),
 	},
 	closed,
 );
@@ -113,11 +131,43 @@ export const limitsSection = section(
 				"By model name, `*` stands for any text: what all calls that may reach a model that fits an entry may take together, whichever of its names they ask for.",
 			examples: [{ "gpt-5*": { rpm: 500, tpm: 200000 }, fast: { concurrency: 64 } }],
 		}),
+		session_usd: sessionUsd(
+			"USD that one session may spend within 24 hours, of keys that say nothing else, and where there are none.",
+		),
 		address: Type.Optional(
 			Type.Object(limits, { ...closed, description: "What each client address may take, where there are no keys." }),
 		),
 	},
 	"Limits besides those of `keys:`. None applies unless it is set.",
+);
+
+/** `runaway:`. */
+export const runaway = section(
+	{
+		loops: reaction("An agent that makes the same calls of tools with the same results again and again.", {
+			default: "warn",
+		}),
+		rounds: Type.Integer({
+			default: 3,
+			minimum: 2,
+			maximum: 1_000,
+			description: "At which round of the same it has run away.",
+		}),
+		pause: duration({
+			default: "5s",
+			description:
+				"After how long between an answer and the next call a round does not count: pollers wait before they look again.",
+		}),
+		spending: reaction("A key that spends far more than it usually does.", { default: "warn" }),
+		factor: Type.Number({
+			default: 10,
+			minimum: 2,
+			maximum: 1_000,
+			description:
+				"How many times what it has usually spent in five minutes a key must spend in five for that, and a USD at least; known once it has spent something in twelve of them.",
+		}),
+	},
+	"Agents that run away.",
 );
 
 /** `usage:`. */
@@ -153,6 +203,8 @@ export const admin = section(
 export type KeyConfig = Static<typeof key>;
 /** An admin's key. */
 export type AdminKeyConfig = Static<typeof adminKey>;
+/** What is done about an agent that runs away. */
+export type RunawayReaction = Static<ReturnType<typeof reaction>>;
 /** Limits of a key, a model or an address. */
 export type LimitsConfig = Static<ReturnType<typeof limitSet>>;
 /** A price. */

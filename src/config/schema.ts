@@ -3,7 +3,7 @@
  * (`router init`) and the documented table of settings all come from it.
  */
 import { type Static, Type } from "@sinclair/typebox";
-import { admin, key, limitsSection, price, usage } from "./access.ts";
+import { admin, key, limitsSection, price, runaway, usage } from "./access.ts";
 import { agent } from "./agent-schema.ts";
 import { cache, redis, responses } from "./cache-schema.ts";
 import { bytes, closed, duration, mayBeEmpty, secret, section } from "./schema-parts.ts";
@@ -258,6 +258,7 @@ export const ConfigSchema = Type.Object(
 			],
 		}),
 		limits: limitsSection,
+		runaway,
 		admin,
 		usage,
 		providers: Type.Record(Type.String({ pattern: "^[a-z0-9][a-z0-9._-]*$" }), provider, {

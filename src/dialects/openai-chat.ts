@@ -202,6 +202,10 @@ class RequestFacts implements CallFacts {
 		this.choices = Math.max(choices ?? 1, best ?? 1) * (operation === "completions" ? promptsIn(body) : 1);
 	}
 
+	get #hasTools(): boolean {
+		return this.body.itemsOf("tools") > 0 || this.body.itemsOf("functions") > 0;
+	}
+
 	usesLiveData(): boolean {
 		const { body, isLive, toolFields } = this;
 		return isLive || toolFields.some((field) => usesServerTools(body.valueOf(field), field.key));
@@ -251,9 +255,15 @@ class RequestFacts implements CallFacts {
 			texts,
 			images: images.count,
 			imageCharacters: images.characters,
-			hasTools: body.itemsOf("tools") > 0 || body.itemsOf("functions") > 0,
+			hasTools: this.#hasTools,
 			hasSchema: format !== undefined && JSON.parse(body.textOf(format))?.type === "json_schema",
 		};
+	}
+
+	toolHistory(): string | undefined {
+		const { body } = this;
+		const messages = this.#hasTools ? body.field("messages") : undefined;
+		return messages && body.textOf(messages);
 	}
 
 	routingField(): string | undefined {

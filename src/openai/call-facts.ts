@@ -87,6 +87,11 @@ export interface CallFacts {
 	 * costs no more.
 	 */
 	history?(): readonly string[];
+	/**
+	 * The list of messages of an agent's call, in the words of its client, as a JSON text; undefined where the call brings no tools. Absent of wires
+	 * that have none.
+	 */
+	toolHistory?(): string | undefined;
 	/** What is priced of a call that is passed on, as far as its request says it; absent of all others. */
 	units?(): { readonly images?: number; readonly characters?: number };
 	/**

@@ -139,8 +139,8 @@ function roleOf(list: string, at: number): string {
 	return typeof role === "string" ? role : "";
 }
 
-/** The first session header. Most calls have none. */
-function sessionOf(headers: Headers): string | undefined {
+/** The session that a call's headers name: the first such header's, 200 characters at most. Most calls have none. */
+export function sessionOf(headers: Headers): string | undefined {
 	const plain = headers.get("x-session-id") ?? headers.get("session-id") ?? headers.get("session_id");
 	if (plain) return plain.slice(0, LONGEST_SESSION);
 	for (const [name, value] of headers) if (SESSION.test(name) && value !== "") return value.slice(0, LONGEST_SESSION);

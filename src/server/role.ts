@@ -63,6 +63,7 @@ export interface RoleAppOptions {
 	readonly pages?: SignedInPageAccess;
 	/** The text of `/metrics`; that of the services unless given. */
 	readonly metricsText?: () => Promise<string>;
+	readonly runaways?: CallContext["runaways"];
 	readonly healthNotes?: HttpBaseOptions["healthNotes"];
 	/** Answers `GET /` of a browser. */
 	readonly startPage?: CallContext["startPage"];
@@ -152,7 +153,7 @@ export function crossSiteRule(current: CurrentSnapshot): PageAccess {
 /** What the API's routes work with. */
 export function callContext({ role }: RolePlan, services: RoleServices, options: RoleAppOptions): CallContext {
 	const { metrics, log, upstreams, lifecycle, otel } = services;
-	const { current, sinks, cache, objects, startPage, instance = crypto.randomUUID().slice(0, 8) } = options;
+	const { current, sinks, cache, objects, runaways, startPage, instance = crypto.randomUUID().slice(0, 8) } = options;
 	const { responses = new StoredResponses(() => current.snapshot.config.server.body_limit) } = options;
 	const connections = new OpenConnections();
 	lifecycle.onDrain(() => connections.drain());
@@ -168,6 +169,7 @@ export function callContext({ role }: RolePlan, services: RoleServices, options:
 		cache,
 		responses,
 		connections,
+		runaways,
 		startPage,
 		onFault: (id, error) => log.logger.error({ id, err: error }, "the router failed on a call"),
 	};

@@ -4,6 +4,7 @@ import { StoredKeys, type StoredKeysOptions } from "../accounts/auth/stored-keys
 import type { Limiter, LocalLimiter } from "../accounts/limits/limiter.ts";
 import type { SharedLimits } from "../accounts/limits/shared-limiter.ts";
 import { SlidingWindowLimiter } from "../accounts/limits/sliding-window.ts";
+import { makeRunaways, Runaways } from "../accounts/runaway/runaways.ts";
 import { type EnergyMeters, LocalEnergyMeters } from "../accounts/usage/energy-meters.ts";
 import { HardwareClocks } from "../accounts/usage/hardware-clocks.ts";
 import { LearnedUsage, type LearnedView } from "../accounts/usage/learned-usage.ts";
@@ -54,6 +55,8 @@ export interface StateParts {
 	readonly limits: (ledger: LedgerStore) => SharedLimits;
 	readonly clocks?: Pick<HardwareClocks, "start">;
 	readonly energy?: EnergyMeters;
+	/** Agents that have run away. */
+	readonly runaways?: Runaways;
 	/** What calls have come to. */
 	readonly learned?: LearnedView;
 	/** A worker's, where routers count limits together. @param own counts for this router @param spent what this one has spent, USD */
@@ -101,8 +104,12 @@ export class RouterState {
 	readonly clocks: Pick<HardwareClocks, "start">;
 	/** Of engines whose hosts say what their GPUs draw. */
 	readonly energy: EnergyMeters;
+	/** Agents that have run away. */
+	readonly runaways: Runaways;
 	/** What calls have come to. */
 	readonly learned: LearnedView;
+	/** Hears what was spent, as it is written to the ledger. */
+	onSpent: ((rows: readonly UsageRow[]) => void) | undefined;
 	/** Hears whose files and batches there are, as other routers say. */
 	onObjects: ((rows: readonly SharedRow[]) => void) | undefined;
 	readonly #localSpend: LocalSpend | SpendCells;
@@ -133,6 +140,7 @@ export class RouterState {
 		this.learned = parts?.learned ?? new LearnedUsage();
 		this.clocks = parts?.clocks ?? new HardwareClocks();
 		this.energy = parts?.energy ?? new LocalEnergyMeters();
+		this.runaways = parts?.runaways ?? new Runaways(makeRunaways(), 0, () => performance.now());
 		this.#shared = parts?.limits(this.store.ledger);
 		this.#localSpend = this.#shared?.spend ?? new LocalSpend(this.store.ledger);
 		const counted = this.#shared?.limiter ?? new SlidingWindowLimiter();
@@ -185,6 +193,7 @@ export class RouterState {
 	/** The main thread's: gives back what calls of a worker thread held that has ended. */
 	workerEnded(thread: number): void {
 		this.#shared?.limiter.freed(thread);
+		this.runaways.freed(thread);
 	}
 
 	/** Begins to look after it, and connects to Redis. Returns how to end that; what waits to be written is then on the disk. */
@@ -219,9 +228,9 @@ export class RouterState {
 		const publisher = this.#publisher;
 		const sharedSpend = this.#sharedSpend;
 		const spend = this.#shared?.spend;
-		if (!publisher && !spend) return {};
 		return {
-			onWritten(rows) {
+			onWritten: (rows) => {
+				this.onSpent?.(rows);
 				publisher?.grew(rows);
 				if (!spend) return;
 				spend.wrote(rows);

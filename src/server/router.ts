@@ -54,6 +54,7 @@ import {
 import { plannedEntries, type RolePlan } from "./role-plan.ts";
 import { routerPlan } from "./router-plan.ts";
 import { RouterState } from "./router-state.ts";
+import { runawayGuard, spendingWatch } from "./runaway-report.ts";
 import { agentUpstream, routerSnapshot } from "./snapshot.ts";
 import { reportSuspect } from "./suspect-report.ts";
 import { mainState, workerThreads } from "./threads/main-thread.ts";
@@ -124,8 +125,7 @@ async function createRouter(
 		routes: tunnelRoutes(tunnels, async (request, peer) => void admitTunnel(request, peer, agents, access)),
 		responses: new StoredResponses(() => router.snapshot.config.server.body_limit, responses),
 		sinks: [fleet.sink, ledger],
-		cache,
-		objects: state.store,
+		...{ cache, objects: state.store, runaways: runawayGuard(state, services) },
 		startPage: shown.startPage,
 		pages: shown.pages,
 		healthNotes: (): HealthNotes => (state.ledgerState === "ok" ? {} : { ledger: state.ledgerState }),
@@ -198,6 +198,7 @@ function openRouter(
 	redis: RedisFeatures | undefined,
 ): void {
 	const { state, agents, hostWakes, hub } = router;
+	state.onSpent = spendingWatch(state.runaways, router, router.log);
 	lifecycle.onStop(watchPower(agents, state.energy));
 	const closeState = state.open();
 	const closeAgents = agents.open();

@@ -125,6 +125,11 @@ export class CallMetrics implements Sink {
 		this.#metrics.limited.inc({ by, counts });
 	}
 
+	/** A call of an agent that has run away. @param kind what was seen @param action what was done */
+	runaway(kind: string, action: string): void {
+		this.#metrics.runaways.inc({ kind, action });
+	}
+
 	/** Hands all that was counted to prom-client: to be called before the registry is read. */
 	count(): void {
 		const { requests, tokens, cacheHits, cacheMisses, cost, unpriced, attempts } = this.#metrics;
@@ -269,6 +274,11 @@ function callMetrics(registry: Registry, inFlight: () => number, series: () => I
 		"Calls kept out by a limit (of requests, tokens, concurrency) or a budget (by its period).",
 		["by", "counts"],
 	);
+	const runaways = counter(
+		"runaway_calls_total",
+		"Calls of agents that have run away, by what was seen (loop, spending) and what was done (warn, slow, stop).",
+		["kind", "action"],
+	);
 	const attempts = counter("attempts_total", "Attempts at upstreams, retries and failovers included.", ["provider"]);
 	const failures = counter("upstream_failures_total", "Attempts that failed, by kind of failure.", [
 		"provider",
@@ -315,7 +325,7 @@ function callMetrics(registry: Registry, inFlight: () => number, series: () => I
 	const cacheHits = counter("cache_hits_total", "Calls answered from the cache.");
 	const cacheMisses = counter("cache_misses_total", "Calls the cache was asked for in vain.");
 	return {
-		...{ requests, tokens, cost, unpriced, limited, attempts, failures, steps, hedgeCost, failedCost },
+		...{ requests, tokens, cost, unpriced, limited, runaways, attempts, failures, steps, hedgeCost, failedCost },
 		...{ queueWait, queueRefused, dropped, cacheHits, cacheMisses },
 	};
 }

@@ -51,6 +51,8 @@ export interface Metrics extends RoutingMetrics {
 	values(): Promise<MetricValues>;
 	/** A limit or a budget refused a call: whose it is, and of what. */
 	refused(by: string, counts: string): void;
+	/** A call of an agent that has run away: what was seen, and what was done. */
+	runaway(kind: string, action: string): void;
 	/** An exception that no call caught. */
 	crash(): void;
 	/** A log file that could not be written. */
@@ -123,6 +125,7 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		...addEnergyMetrics(ofRouter),
 		sink: calls,
 		refused: (by, counts) => calls.refused(by, counts),
+		runaway: (kind, action) => calls.runaway(kind, action),
 		contentType: registry.contentType,
 		text() {
 			calls.count();

@@ -23,7 +23,13 @@ const KeyRow = Type.Object({
 	previous: optional(Type.Object({ hash: Type.String({ pattern: "^[0-9a-f]{64}$" }), until: Type.Number() })),
 	prefix: optional(Type.String({ maxLength: 16 })),
 	models: Type.Array(Type.String({ minLength: 1 })),
-	limits: Type.Object({ rpm: limit, tpm: limit, concurrency: limit, input: limit }),
+	limits: Type.Object({
+		rpm: limit,
+		tpm: limit,
+		concurrency: limit,
+		input: limit,
+		session_usd: optional(Type.Number({ minimum: 0 })),
+	}),
 	budget: optional(
 		Type.Object({
 			usd: Type.Number({ minimum: 0 }),

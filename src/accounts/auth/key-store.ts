@@ -9,6 +9,8 @@ export interface KeyLimits {
 	readonly concurrency?: number | undefined;
 	/** Largest input, estimated tokens. */
 	readonly input?: number | undefined;
+	/** USD that one session may spend within 24 hours. */
+	readonly session_usd?: number | undefined;
 }
 
 /** What a key may spend. */

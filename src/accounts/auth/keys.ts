@@ -1,6 +1,6 @@
 /** Authentication by API key, and what each key may do. Keys are held as SHA-256 hashes and compared in constant time. */
 import { timingSafeEqual } from "node:crypto";
-import type { KeyConfig } from "../../config/access.ts";
+import type { KeyConfig, RunawayReaction } from "../../config/access.ts";
 import { cleanValue } from "../../config/clean-value.ts";
 import { type NameMatcher, nameMatcher } from "../../config/name-pattern.ts";
 import type { Config } from "../../config/schema.ts";
@@ -22,6 +22,8 @@ export interface Caller {
 	readonly budget?: Budget | undefined;
 	/** It may send what steers an inference server itself (`engine_fields`). */
 	readonly engineFields?: boolean | undefined;
+	/** What is done about its agents that run away; undefined: as `runaway:` says. */
+	readonly runaway?: RunawayReaction | undefined;
 	/** Whether it may use a model of that name. */
 	readonly mayUse: NameMatcher;
 	/** Whether one of the patterns of its models has this text in it. Absent: none has. */
@@ -92,7 +94,7 @@ export function createKeyAuth(
 	storedKeys?: StoredKeyLookup,
 ): KeyAuth {
 	const configured: ConfiguredKey[] = keys.map(
-		({ name, key, models, team, priority, budget, engine_fields, ...rest }) => ({
+		({ name, key, models, team, priority, budget, engine_fields, runaway, session_usd, ...rest }) => ({
 			id: `config:${name}`,
 			name,
 			team,
@@ -100,7 +102,8 @@ export function createKeyAuth(
 			...ofModels(models),
 			priority,
 			engineFields: engine_fields,
-			limits: { rpm: rest.rpm, tpm: rest.tpm, concurrency: rest.concurrency, input: rest.input },
+			runaway,
+			limits: { rpm: rest.rpm, tpm: rest.tpm, concurrency: rest.concurrency, input: rest.input, session_usd },
 			budget,
 		}),
 	);

@@ -224,7 +224,7 @@ const KEY = TypeCompiler.Compile(
 		previous: Type.Optional(Type.Object({ hash: HASH, until: Type.Number() })),
 		prefix: Type.Optional(Type.String()),
 		models: Type.Array(Type.String()),
-		limits: Type.Object({ rpm: many, tpm: many, concurrency: many, input: many }),
+		limits: Type.Object({ rpm: many, tpm: many, concurrency: many, input: many, session_usd: many }),
 		budget: Type.Optional(
 			Type.Object({
 				usd: Type.Number(),

@@ -7,8 +7,15 @@ import type { Tokens } from "../../openai/usage.ts";
 import type { Budget } from "../auth/key-store.ts";
 import type { Caller } from "../auth/keys.ts";
 import type { CallCost, CallReserve } from "../usage/call-cost.ts";
-import { periodsOf, type SpendStore } from "../usage/spend.ts";
-import { limitHeaders, limitRefusal, reservedRefusal, spentRefusal } from "./limit-headers.ts";
+import { periodsOf, type SpendStore, unitsOf } from "../usage/spend.ts";
+import {
+	limitHeaders,
+	limitRefusal,
+	reservedRefusal,
+	SESSION_HOURS,
+	sessionRefusal,
+	spentRefusal,
+} from "./limit-headers.ts";
 import type { Limit, LimitDecision, Limiter, Reservation } from "./limiter.ts";
 
 /** A call that asks for admission. */
@@ -20,6 +27,8 @@ export interface AdmissionRequest {
 	readonly names: readonly string[] | undefined;
 	/** The client's. Needed where {@link AdmissionControl.limitsAddresses}, of a call without a caller. */
 	readonly address: string | undefined;
+	/** As a header names it. Needed where {@link AdmissionControl.sessionUsd} says something of the caller. */
+	readonly session?: string | undefined;
 }
 
 /** What became of a call. */
@@ -43,7 +52,7 @@ export interface AdmissionOptions {
 	readonly limits: Config["limits"];
 	readonly counters: AdmissionCounters;
 	/** Called for each call that is refused: whose limit refused it, and of what. */
-	readonly onRefused?: (by: "key" | "model" | "address" | "budget", counts: string) => void;
+	readonly onRefused?: (by: "key" | "model" | "address" | "budget" | "session", counts: string) => void;
 	/** ms; never goes back. */
 	readonly time?: () => number;
 	/** Unix time, ms. */
@@ -91,7 +100,9 @@ export class Admission {
 			spend.add(caller.id, month, usd);
 			spend.add(caller.id, total, usd);
 		}
-		if (reservation) limiter.settle(reservation, tokens ? tokens.input + tokens.output : 0, now);
+		// What one costs of which nobody knows that, no session can have spent.
+		const spent = usd !== undefined && usd > 0 && Number.isFinite(usd) ? unitsOf(usd) : 0;
+		if (reservation) limiter.settle(reservation, tokens ? tokens.input + tokens.output : 0, now, spent);
 		if (tokens && isConclusive && cost.learned?.isAsked) cost.learn(tokens.output, usd);
 	}
 }
@@ -132,7 +143,8 @@ export class AdmissionControl {
 	enter(request: AdmissionRequest): Admission | Promise<Admission> | undefined {
 		const { caller } = request;
 		const sets = this.#setsOf(request);
-		if (sets.length === 0 && !caller) return undefined;
+		const sessionUsd = request.session === undefined ? undefined : this.sessionUsd(caller);
+		if (sets.length === 0 && !caller && sessionUsd === undefined) return undefined;
 		const { counters: counts } = this;
 		const admission = new Admission(this, caller, request.cost);
 		const now = this.time();
@@ -150,6 +162,7 @@ export class AdmissionControl {
 			const period = this.periods()[budget.per];
 			spending = { key: id, period, usd: counts.spend.spent(id, period) };
 		}
+		if (sessionUsd !== undefined) needs.usd = true;
 		const isReserved = needs.prompt || needs.tokens || needs.usd;
 		const reserve = isReserved ? request.cost.reserve(needs) : undefined;
 		for (const { id, input } of sets)
@@ -173,6 +186,7 @@ export class AdmissionControl {
 				limits.push({ id, unit, max, windowMs, amount: prompt + answer, certain });
 			}
 		}
+		if (sessionUsd !== undefined) limits.push(sessionLimit(request, sessionUsd, reserve!.usd));
 		if (limits.length === 0) return admission;
 		const decision = counts.limiter.take(limits, now);
 		if (decision instanceof Promise) return decision.then((made) => this.#decided(admission, request, reserve, made));
@@ -200,6 +214,10 @@ export class AdmissionControl {
 		decision: Extract<LimitDecision, { isAllowed: false }>,
 	): RouterError {
 		const { refused, retryAfterMs, statuses } = decision;
+		if (refused.unit === "spend") {
+			this.options.onRefused?.("session", "spend");
+			return sessionRefusal(decision, reserve!);
+		}
 		if (!refused.spending) {
 			this.options.onRefused?.(ownerOf(refused), refused.unit);
 			return limitRefusal(decision);
@@ -214,6 +232,11 @@ export class AdmissionControl {
 	#spentBudget({ name }: Caller, budget: Budget): RouterError {
 		this.options.onRefused?.("budget", budget.per);
 		return spentRefusal(name, budget);
+	}
+
+	/** What each session of this caller may spend, USD; undefined where nothing limits it. */
+	sessionUsd(caller: Pick<Caller, "limits"> | undefined): number | undefined {
+		return caller?.limits.session_usd ?? this.options.limits.session_usd;
 	}
 
 	/** Those of this moment. */
@@ -263,6 +286,20 @@ export class AdmissionControl {
 		}
 		return set;
 	}
+}
+
+/**
+ * What a session may spend. One alone may pass it by what it costs more than was left, as a key's budget has it. Names of sessions are their
+ * key's: another one with the same name has nothing to do with it.
+ */
+function sessionLimit({ caller, session }: AdmissionRequest, usd: number, reserved: number): Limit {
+	const name = new Bun.SHA256()
+		.update(`${caller?.id ?? ""}\n${session}`)
+		.digest("base64url")
+		.slice(0, 22);
+	const amount = Math.ceil(unitsOf(reserved));
+	const windowMs = SESSION_HOURS * 60 * MINUTE_MS;
+	return { id: `session:${name}`, unit: "spend", max: unitsOf(usd), windowMs, amount, certain: Math.min(amount, 1) };
 }
 
 function setOf(id: string, settings: LimitsConfig | Caller["limits"]): LimitSet {

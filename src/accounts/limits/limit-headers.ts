@@ -3,6 +3,8 @@ import { RouterError } from "../../errors.ts";
 import { decimal } from "../../openai/usage-edits.ts";
 import type { Budget } from "../auth/key-store.ts";
 import type { CallReserve } from "../usage/call-cost.ts";
+import { usdOf } from "../usage/spend.ts";
+import { RETRY_MS } from "./counters.ts";
 import type { LimitDecision, LimitStatus } from "./limiter.ts";
 
 /** The names of the headers: to make them for each call takes longer than all that they say. */
@@ -19,17 +21,31 @@ const NAMES = {
 	},
 } as const;
 
-/** `x-ratelimit-*` of requests and tokens: of several limits on one of them the one that is nearest. Undefined where there is none. */
-export function limitHeaders(statuses: readonly LimitStatus[]): Record<string, string> | undefined {
+/** What a call's session may spend, and what of that was left before the call, USD. */
+const SESSION_BUDGET = "x-router-session-budget-usd";
+const SESSION_REMAINING = "x-router-session-remaining-usd";
+
+/**
+ * `x-ratelimit-*` of requests and tokens: of several limits on one of them the one that is nearest; and how a session's budget stood before the
+ * call. Undefined where there is none.
+ */
+export function limitHeaders(statuses: readonly LimitStatus[], isTaken = true): Record<string, string> | undefined {
 	let requests: LimitStatus | undefined;
 	let tokens: LimitStatus | undefined;
+	let session: LimitStatus | undefined;
 	for (const status of statuses) {
 		const { unit } = status.limit;
 		if (unit === "requests") requests = nearer(requests, status);
 		else if (unit === "tokens") tokens = nearer(tokens, status);
+		else if (unit === "spend") session = status;
 	}
-	if (!requests && !tokens) return undefined;
+	if (!requests && !tokens && !session) return undefined;
 	const headers: Record<string, string> = {};
+	if (session) {
+		const { limit, remaining } = session;
+		headers[SESSION_BUDGET] = decimal(usdOf(limit.max));
+		headers[SESSION_REMAINING] = decimal(usdOf(Math.min(limit.max, remaining + (isTaken ? limit.amount : 0))));
+	}
 	if (requests) addHeaders(headers, NAMES.requests, requests);
 	if (tokens) addHeaders(headers, NAMES.tokens, tokens);
 	return headers;
@@ -55,6 +71,7 @@ const UNITS = {
 	requests: "requests a minute",
 	tokens: "tokens a minute",
 	concurrency: "calls at once",
+	spend: "billionths of a USD",
 	usd: "USD",
 } as const;
 
@@ -75,7 +92,7 @@ export function limitRefusal({
 	const ms = Math.max(1, Math.ceil(retryAfterMs));
 	return new RouterError("rate_limit_exceeded", message, {
 		headers: {
-			...limitHeaders(statuses),
+			...limitHeaders(statuses, false),
 			...(isImpossible
 				? { "x-should-retry": "false" }
 				: { "retry-after": String(Math.ceil(ms / 1000)), "retry-after-ms": String(ms) }),
@@ -123,6 +140,31 @@ export function reservedRefusal({ name, budget, left, reserve, retryAfterMs }: R
 		},
 	});
 }
+
+/** The refusal of a call whose session has spent its budget, or whose calls under way hold the rest of it. */
+export function sessionRefusal(
+	{ refused, retryAfterMs, statuses }: Extract<LimitDecision, { isAllowed: false }>,
+	reserve: CallReserve,
+): RouterError {
+	const status = statuses.find(({ limit }) => limit.unit === "spend");
+	const left = usdOf(Math.min(refused.max, status?.remaining ?? 0));
+	const isHeld = retryAfterMs <= RETRY_MS;
+	const budget = `its budget of ${usdText(usdOf(refused.max))} USD within ${SESSION_HOURS} hours`;
+	const message = isHeld
+		? `Calls under way of this session hold the rest of ${budget}: ${usdText(left)} USD are free, and ${usdText(reserve.usd)} USD are reserved for this call. Try again when they are over, or send a smaller max_tokens.`
+		: `This session has spent ${budget}. Begin another session, or have the key's \`session_usd\` raised; what it spent counts no more after ${SESSION_HOURS} hours.`;
+	return new RouterError("insufficient_quota", message, {
+		headers: {
+			...limitHeaders(statuses, false),
+			...(isHeld
+				? { "retry-after": String(Math.ceil(retryAfterMs / 1000)), "retry-after-ms": String(Math.ceil(retryAfterMs)) }
+				: { "x-should-retry": "false" }),
+		},
+	});
+}
+
+/** How long what a session has spent counts. */
+export const SESSION_HOURS = 24;
 
 const periodText = (per: Budget["per"]): string => (per === "total" ? "in all" : `a ${per}`);
 

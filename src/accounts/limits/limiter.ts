@@ -6,9 +6,9 @@ import type { Spending } from "../usage/spend.ts";
 
 /**
  * What a limit counts. `concurrency` is what is under way, `usd` what was spent and what is reserved for calls under way; the others
- * are what was taken inside the window.
+ * are what was taken inside the window: `spend` is of what calls cost, in whole billionths of a USD.
  */
-export type LimitUnit = "requests" | "tokens" | "concurrency" | "usd";
+export type LimitUnit = "requests" | "tokens" | "spend" | "concurrency" | "usd";
 
 /** One limit, and what a call would take of it. */
 export interface Limit {
@@ -19,10 +19,10 @@ export interface Limit {
 	readonly max: number;
 	/** Length of the sliding window, ms. Of no meaning for `concurrency` and `usd`. */
 	readonly windowMs: number;
-	/** What this call takes: 1, its estimated tokens, or the USD that it may cost (above 0). */
+	/** What this call takes: 1, its estimated tokens, or what it may cost, in USD (above 0), of `spend` in billionths of one. */
 	readonly amount: number;
 	/**
-	 * Of `tokens`: what of `amount` is certain. The rest is a guess: where it does not fit, and none of the count's calls is under way (in Redis:
+	 * Of `tokens` and `spend`: what of `amount` is certain. The rest is a guess: where it does not fit, and none of the count's calls is under way (in Redis:
 	 * none of those with a guess), the call is admitted for what is certain. Absent: all of it is.
 	 */
 	readonly certain?: number | undefined;
@@ -72,8 +72,9 @@ export interface Limiter {
 	/**
 	 * The call is over: `tokens` it really took stand where the estimate stood (more or less), its concurrency and what was reserved of a
 	 * budget are free. What it cost has been added to the spend store before.
+	 * @param spent what it cost, in billionths of a USD, for limits of `spend`
 	 */
-	settle(reservation: Reservation, tokens: number, now: number): void;
+	settle(reservation: Reservation, tokens: number, now: number, spent?: number): void;
 	/** The call was refused for another reason, or never made: as if it had not been taken. */
 	cancel(reservation: Reservation, now: number): void;
 }

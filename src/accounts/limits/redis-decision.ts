@@ -34,7 +34,7 @@ export function isLimitStatus(found: { readonly limit: RedisLimit }): found is L
 
 /** The limit with what Redis took of it. */
 function amountOf<T extends RedisLimit>(limit: T, amount: number): T {
-	return limit.unit === "tokens" && amount !== limit.amount ? { ...limit, amount } : limit;
+	return (limit.unit === "tokens" || limit.unit === "spend") && amount !== limit.amount ? { ...limit, amount } : limit;
 }
 
 const amountFrom = ({ spending }: RedisLimit, counted: number): number => (spending ? usdOf(counted) : counted);

@@ -3,7 +3,7 @@ import type { SharedRedis } from "../../store/redis.ts";
 import type { Limit, LimitUnit } from "./limiter.ts";
 
 /** How scripts are told what a limit counts. */
-export const LETTERS = { requests: "r", tokens: "t", concurrency: "c", usd: "b", guesses: "g" } as const;
+export const LETTERS = { requests: "r", tokens: "t", spend: "s", concurrency: "c", usd: "b", guesses: "g" } as const;
 
 /** The lease of a call that has a guess among its tokens: Redis leaves a guess out only where no other call has one. */
 interface GuessLease {
@@ -45,12 +45,12 @@ export const routersKey = (redis: Named): string => redis.key(`${SPACE}routers`)
 /** Windows, and calls at once, of which calls have taken something lately. */
 export const changedKey = (redis: Named): string => redis.key(`${SPACE}changed`);
 
-const UNITS: Readonly<Record<string, LimitUnit>> = { r: "requests", t: "tokens", c: "concurrency" };
+const UNITS: Readonly<Record<string, LimitUnit>> = { r: "requests", t: "tokens", s: "spend", c: "concurrency" };
 
 /** The window, or the calls at once, that are called so there, by {@link limitKey}; how much may be taken of it nobody knows by that. */
 export function countedLimit(redis: Named, key: string): Limit | undefined {
 	const [, letter = "", windowMs = "", id = ""] =
-		/^([rtc]):(\d+):(.*)$/s.exec(key.slice(redis.key(SPACE).length)) ?? [];
+		/^([rtsc]):(\d+):(.*)$/s.exec(key.slice(redis.key(SPACE).length)) ?? [];
 	const unit = UNITS[letter];
 	return unit && { id, unit, windowMs: Number(windowMs), max: Number.POSITIVE_INFINITY, amount: 0 };
 }
@@ -67,7 +67,7 @@ export const isLease = ({ unit }: RedisLimit): boolean =>
 	unit === "concurrency" || unit === "usd" || unit === "guesses";
 
 /** Whether what is taken of it stays in a window. */
-export const isWindow = ({ unit }: RedisLimit): boolean => unit === "requests" || unit === "tokens";
+export const isWindow = ({ unit }: RedisLimit): boolean => unit === "requests" || unit === "tokens" || unit === "spend";
 
 /** The limits, with a lease behind each that has a guess. */
 export function withLeases(limits: readonly Limit[]): readonly RedisLimit[] {

@@ -156,10 +156,13 @@ export class RedisLimiter implements Limiter {
 		return this.#withoutAnswer(call, call.isAsked ? sent : undefined);
 	}
 
-	settle(reservation: Reservation, tokens: number, now: number): void {
+	settle(reservation: Reservation, tokens: number, now: number, spent = 0): void {
 		const call = this.#calls.get(reservation);
-		this.local.settle(call?.local.reservation ?? reservation, tokens, now);
-		this.#end(reservation, call, ({ unit, amount }) => (unit === "tokens" ? tokens - amount : 0));
+		this.local.settle(call?.local.reservation ?? reservation, tokens, now, spent);
+		const used = { tokens, spend: spent } as const;
+		this.#end(reservation, call, ({ unit, amount }) =>
+			unit === "tokens" || unit === "spend" ? used[unit] - amount : 0,
+		);
 	}
 
 	cancel(reservation: Reservation, now: number): void {

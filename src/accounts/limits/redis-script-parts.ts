@@ -5,8 +5,8 @@
  * has left the window. So no window of that length ever holds more than the limit, and what is freed is freed 0.42 % of the
  * window late at most. The clock is Redis's: those of the replicas may differ.
  *
- * - requests, tokens: a hash with `s`, the sum; `o` and `n`, the oldest and the newest step; and a field a step
- * - concurrency, and of tokens the calls with a guess: a sorted set of reservations by when they lapse
+ * - requests, tokens, spend: a hash with `s`, the sum; `o` and `n`, the oldest and the newest step; and a field a step
+ * - concurrency, and of tokens and spend the calls with a guess: a sorted set of reservations by when they lapse
  * - usd: what each replica has spent in a period, a hash with `s`, the sum, and a field a replica, whose number only grows, so that to be
  *   sent twice, late or never does no harm; of a key, a sorted set of reservations as `id amount` by when they lapse, and their sum
  * - the routers that are there, a sorted set by when that lapses; and the names of windows and of concurrency by when they last changed

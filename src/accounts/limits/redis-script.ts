@@ -16,7 +16,7 @@ import {
  * where it has leases; last, since when Redis has lost nothing, and what has changed. ARGV: the reservation, the replica and how long its spending is kept in ms, then of each limit its unit, its most,
  * and three more:
  *
- * - `r`, `t` (requests, tokens): its window in ms, the amount, and what of that is certain; -1 where all of it is. A guess that does not
+ * - `r`, `t`, `s` (requests, tokens, spend): its window in ms, the amount, and what of that is certain; -1 where all of it is. A guess that does not
  *   fit is left out, unless another call with a guess is under way: the limit behind it, a `g`, holds their leases
  * - `c` (concurrency), `g` (calls with a guess, without a limit): nothing, 1, nothing
  * - `b` (a budget): what all replicas have spent as this one has heard, the amount, and what this one has spent itself
@@ -119,7 +119,7 @@ return answer`,
  * KEYS: one a limit, then of each budget its reservations and their sum; last, what has changed. ARGV: the reservation, when it was taken, the replica and how
  * long its spending is kept in ms, then of each limit its unit (as for `TAKE`), and two more:
  *
- * - `r`, `t`: its window in ms, and what is to be added to what was taken; a negative number takes back
+ * - `r`, `t`, `s`: its window in ms, and what is to be added to what was taken; a negative number takes back
  * - `c`, `g`: nothing, nothing: the lease ends
  * - `b`: what this replica has spent, and what was reserved
  */

@@ -21,8 +21,8 @@ import {
 } from "./shared-window.ts";
 
 /** Kinds of blocks; further ones in the same memory follow. Counts of requests and of tokens differ by their names. */
-const KINDS: Readonly<Record<LimitUnit, number>> = { requests: 2, tokens: 3, concurrency: 4, usd: 5 };
-const LAST_KIND = KINDS.usd;
+const KINDS: Readonly<Record<LimitUnit, number>> = { requests: 2, tokens: 3, concurrency: 4, usd: 5, spend: 6 };
+const LAST_KIND = KINDS.spend;
 /** The first kind that is free for others. */
 export const OTHER_KIND = LAST_KIND + 1;
 
@@ -240,7 +240,7 @@ export function sharedCounter(blocks: SharedBlocks, unit: LimitUnit, id: string)
 	return unit === "usd" ? new SharedBudget(blocks, unit, id) : new SharedWindow(blocks, unit, id);
 }
 
-const isWindow = (kind: number): boolean => kind === KINDS.requests || kind === KINDS.tokens;
+const isWindow = (kind: number): boolean => kind === KINDS.requests || kind === KINDS.tokens || kind === KINDS.spend;
 
 /** Drops counters that count nothing any more, except what the call of this moment has just looked at, and budgets of which threads agree on something. */
 export function sweepCounters(blocks: SharedBlocks, now: number): void {

@@ -68,6 +68,7 @@ export class SharedLimiter extends CountingLimiter implements LocalLimiter {
 	readonly #counters: Readonly<Record<LimitUnit, Map<string, SharedCounter>>> = {
 		requests: new Map(),
 		tokens: new Map(),
+		spend: new Map(),
 		concurrency: new Map(),
 		usd: new Map(),
 	};
@@ -102,8 +103,8 @@ export class SharedLimiter extends CountingLimiter implements LocalLimiter {
 		}
 	}
 
-	settle(reservation: Reservation, tokens: number, now: number): void {
-		this.#end(reservation, now, tokens);
+	settle(reservation: Reservation, tokens: number, now: number, spent?: number): void {
+		this.#end(reservation, now, tokens, spent);
 	}
 
 	cancel(reservation: Reservation, now: number): void {
@@ -172,12 +173,12 @@ export class SharedLimiter extends CountingLimiter implements LocalLimiter {
 		return counter;
 	}
 
-	#end(reservation: Reservation, now: number, tokens: number | undefined): void {
+	#end(reservation: Reservation, now: number, tokens: number | undefined, spent?: number): void {
 		const { blocks } = this;
 		blocks.acquire();
 		try {
 			this.#now = now + this.offset;
-			this.end(reservation, this.#now, tokens);
+			this.end(reservation, this.#now, tokens, spent);
 		} finally {
 			blocks.release();
 		}

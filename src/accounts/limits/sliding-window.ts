@@ -78,8 +78,8 @@ export abstract class CountingLimiter {
 		return { isAllowed: true, reservation, statuses: statuses(held, counters, now) };
 	}
 
-	/** @param tokens used; undefined where nothing was */
-	protected end(reservation: Reservation, now: number, tokens: number | undefined): void {
+	/** @param tokens used; undefined where nothing was @param spent billionths of a USD */
+	protected end(reservation: Reservation, now: number, tokens: number | undefined, spent = 0): void {
 		const held = reservation as HeldReservation;
 		if (!held.isOpen) return;
 		held.isOpen = false;
@@ -90,6 +90,7 @@ export abstract class CountingLimiter {
 			counter.leave(limit.amount);
 			if (tokens === undefined) counter.change(held.entries[at]!, -limit.amount);
 			else if (limit.unit === "tokens") counter.change(held.entries[at]!, tokens - limit.amount);
+			else if (limit.unit === "spend") counter.change(held.entries[at]!, spent - limit.amount);
 		}
 	}
 }
@@ -99,6 +100,7 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 	readonly #counters: Readonly<Record<LimitUnit, Map<string, Counter>>> = {
 		requests: new Map(),
 		tokens: new Map(),
+		spend: new Map(),
 		concurrency: new Map(),
 		usd: new Map(),
 	};
@@ -109,8 +111,8 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 		return this.decide(limits, now);
 	}
 
-	settle(reservation: Reservation, tokens: number, now: number): void {
-		this.end(reservation, now, tokens);
+	settle(reservation: Reservation, tokens: number, now: number, spent?: number): void {
+		this.end(reservation, now, tokens, spent);
 	}
 
 	cancel(reservation: Reservation, now: number): void {
@@ -136,6 +138,7 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 		const counters = this.#counters[unit];
 		let counter = counters.get(id);
 		if (!counter) {
+			if (unit === "spend") makeRoom(counters);
 			counter = newCounter(unit, windowMs);
 			counters.set(id, counter);
 		}
@@ -150,6 +153,19 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 				if (counter.isEmpty) counters.delete(id);
 			}
 		}
+	}
+}
+
+/** Sessions whose spending is counted at once: clients choose their names, and their windows are long. */
+const MOST_SESSIONS = 20_000;
+
+/** Drops the oldest counter that no call under way holds, where there are too many. */
+function makeRoom(counters: Map<string, Counter>): void {
+	if (counters.size < MOST_SESSIONS) return;
+	for (const [id, { running }] of counters) {
+		if (running > 0) continue;
+		counters.delete(id);
+		return;
 	}
 }
 

@@ -116,6 +116,11 @@ export class MessagesFacts implements CallFacts {
 		});
 	}
 
+	toolHistory(): string | undefined {
+		const messages = this.request.tools?.length ? fieldNamed(this.fields, "messages") : undefined;
+		return messages && this.text.slice(messages.start, messages.end);
+	}
+
 	routingField(): string | undefined {
 		return undefined;
 	}

@@ -34,6 +34,7 @@ export type AskedSettings = Pick<
 	readonly cachedContent: string | undefined;
 	/** Google's own tools are asked for, which see the web as it is now. */
 	readonly isLive: boolean;
+	readonly hasTools: boolean;
 };
 
 /** How more is found out, each when it is asked for. */
@@ -106,6 +107,10 @@ export class GeminiFacts implements CallFacts {
 
 	history(): readonly string[] {
 		return this.sources.history() ?? this.promptContent().texts;
+	}
+
+	toolHistory(): string | undefined {
+		return this.settings.hasTools ? this.history().at(-1) : undefined;
 	}
 
 	routingField(): string | undefined {

@@ -240,6 +240,7 @@ export function settingsOf({ generationConfig, tools, cachedContent }: GenerateR
 		isLive: (tools ?? []).some(({ functionDeclarations, ...others }) =>
 			Object.values(others).some((value) => value != null),
 		),
+		hasTools: (tools ?? []).length > 0,
 		cachedContent: typeof cachedContent === "string" ? cachedContent : undefined,
 		isReasoning: (name) => !isOff && isReasoning(effort === undefined ? {} : { reasoning_effort: effort }, name),
 	};

@@ -62,6 +62,10 @@ export class OllamaFacts implements CallFacts {
 		return this.chat.promptContent();
 	}
 
+	toolHistory(): string | undefined {
+		return this.chat.toolHistory?.();
+	}
+
 	routingField(): string | undefined {
 		return this.chat.routingField();
 	}

@@ -80,6 +80,19 @@ export class ResponsesFacts implements CallFacts {
 		return this.chat().facts.promptContent();
 	}
 
+	/** With what came before in its conversation, and what its items refer to, where that is kept here. */
+	toolHistory(): string | undefined {
+		const { body, sent, input, earlier } = this.request;
+		if (!body.tools?.length) return undefined;
+		if (!earlier?.conversation && !earlier?.items?.size) {
+			const field = sent.field("input");
+			return field && sent.textOf(field);
+		}
+		const items: readonly { readonly id?: unknown }[] = Array.isArray(input) ? input : [];
+		const whole = items.map((item) => earlier.items?.get(String(item.id)) ?? item);
+		return JSON.stringify([...(earlier.conversation ?? []), ...whole]);
+	}
+
 	/** Of the request as it came: so it may go on. */
 	routingField(): string | undefined {
 		return routingFieldIn(this.request.sent);

@@ -267,6 +267,7 @@ const FAILURES: { readonly [code in ErrorCode]?: string } = {
 	upstream_refused: "invalid_prompt",
 	content_filter: "invalid_prompt",
 	poisonous_request: "invalid_prompt",
+	runaway_stopped: "invalid_prompt",
 };
 
 function failureOf({ errorCode, message }: RouterError) {

@@ -228,6 +228,33 @@ export const REVOKE_INVITATION: Detail = {
 	},
 };
 
+/** `GET /admin/runaways`. */
+export const RUNAWAYS: Detail = {
+	...base,
+	operationId: "listRunaways",
+	summary: "Agents that have run away",
+	description:
+		"Agents that have repeated themselves within the last hour (the same calls of tools with the same results), and keys that spend far more than they usually do. Whose they are and how often, never what was said.",
+	responses: {
+		200: answer("The runaways.", {
+			object: "list",
+			data: [
+				{
+					kind: "loop",
+					key: "team-a",
+					action: "warn",
+					session: "6f1c2f0e-6a52-4d3e-9a54-3d5f4f4f8d11",
+					model: "fast",
+					rounds: 6,
+					call: "req_01a20c59-726c-75ae-9dae-61fae9f8d04c",
+					last_seen: "2026-11-30T12:00:00.000Z",
+				},
+			],
+		}),
+		...errorResponses("invalid_admin_key", "internal_error"),
+	},
+};
+
 const configuration = {
 	object: "configuration",
 	file: "/etc/router/router.yaml",

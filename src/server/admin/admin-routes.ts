@@ -16,6 +16,7 @@ import {
 	REVOKE_INVITATION,
 	REVOKE_KEY,
 	ROTATE_KEY,
+	RUNAWAYS,
 	USAGE,
 } from "./admin-docs.ts";
 import { type AdminService, adminService, NewKeyBody, RotateBody, usageQuery } from "./admin-service.ts";
@@ -53,7 +54,10 @@ export function adminRoutes(
 	return new Elysia({ name: "admin" })
 		.use(keyRoutes(serviceFor))
 		.use(ledgerRoutes(serviceFor))
-		.use(invitationRoutes(serviceFor));
+		.use(invitationRoutes(serviceFor))
+		.get("/admin/runaways", ({ request, server }) => list(serviceFor(request, server).runaways()), {
+			detail: RUNAWAYS,
+		});
 }
 
 function keyRoutes(serviceFor: ServiceFor) {

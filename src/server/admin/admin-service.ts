@@ -10,6 +10,7 @@ import type { Store } from "../../store/store.ts";
 import type { RouterState } from "../router-state.ts";
 import { type CallSearch, type ShownCalls, shownCalls } from "./call-list.ts";
 import type { PastCalls } from "./past-calls.ts";
+import { shownRunaways } from "./runaway-list.ts";
 
 const closed = { additionalProperties: false } as const;
 const limit = Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000_000 }));
@@ -38,6 +39,13 @@ export const NewKeyBody = Type.Object(
 		tpm: limit,
 		concurrency: limit,
 		input: limit,
+		session_usd: Type.Optional(
+			Type.Number({
+				minimum: 0,
+				maximum: 1_000_000_000,
+				description: "USD that one session may spend within 24 hours.",
+			}),
+		),
 		engine_fields: Type.Optional(
 			Type.Boolean({
 				description: "Whether it may send chat templates and grammars of any size to inference servers of your own.",
@@ -114,6 +122,7 @@ export function adminService(state: RouterState, calls: PastCalls, config: Confi
 		...keyOperations(state, config, audit),
 		...ledgerQueries(state, calls),
 		...invitationOperations(state.store, audit),
+		runaways: () => shownRunaways(state.runaways),
 	};
 }
 
@@ -126,13 +135,13 @@ function keyOperations({ keys, store, spend }: RouterState, config: Config, audi
 			const { name, team, role, models = ["*"], budget, engine_fields, ...limits } = body;
 			if (role) refuseCallersFields(body);
 			if (role) refuseFirstKey(keys, config);
-			const { rpm, tpm, concurrency, input } = limits;
+			const { rpm, tpm, concurrency, input, session_usd } = limits;
 			const asked = {
 				name,
 				team,
 				models: role ? [] : models,
 				...(role && { role }),
-				limits: defined({ rpm, tpm, concurrency, input }),
+				limits: defined({ rpm, tpm, concurrency, input, session_usd }),
 				budget: budget && { usd: budget.usd, per: budget.per ?? ("month" as const) },
 				...(engine_fields && { engineFields: true }),
 			};
@@ -174,7 +183,16 @@ function refuseFirstKey(keys: RouterState["keys"], { keys: configured, server }:
 	throw new RouterError("invalid_value", message, { param: "role" });
 }
 
-const CALLERS_FIELDS = ["models", "rpm", "tpm", "concurrency", "input", "engine_fields", "budget"] as const;
+const CALLERS_FIELDS = [
+	"models",
+	"rpm",
+	"tpm",
+	"concurrency",
+	"input",
+	"session_usd",
+	"engine_fields",
+	"budget",
+] as const;
 
 function ledgerQueries(state: RouterState, calls: PastCalls) {
 	return {
@@ -218,18 +236,20 @@ function warningOf(store: Pick<Store, "hasUnwritten" | "problem">, undone: strin
 
 /** The keys of the configuration as they are shown, with what they have spent. */
 function configuredKeys(config: Config, spend: SpendStore) {
-	return config.keys.map(({ name, team, models, rpm, tpm, concurrency, input, budget, engine_fields }) => ({
-		id: `config:${name}`,
-		name,
-		...(team === undefined ? {} : { team }),
-		models,
-		limits: defined({ rpm, tpm, concurrency, input }),
-		...(engine_fields ? { engine_fields } : {}),
-		...(budget
-			? { budget: { ...budget, spent: spend.spent(`config:${name}`, periodsOf(Date.now())[budget.per]) } }
-			: {}),
-		source: "config" as const,
-	}));
+	return config.keys.map(
+		({ name, team, models, rpm, tpm, concurrency, input, session_usd, budget, engine_fields }) => ({
+			id: `config:${name}`,
+			name,
+			...(team === undefined ? {} : { team }),
+			models,
+			limits: defined({ rpm, tpm, concurrency, input, session_usd }),
+			...(engine_fields ? { engine_fields } : {}),
+			...(budget
+				? { budget: { ...budget, spent: spend.spent(`config:${name}`, periodsOf(Date.now())[budget.per]) } }
+				: {}),
+			source: "config" as const,
+		}),
+	);
 }
 
 /** Throws `invalid_value` for what is no duration, or so long that the old secret might as well stay. */

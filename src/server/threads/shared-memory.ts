@@ -4,6 +4,7 @@
  * (`worker-router.ts`), and frees what a dead worker held by what `main-thread.ts` gives `onEnded`.
  */
 import { type LimitsView, makeLimits, sharedLimits } from "../../accounts/limits/shared-limiter.ts";
+import { makeRunaways, type RunawayMemory, Runaways } from "../../accounts/runaway/runaways.ts";
 import { makeEnergyMeters, SharedEnergyMeters } from "../../accounts/usage/shared-energy-meters.ts";
 import { makeHardwareClocks, SharedHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
 import { makeLearned, SharedLearnedUsage } from "../../accounts/usage/shared-learned-usage.ts";
@@ -25,6 +26,8 @@ export interface SharedMemory {
 	readonly facts: SharedFacts;
 	/** Counters of limits, and what keys have spent: `accounts/limits/shared-limiter.ts`. */
 	readonly limits: SharedArrayBuffer;
+	/** Agents that have run away: `accounts/runaway/runaways.ts`. */
+	readonly runaways: RunawayMemory;
 	/** How long hardware has worked that has a price by the hour: `accounts/usage/shared-hardware-clocks.ts`. */
 	readonly clocks: SharedArrayBuffer;
 	/** What engines draw, and which calls get it: `accounts/usage/shared-energy-meters.ts`. */
@@ -74,6 +77,7 @@ export function createSharedMemory(config: Config, workers: number): SharedMemor
 	return {
 		facts: { instance: crypto.randomUUID().slice(0, 8), workers },
 		limits: makeLimits(),
+		runaways: makeRunaways(),
 		clocks: makeHardwareClocks(),
 		energy: makeEnergyMeters(),
 		learned: makeLearned(),
@@ -92,6 +96,7 @@ export function createSharedMemory(config: Config, workers: number): SharedMemor
 export function accountParts({ thread, offset, memory }: ThreadMemory) {
 	return {
 		limits: (ledger: LimitsView["ledger"]) => sharedLimits({ memory: memory.limits, thread, offset, ledger }),
+		runaways: new Runaways(memory.runaways, thread, () => performance.now() + offset),
 		clocks: new SharedHardwareClocks(memory.clocks, thread, offset),
 		energy: new SharedEnergyMeters(memory.energy, thread, offset),
 		learned: new SharedLearnedUsage(memory.learned, thread, () => performance.now() + offset),

@@ -33,6 +33,7 @@ import {
 import { plannedEntries, type RolePlan } from "../role-plan.ts";
 import { workerPlan } from "../router-plan.ts";
 import { RouterState, type StateParts } from "../router-state.ts";
+import { runawayGuard } from "../runaway-report.ts";
 import { agentUpstream, type RouterSnapshot, routerSnapshot } from "../snapshot.ts";
 import { reportSuspect } from "../suspect-report.ts";
 import { type Forward, forwardedMetrics, forwardedRoutes, refusedTunnel } from "./forwarding.ts";
@@ -287,6 +288,7 @@ class ThreadRouter implements WorkerRouter {
 			sinks: [this.#fleet.sink, this.#events, this.#unsettled],
 			cache: workerCache(plan.config, this.memory, this.#claims, this.#redis?.answers()),
 			objects: this.#state.store,
+			runaways: runawayGuard(this.#state, this.#services),
 			startPage,
 			responses: new StoredResponses(() => this.snapshot.config.server.body_limit, stored),
 			pages: (request, server) => {

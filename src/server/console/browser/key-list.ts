@@ -1,5 +1,5 @@
 /** Keys as `GET /admin/keys` shows them, and what a form says of a new one. Pure. */
-import { countText } from "./format.ts";
+import { countText, usdText } from "./format.ts";
 
 /** A key, never its secret. Times are ISO 8601. */
 export interface ListedKey {
@@ -14,6 +14,7 @@ export interface ListedKey {
 		readonly tpm?: number;
 		readonly concurrency?: number;
 		readonly input?: number;
+		readonly session_usd?: number;
 	};
 	/** USD. */
 	readonly budget?: { readonly usd: number; readonly per: "day" | "month" | "total"; readonly spent: number };
@@ -35,12 +36,13 @@ export interface MadeSecret {
 const PERIODS = { day: "a day", month: "a month", total: "in total" } as const;
 
 /** `600 calls/min · 4 at once`; `–` where nothing is limited. */
-export function limitsText({ rpm, tpm, concurrency, input }: ListedKey["limits"]): string {
+export function limitsText({ rpm, tpm, concurrency, input, session_usd }: ListedKey["limits"]): string {
 	const parts = [
 		rpm !== undefined && `${countText(rpm)} calls/min`,
 		tpm !== undefined && `${countText(tpm)} tokens/min`,
 		concurrency !== undefined && `${countText(concurrency)} at once`,
 		input !== undefined && `input up to ${countText(input)} tokens`,
+		session_usd !== undefined && `${usdText(session_usd)} a session`,
 	].filter((part) => part !== false);
 	return parts.length > 0 ? parts.join(" · ") : "–";
 }
@@ -48,7 +50,7 @@ export function limitsText({ rpm, tpm, concurrency, input }: ListedKey["limits"]
 /** `a month`. */
 export const periodText = (per: keyof typeof PERIODS): string => PERIODS[per];
 
-const NUMBERS = ["rpm", "tpm", "concurrency", "input"] as const;
+const NUMBERS = ["rpm", "tpm", "concurrency", "input", "session_usd"] as const;
 
 /** The body of `POST /admin/keys` for what was typed; what is empty is left out. The router checks it. */
 export function newKeyBody(form: FormData): Record<string, unknown> {

@@ -102,6 +102,10 @@ function CallersFields() {
 					</div>
 				))}
 				<div class="field">
+					<label for="new-key-session_usd">A session in 24 hours, USD</label>
+					<input id="new-key-session_usd" name="session_usd" type="number" min={0} step="any" placeholder="no limit" />
+				</div>
+				<div class="field">
 					<label for="new-key-usd">Budget, USD</label>
 					<input id="new-key-usd" name="usd" type="number" min={0} step="any" placeholder="none" />
 				</div>

@@ -5,6 +5,7 @@ import { InvitationsCard } from "../components/invitations-card.tsx";
 import { NewKeyDialog, RevokeKeyDialog, RotateKeyDialog, SecretDialog } from "../components/key-dialogs.tsx";
 import { type KeyOrder, KeyTable } from "../components/key-table.tsx";
 import { Notice } from "../components/notice.tsx";
+import { RunawaysCard } from "../components/runaways-card.tsx";
 import { UsageCard } from "../components/usage-card.tsx";
 import type { ListedKey, MadeSecret } from "../key-list.ts";
 import type { Page } from "../page.ts";
@@ -25,6 +26,7 @@ type OpenDialog =
 function KeysAndMoney() {
 	return (
 		<div class="stack">
+			<RunawaysCard />
 			<KeysCard />
 			<UsageCard />
 			<InvitationsCard />
