@@ -196,6 +196,7 @@ describe("/admin", () => {
 			"/admin/keys",
 			"/admin/keys/{key}/revoke",
 			"/admin/keys/{key}/rotate",
+			"/admin/runaways",
 			"/admin/usage",
 		]);
 		for (const path of paths) {
