@@ -23,6 +23,7 @@ const TAKEN: Record<string, string> = {
 	"cache: null": SECTION,
 	"redis: null": SECTION,
 	"responses: null": SECTION,
+	"runaway: null": SECTION,
 	"agents: null": SECTION,
 	"agents.replicas: null": "no model's are said",
 	"agents.wake: null": "no host's are said",
