@@ -266,6 +266,17 @@ export interface ErrorOptions {
 	cause?: unknown;
 }
 
+/** What a client is told. To make the error itself takes a look at the stack. */
+export function errorBody(
+	errorCode: ErrorCode,
+	message: string,
+	{ type, param, upstreamCode }: Pick<ErrorOptions, "type" | "param" | "upstreamCode"> = {},
+): ErrorBody {
+	return {
+		error: { message, type: type ?? ERRORS[errorCode].type, param: param ?? null, code: upstreamCode ?? errorCode },
+	};
+}
+
 /** An error that a client gets. `errorCode`, not `code`: Elysia would route by an error's `code`. */
 export class RouterError extends Error {
 	override readonly name = "RouterError";
@@ -280,14 +291,7 @@ export class RouterError extends Error {
 		this.errorCode = errorCode;
 		this.status = options.status ?? row.status;
 		this.headers = options.headers ?? {};
-		this.body = {
-			error: {
-				message,
-				type: options.type ?? row.type,
-				param: options.param ?? null,
-				code: options.upstreamCode ?? errorCode,
-			},
-		};
+		this.body = errorBody(errorCode, message, options);
 	}
 
 	/** The JSON answer for this error. A new Response each time: a body is read once. */

@@ -1,7 +1,8 @@
 /** The agent's metrics: states, queues, loads, GPUs; and its vLLMs' own metrics, each labelled with its model. */
-import { Counter, Gauge, Registry } from "prom-client";
+
 import { readText } from "../proxy/net/read-body.ts";
 import { steadyTime } from "../steady-time.ts";
+import { Counter, Gauge, Registry } from "../telemetry/prometheus.ts";
 import type { EngineWatch } from "./docker/engine-watch.ts";
 import type { GpuWatch } from "./gpu/gpu-watch.ts";
 import type { ModelEvents } from "./models/controller.ts";

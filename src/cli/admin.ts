@@ -1,9 +1,9 @@
 /** `router keys`, `router usage`, `router why`: on the data directory of this machine, or over HTTP where a router is named. */
 import { existsSync } from "node:fs";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { usageCsv } from "../accounts/usage/usage-report.ts";
 import type { Config } from "../config/schema.ts";
 import { RouterError, StartError } from "../errors.ts";
+import { LazyCheck } from "../lazy-check.ts";
 import { describe } from "../openai/validation.ts";
 import {
 	type AdminService,
@@ -143,7 +143,7 @@ export function throwIfUnsaved(outcome: string, { unsavedReason }: AdminClient):
 	throw new StartError(`${outcome}: ${problem}. ${ASK_A_ROUTER}`);
 }
 
-const NEW_KEY = TypeCompiler.Compile(NewKeyBody);
+const NEW_KEY = new LazyCheck(NewKeyBody);
 
 /** An amount of money. */
 const USD = /^(\d+\.?\d*|\.\d+)$/;

@@ -1,12 +1,12 @@
 /** Rules for keys, prices and proxies that a schema can't express. */
-import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { LazyCheck } from "../lazy-check.ts";
 import { price as priceSchema } from "./access.ts";
 import { parseAllowedHost } from "./allowed-host.ts";
 import type { Finding, Path } from "./config-error.ts";
 import { isRecord } from "./document.ts";
 import { entries, type ListedEntry, repeated } from "./entries.ts";
 
-const PRICE = TypeCompiler.Compile(priceSchema);
+const PRICE = new LazyCheck(priceSchema);
 
 /** The form of a key that is given by its hash. */
 const HASHED = /^sha256:/i;

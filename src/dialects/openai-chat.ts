@@ -1,8 +1,6 @@
 /** OpenAI's own wire: chat completions, text completions and embeddings. The hub itself, so that nearly all passes as it is. */
-
-import type { TSchema } from "@sinclair/typebox";
-import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
 import { RouterError } from "../errors.ts";
+import { LazyCheck } from "../lazy-check.ts";
 import { foldStream } from "../openai/answer-forms.ts";
 import type { ParsedRequest } from "../openai/call.ts";
 import {
@@ -71,8 +69,8 @@ const SCANS = Object.fromEntries(rows.map(([operation, { request }]) => [operati
 	RequestScan
 >;
 const CHECKS = Object.fromEntries(
-	rows.map(([operation, { request }]) => [operation, TypeCompiler.Compile(request)]),
-) as Record<Operation, TypeCheck<TSchema>>;
+	rows.map(([operation, { request }]) => [operation, new LazyCheck(request)]),
+) as Record<Operation, LazyCheck>;
 
 /**
  * Reads a request. Throws `invalid_json`, `duplicate_key` (two parsers could disagree about which one counts)

@@ -1,6 +1,6 @@
 /** Pieces of a route's `detail` (its entry in `/swagger/json`), so that each route documents itself in a few lines. */
 import type { DocumentDecoration } from "elysia";
-import { ERRORS, type ErrorCode, RouterError } from "../errors.ts";
+import { ERRORS, type ErrorCode, errorBody } from "../errors.ts";
 
 /** What Elysia's `detail` takes. */
 export type Detail = DocumentDecoration;
@@ -29,22 +29,31 @@ export function streamed(description: string, example: unknown, events: unknown[
 
 /** Error answers by status, each with one example a code. Spread it into `detail.responses`. */
 export function errorResponses(...codes: ErrorCode[]): Responses {
-	const byStatus = new Map<number, ErrorCode[]>();
-	for (const code of codes) byStatus.set(ERRORS[code].status, [...(byStatus.get(ERRORS[code].status) ?? []), code]);
-	return Object.fromEntries(
-		[...byStatus].map(([status, group]) => [
-			String(status),
-			{
-				description: group.map((code) => `\`${code}\`: ${ERRORS[code].remedy}`).join("\n\n"),
-				content: {
-					"application/json": {
-						schema: { $ref: ERROR_REF },
-						examples: Object.fromEntries(group.map((code) => [code, { value: example(code) }])),
-					},
-				},
-			},
-		]),
-	) as Responses;
+	const byStatus: Record<string, ErrorCode[]> = {};
+	for (const code of codes) {
+		const { status } = ERRORS[code];
+		byStatus[status] ??= [];
+		byStatus[status].push(code);
+	}
+	const responses: Record<string, Response> = {};
+	for (const status in byStatus) responses[status] = errorResponse(byStatus[status]!);
+	return responses as Responses;
+}
+
+/** Of routes with the same errors there is one: hundreds would take a start's time. By their codes. */
+const made = new Map<string, Response>();
+
+function errorResponse(codes: readonly ErrorCode[]): Response {
+	const key = codes.join();
+	let response = made.get(key);
+	if (!response) {
+		const description = codes.map((code) => `\`${code}\`: ${ERRORS[code].remedy}`).join("\n\n");
+		const examples = Object.fromEntries(codes.map((code) => [code, { value: errorBody(code, ERRORS[code].remedy) }]));
+		const content = { "application/json": { schema: { $ref: ERROR_REF }, examples } };
+		response = { description, content } as Response;
+		made.set(key, response);
+	}
+	return response;
 }
 
 /**
@@ -54,8 +63,4 @@ export function errorResponses(...codes: ErrorCode[]): Responses {
 export function wildcard(name: string, description: string, example: string): Partial<Detail> {
 	const parameter = { name, in: "path", required: true, description, example, schema: { type: "string" } };
 	return { "x-wildcard": name, parameters: [parameter] } as Partial<Detail>;
-}
-
-function example(code: ErrorCode) {
-	return new RouterError(code, ERRORS[code].remedy).body;
 }

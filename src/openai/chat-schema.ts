@@ -2,8 +2,8 @@
  * The parts of a chat request that a translation to another wire reads, closed: what has no place here would be lost on the
  * way. (`request.ts` is what clients may send; upstreams that speak OpenAI get that as it came.)
  */
-import { type Static, type TSchema, Type } from "@sinclair/typebox";
-import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
+import { type Static, Type } from "@sinclair/typebox";
+import { LazyCheck } from "../lazy-check.ts";
 import { closedObject, open, optional } from "./request-fields.ts";
 
 const anything = Type.Optional(Type.Unknown());
@@ -53,15 +53,15 @@ export const isCited = (part: Part): boolean => part.type === "file" && part.cit
 export type CacheControl = Static<typeof cache_control> | undefined;
 
 /** Checks by the `type` or `role` of what they check. */
-export type Checks = Readonly<Record<string, TypeCheck<TSchema>>>;
+export type Checks = Readonly<Record<string, LazyCheck>>;
 
 /** By `type` or `role`. */
 export const PARTS: Checks = {
-	text: TypeCompiler.Compile<TSchema>(TextPart),
-	image_url: TypeCompiler.Compile<TSchema>(ImagePart),
-	file: TypeCompiler.Compile<TSchema>(FilePart),
-	input_audio: TypeCompiler.Compile<TSchema>(AudioPart),
-	refusal: TypeCompiler.Compile<TSchema>(RefusalPart),
+	text: new LazyCheck(TextPart),
+	image_url: new LazyCheck(ImagePart),
+	file: new LazyCheck(FilePart),
+	input_audio: new LazyCheck(AudioPart),
+	refusal: new LazyCheck(RefusalPart),
 };
 
 // Parts are checked one by one, each by its own type: a union's error would name them all.
@@ -111,11 +111,11 @@ export type Message = Static<typeof SystemMessage> | Static<typeof UserMessage> 
 
 /** By `type` or `role`. */
 export const MESSAGES: Checks = {
-	system: TypeCompiler.Compile<TSchema>(SystemMessage),
-	developer: TypeCompiler.Compile<TSchema>(SystemMessage),
-	user: TypeCompiler.Compile<TSchema>(UserMessage),
-	assistant: TypeCompiler.Compile<TSchema>(AssistantMessage),
-	tool: TypeCompiler.Compile<TSchema>(ToolMessage),
+	system: new LazyCheck(SystemMessage),
+	developer: new LazyCheck(SystemMessage),
+	user: new LazyCheck(UserMessage),
+	assistant: new LazyCheck(AssistantMessage),
+	tool: new LazyCheck(ToolMessage),
 };
 
 /** A JSON schema; what its keywords mean is the upstream's matter. */
@@ -159,8 +159,8 @@ export type ToolChoice = "auto" | "none" | "required" | Static<typeof Named> | S
 
 /** By `type` or `role`. */
 export const CHOICES: Checks = {
-	function: TypeCompiler.Compile<TSchema>(Named),
-	allowed_tools: TypeCompiler.Compile<TSchema>(AllowedTools),
+	function: new LazyCheck(Named),
+	allowed_tools: new LazyCheck(AllowedTools),
 };
 
 const Plain = Type.Object({ type: Type.Union([Type.Literal("text"), Type.Literal("json_object")]) }, closedObject);
@@ -181,9 +181,9 @@ const JsonSchema = Type.Object(
 );
 /** By `type` or `role`. */
 export const FORMATS: Checks = {
-	text: TypeCompiler.Compile<TSchema>(Plain),
-	json_object: TypeCompiler.Compile<TSchema>(Plain),
-	json_schema: TypeCompiler.Compile<TSchema>(JsonSchema),
+	text: new LazyCheck(Plain),
+	json_object: new LazyCheck(Plain),
+	json_schema: new LazyCheck(JsonSchema),
 };
 
 const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"] as const;
@@ -201,7 +201,7 @@ const Options = Type.Object(
 	open,
 );
 /** What stands beside the messages. */
-export const OPTIONS = TypeCompiler.Compile<TSchema>(Options);
+export const OPTIONS = new LazyCheck(Options);
 
 /** The request, read: `tools` and the others are as checked, `messages` one by one. */
 export type Chat = Static<typeof Options> & {

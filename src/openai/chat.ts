@@ -2,10 +2,10 @@
  * A chat request, read for a translation to another wire. Every field that can't be carried is refused by name: an answer to
  * less than was asked is worse than none.
  */
-import type { TSchema } from "@sinclair/typebox";
-import type { TypeCheck } from "@sinclair/typebox/compiler";
+
 import { ValueErrorType } from "@sinclair/typebox/errors";
 import { RouterError } from "../errors.ts";
+import type { LazyCheck } from "../lazy-check.ts";
 import { CHOICES, type Chat, type Checks, FORMATS, MESSAGES, OPTIONS, PARTS } from "./chat-schema.ts";
 import type { RequestBody } from "./request-fields.ts";
 import { checkSchema } from "./schema-words.ts";
@@ -63,7 +63,7 @@ function checkParts(parts: readonly { type: string }[], path: string): void {
 	}
 }
 
-const named = (checks: Checks, name: unknown): TypeCheck<TSchema> | undefined =>
+const named = (checks: Checks, name: unknown): LazyCheck | undefined =>
 	typeof name === "string" && Object.hasOwn(checks, name) ? checks[name] : undefined;
 
 /** Checks an object by its `type`. What is no object is one of the words that `request.ts` lets through. */
@@ -78,7 +78,7 @@ function checkKind(checks: Checks, value: unknown, path: string): void {
 	check(checker, value, path);
 }
 
-function check(checker: TypeCheck<TSchema>, value: unknown, path: string): void {
+function check(checker: LazyCheck, value: unknown, path: string): void {
 	if (checker.Check(value)) return;
 	// A field that is null says nothing, so nothing is lost with it.
 	const present = withoutNulls(value);

@@ -1,8 +1,8 @@
 /** JSON bodies of the router's own API (agents, administrators), read and checked against a schema. */
 import type { Static, TSchema } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { RouterError } from "../errors.ts";
 import { readRequestText } from "../http/request-body.ts";
+import { LazyCheck } from "../lazy-check.ts";
 import { tooLarge } from "../openai/call.ts";
 import { JsonTooLarge, parseBounded } from "../openai/json.ts";
 import { describe } from "../openai/validation.ts";
@@ -10,7 +10,7 @@ import { MAX_REPORT_BYTES } from "../protocol/agent.ts";
 
 /** Reads bodies of one schema. They throw what `readRequestText` does, `invalid_json`, and `invalid_value` naming the field. */
 export function bodyReader<S extends TSchema>(schema: S): (request: Request) => Promise<Static<S>> {
-	const check = TypeCompiler.Compile(schema as TSchema);
+	const check = new LazyCheck(schema as TSchema);
 	return async (request) => {
 		const text = await readRequestText(request, MAX_REPORT_BYTES);
 		let body: unknown;

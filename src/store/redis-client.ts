@@ -1,7 +1,8 @@
 /** Connections to a single Redis, Sentinel or a Cluster. By ioredis: Bun's own client knows neither Sentinel nor Cluster. */
-import { rootCertificates } from "node:tls";
+
 import type * as Ioredis from "ioredis";
 import type { RedisAddress } from "../config/redis-url.ts";
+import { publicAuthorities } from "../public-authorities.ts";
 
 /** A client. Commands fail at once while there is no connection; it reconnects without end. */
 export type RedisClient = Ioredis.Redis | Ioredis.Cluster;
@@ -15,7 +16,7 @@ export function redisClient(address: RedisAddress, ca: string | undefined): Redi
 	// Loaded where there is a Redis: it takes some MB.
 	const { Cluster, Redis }: typeof Ioredis = require("ioredis");
 	const { kind, nodes, tls, username, password, database, master, sentinelPassword } = address;
-	const secure = tls ? { tls: ca === undefined ? {} : { ca: [...rootCertificates, ca] } } : {};
+	const secure = tls ? { tls: ca === undefined ? {} : { ca: [...publicAuthorities(), ca] } } : {};
 	const common = {
 		...secure,
 		...(username === undefined ? {} : { username }),

@@ -1,7 +1,8 @@
 /** What `/metrics` shows of calls and of their attempts. */
-import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+
 import type { AttemptClosed, AttemptStep, CallSettled, Queued, Sink } from "./events.ts";
 import { boundedLabels, statusLabel } from "./labels.ts";
+import { Counter, Gauge, Histogram, type Registry } from "./prometheus.ts";
 
 /** Seconds. From 10 ms (an embedding, a cached answer) to the 10 min a long generation may take. */
 const LATENCY_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600];

@@ -1,5 +1,5 @@
 /** One `/metrics` page of several threads, each of which counts for itself. */
-import { AggregatorRegistry, type MetricObjectWithValues, type MetricValue } from "prom-client";
+import { AggregatorRegistry, type MetricObjectWithValues, type MetricValue } from "./prometheus.ts";
 
 /** What a registry holds. */
 export type MetricValues = readonly MetricObjectWithValues<MetricValue<string>>[];

@@ -2,12 +2,13 @@
  * What `/metrics` shows: a Prometheus registry of this process's own role. Several registries live side by side in one process
  * (`--standalone`, tests), so nothing is kept in prom-client's global one.
  */
-import { Counter, Gauge, Registry } from "prom-client";
+
 import { CallMetrics } from "./call-metrics.ts";
 import type { Sink } from "./events.ts";
 import type { MetricValues } from "./merged-metrics.ts";
 import type { DropReason } from "./otel/span-exporter.ts";
 import { addProcessMetrics } from "./process-metrics.ts";
+import { Counter, Gauge, Registry } from "./prometheus.ts";
 import { addRoutingMetrics, type RoutingMetrics } from "./routing-metrics.ts";
 
 /** Agents by whether they were heard of lately, and their models by state. */

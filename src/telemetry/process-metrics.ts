@@ -4,7 +4,7 @@
  * JavaScriptCore reserves), and their event loop monitor wakes an idle process 115 times a second, 0.7 % of a core.
  */
 import { readdirSync } from "node:fs";
-import { Counter, Gauge, type Registry } from "prom-client";
+import { Counter, Gauge, type Registry } from "./prometheus.ts";
 
 /** Adds CPU, memory, start time and file descriptors to `registry`, prefixed `router_`. Read when the registry is. */
 export function addProcessMetrics(registry: Registry): void {

@@ -1,6 +1,7 @@
 /** What `/metrics` shows of how targets are chosen, and of the configuration they come from. */
-import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+
 import { boundedLabels } from "./labels.ts";
+import { Counter, Gauge, Histogram, type Registry } from "./prometheus.ts";
 
 /** Seconds: a plan takes µs, ten times as many for a hundred targets, and more where a long prompt is hashed. */
 const PLAN_BUCKETS = [0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.01];

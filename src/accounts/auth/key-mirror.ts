@@ -1,6 +1,6 @@
 /** Keys of all replicas: each holds all of them in its own database, and publishes its changes to the others. */
 import { type Static, Type } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { LazyCheck } from "../../lazy-check.ts";
 import type { SharedRedis } from "../../store/redis.ts";
 import type { RedisBus } from "../../store/redis-bus.ts";
 import { type SharedRow, SharedTable } from "../../store/shared-table.ts";
@@ -42,7 +42,7 @@ const KeyRow = Type.Object({
 	revokedAt: optional(Type.Number()),
 	changedAt: Type.Number(),
 });
-const check = TypeCompiler.Compile(KeyRow);
+const check = new LazyCheck(KeyRow);
 
 /** Keeps a store's keys the same as the other replicas'. Returns how to end it. */
 export function mirrorKeys(redis: SharedRedis, bus: RedisBus, store: KeyStore): () => () => void {

@@ -1,8 +1,8 @@
 /** Keys that were created at run time, stored in this replica's own database and looked up in memory. */
 import { randomBytes } from "node:crypto";
 import { Type } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { RouterError } from "../../errors.ts";
+import { LazyCheck } from "../../lazy-check.ts";
 import type { Store } from "../../store/store.ts";
 import { isNewer, type KeyStore, type NewKey, type StoredKey } from "./key-store.ts";
 import { hashKey } from "./keys.ts";
@@ -215,7 +215,7 @@ const HASH = Type.String({ pattern: "^[0-9a-f]{64}$" });
 const many = Type.Optional(Type.Number({ minimum: 0 }));
 
 /** A key as JSON: what stands in a database or comes from Redis may be of another version. */
-const KEY = TypeCompiler.Compile(
+const KEY = new LazyCheck(
 	Type.Object({
 		id: Type.String({ minLength: 1 }),
 		name: Type.String({ minLength: 1 }),

@@ -1,8 +1,8 @@
 /** The body of `POST /models/{name}/roll`. */
 import { type Static, Type } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { parseShare, SHARE } from "../../config/units.ts";
 import { RouterError } from "../../errors.ts";
+import { LazyCheck } from "../../lazy-check.ts";
 import { describe } from "../../openai/validation.ts";
 import type { RollOrder } from "./generations.ts";
 
@@ -30,7 +30,7 @@ export const RollBody = Type.Object(
 );
 export type RollBody = Static<typeof RollBody>;
 
-const BODY = TypeCompiler.Compile(RollBody);
+const BODY = new LazyCheck(RollBody);
 
 /** Reads it; nothing is asked for by no body. Throws `invalid_value`, naming the field. */
 export function rollOrder(body: unknown = {}): RollOrder {

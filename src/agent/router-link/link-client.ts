@@ -1,7 +1,6 @@
 /** The two requests of an agent to its router, and what their answers mean. */
-import type { TSchema } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { RouterError } from "../../errors.ts";
+import { LazyCheck } from "../../lazy-check.ts";
 import {
 	type AgentRegistrar,
 	type Heartbeat,
@@ -22,8 +21,8 @@ const HEARTBEAT_MS = 5_000;
 /** Largest answer read, bytes. */
 const MAX_ANSWER = 64 * 1024;
 
-const registerAnswer = TypeCompiler.Compile(RegisterAnswer);
-const heartbeatAnswer = TypeCompiler.Compile(HeartbeatAnswer);
+const registerAnswer = new LazyCheck(RegisterAnswer);
+const heartbeatAnswer = new LazyCheck(HeartbeatAnswer);
 
 /**
  * How a request ended; `message` is one sentence for a person where it was not `ok`, `seenAs` the address that the router saw
@@ -94,7 +93,7 @@ export function inProcessClient(registrar: AgentRegistrar): RouterClient {
 	};
 }
 
-type Checker<Answer> = ReturnType<typeof TypeCompiler.Compile<TSchema>> & { Check(value: unknown): value is Answer };
+type Checker<Answer> = { Check(value: unknown): value is Answer };
 
 /** What a refusal means. The router's own message is shown: it says what to do. */
 function failure(path: string, url: string, status: number, answer: unknown) {

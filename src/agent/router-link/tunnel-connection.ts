@@ -1,6 +1,7 @@
 /** One WebSocket of an agent to a router, and the streams that the router opens over it. */
-import { rootCertificates } from "node:tls";
+
 import { FRAME, frame, PING_MS, parseHello, SILENCE_MS, TUNNEL_CLOSE, TunnelFault } from "../../protocol/tunnel.ts";
+import { publicAuthorities } from "../../public-authorities.ts";
 import { FrameBatch } from "./frame-batch.ts";
 import { type AgentPort, TunnelPipes } from "./tunnel-pipe.ts";
 
@@ -59,7 +60,7 @@ export class TunnelConnection {
 		{ url, headers, site, ca, proxy }: TunnelRoute,
 		private readonly listener: TunnelListener,
 	) {
-		const tls = ca === undefined ? {} : { tls: { ca: [...rootCertificates, ca] } };
+		const tls = ca === undefined ? {} : { tls: { ca: [...publicAuthorities(), ca] } };
 		const socket = new WebSocket(url, { headers, ...tls, ...(proxy === undefined ? {} : { proxy }) } as never);
 		this.#socket = socket;
 		socket.binaryType = "nodebuffer";

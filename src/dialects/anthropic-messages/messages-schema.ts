@@ -3,8 +3,8 @@
  * blocks and tools of unknown types: clients send beta fields unasked, and what has no form elsewhere is left out, not refused.
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
+import { LazyCheck } from "../../lazy-check.ts";
 import { open, optional } from "../../openai/request-fields.ts";
-import { LazyCheck } from "../lazy-check.ts";
 
 const object = <T extends Record<string, TSchema>>(properties: T) => Type.Object(properties, open);
 const number = optional(Type.Number());

@@ -3,8 +3,8 @@
  * Ollama does.
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
+import { LazyCheck } from "../../lazy-check.ts";
 import { open, optional } from "../../openai/request-fields.ts";
-import { LazyCheck } from "../lazy-check.ts";
 
 const object = <T extends Record<string, TSchema>>(properties: T) => Type.Object(properties, open);
 const text = optional(Type.String());

@@ -1,26 +1,13 @@
 /** What is wrong with a request, said of the field at fault as this wire's clients write it: `input[2].content[0].text`. */
-import type { TSchema } from "@sinclair/typebox";
-import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
 import { RouterError } from "../../errors.ts";
+import type { LazyCheck } from "../../lazy-check.ts";
 import { describe } from "../../openai/validation.ts";
 
-/** The check of a schema, compiled when something is first checked: a start need not wait for it. */
-export class FieldCheck {
-	#compiled: TypeCheck<TSchema> | undefined;
-
-	constructor(private readonly schema: TSchema) {}
-
-	get compiled(): TypeCheck<TSchema> {
-		this.#compiled ??= TypeCompiler.Compile(this.schema);
-		return this.#compiled;
-	}
-}
-
 /** Checks by the kind of what they check. */
-export type FieldChecks = Readonly<Record<string, FieldCheck>>;
+export type FieldChecks = Readonly<Record<string, LazyCheck>>;
 
 /** Throws `invalid_value` naming the first field at fault; `path` is where the value stands, "" for the request itself. */
-export function checkField({ compiled }: FieldCheck, value: unknown, path: string): void {
+export function checkField({ compiled }: LazyCheck, value: unknown, path: string): void {
 	if (compiled.Check(value)) return;
 	const error = compiled.Errors(value).First();
 	if (!error) throw invalidField(path, "has a wrong type");
@@ -34,7 +21,7 @@ export function checkField({ compiled }: FieldCheck, value: unknown, path: strin
 }
 
 /** The check for a kind; undefined where there is none of that name. */
-export function checkOf(checks: FieldChecks, kind: unknown): FieldCheck | undefined {
+export function checkOf(checks: FieldChecks, kind: unknown): LazyCheck | undefined {
 	return typeof kind === "string" && Object.hasOwn(checks, kind) ? checks[kind] : undefined;
 }
 

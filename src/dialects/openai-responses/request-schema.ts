@@ -4,8 +4,9 @@
  * own kind: the error of a union would name them all.
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
+import { LazyCheck } from "../../lazy-check.ts";
 import { open, optional } from "../../openai/request-fields.ts";
-import { FieldCheck, type FieldChecks } from "./field-checks.ts";
+import type { FieldChecks } from "./field-checks.ts";
 
 const object = <T extends Record<string, TSchema>>(properties: T) => Type.Object(properties, open);
 const anyObject = Type.Object({}, open);
@@ -56,7 +57,7 @@ export type ResponsesBody = Omit<Request, "input"> & Readonly<Record<string, unk
 /** What is said: a text, or items, which are checked by their kinds. */
 export type ResponsesInput = NonNullable<Request["input"]>;
 /** Checks it. */
-export const RESPONSES_REQUEST = new FieldCheck(ResponsesRequestSchema);
+export const RESPONSES_REQUEST = new LazyCheck(ResponsesRequestSchema);
 
 const content = Type.Union([Type.String(), Type.Array(object({ type: Type.String() }))]);
 const Role = Type.Union(["user", "assistant", "system", "developer"].map((role) => Type.Literal(role)));
@@ -84,23 +85,23 @@ export type CallOutputItem = { readonly call_id: string; readonly output: ItemCo
 
 /** Items by their `type`, as far as they are translated. */
 export const ITEMS: FieldChecks = {
-	message: new FieldCheck(Message),
-	function_call: new FieldCheck(FunctionCall),
-	function_call_output: new FieldCheck(CallOutput),
-	custom_tool_call: new FieldCheck(CustomCall),
-	custom_tool_call_output: new FieldCheck(CallOutput),
-	reasoning: new FieldCheck(Reasoning),
-	compaction: new FieldCheck(object({ encrypted_content: Type.String() })),
+	message: new LazyCheck(Message),
+	function_call: new LazyCheck(FunctionCall),
+	function_call_output: new LazyCheck(CallOutput),
+	custom_tool_call: new LazyCheck(CustomCall),
+	custom_tool_call_output: new LazyCheck(CallOutput),
+	reasoning: new LazyCheck(Reasoning),
+	compaction: new LazyCheck(object({ encrypted_content: Type.String() })),
 };
 
 /** Parts by their `type`. */
 export const CONTENT_PARTS: FieldChecks = {
-	input_text: new FieldCheck(object({ text: Type.String() })),
-	output_text: new FieldCheck(object({ text: Type.String() })),
-	refusal: new FieldCheck(object({ refusal: Type.String() })),
-	input_image: new FieldCheck(object({ image_url: string, file_id: string, detail: string })),
-	input_file: new FieldCheck(object({ file_data: string, file_id: string, file_url: string, filename: string })),
-	input_audio: new FieldCheck(object({ input_audio: object({ data: Type.String(), format: Type.String() }) })),
+	input_text: new LazyCheck(object({ text: Type.String() })),
+	output_text: new LazyCheck(object({ text: Type.String() })),
+	refusal: new LazyCheck(object({ refusal: Type.String() })),
+	input_image: new LazyCheck(object({ image_url: string, file_id: string, detail: string })),
+	input_file: new LazyCheck(object({ file_data: string, file_id: string, file_url: string, filename: string })),
+	input_audio: new LazyCheck(object({ input_audio: object({ data: Type.String(), format: Type.String() }) })),
 };
 
 const FunctionTool = object({ name: filled, description: string, parameters: freeObject, strict: boolean });
@@ -112,18 +113,18 @@ export type CustomTool = Static<typeof CustomTool>;
 
 /** Tools by their `type`, as far as the client runs them itself. */
 export const TOOLS: FieldChecks = {
-	function: new FieldCheck(FunctionTool),
-	custom: new FieldCheck(CustomTool),
-	namespace: new FieldCheck(
+	function: new LazyCheck(FunctionTool),
+	custom: new LazyCheck(CustomTool),
+	namespace: new LazyCheck(
 		object({ name: filled, description: string, tools: Type.Array(object({ type: Type.String() })) }),
 	),
 };
 
 /** Choices of tools by their `type`. */
 export const TOOL_CHOICES: FieldChecks = {
-	function: new FieldCheck(object({ name: filled, namespace: string })),
-	custom: new FieldCheck(object({ name: filled, namespace: string })),
-	allowed_tools: new FieldCheck(
+	function: new LazyCheck(object({ name: filled, namespace: string })),
+	custom: new LazyCheck(object({ name: filled, namespace: string })),
+	allowed_tools: new LazyCheck(
 		object({
 			mode: optional(Type.Union([Type.Literal("auto"), Type.Literal("required")])),
 			tools: Type.Array(anyObject),
@@ -133,7 +134,7 @@ export const TOOL_CHOICES: FieldChecks = {
 
 /** Forms of the answer's text by their `type`. */
 export const TEXT_FORMATS: FieldChecks = {
-	text: new FieldCheck(anyObject),
-	json_object: new FieldCheck(anyObject),
-	json_schema: new FieldCheck(object({ name: filled, schema: anyObject, description: string, strict: boolean })),
+	text: new LazyCheck(anyObject),
+	json_object: new LazyCheck(anyObject),
+	json_schema: new LazyCheck(object({ name: filled, schema: anyObject, description: string, strict: boolean })),
 };

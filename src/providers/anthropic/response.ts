@@ -1,6 +1,6 @@
 /** Anthropic's whole answers (SDK 1.12, Message), as OpenAI's. */
 import { type Static, Type } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { LazyCheck } from "../../lazy-check.ts";
 import { fieldNamed, fieldsOf, itemsOf } from "../../openai/json.ts";
 import { thoughtFields } from "../../openai/reasoning.ts";
 import { open, optional } from "../../openai/request-fields.ts";
@@ -63,7 +63,7 @@ export const MessageSchema = Type.Object(
 /** What is read of a message. */
 export type ClaudeMessage = Static<typeof MessageSchema>;
 
-const MESSAGE = TypeCompiler.Compile(MessageSchema);
+const MESSAGE = new LazyCheck(MessageSchema);
 
 /** Whether it is one, as far as it is read. */
 export const isMessage = (value: unknown): value is ClaudeMessage => MESSAGE.Check(value);

@@ -1,6 +1,6 @@
 /** Anthropic's streams (platform.claude.com, streaming), as OpenAI's: each event becomes its chunks at once. */
 import { type Static, Type } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { LazyCheck } from "../../lazy-check.ts";
 import { type Call, formFor } from "../../openai/call.ts";
 import { parseBounded } from "../../openai/json.ts";
 import { open, optional, type RequestBody } from "../../openai/request-fields.ts";
@@ -59,7 +59,7 @@ const EventSchema = Type.Object(
 );
 /** What is read of an event. */
 export type ClaudeEvent = Static<typeof EventSchema>;
-const EVENT = TypeCompiler.Compile(EventSchema);
+const EVENT = new LazyCheck(EventSchema);
 
 const NOTHING: Out = { bytes: "" };
 const NONE = { type: "" };

@@ -4,7 +4,7 @@
  * (OpenRouter's field and format names), and comes back from the client or from what was stored for the tool call's id.
  */
 import { type Static, Type } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { LazyCheck } from "../../lazy-check.ts";
 
 /** A block of thinking, as Anthropic sends it. */
 export type ThinkingBlock =
@@ -43,7 +43,7 @@ const Detail = Type.Union([
 		{ additionalProperties: true },
 	),
 ]);
-const DETAIL = TypeCompiler.Compile(Detail);
+const DETAIL = new LazyCheck(Detail);
 
 /** The thoughts as the message's `reasoning_details`. */
 export function detailsOf(thoughts: readonly Thought[]): Record<string, unknown>[] {

@@ -1,6 +1,6 @@
 /** A conversation in Gemini's words, each piece the text of its JSON. */
 import { Type } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { LazyCheck } from "../../lazy-check.ts";
 import { invalid, unsupported } from "../../openai/chat.ts";
 import type { AssistantMessage, Message, Part, ToolCall, ToolMessage } from "../../openai/chat-schema.ts";
 import { googlesSignature } from "../../openai/thought-details.ts";
@@ -91,7 +91,7 @@ const Extra = Type.Object(
 	{ google: Type.Object({ thought_signature: Type.String() }, { additionalProperties: true }) },
 	{ additionalProperties: true },
 );
-const EXTRA = TypeCompiler.Compile(Extra);
+const EXTRA = new LazyCheck(Extra);
 
 /** The signature in an `extra_content`, as Google's own OpenAI half names it. */
 const signatureIn = (extra: unknown): string | undefined =>
@@ -134,7 +134,7 @@ const Image = Type.Object(
 	},
 	{ additionalProperties: true },
 );
-const IMAGE = TypeCompiler.Compile(Image);
+const IMAGE = new LazyCheck(Image);
 
 /** The images that a model made, as its answer brought them. The third generation refuses one without its signature. */
 function imageParts({ images }: AssistantMessage, path: string, { inputs }: Context): string[] {

@@ -1,6 +1,6 @@
 /** Embeddings by Gemini's `batchEmbedContents`, as OpenAI's. */
 import { Type } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { LazyCheck } from "../../lazy-check.ts";
 import { invalid, unsupported } from "../../openai/chat.ts";
 import { open, type RequestBody } from "../../openai/request-fields.ts";
 import { checkedTokens, objectIn } from "../../openai/usage.ts";
@@ -42,7 +42,7 @@ export function embedRequest(body: RequestBody, model: string): string {
 	return JSON.stringify({ requests });
 }
 
-const EMBEDDED = TypeCompiler.Compile(
+const EMBEDDED = new LazyCheck(
 	Type.Object(
 		{
 			embeddings: Type.Array(Type.Object({ values: Type.Array(Type.Number()) }, open)),

@@ -1,6 +1,6 @@
 /** Gemini's whole answers (@google/genai 2.32, GenerateContentResponse), as OpenAI's. */
 import { type Static, Type } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { LazyCheck } from "../../lazy-check.ts";
 import { type Call, formFor } from "../../openai/call.ts";
 import { thoughtFields } from "../../openai/reasoning.ts";
 import { open, optional, type RequestBody } from "../../openai/request-fields.ts";
@@ -75,7 +75,7 @@ const Generated = Type.Object(
 /** An answer, or a piece of one. */
 export type GenerateResponse = Static<typeof Generated>;
 
-const GENERATED = TypeCompiler.Compile(Generated);
+const GENERATED = new LazyCheck(Generated);
 
 /** Whether it has the shape that is read here. */
 export const isGenerated = (value: unknown): value is GenerateResponse => GENERATED.Check(value);

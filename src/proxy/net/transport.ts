@@ -1,10 +1,10 @@
 /** How upstreams are reached: the one place that calls `fetch`. */
 import { readFileSync } from "node:fs";
 import { isIP, isIPv6 } from "node:net";
-import { rootCertificates } from "node:tls";
 import { StartError } from "../../errors.ts";
 import type { BodyStream } from "../../openai/call.ts";
 import type { ByteSource, CancelSignal, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
+import { publicAuthorities } from "../../public-authorities.ts";
 import { VERSION } from "../../version.ts";
 import { ALIVE_MS, ConnectWatch, originOf } from "./connect-watch.ts";
 import { behindProxy, type NamedProxy, type ProxyChoice, unauthorized } from "./environment-proxy.ts";
@@ -139,7 +139,7 @@ export function fileFetch({ ca, proxyFor }: Pick<TransportOptions, "ca" | "proxy
 }
 
 /** The public authorities and one's own: Bun's `tls.ca` takes the place of the built-in ones, and both are wanted. */
-const trustedWith = (ca: string): Buffer => Buffer.from([...rootCertificates, ca].join("\n"));
+const trustedWith = (ca: string): Buffer => Buffer.from([...publicAuthorities(), ca].join("\n"));
 
 /** The text of the PEM file that a setting names. Throws StartError naming the setting where it can't be read. */
 export function readCa(file: string | undefined, setting: "ca_file" | "redis.ca_file" = "ca_file"): string | undefined {

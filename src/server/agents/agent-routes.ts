@@ -1,8 +1,8 @@
 /** `POST /register`, `POST /heartbeat`, `GET /agents`: the router's side of its agents. */
 import { networkInterfaces } from "node:os";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { Elysia } from "elysia";
 import { RouterError } from "../../errors.ts";
+import { LazyCheck } from "../../lazy-check.ts";
 import { AgentName, type AgentRegistrar, Heartbeat, PEER_HEADER, Register } from "../../protocol/agent.ts";
 import { TUNNEL_AGENT_HEADER, TUNNEL_PATH, TUNNEL_PREFIX, tunnelEndpoint } from "../../protocol/tunnel.ts";
 import { bodyReader } from "../json-body.ts";
@@ -21,7 +21,7 @@ interface Peers {
 	requestIP(request: Request): { address: string } | null;
 }
 
-const agentName = TypeCompiler.Compile(AgentName);
+const agentName = new LazyCheck(AgentName);
 const registerBody = bodyReader(Register);
 const heartbeatBody = bodyReader(Heartbeat);
 

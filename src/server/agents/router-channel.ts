@@ -1,6 +1,6 @@
 /** Messages that the routers of a Redis send each other about agents, and how they are read. */
 import type { Static, TSchema } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { LazyCheck } from "../../lazy-check.ts";
 
 /** Longer messages are nobody's that sends such, characters: a heartbeat has 1 MB at most. */
 export const LONGEST_MESSAGE = 2_000_000;
@@ -15,7 +15,7 @@ export interface RouterChannel {
 
 /** Reads messages of that shape. Of others, and of what another program publishes there, it makes undefined. */
 export function messageReader<T extends TSchema>(shape: T): (text: string) => Static<T> | undefined {
-	const check = TypeCompiler.Compile(shape);
+	const check = new LazyCheck(shape);
 	return (text) => {
 		if (text.length > LONGEST_MESSAGE) return undefined;
 		try {

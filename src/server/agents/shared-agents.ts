@@ -1,7 +1,7 @@
 /** Agents of all routers that share a Redis: one that registers with any of them serves all. */
 import { type Static, Type } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { AgentSecrets } from "../../accounts/auth/agent-secrets.ts";
+import { LazyCheck } from "../../lazy-check.ts";
 import { GpuReport, ModelReport, Register } from "../../protocol/agent.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { Store } from "../../store/store.ts";
@@ -22,7 +22,7 @@ const REVOKED = 2;
 const Time = Type.Integer({ minimum: 0, maximum: 8.64e15 });
 const Secret = Type.String({ pattern: "^[\\w-]{43}$" });
 const { name, endpoint, instance, version } = Register.properties;
-const check = TypeCompiler.Compile(
+const check = new LazyCheck(
 	Type.Object({
 		name,
 		endpoint,
@@ -38,7 +38,7 @@ const check = TypeCompiler.Compile(
 	}),
 );
 const KeySchema = Type.Object({ hex: Type.String(), since: Type.Number() });
-const checkKey = TypeCompiler.Compile(KeySchema);
+const checkKey = new LazyCheck(KeySchema);
 
 /** Shares what is heard of agents, the tokens of agents, and what their secrets are derived from. To be called before `open`. */
 export function shareAgents(
