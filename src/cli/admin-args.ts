@@ -1,4 +1,4 @@
-/** The arguments of the administration commands: `router keys …`, `router usage`, `router why`, `router agents revoke`. Pure. */
+/** The arguments of the administration commands: `router keys …`, `router usage`, `router why`, `router replay`, `router agents revoke`. Pure. */
 
 /** A command, understood. Texts as they were typed. */
 export type AdminCommand =
@@ -6,7 +6,8 @@ export type AdminCommand =
 	| { readonly what: "create-key"; readonly options: KeyOptions }
 	| { readonly what: "revoke-key" | "revoke-invitation" | "why"; readonly which: string }
 	| { readonly what: "rotate-key"; readonly which: string; readonly overlap?: string }
-	| { readonly what: "usage"; readonly options: UsageOptions };
+	| { readonly what: "usage"; readonly options: UsageOptions }
+	| { readonly what: "replay"; readonly options: ReplayOptions };
 
 /** The flags of a new key. */
 export type KeyOptions = { readonly [name in (typeof KEY_FLAGS)[number]]?: string } & {
@@ -19,6 +20,15 @@ export interface UsageOptions {
 	readonly from?: string;
 	readonly to?: string;
 	readonly csv?: boolean;
+}
+
+/** `router replay`: which calls, and by what. */
+export interface ReplayOptions {
+	readonly policy?: string;
+	readonly model?: string;
+	readonly from?: string;
+	readonly to?: string;
+	readonly json?: boolean;
 }
 
 /** Flags of `router keys create` that have a value. */
@@ -37,13 +47,19 @@ export const KEY_FLAGS = [
 
 /** Parses the words and flags of one command line; where they are wrong, a message that says why. */
 export function parseAdminArgs(
-	command: "keys" | "usage" | "why" | "agents",
+	command: "keys" | "usage" | "why" | "replay" | "agents",
 	words: string[],
 	given: Readonly<Record<string, string | undefined>>,
 ): AdminCommand | string {
 	if (command === "why") {
 		const id = words.shift();
 		return id === undefined ? "why needs the id of a call, as `x-request-id` says it" : { what: "why", which: id };
+	}
+	if (command === "replay") {
+		const { policy, model, from, to } = given;
+		if (from === undefined) return "replay needs a time to begin at: --from=2026-01-31, or --from=2026-01-31T09:00:00Z";
+		const options = { ...(policy && { policy }), ...(model && { model }), from, ...(to && { to }) };
+		return { what: "replay", options: { ...options, json: given["json"] !== undefined } };
 	}
 	if (command === "usage") {
 		const { by, from, to } = given;

@@ -1,4 +1,4 @@
-/** `router keys`, `router usage`, `router why`: on the data directory of this machine, or over HTTP where a router is named. */
+/** `router keys`, `router usage`, `router why`, `router replay`: on the data directory of this machine, or over HTTP where a router is named. */
 import { existsSync } from "node:fs";
 import { usageCsv } from "../accounts/usage/usage-report.ts";
 import type { Config } from "../config/schema.ts";
@@ -19,6 +19,7 @@ import type { AdminCommand, KeyOptions } from "./admin-args.ts";
 import { callText, invitationsTable, keysTable, secretText, usageTable } from "./admin-tables.ts";
 import { askRouter, plainKey } from "./ask-router.ts";
 import { auditLine } from "./audit-line.ts";
+import { replayOutput } from "./replay-command.ts";
 
 /** The output: for stdout, and a note for the user, for stderr. */
 export interface AdminOutput {
@@ -44,6 +45,7 @@ export async function runAdminCommand(
 	url: string | undefined,
 	config: Config,
 ): Promise<AdminOutput> {
+	if (command.what === "replay") return replayOutput(command.options, config);
 	const notes = url === undefined ? newDirectoryNotes(command, config) : [];
 	const { text, note } = await administer(url, config, notes, (client) => execute(command, client));
 	return { text, note: [note, ...notes].filter((each) => each !== undefined).join("\n") || undefined };
@@ -95,7 +97,10 @@ function newDirectoryNotes(command: AdminCommand, { data_dir }: Config): string[
 	];
 }
 
-async function execute(command: AdminCommand, service: AdminClient): Promise<AdminOutput> {
+async function execute(
+	command: Exclude<AdminCommand, { readonly what: "replay" }>,
+	service: AdminClient,
+): Promise<AdminOutput> {
 	const unread = command.what === "create-key" ? undefined : service.unreadReason?.();
 	if (unread !== undefined) throw new StartError(`${unread}. ${ASK_A_ROUTER}`);
 	switch (command.what) {

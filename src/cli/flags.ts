@@ -65,6 +65,7 @@ const SUBCOMMANDS = [
 	"keys",
 	"usage",
 	"why",
+	"replay",
 	"connect",
 	"docs",
 ] as const;
@@ -81,13 +82,13 @@ const REMOTE = ["agents", "models", "explain", "keys", "usage", "why", "connect"
 const OPTIONS = {
 	agent: toggle("start", "check", "health", "init"),
 	standalone: toggle("start", "check", "health", "init"),
-	config: text("start", "check", "health", "init", ...REMOTE),
+	config: text("start", "check", "health", "init", "replay", ...REMOTE),
 	host: text("start", "check", "health", ...REMOTE),
 	port: text("start", "check", "health", ...REMOTE),
 	url: text(...REMOTE),
-	"env-file": text("start", "check", "health", ...REMOTE),
-	// Of the agent; the other is a client's.
-	model: text("start", "check", "connect"),
+	"env-file": text("start", "check", "health", "replay", ...REMOTE),
+	// Of the agent; the others are a client's, and a call's.
+	model: text("start", "check", "connect", "replay"),
 	// Of the agent; the other is a key's.
 	name: text("start", "check", "keys"),
 	gpus: text("start", "check"),
@@ -117,9 +118,11 @@ const OPTIONS = {
 	overwrite: toggle("connect"),
 	undo: toggle("connect"),
 	by: text("usage"),
-	from: text("usage"),
-	to: text("usage"),
+	from: text("usage", "replay"),
+	to: text("usage", "replay"),
 	csv: toggle("usage"),
+	policy: text("replay"),
+	json: toggle("replay"),
 	version: { ...toggle("start", ...SUBCOMMANDS), short: "v" },
 	help: { ...toggle("start", ...SUBCOMMANDS), short: "h" },
 } as const;
@@ -174,7 +177,7 @@ export function parseCommand(args: readonly string[]): Command {
 	if (admin) return { do: "admin", admin, ...shared };
 	if (connect) return { do: "connect", connect, ...shared };
 	if (roll) return { do: "roll", roll, ...shared };
-	return { do: twoWords ?? (command as Exclude<typeof command, "keys" | "usage" | "why" | "connect">), ...shared };
+	return { do: twoWords ?? (command as Exclude<typeof command, (typeof ADMIN)[number] | "connect">), ...shared };
 }
 
 /** The flags that are given, with their values, and the other words. */
@@ -209,12 +212,8 @@ function roleFor(command: Subcommand, given: Given): Role {
 
 /** The administration command that these words are; undefined where they are none. Throws UsageError. */
 function adminCommand(command: Subcommand, words: string[], given: Given): AdminCommand | undefined {
-	const isAdmin =
-		command === "keys" ||
-		command === "usage" ||
-		command === "why" ||
-		(command === "agents" && AGENT_ADMIN.includes(words[0]!));
-	const parsed = isAdmin ? parseAdminArgs(command, words, given) : undefined;
+	const of = command === "agents" && AGENT_ADMIN.includes(words[0]!) ? command : ADMIN.find((name) => name === command);
+	const parsed = of && parseAdminArgs(of, words, given);
 	if (typeof parsed === "string") throw new UsageError(parsed);
 	return parsed;
 }
@@ -292,7 +291,8 @@ function initCommand(given: readonly string[], words: string[], role: Role, conf
 	return { do: "init", what, role, file };
 }
 
-/** The words after `router agents` that make it an administration command. */
+/** Commands of administration, and the words after `router agents` that make it one. */
+const ADMIN = ["keys", "usage", "why", "replay"] as const;
 const AGENT_ADMIN = ["invitations", "revoke"];
 
 /** Whether this command line starts a server, which is what needs the raised fetch limit. False for one that is wrong. */

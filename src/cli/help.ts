@@ -36,6 +36,9 @@ Usage
   router usage [--by key,team,user,model,provider,day] [--from DAY] [--to DAY] [--csv]
                               calls, tokens and cost
   router why REQUEST-ID       where a past call went, why, and what it cost
+  router replay --from TIME [--to TIME] [--policy P] [--model M] [--json]
+                              what another policy would have made of past calls: targets, cost, waits, and by how
+                              much a replay is off. Reads the ledger of the data directory and calls nobody
   router explain MODEL        where a running router would send a call, and why; --file gives the call's body
   router connect CLIENT [--model M] [--key KEY] [--write [--overwrite] | --undo]
                               print what a client needs to use this router, write it, take it out again:

@@ -1,20 +1,22 @@
 /**
  * `make bench-routing`: the time to the first token behind four simulated vLLM replicas with a prefix cache, for three kinds of
  * load and four ways to choose a replica, the router's own by one router, by three over Redis and by three of two workers each; what KV events
- * save where replicas evict, in simulated time alone; and what a plan costs.
+ * save where replicas evict, in simulated time alone; how far `router replay` is from what really happens; and what a plan costs.
  *
  *     bun test/bench/routing.ts [--binary] [--strict] [--only LOAD] [--policy NAME]
  *
  * `BENCH_SECONDS` (30) is how long each load comes in, in simulated time; `BENCH_SPEED` (1) how much faster that passes. Eighteen
- * runs: about eleven minutes; `--policy ours` leaves the others out. `--strict` exits 1 when a promise was not kept. Needs `redis-server`.
+ * runs: about eleven minutes, and two of `BENCH_REPLAY_SECONDS` (600) each; `--only replay` makes these alone, `--policy ours` leaves the others out. `--strict` exits 1 when a promise was not kept. Needs `redis-server`.
  */
 import { parseArgs } from "node:util";
-import { planCosts } from "./plan-cost.ts";
+import { planCosts, snapshotCosts } from "./plan-cost.ts";
 import { evictionReport, evictionRows } from "./routing-evictions.ts";
+import { replayOutcomes, replayText } from "./routing-replay.ts";
 import { type Outcome, POLICIES, run } from "./routing-run.ts";
 import { conversations, sharedPrompts, unrelated, type Workload } from "./routing-workloads.ts";
 
 const PLAN_LIMIT_MICROS = 20;
+const SNAPSHOT_LIMIT_MICROS = 1;
 
 interface Row {
 	readonly policy: string;
@@ -115,9 +117,22 @@ if (values.policy === undefined && values.only === undefined) {
 	isWithinLimits &&= isKept;
 	console.log(text);
 }
+if (values.policy === undefined && "replay".includes(values.only ?? "replay")) {
+	const replaySeconds = positive("BENCH_REPLAY_SECONDS", 600);
+	const { text, isKept } = replayText(await replayOutcomes(replaySeconds, speed, values.binary ? "binary" : "source"));
+	isWithinLimits &&= isKept;
+	console.log(text);
+}
 for (const { name, micros } of [...planCosts(), ...planCosts(true)]) {
 	const isKept = micros < PLAN_LIMIT_MICROS;
 	isWithinLimits &&= isKept;
 	console.log(`plan, ${name}: ${micros.toFixed(1)} µs  ${isKept ? "ok" : "OVER"} (limit ${PLAN_LIMIT_MICROS} µs)`);
+}
+for (const { name, micros } of snapshotCosts()) {
+	const isKept = micros < SNAPSHOT_LIMIT_MICROS;
+	isWithinLimits &&= isKept;
+	console.log(
+		`snapshot of a plan, ${name}: ${micros.toFixed(2)} µs  ${isKept ? "ok" : "OVER"} (limit ${SNAPSHOT_LIMIT_MICROS} µs)`,
+	);
 }
 if (values.strict && !isWithinLimits) process.exitCode = 1;
