@@ -197,6 +197,7 @@ describe("/admin", () => {
 			"/admin/keys/{key}/revoke",
 			"/admin/keys/{key}/rotate",
 			"/admin/runaways",
+			"/admin/shadow",
 			"/admin/usage",
 		]);
 		for (const path of paths) {

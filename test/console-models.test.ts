@@ -100,6 +100,7 @@ let agent: ReturnType<typeof startAgent>;
 beforeAll(async () => {
 	router = await startRouter({
 		config: {
+			models: [{ name: "copied", targets: ["dummy"], shadow: { to: "dummy", share: "100%" } }],
 			admin: {
 				keys: [
 					{ name: "ops", key: ADMIN },
@@ -132,6 +133,15 @@ test("without agents it says how to get one, and then shows it by itself", async
 describe.each(VIEWS)("$theme, $width wide", (view) => {
 	let shown: OpenConsole;
 	beforeAll(async () => {
+		const messages = [{ role: "user", content: `looked at in ${view.theme}, ${view.width} wide` }];
+		const call = JSON.stringify({ model: "copied", messages });
+		const headers = { "content-type": "application/json" };
+		expect((await fetch(`${router.url}/v1/chat/completions`, { method: "POST", headers, body: call })).status).toBe(
+			200,
+		);
+		const compared = () => router.metric("router_shadow_calls_total", { outcome: "compared" });
+		const before = VIEWS.indexOf(view);
+		await until(async () => (await compared()) === before + 1, "a copy");
 		shown = await openConsole(router.url, VIEWER, view);
 		await shown.show("models", "Models and fleet");
 		await shown.page.waitForSelector("h2:text('gpu-1')");
@@ -148,6 +158,8 @@ describe.each(VIEWS)("$theme, $width wide", (view) => {
 			"141 GiB",
 			"set `gpus: 4`",
 			"adapter of qwen3-8b",
+			"copied → dummy",
+			`100 % of ${VIEWS.indexOf(view) + 1}`,
 			"canary, 10 %",
 		]) {
 			expect(text).toContain(part);

@@ -1,10 +1,13 @@
 /** What requests are answered with: a snapshot of the configuration, and what outlives it. */
-import type { KeyAuth } from "../accounts/auth/keys.ts";
+import type { Caller, KeyAuth } from "../accounts/auth/keys.ts";
 import type { AdmissionControl } from "../accounts/limits/admission.ts";
 import type { UsageServices } from "../accounts/usage/call-cost.ts";
 import type { AnswerCache } from "../cache/cache.ts";
-import type { Config } from "../config/schema.ts";
+import type { Config, ModelConfig } from "../config/schema.ts";
+import type { ClientCall } from "../dialects/dialect.ts";
 import type { ClientAddresses, Peers } from "../http/client-address.ts";
+import type { AnswerListener } from "../proxy/call-client.ts";
+import type { CallRecord } from "../proxy/call-record.ts";
 import type { ProxyState } from "../proxy/proxy-state.ts";
 import type { Catalog } from "../routing/catalog.ts";
 import type { ObjectStore } from "../store/object-table.ts";
@@ -31,6 +34,23 @@ export interface Accounts {
 	readonly addresses: ClientAddresses;
 }
 
+/** A call that goes upstream, and may be copied for another model. */
+export interface ShadowedCall extends Pick<CallSnapshot, "catalog" | "accounts"> {
+	readonly call: ClientCall;
+	readonly caller: Caller | undefined;
+	/** Its listener hears its answer, too. */
+	readonly record: CallRecord;
+}
+
+/** Makes copies of calls. */
+export interface Shadows {
+	/**
+	 * What hears the answer of a call that is to be copied; undefined of one that is not. Throws nothing: the call goes on whatever becomes of its copy.
+	 * @param alias of the model, which has the setting `shadow`
+	 */
+	listener(shadowed: ShadowedCall, alias: ModelConfig): AnswerListener | undefined;
+}
+
 /** Answers a request for the first page; undefined where it wants none. */
 export type StartPage = (request: Request, server: Peers | null) => Promise<Response> | undefined;
 
@@ -52,6 +72,8 @@ export interface CallContext {
 	readonly instance: string;
 	/** Answers of before; absent where they are switched off. */
 	readonly cache?: AnswerCache | undefined;
+	/** Makes copies of calls for other models; a router does, an agent does not. */
+	readonly shadows?: Shadows | undefined;
 	/** Files and batches that providers keep for keys; a router has it, an agent has none. */
 	readonly objects?: ObjectStore | undefined;
 	/** Answers that clients may refer to; absent where there are none. */

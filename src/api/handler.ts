@@ -3,7 +3,7 @@ import { authenticate, type Caller } from "../accounts/auth/keys.ts";
 import type { Admission, AdmissionControl } from "../accounts/limits/admission.ts";
 import { CallCost } from "../accounts/usage/call-cost.ts";
 import type { AnswerCache } from "../cache/cache.ts";
-import type { Lead } from "../cache/lead.ts";
+import type { ModelConfig } from "../config/schema.ts";
 import type { Dialect, EarlierAnswers } from "../dialects/dialect.ts";
 import { asRouterError, type RouterError } from "../errors.ts";
 import type { Peers } from "../http/client-address.ts";
@@ -19,7 +19,7 @@ import { type RelayOptions, relay } from "../proxy/relay.ts";
 import { furtherTargets, limitedNames } from "../routing/limited-names.ts";
 import { sessionOf } from "../routing/requirements.ts";
 import type { Route } from "../routing/route.ts";
-import type { Accounts, CallContext } from "./call-context.ts";
+import type { Accounts, CallContext, ShadowedCall } from "./call-context.ts";
 import { refuseEngineFields } from "./engine-access.ts";
 import { refuseForeignFiles } from "./file-references.ts";
 import { IncomingCall, MAX_USER } from "./incoming-call.ts";
@@ -91,7 +91,6 @@ export function callHandler(route: CallKind & Pick<CallRoute, "steps">, context:
 async function handleCall(handling: Handling, request: Request, server: CallServer): Promise<Response> {
 	const { operation, path, dialect, context, isLimited, cache, answered } = handling;
 	const record = openCall(operation, context, request, path);
-	let lead: Lead | undefined;
 	let readCall: IncomingCall | undefined;
 	try {
 		const { config, catalog, auth, accounts } = context.current.snapshot;
@@ -132,19 +131,20 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		record.answeredModels = answered;
 		const cached = finding instanceof Promise ? await finding : finding;
 		if (cached instanceof Response) return cached;
-		lead = cached;
+		const lead = cached;
 		record.listener = lead;
+		const shadowed = route.alias?.shadow && copied(context, route.alias, { call, caller, record, catalog, accounts });
 		const choice = chosen(call, route, context, record);
 		const permit = (now: Route) => allowedRoute(context, accounts, caller, parsed.facts, now);
 		const plan = callPlan(choice, { call, route, catalog, record, permit, accounts }, context, config);
-		const options = relayOptions(context, config.server.keep_alive, repeat || lead ? undefined : readCall);
+		const options = relayOptions(context, config.server.keep_alive, repeat || lead || shadowed ? undefined : readCall);
 		const response = await relay(lead?.call ?? call, plan, record, options);
 		// After the only attempt nobody reads it any more.
-		if (!call.stream && record.attempts === 1 && !repeat) releaseBody(sent);
+		if (!call.stream && record.attempts === 1 && !repeat && !shadowed) releaseBody(sent);
 		if (record.explanation !== undefined) response.headers.set(EXPLAIN_HEADER, record.explanation);
 		return lead && call.stream ? lead.streamed(response) : response;
 	} catch (thrown) {
-		lead?.fail();
+		record.listener?.fail();
 		return failedCall(asRouterError(thrown), dialect, record, readCall);
 	}
 }
@@ -190,6 +190,14 @@ function earlierAnswers(
 interface SoughtAnswers {
 	readonly isSought: boolean;
 	readonly found: EarlierAnswers;
+}
+
+/** Has a call of a model with `shadow` be copied, where it is chosen: its record's listener is then another, which hears its answer, too. Whether it is. */
+function copied({ shadows }: CallContext, alias: ModelConfig, shadowed: ShadowedCall): boolean {
+	const { record } = shadowed;
+	const listener = shadows?.listener(shadowed, alias);
+	if (listener) record.listener = listener;
+	return listener !== undefined;
 }
 
 /** @param unread a call of which the cache reads nothing behind its end: the memory of a stream's body is given back then */

@@ -39,7 +39,12 @@ export function permittedRoute(caller: Caller | undefined, model: string, route:
  * What a call's caller may use of its route, and may pay for. Throws `model_not_allowed`, also where the call asks its upstream to go on to
  * other models, and `price_unknown`.
  */
-export function usableRoute(caller: Caller, facts: CallFacts, found: Route, prices: Prices | undefined): Route {
+export function usableRoute(
+	caller: Caller,
+	facts: Pick<CallFacts, "model" | "routingField">,
+	found: Route,
+	prices: Prices | undefined,
+): Route {
 	const { model } = facts;
 	let route = permittedRoute(caller, model, found);
 	if (isBudgeted(caller) && prices) route = affordable(caller, model, route, prices);

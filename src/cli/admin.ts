@@ -34,7 +34,7 @@ export type AdminClient = {
 	/** Of the data directory: why what is in it can't be read, so that nothing is known of it. */
 	readonly unreadReason?: () => string | undefined;
 } & {
-	[K in Exclude<keyof AdminService, "calls" | "runaways">]: (
+	[K in Exclude<keyof AdminService, "calls" | "runaways" | "shadow">]: (
 		...args: Parameters<AdminService[K]>
 	) => ReturnType<AdminService[K]> | Promise<Awaited<ReturnType<AdminService[K]>>>;
 };

@@ -41,6 +41,7 @@ export function semantics(values: Record<string, unknown>, context: RuleContext)
 		...accessRules(values),
 		...repeated(entries(values["models"]), ["models"], "name", "another model has this name too; names must differ"),
 		...entries(values["models"]).flatMap(([index, model]) => weights(model, ["models", index])),
+		...entries(values["models"]).flatMap(([index, model]) => ownShadow(model, ["models", index])),
 		...repeatedModels(values["agent"]),
 		...vllmArguments(values["agent"]),
 		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, context.env) : [])),
@@ -75,6 +76,12 @@ function weights(model: ListedEntry, path: Path): Finding[] {
 		if (given.some((weight) => weight !== 0)) return [];
 		return [{ path: at, message: "is 0, as all are in this list: one at least has to be more" }];
 	});
+}
+
+/** A copy of a call is for another model. */
+function ownShadow({ name, shadow }: ListedEntry, path: Path): Finding[] {
+	if (!isRecord(shadow) || shadow["to"] !== name) return [];
+	return [{ path: [...path, "shadow", "to"], message: "is this model itself: name another one" }];
 }
 
 /** A model that has no name is called what it is. */

@@ -3,6 +3,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { PROVIDER_TYPES, VENDORS } from "../vendors.ts";
 import { modelCache } from "./cache-schema.ts";
 import { closed, duration, mayBeEmpty, secret, section, url } from "./schema-parts.ts";
+import { shadow } from "./shadow-schema.ts";
 
 const total = { description: "From sending a call to the end of a non-streamed answer." };
 const totalWithOthers =
@@ -199,6 +200,7 @@ export const model = Type.Object(
 			}),
 		),
 		cache: modelCache,
+		shadow: Type.Optional(shadow),
 	},
 	closed,
 );

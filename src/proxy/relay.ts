@@ -50,10 +50,12 @@ export async function relay(
 	record.droppedFields = opened.dropped;
 	record.bill(opened.target, tokens, cost, () => Math.ceil(answerCharacters(given.body) / CHARACTERS_A_TOKEN));
 	// Of an answer in its client's own words another form is made where somebody else wants it.
-	const isWanted = own === undefined || (record.listener !== undefined && !ownSaysMore);
+	const { listener } = record;
+	const isHeard = listener !== undefined && (!ownSaysMore || listener.hearsAll === true);
+	const isWanted = own === undefined || isHeard;
 	const body = isWanted ? given.body : "";
 	const counted = record.isEstimated && isWanted ? withCounts(body, record.tokens!, true) : body;
-	record.listener?.whole(ownSaysMore ? undefined : counted);
+	listener?.whole(isHeard ? counted : undefined, ownSaysMore);
 	const told = record.tellsCost ? record.costUsd : undefined;
 	const { dialect } = call;
 	const sent = own === undefined ? dialect.answer(counted, call, told, record) : nativeAnswer(own, call, told);

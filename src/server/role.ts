@@ -6,6 +6,7 @@ import { type AgentCredential, createKeyAuth, type KeyAuth, type StoredKeyLookup
 import type { CallContext } from "../api/call-context.ts";
 import { OpenConnections } from "../api/open-connections.ts";
 import { apiRoutes, callHandlers, directRoutes } from "../api/routes.ts";
+import { ShadowCalls } from "../api/shadow/shadow-calls.ts";
 import { StoredResponses } from "../api/stored-responses.ts";
 import { onCrash } from "../crash.ts";
 import { type HttpBaseOptions, httpBase } from "../http/app.ts";
@@ -157,10 +158,15 @@ export function callContext({ role }: RolePlan, services: RoleServices, options:
 	const { responses = new StoredResponses(() => current.snapshot.config.server.body_limit) } = options;
 	const connections = new OpenConnections();
 	lifecycle.onDrain(() => connections.drain());
+	const onFault = (id: string, error: unknown) => log.logger.error({ id, err: error }, "the router failed on a call");
+	const all = [metrics.sink, log.sink, ...(otel?.sinks ?? []), ...sinks];
+	const shadows = role === "router" ? new ShadowCalls({ state: upstreams, sinks: all, onFault }) : undefined;
+	if (shadows) lifecycle.onDrain(() => shadows.drain());
 	return {
 		current,
 		objects,
-		sinks: [metrics.sink, log.sink, ...(otel?.sinks ?? []), ...sinks],
+		shadows,
+		sinks: all,
 		tracer: otel?.tracer,
 		state: upstreams,
 		isBehindRouter: role === "agent",
@@ -171,7 +177,7 @@ export function callContext({ role }: RolePlan, services: RoleServices, options:
 		connections,
 		runaways,
 		startPage,
-		onFault: (id, error) => log.logger.error({ id, err: error }, "the router failed on a call"),
+		onFault,
 	};
 }
 

@@ -16,6 +16,8 @@ export interface CallFilter {
 	readonly provider?: string | undefined;
 	/** Status of the answer, both included. */
 	readonly status?: readonly [from: number, to: number] | undefined;
+	/** What the id of the key begins with; its last character is ASCII. */
+	readonly keyIdPrefix?: string | undefined;
 }
 
 /** Which of them, and where in the ledger. */
@@ -54,7 +56,7 @@ export function searchCalls(connection: Connection, filter: CallFilter, range: C
 export function searchStatement(filter: CallFilter, { from, before, limit }: CallRange): readonly [string, Value[]] {
 	const conditions = ["id >= ?", "id < ?"];
 	const values: Value[] = [from, before];
-	const { key, status } = filter;
+	const { key, status, keyIdPrefix } = filter;
 	if (key !== undefined) {
 		conditions.push("(key = ? OR key_id = ?)");
 		values.push(key, key);
@@ -65,12 +67,20 @@ export function searchStatement(filter: CallFilter, { from, before, limit }: Cal
 		conditions.push(`${column} = ?`);
 		values.push(value);
 	}
+	if (keyIdPrefix !== undefined) {
+		conditions.push("key_id >= ? AND key_id < ?");
+		values.push(keyIdPrefix, behind(keyIdPrefix));
+	}
 	if (status) {
 		conditions.push("status BETWEEN ? AND ?");
 		values.push(...status);
 	}
 	return [`SELECT * FROM calls WHERE ${conditions.join(" AND ")} ORDER BY id DESC LIMIT ?`, [...values, limit]];
 }
+
+/** The least text behind all that begin with this one. */
+const behind = (prefix: string): string =>
+	prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
 
 interface IdRow {
 	readonly id: string;

@@ -1,8 +1,9 @@
 /** What `/metrics` shows of calls and of their attempts. */
 
-import type { AttemptClosed, AttemptStep, CallSettled, Queued, Sink } from "./events.ts";
+import type { AttemptClosed, AttemptStep, CallSettled, Queued, ShadowOutcome, Sink } from "./events.ts";
 import { boundedLabels, statusLabel } from "./labels.ts";
 import { Counter, Gauge, Histogram, type Registry } from "./prometheus.ts";
+import { ShadowMetrics } from "./shadow-metrics.ts";
 
 /** Seconds. From 10 ms (an embedding, a cached answer) to the 10 min a long generation may take. */
 const LATENCY_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600];
@@ -62,9 +63,11 @@ export class CallMetrics implements Sink {
 	#inFlight = 0;
 	#hits = 0;
 	#misses = 0;
+	readonly #shadows: ShadowMetrics;
 
-	/** Adds them to a registry. */
-	constructor(registry: Registry) {
+	/** Adds them to a registry. @param routers where metrics of routers alone go */
+	constructor(registry: Registry, routers: Registry = registry) {
+		this.#shadows = new ShadowMetrics(routers);
 		this.#metrics = callMetrics(
 			registry,
 			() => this.#inFlight,
@@ -119,6 +122,14 @@ export class CallMetrics implements Sink {
 		if (dropped) this.#metrics.dropped.inc(counted(dropped));
 		if (cache === "hit") this.#hits++;
 		else if (cache === "miss") this.#misses++;
+	}
+
+	shadowSettled(call: CallSettled): void {
+		this.#shadows.settled(call);
+	}
+
+	shadowDropped(model: string, to: string, why: ShadowOutcome): void {
+		this.#shadows.dropped(model, to, why);
 	}
 
 	/** A limit or a budget refused a call. @param by whose it is @param counts of what */

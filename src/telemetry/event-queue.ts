@@ -36,7 +36,7 @@ export interface EventQueueOptions {
 type WaitingEvent = { readonly call: CallSettled; readonly at: number } | { readonly attempt: AttemptClosed };
 
 /** The queue, as the worker has it. */
-export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled"> {
+export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled" | "shadowSettled"> {
 	readonly #queue: QueueWriter;
 	readonly #ofCalls = sharedOfCalls();
 	readonly #ofAttempts = sharedOfAttempts();
@@ -85,6 +85,10 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled"> {
 		const at = this.#wall();
 		if (this.#waiting.length > 0 || !this.#putCall(call, at)) this.#wait({ call, at });
 		this.#count();
+	}
+
+	shadowSettled(call: CallSettled): void {
+		this.callSettled(call);
 	}
 
 	/** Resolves when nothing waits for room any more, or the main thread has not looked for so many ms. */
@@ -245,12 +249,13 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled"> {
 }
 
 function moreOf(call: CallSettled): MoreOfCall | undefined {
-	const { decision, snapshot, dropped, droppedFields, skipped, tokens, energyJ } = call;
+	const { decision, snapshot, dropped, droppedFields, skipped, tokens, energyJ, shadow } = call;
 	const others = tokens && hasOtherKinds(tokens) ? tokens : undefined;
 	// The ids of a trace that is not sent mean something to the log alone, which has them.
 	const trace = call.trace?.span && call.trace;
-	if (!(decision || dropped || droppedFields || skipped || others || trace) && energyJ === undefined) return undefined;
-	const more = { decision, snapshot, dropped, droppedFields, skipped, energyJ, trace };
+	const has = decision || dropped || droppedFields || skipped || others || trace || shadow;
+	if (!has && energyJ === undefined) return undefined;
+	const more = { decision, snapshot, dropped, droppedFields, skipped, energyJ, trace, shadow };
 	return others ? { ...more, tokens: others } : more;
 }
 

@@ -55,7 +55,7 @@ export type SharedOfAttempt = Omit<
 /** Fields that few calls have; the tokens only where there are kinds that have no number of their own. */
 export type MoreOfCall = Pick<
 	CallSettled,
-	"decision" | "snapshot" | "dropped" | "droppedFields" | "skipped" | "energyJ" | "trace"
+	"decision" | "snapshot" | "dropped" | "droppedFields" | "skipped" | "energyJ" | "trace" | "shadow"
 > & {
 	readonly tokens?: Tokens | undefined;
 };

@@ -110,7 +110,48 @@ export interface CallSettled {
 	readonly skipped?: readonly SkippedTarget[] | undefined;
 	/** Absent where nothing is traced. */
 	readonly trace?: TraceOfCall | undefined;
+	/** Of a copy: what it is compared with. It is no caller's call. */
+	readonly shadow?: ShadowedAnswer | undefined;
 }
+
+/**
+ * The answer of a caller's call that a copy of it, for another model, is compared with (`shadow` of a model). Names are those of the ledger, which
+ * keeps it as it is. Times in ms, cost in USD.
+ */
+export interface ShadowedAnswer {
+	/** Id of the caller's call. */
+	readonly of: string;
+	/** The name in `models:` that was asked for. */
+	readonly model: string;
+	/** From the time at which it was known where the call may go: its client's body is not waited for. */
+	readonly ms: number;
+	readonly first_token_ms?: number | undefined;
+	readonly tokens_out?: number | undefined;
+	readonly cost_usd?: number | undefined;
+	/** Both ended for the same reason. Absent where that is not known: the copy failed, or one answer was too long. */
+	readonly same_finish_reason?: boolean | undefined;
+	/** Both ask for the same tools. Absent where neither asks for any, too. */
+	readonly same_tool_calls?: boolean | undefined;
+}
+
+/**
+ * Why a sampled call was not copied, or what came of the copy. `compared`; `failed`: it got no answer. `effects`: the call does more than being
+ * answered. `not_allowed`: to its key the other model is closed. `no_price`: nobody knows what it costs. `unavailable`: nobody serves it.
+ * `unsupported`: it has no form for the call. `busy`, `limited`, `budget`: there was no room for it. `full`: too many run. `draining`: the router stops.
+ */
+export type ShadowOutcome =
+	| "compared"
+	| "failed"
+	| "effects"
+	| "not_allowed"
+	| "no_price"
+	| "unavailable"
+	| "unsupported"
+	| "busy"
+	| "limited"
+	| "budget"
+	| "full"
+	| "draining";
 
 /** A call once it is known whose it is and what it asks for; it is settled later. */
 export interface NamedCall extends Pick<CallSettled, "id" | "operation" | "stream" | "requested" | "user"> {
@@ -152,4 +193,8 @@ export interface Sink {
 	queued?(what: Queued): void;
 	/** @param at when, Unix time, ms, where that is told later */
 	callSettled(call: CallSettled, at?: number): void;
+	/** A copy of a call is over: it has `shadow`, and is told of by nothing else. @param at likewise */
+	shadowSettled?(call: CallSettled, at?: number): void;
+	/** A sampled call was not copied. @param model the name in `models:` that was asked for @param to the one that was to get the copy */
+	shadowDropped?(model: string, to: string, why: ShadowOutcome): void;
 }

@@ -102,9 +102,9 @@ export interface EngineEnergy {
  */
 export function createMetrics(role: "router" | "agent"): Metrics {
 	const registry = new Registry();
-	const calls = new CallMetrics(registry);
-	// An agent keeps no ledger and has no agents.
+	// An agent keeps no ledger, has no agents, and copies no calls.
 	const ofRouter = role === "router" ? registry : new Registry();
+	const calls = new CallMetrics(registry, ofRouter);
 	new Gauge({
 		name: "router_info",
 		help: "1; says which role runs.",

@@ -4,7 +4,6 @@ import { type NameMatcher, nameMatcher } from "../../config/name-pattern.ts";
 import type { Config } from "../../config/schema.ts";
 import { RouterError } from "../../errors.ts";
 import type { Tokens } from "../../openai/usage.ts";
-import type { Budget } from "../auth/key-store.ts";
 import type { Caller } from "../auth/keys.ts";
 import type { CallCost, CallReserve } from "../usage/call-cost.ts";
 import { periodsOf, type SpendStore, unitsOf } from "../usage/spend.ts";
@@ -29,6 +28,8 @@ export interface AdmissionRequest {
 	readonly address: string | undefined;
 	/** As a header names it. Needed where {@link AdmissionControl.sessionUsd} says something of the caller. */
 	readonly session?: string | undefined;
+	/** It is no caller's: nobody is told that it was refused. */
+	readonly isShadow?: boolean;
 }
 
 /** What became of a call. */
@@ -172,7 +173,7 @@ export class AdmissionControl {
 			// What costs nothing a spent budget refuses all the same; one of 0 USD does not.
 			if (reserve!.usd > 0) {
 				limits.push({ id: caller!.id, unit: "usd", max: usd, windowMs: 0, amount: reserve!.usd, spending });
-			} else if (usd > 0 && spending.usd >= usd) throw this.#spentBudget(caller!, budget!);
+			} else if (usd > 0 && spending.usd >= usd) throw this.#spentBudget(request);
 		}
 		for (const set of sets) {
 			for (const limit of set.limits) {
@@ -209,29 +210,31 @@ export class AdmissionControl {
 	}
 
 	#refusal(
-		{ caller }: AdmissionRequest,
+		request: AdmissionRequest,
 		reserve: CallReserve | undefined,
 		decision: Extract<LimitDecision, { isAllowed: false }>,
 	): RouterError {
+		const { caller, isShadow } = request;
 		const { refused, retryAfterMs, statuses } = decision;
 		if (refused.unit === "spend") {
 			this.options.onRefused?.("session", "spend");
 			return sessionRefusal(decision, reserve!);
 		}
 		if (!refused.spending) {
-			this.options.onRefused?.(ownerOf(refused), refused.unit);
+			if (!isShadow) this.options.onRefused?.(ownerOf(refused), refused.unit);
 			return limitRefusal(decision);
 		}
 		const budget = caller!.budget!;
-		if (retryAfterMs === Number.POSITIVE_INFINITY) return this.#spentBudget(caller!, budget);
-		this.options.onRefused?.("budget", budget.per);
+		if (retryAfterMs === Number.POSITIVE_INFINITY) return this.#spentBudget(request);
+		if (!isShadow) this.options.onRefused?.("budget", budget.per);
 		const left = statuses.find(({ limit }) => limit.unit === "usd")?.remaining ?? 0;
 		return reservedRefusal({ name: caller!.name, budget, left, reserve: reserve!, retryAfterMs });
 	}
 
-	#spentBudget({ name }: Caller, budget: Budget): RouterError {
-		this.options.onRefused?.("budget", budget.per);
-		return spentRefusal(name, budget);
+	#spentBudget({ caller, isShadow }: AdmissionRequest): RouterError {
+		const { name, budget } = caller!;
+		if (!isShadow) this.options.onRefused?.("budget", budget!.per);
+		return spentRefusal(name, budget!);
 	}
 
 	/** What each session of this caller may spend, USD; undefined where nothing limits it. */

@@ -1,6 +1,6 @@
 /** What the ledger keeps of a call besides its columns: a JSON text. Pure. */
 import type { Tokens } from "../../openai/usage.ts";
-import type { Bill, CallSettled } from "../../telemetry/events.ts";
+import type { Bill, CallSettled, ShadowedAnswer } from "../../telemetry/events.ts";
 
 /** What is stored of a call besides the columns. What most calls have in common is left out: fewer bytes cost less a call. */
 export interface CallDetails {
@@ -36,6 +36,8 @@ export interface CallDetails {
 	readonly skipped?: CallSettled["skipped"];
 	/** The trace that it was sent in; absent of others. */
 	readonly trace?: string | undefined;
+	/** Of a copy: the caller's answer that it is compared with. */
+	readonly shadow?: ShadowedAnswer | undefined;
 }
 
 /** Longest text of a client's that is stored, UTF-16 units. */
@@ -69,6 +71,7 @@ export class CallDetailsWriter {
 		if (firstTokenMs !== undefined) text += `,"first_token_ms":${json(tenth(firstTokenMs))}`;
 		if (energyJ !== undefined) text += `,"energy_j":${json(Number(energyJ.toPrecision(4)))}`;
 		if (tokens && hasKinds(tokens)) text += `,"tokens":${JSON.stringify(tokens)}`;
+		if (call.shadow) text += `,"shadow":${JSON.stringify(call.shadow)}`;
 		if (call.trace?.span) text += `,"trace":"${call.trace.traceId}"`;
 		return text + this.#behind;
 	}

@@ -66,7 +66,7 @@ export interface LostRows {
 const NOTHING: PendingCalls = { calls: [], times: [], attempts: [] };
 
 /** The ledger. Nothing is opened before the first call. */
-export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
+export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled" | "shadowSettled"> {
 	/** What waits to be written. */
 	#calls: CallSettled[] = [];
 	/** When each of them settled. */
@@ -118,6 +118,10 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
 			this.#times.push(at);
 		} else this.#sum(call);
 		this.#wake();
+	}
+
+	shadowSettled(call: CallSettled, at?: number): void {
+		this.callSettled(call, at);
 	}
 
 	/** Begins to delete old calls. Returns how to end that: all that waits is then on the disk, unless that can't be written to. */

@@ -2,6 +2,7 @@
 import { decimal } from "../../openai/usage-edits.ts";
 import type { UsageRow, UsageSums } from "../../store/ledger-batch.ts";
 import { NO_USAGE } from "./ledger-rows.ts";
+import { isShadow } from "./shadow-account.ts";
 
 /** What usage can be shown by. */
 export const USAGE_BY = ["key", "team", "user", "model", "provider", "day"] as const;
@@ -33,7 +34,7 @@ export type ShownUsage = { readonly [by in UsageBy]?: string } & ShownSums;
 export function usageBy(rows: readonly UsageRow[], by: readonly UsageBy[]): ShownUsage[] {
 	const groups = new Map<string, { names: string[]; sums: UsageSums }>();
 	for (const row of rows) {
-		const names = by.map((field) => row[field]);
+		const names = by.map((field) => shownName(row, field));
 		const name = JSON.stringify(names);
 		let group = groups.get(name);
 		if (!group) {
@@ -58,6 +59,12 @@ export function usageBy(rows: readonly UsageRow[], by: readonly UsageBy[]): Show
 			unpriced: sums.unpriced,
 			energy_wh: Number((sums.energy / 3_600).toFixed(9)),
 		}));
+}
+
+/** What a row is shown under. Copies of calls (`shadow` of a model) stand under names of their own, but for their day: they are no caller's. */
+function shownName(row: UsageRow, field: UsageBy): string {
+	if (field === "day" || field === "key" || !isShadow(row.keyId)) return row[field];
+	return row[field] === "" ? "(shadow)" : `${row[field]} (shadow)`;
 }
 
 function compare(a: readonly string[], b: readonly string[]): number {

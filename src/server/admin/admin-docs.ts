@@ -118,6 +118,39 @@ export const USAGE: Detail = {
 	},
 };
 
+/** `GET /admin/shadow`. */
+export const SHADOW: Detail = {
+	...base,
+	operationId: "shadowCalls",
+	summary: "What copies of calls came to",
+	description:
+		"Of each model with `shadow`, by this router's ledger: pairs of answers that were compared, their medians, and how many were the same. Where `partial` is there, they are the newest 5,000, or those among its last 100,000 calls.",
+	parameters: [
+		parameter("from", "query", "The first day (UTC). Default: 29 days before `to`.", "2026-08-01"),
+		parameter("to", "query", "The last day. Default: today.", "2026-08-31"),
+	],
+	responses: {
+		200: answer("A row for each model and the one that gets its copies.", {
+			object: "list",
+			data: [
+				{
+					model: "fast",
+					to: "openai/gpt-5-mini",
+					share: 0.05,
+					budget: { usd: 1, per: "day", spent: 0.12 },
+					pairs: 412,
+					failed: 3,
+					caller: { ms: 812.5, first_token_ms: 210.4, tokens_out: 180, cost_usd: 0 },
+					shadow: { ms: 1440.1, first_token_ms: 330.2, tokens_out: 204, cost_usd: 0.00031 },
+					same_finish_reason: { compared: 412, same: 407 },
+					same_tool_calls: { compared: 96, same: 88 },
+				},
+			],
+		}),
+		...errorResponses("invalid_admin_key", "invalid_value", "internal_error"),
+	},
+};
+
 /** `GET /admin/calls`. */
 export const CALLS: Detail = {
 	...base,

@@ -17,6 +17,7 @@ import {
 	REVOKE_KEY,
 	ROTATE_KEY,
 	RUNAWAYS,
+	SHADOW,
 	USAGE,
 } from "./admin-docs.ts";
 import { type AdminService, adminService, NewKeyBody, RotateBody, usageQuery } from "./admin-service.ts";
@@ -105,6 +106,15 @@ function ledgerRoutes(serviceFor: ServiceFor) {
 				});
 			},
 			{ detail: USAGE },
+		)
+		.get(
+			"/admin/shadow",
+			async ({ request, query, server }) => {
+				const service = serviceFor(request, server);
+				const { from, to } = usageQuery({ from: query["from"], to: query["to"] });
+				return answer({ object: "list", ...(await service.shadow({ from, to })) });
+			},
+			{ detail: SHADOW },
 		)
 		.get(
 			"/admin/calls",

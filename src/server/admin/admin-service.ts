@@ -8,9 +8,10 @@ import { parseDuration } from "../../config/units.ts";
 import { RouterError } from "../../errors.ts";
 import type { Store } from "../../store/store.ts";
 import type { RouterState } from "../router-state.ts";
-import { type CallSearch, type ShownCalls, shownCalls } from "./call-list.ts";
+import { type CallSearch, callSearch, type ShownCalls, shownCalls } from "./call-list.ts";
 import type { PastCalls } from "./past-calls.ts";
 import { shownRunaways } from "./runaway-list.ts";
+import { type ShadowReport, shadowReport } from "./shadow-report.ts";
 
 const closed = { additionalProperties: false } as const;
 const limit = Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000_000 }));
@@ -120,7 +121,7 @@ type Audit = (action: string, what: object) => void;
 export function adminService(state: RouterState, calls: PastCalls, config: Config, audit: Audit) {
 	return {
 		...keyOperations(state, config, audit),
-		...ledgerQueries(state, calls),
+		...ledgerQueries(state, calls, config),
 		...invitationOperations(state.store, audit),
 		runaways: () => shownRunaways(state.runaways),
 	};
@@ -194,7 +195,7 @@ const CALLERS_FIELDS = [
 	"budget",
 ] as const;
 
-function ledgerQueries(state: RouterState, calls: PastCalls) {
+function ledgerQueries(state: RouterState, calls: PastCalls, { models }: Config) {
 	return {
 		async usage({ by, from, to }: UsageQuery): Promise<{ data: ShownUsage[]; partial?: true }> {
 			const { rows, isPartial } = await state.usage(from, to);
@@ -204,6 +205,11 @@ function ledgerQueries(state: RouterState, calls: PastCalls) {
 		async calls(search: CallSearch): Promise<ShownCalls> {
 			await state.ledger.flush();
 			return shownCalls(search, state.store.ledger, state.ledger.waiting);
+		},
+		/** Copies of these days, of this router's ledger. */
+		async shadow({ from, to }: Pick<UsageQuery, "from" | "to">): Promise<ShadowReport> {
+			await state.ledger.flush();
+			return shadowReport(callSearch({ from, to }), { from, to }, state.store.ledger, models, state.spend, Date.now());
 		},
 	};
 }

@@ -70,7 +70,7 @@ export class WorkerEvents {
 			callSettled: (call, at) => {
 				this.#lastId = call.id;
 				ledger.callSettled(call, at);
-				for (const sink of otel) sink.callSettled(call);
+				if (!call.shadow) for (const sink of otel) sink.callSettled(call);
 			},
 		});
 		return true;
@@ -115,6 +115,10 @@ export class WorkerEvents {
 
 	#countCall(call: CallSettled, at: number): void {
 		const { metrics, log } = this.sinks;
+		if (call.shadow) {
+			metrics.sink.shadowSettled?.(call);
+			return;
+		}
 		metrics.sink.callStarted();
 		metrics.sink.callSettled(call);
 		if (!this.#lines.includes(call.id)) log.sink.callSettled(call, at);

@@ -7,6 +7,7 @@ import { Bar } from "../components/bar.tsx";
 import { ModelRows } from "../components/model-rows.tsx";
 import { Notice } from "../components/notice.tsx";
 import { Code, Scroll } from "../components/scroll.tsx";
+import { ShadowList } from "../components/shadow-list.tsx";
 import { bytesText, countText, timeText, wholeText } from "../format.ts";
 import type { Page } from "../page.ts";
 
@@ -32,6 +33,7 @@ function Models() {
 				{agents?.map((agent) => (
 					<AgentCard key={agent.name} agent={agent} reload={reload} />
 				))}
+				<ShadowList />
 			</div>
 		</>
 	);
