@@ -94,7 +94,8 @@ test("Sentinel: the master is found, and after a failover the new one", async ()
 
 test("Cluster: keys of every node, and scripts over the keys of one hash tag", async () => {
 	const cluster = await startCluster();
-	connected = connectRedis(`redis+cluster://127.0.0.1:${cluster.nodes[0]!.port},127.0.0.1:${cluster.nodes[1]!.port}`);
+	const nodes = cluster.nodes.slice(0, 2).map(({ port }) => `127.0.0.1:${port}`);
+	connected = connectRedis(`redis+cluster://${nodes.join(",")}`, { timeoutMs: 2_000 });
 	await connected.up();
 	for (let index = 0; index < 30; index++) expect(await setAndGet(`t:${index}`)).toEqual(["OK", "1"]);
 	const sizes = await Promise.all(cluster.nodes.map(({ client }) => client.dbsize()));

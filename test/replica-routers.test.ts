@@ -12,7 +12,7 @@ import { type Bounds, bound, logInto, qwen } from "./kit/replicas.ts";
 
 const KEEP = [{ model: "qwen", goal: "keep" }];
 const UNHEARD =
-	"None of this router's messages has come back to it from Redis for 5 s: until one does, it decides nothing of `agents.replicas`. Its user there needs `+publish +subscribe &*`; a connection that leads nowhere is made anew by a restart.";
+	"None of this router's messages has come back to it from Redis for 5 s: until one does, it decides nothing of `agents.replicas`. Its user there needs `+publish +subscribe &*`.";
 const TOO_LONG =
 	"What is decided of `agents.replicas` is too long for a message to the other routers: agents hear it from this one alone.";
 

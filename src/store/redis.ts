@@ -1,7 +1,7 @@
 /** The shared Redis: in every state a caller waits at most until its deadline, and never fails. design.md has its states. */
 import type { RedisAddress } from "../config/redis-url.ts";
 import { Deadlines } from "./deadlines.ts";
-import { type RedisClient, redisClient } from "./redis-client.ts";
+import { type RedisClient, type RedisSubscriber, redisClient, redisSubscriber } from "./redis-client.ts";
 import {
 	AWAY,
 	afterEvent,
@@ -16,8 +16,6 @@ import {
 
 /** How often an unsure or slow Redis is sent a `PING`, ms. */
 const PROBE_MS = 250;
-/** Unanswered probes until the connection is made anew: it may lead to a machine that is gone. */
-const MOST_PROBES = 20;
 /** Why a server that answers is not used for all. */
 const LATE = "its answers come late";
 /** The oldest supported version. */
@@ -70,7 +68,6 @@ export class SharedRedis {
 	#status: RedisStatus = AWAY;
 	#reason: string | undefined = "it was not reached yet";
 	#probe: ReturnType<typeof setInterval> | undefined;
-	#probes = 0;
 	readonly #deadlines: Deadlines;
 	/** When an answer came last, or the state changed, `performance.now()`. */
 	#heardAt = 0;
@@ -100,7 +97,7 @@ export class SharedRedis {
 
 	/** Begins to connect, and tries until it succeeds. Returns a function that disconnects. */
 	open(): () => void {
-		const client = this.#connect();
+		const client = redisClient(this.options.address, this.options.ca);
 		this.#client = client;
 		client.on("ready", () => void this.#ready(client));
 		client.on("close", () => this.#event("lost", "the connection was lost"));
@@ -152,15 +149,18 @@ export class SharedRedis {
 		return undefined;
 	}
 
-	/** Another connection of the same kind, for subscriptions: it queues commands until it is connected. */
-	subscriber(): RedisClient {
-		const client = this.#connect();
-		client.on("error", () => undefined);
-		return client;
+	/** Another connection, for subscriptions, that is not made anew where it is lost. */
+	subscriber(): RedisSubscriber {
+		const { address, ca } = this.options;
+		const subscriber = redisSubscriber(address, ca, this.#client);
+		// Its end says as much.
+		subscriber.on("error", () => undefined);
+		return subscriber;
 	}
 
-	#connect(): RedisClient {
-		return redisClient(this.options.address, this.options.ca);
+	/** Reports that the server has refused a command of a subscriber. Nothing where the connection was lost. */
+	reportRefused(error: Error): void {
+		if (error.name === "ReplyError") this.options.listener.refused(errorWord(error.message));
 	}
 
 	#scripted(
@@ -256,23 +256,14 @@ export class SharedRedis {
 	}
 
 	#beginProbes(): void {
-		this.#probes = 0;
 		const probe = () => {
-			const isSlow = this.#status.state === "slow";
-			if (isSlow && performance.now() - this.#heardAt > HUNG_MS) {
+			if (this.#status.state === "slow" && performance.now() - this.#heardAt > HUNG_MS) {
 				this.#event("hung", `it gave no answer within ${HUNG_MS} ms`);
-			} else if (!isSlow && ++this.#probes > MOST_PROBES) this.#reconnect();
-			else void this.#send((client) => client.ping(), true);
+			} else void this.#send((client) => client.ping(), true);
 		};
 		this.#probe = setInterval(probe, PROBE_MS);
 		this.#probe.unref();
 		probe();
-	}
-
-	#reconnect(): void {
-		this.#probes = 0;
-		if (this.#client && "isCluster" in this.#client && this.#client.isCluster) return;
-		this.#client?.disconnect(true);
 	}
 
 	/** Reports the reason of an outage, without the address and the password that Redis's message may contain. */

@@ -94,10 +94,25 @@ export function slowProxy(port: number): {
 	readonly port: number;
 	/** Infinity: until it is another number. */
 	delayMs: number;
+	/**
+	 * From now on the connections that there are lead nowhere, and neither side hears of it: what they say gets lost, their ends too. Further ones
+	 * go to another port, where that is given.
+	 */
+	cut(to?: number): void;
+	/** How many have led to the port. */
+	readonly connections: number;
 	stop(): void;
 } {
-	type Side = { peer: Awaited<ReturnType<typeof Bun.connect>> | undefined; waiting: Uint8Array[] };
+	type Side = {
+		peer: Awaited<ReturnType<typeof Bun.connect>> | undefined;
+		waiting: Uint8Array[];
+		/** Of connections that were not cut. */
+		readonly line: { isCut: boolean };
+	};
+	let line = { isCut: false };
+	let target = port;
 	let delayMs = 0;
+	let connections = 0;
 	/** Answers that wait, in their order, and from when on they may go, ms. */
 	const held: { readonly from: number; readonly send: () => void }[] = [];
 	const release = () => {
@@ -109,32 +124,39 @@ export function slowProxy(port: number): {
 		port: 0,
 		socket: {
 			async open(socket) {
-				socket.data = { peer: undefined, waiting: [] };
+				const own = line;
+				socket.data = { peer: undefined, waiting: [], line: own };
+				const end = () => {
+					if (!own.isCut) socket.end();
+				};
 				const peer = await Bun.connect({
 					hostname: "127.0.0.1",
-					port,
+					port: target,
 					socket: {
 						data: (_, bytes) => {
+							if (own.isCut) return;
 							const copy = Uint8Array.from(bytes);
 							if (delayMs === 0) return void socket.write(copy);
 							held.push({ from: performance.now(), send: () => void socket.write(copy) });
 							if (delayMs !== Number.POSITIVE_INFINITY) setTimeout(release, delayMs + 1);
 						},
-						close: () => void socket.end(),
-						error: () => void socket.end(),
-						connectError: () => void socket.end(),
+						close: end,
+						error: end,
+						connectError: end,
 					},
 				}).catch(() => undefined);
 				if (!peer) return;
 				socket.data.peer = peer;
 				for (const bytes of socket.data.waiting.splice(0)) peer.write(bytes);
+				connections++;
 			},
 			data(socket, bytes) {
+				if (socket.data.line.isCut) return;
 				if (socket.data.peer) socket.data.peer.write(bytes);
 				else socket.data.waiting.push(Uint8Array.from(bytes));
 			},
-			close: (socket) => void socket.data.peer?.end(),
-			error: (socket) => void socket.data.peer?.end(),
+			close: ({ data }) => void (data.line.isCut || data.peer?.end()),
+			error: ({ data }) => void (data.line.isCut || data.peer?.end()),
 		},
 	});
 	return {
@@ -145,6 +167,14 @@ export function slowProxy(port: number): {
 		set delayMs(ms: number) {
 			delayMs = ms;
 			release();
+		},
+		get connections() {
+			return connections;
+		},
+		cut(to = target) {
+			line.isCut = true;
+			line = { isCut: false };
+			target = to;
 		},
 		stop: () => server.stop(true),
 	};

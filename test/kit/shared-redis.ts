@@ -10,6 +10,8 @@ export interface Connected {
 	readonly states: RedisState[];
 	readonly reasons: (string | undefined)[];
 	readonly failures: RedisFailure[];
+	/** Words of what the server refused. */
+	readonly refused: string[];
 	/** Resolves once commands are sent. */
 	up(): Promise<void>;
 	/** Resolves once they are not. */
@@ -24,7 +26,12 @@ export function connectRedis(
 ): Connected {
 	const address = parseRedisUrl(url);
 	if (typeof address === "string") throw new Error(address);
-	const told = { states: [] as RedisState[], reasons: [] as (string | undefined)[], failures: [] as RedisFailure[] };
+	const told = {
+		states: [] as RedisState[],
+		reasons: [] as (string | undefined)[],
+		failures: [] as RedisFailure[],
+		refused: [] as string[],
+	};
 	const redis = new SharedRedis({
 		address,
 		ca,
@@ -36,7 +43,7 @@ export function connectRedis(
 				told.reasons.push(reason);
 			},
 			failed: (why) => void told.failures.push(why),
-			refused: () => {},
+			refused: (word) => void told.refused.push(word),
 		},
 	});
 	const close = redis.open();

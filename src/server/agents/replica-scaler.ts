@@ -263,7 +263,7 @@ export class ReplicaScaler {
 }
 
 const UNHEARD =
-	"None of this router's messages has come back to it from Redis for 5 s: until one does, it decides nothing of `agents.replicas`. Its user there needs `+publish +subscribe &*`; a connection that leads nowhere is made anew by a restart.";
+	"None of this router's messages has come back to it from Redis for 5 s: until one does, it decides nothing of `agents.replicas`. Its user there needs `+publish +subscribe &*`.";
 
 const SENTENCES: Readonly<Record<ScalingEvent["what"], string>> = {
 	load: "A replica is loaded.",
