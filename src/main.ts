@@ -7,7 +7,8 @@
  * without the first therefore replaces itself, under the same process id, with one that has all three.
  * Other commands skip that second start.
  *
- * A compiled executable's worker threads begin here, too: with an entry of their own it would hold most of the program twice.
+ * A compiled executable is cut at its `import()`s (`--splitting`), so that the first process reads this file and the flags alone: what stands at
+ * the top of a file is made as soon as a part with it is loaded, needed or not. Its worker threads begin here, too.
  */
 import { totalmem } from "node:os";
 import { startsServer } from "./cli/flags.ts";
