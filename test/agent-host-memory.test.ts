@@ -371,6 +371,7 @@ describe("the host's memory is read", () => {
 		expect(of({ "/sys/fs/cgroup/system.slice/docker-f00.scope/memory.stat": "anon 5\nfile 9\nshmem 2\n" })).toBe(7);
 		expect(of({ "/sys/fs/cgroup/memory/docker/f00/memory.stat": "rss 1\ntotal_rss 5\ntotal_shmem 1\n" })).toBe(6);
 		expect(of({ "/sys/fs/cgroup/machine.slice/libpod-f00.scope/memory.stat": "anon 3\n" })).toBe(3);
+		expect(of({ "/sys/fs/cgroup/memory/libpod_parent/libpod-f00/memory.stat": "rss 1\ntotal_rss 4\n" })).toBe(4);
 		expect(of({})).toBeUndefined();
 	});
 

@@ -1,10 +1,10 @@
 /** `agent.models[].mounts`: what of the host a model's containers may read, and what they may never. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { dockerError } from "../src/agent/docker/docker-failures.ts";
-import { engineHost } from "../src/agent/docker/engine-host.ts";
+import { engineHost, isRootsEngine } from "../src/agent/docker/engine-host.ts";
 import { agentFile } from "../src/agent/models/agent-file.ts";
 import { specHash } from "../src/agent/models/container-spec.ts";
 import { ModelRegistry } from "../src/agent/models/model-registry.ts";
@@ -184,6 +184,28 @@ describe("the engine of an environment", () => {
 			{ address: "ssh://gpu/run/podman.sock", isHere: false },
 		],
 	] as const)("%s, %p", (command, env, expected) => expect(engineHost(command, env)).toMatchObject(expected));
+
+	test("is a user's where its socket is, or podman runs without one for a user", () => {
+		const own = process.getuid!();
+		using directory = new TemporaryDirectory();
+		const path = join(directory.path, "podman.sock");
+		writeFileSync(path, "");
+		// Root alone may give it away.
+		if (own === 0) chownSync(path, 1000, 1000);
+		for (const env of [{ DOCKER_HOST: `unix://${path}` }, { CONTAINER_HOST: `unix://${path}` }]) {
+			expect(isRootsEngine("podman", env)).toBe(false);
+		}
+		expect(isRootsEngine("docker", { DOCKER_HOST: `unix://${path}` })).toBe(false);
+		expect(isRootsEngine("podman", {})).toBe(own === 0);
+	});
+
+	test.each([
+		["docker", { DOCKER_HOST: "unix:///nowhere/podman.sock" }],
+		["docker", { DOCKER_HOST: "tcp://10.0.0.1:2375" }],
+		["podman", { CONTAINER_HOST: "ssh://gpu/run/podman.sock" }],
+	] as const)("counts as root's where that can't be seen: %s, %p", (command, env) => {
+		expect(isRootsEngine(command, env)).toBe(true);
+	});
 
 	test("is one, whichever link leads to its socket", () => {
 		using directory = new TemporaryDirectory();

@@ -38,6 +38,13 @@ describe("a container", () => {
 		expect(await heard.verdictOf("c")).toBe("died");
 	});
 
+	test("that the agent stops has not died, though its engine says that it was stopped only afterwards", async () => {
+		const heard = ends(START);
+		heard.stopping("c");
+		heard.heard({ id: "c", ...DIE });
+		expect(await heard.verdictOf("c")).toBe("stopped");
+	});
+
 	test("whose end comes while it is waited for", async () => {
 		const heard = new ContainerEnds(60_000);
 		const verdict = heard.verdictOf("c");

@@ -133,6 +133,19 @@ describe("an event", () => {
 		]);
 	});
 
+	test.each<[string, object, boolean]>([
+		["of podman 4, which leaves out a 0", {}, true],
+		["of podman 4", { ContainerExitCode: 137 }, false],
+		["of podman 5", { ContainerExitCode: 0 }, true],
+		["of podman 5 with an error", { ContainerExitCode: 1 }, false],
+		["of podman's socket", { Actor: { ID, Attributes: { containerExitCode: "0" } } }, true],
+		["of podman's socket with an error", { Actor: { ID, Attributes: { containerExitCode: "137" } } }, false],
+		["of podman, which tells of SIGTERM only afterwards", { ContainerExitCode: 143 }, true],
+	])("says whether the container ended well: %s", (_, fields, isClean) => {
+		const event = { ID, Image: "x", Name: "y", Status: "died", Type: "container", Attributes: {}, ...fields };
+		expect(parseEvent(JSON.stringify(event))).toEqual({ id: ID, action: "die", ...(isClean && { isClean }) });
+	});
+
 	test("tells no command, and lines of another kind are none", () => {
 		const event = { Type: "container", Action: "exec_start: sh -c 'echo secret'", Actor: { ID } };
 		expect(parseEvent(JSON.stringify(event))).toEqual({ id: ID, action: "exec_start" });

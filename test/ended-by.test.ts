@@ -5,7 +5,7 @@ import { type EndCircumstances, endedBy, endedByProblem } from "../src/agent/doc
 
 const event = (action: string, signal?: number): DockerEvent => ({ id: "c", action, ...(signal && { signal }) });
 const known = (over: Partial<EndCircumstances> = {}): EndCircumstances => ({
-	command: "docker",
+	engine: "docker",
 	exitCode: 0,
 	engineWasAway: false,
 	...over,
@@ -41,8 +41,8 @@ describe("a container ended", () => {
 		["with a daemon that has forgotten it", [], known({ exitCode: 137 }), { by: "engine" }],
 		["with the host", [], known({ exitCode: 255 }), { by: "engine" }],
 		["by itself, before a daemon that has forgotten it was stopped", [], known({ exitCode: 1 }), undefined],
-		["under podman by itself, which may remember nothing", [], known({ command: "podman", exitCode: 137 }), undefined],
-		["under podman by `podman stop`", [event("stop"), event("die")], known({ command: "podman" }), { by: "stopped" }],
+		["under podman by itself, which may remember nothing", [], known({ engine: "podman", exitCode: 137 }), undefined],
+		["under podman by `podman stop`", [event("stop"), event("die")], known({ engine: "podman" }), { by: "stopped" }],
 	] as [string, DockerEvent[], EndCircumstances, unknown][])("%s", (_, events, circumstances, end) => {
 		expect<unknown>(endedBy(events, circumstances)).toEqual(end);
 	});

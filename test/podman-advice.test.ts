@@ -1,9 +1,10 @@
 /** Where containers are podman's, advice names podman: its commands, its service, its way to GPUs. */
 import { describe, expect, test } from "bun:test";
-import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DockerCli } from "../src/agent/docker/docker.ts";
+import { DockerError } from "../src/agent/docker/docker-error.ts";
 import { dockerError, type FailedCall } from "../src/agent/docker/docker-failures.ts";
 import { endedBy } from "../src/agent/docker/ended-by.ts";
 import { engineCommand, engineOf } from "../src/agent/docker/engine-host.ts";
@@ -47,6 +48,7 @@ describe("a failure under podman is told in podman's words:", () => {
 			"Error: crun: opening file `memory.max` for writing: No such file or directory: OCI runtime attempted to invoke a command that was not found",
 			/cgroup v2|Delegate=yes/,
 		],
+		["no message queues", "run", "Error: statfs /dev/mqueue: no such file or directory", /mount -t mqueue/],
 		["no space", "pull", "writing blob: no space left on device", /podman system df/],
 		["a name that is taken", "run", 'the container name "router-chat" is already in use by 0f3c', /podman rm --force/],
 		["a broken connection", "run", "unexpected EOF", /podman\.socket/],
@@ -126,10 +128,58 @@ describe("who ended a container of podman", () => {
 			const podman = new DockerCli({ command: "podman", env, deadlineMs: 10_000, pullSilenceMs: 1 });
 			const events = await podman.pastEvents("c", 5000);
 			expect(events.length).toBe(statuses.length);
-			expect<unknown>(endedBy(events, { command: "podman", exitCode: 0, engineWasAway: false })).toEqual(end);
+			expect<unknown>(endedBy(events, { engine: "podman", exitCode: 0, engineWasAway: false })).toEqual(end);
 		} finally {
 			rmSync(directory, { recursive: true, force: true });
 		}
+	});
+});
+
+describe("a container whose limit of memory the engine leaves out", () => {
+	const IGNORED = "Resource limits are not supported and ignored on cgroups V1 rootless systems";
+	const DISCARDED =
+		"WARNING: Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.";
+
+	/** Runs one with an engine that says so, and starts it. @returns what came of it, and what else was asked */
+	async function started(command: "docker" | "podman", warning: string, ...args: string[]) {
+		const directory = mkdtempSync(join(tmpdir(), "engine-"));
+		try {
+			const [calls, program] = [join(directory, "calls"), join(directory, command)];
+			const script = `#!/bin/sh
+				echo "$*" >>${calls}
+				for word in "$@"; do case $word in --cidfile=*) echo c0ffee >"\${word#--cidfile=}";; esac; done
+				echo '${warning}' >&2
+				echo c0ffee
+			`;
+			writeFileSync(program, script);
+			chmodSync(program, 0o755);
+			const env = { PATH: `${directory}:${process.env["PATH"]}` };
+			const engine = new DockerCli({ command, env, deadlineMs: 10_000, pullSilenceMs: 1 });
+			const end = await engine.run([...args, "image"], {}).catch((error) => error);
+			return { end, removals: readFileSync(calls, "utf8").match(/^rm .*$/gm) ?? [] };
+		} finally {
+			rmSync(directory, { recursive: true, force: true });
+		}
+	}
+
+	test.each([
+		["podman", IGNORED, /Delegate=yes/],
+		["docker", DISCARDED, /cgroup_enable=memory/],
+	] as const)("is removed, and %s's want of it is told", async (command, warning, fix) => {
+		const { end, removals } = await started(command, warning, "--memory=1g", "--memory-swap=1g");
+		expect(end).toBeInstanceOf(DockerError);
+		expect([end.message, end.fix]).toEqual([
+			expect.stringContaining("can't limit a container's memory"),
+			expect.stringMatching(fix),
+		]);
+		expect(removals).toEqual(["rm --force --volumes -- c0ffee"]);
+	});
+
+	test("stays where none was asked for, or swap alone is not limited", async () => {
+		const swap =
+			"WARNING: Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.";
+		expect(await started("podman", IGNORED)).toEqual({ end: "c0ffee", removals: [] });
+		expect(await started("docker", swap, "--memory=1g")).toEqual({ end: "c0ffee", removals: [] });
 	});
 });
 

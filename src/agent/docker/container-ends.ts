@@ -55,6 +55,11 @@ export class ContainerEnds {
 		}
 	}
 
+	/** The agent tells it to end. Docker says so at once; podman once it has ended. */
+	stopping(id: string): void {
+		this.#of(id).isStopping = true;
+	}
+
 	/** It was told to end: what it says of its engine from then on is no death by a call. */
 	isStopping(id: string): boolean {
 		const seen = this.#seen.get(id);

@@ -132,7 +132,7 @@ const PATTERNS: readonly FailurePattern[] = [
 	{
 		kind: "failed",
 		pattern:
-			/cgroup controller .?memory.? is not available|memory limit.*(?:cgroup is not mounted|not support)|opening file .?memory\.(?:max|limit)/i,
+			/cgroup controller .?memory.? is not available|memory limit.*(?:cgroup is not mounted|not support)|resource limits are not supported and ignored|opening file .?memory\.(?:max|limit)/i,
 		describe: (call) => [
 			`${engineIn(call)} can't limit a container's memory here: the cgroup controller for it is not there`,
 			engineIn(call) === "docker"
@@ -180,6 +180,14 @@ const PATTERNS: readonly FailurePattern[] = [
 		describe: ({ command, subject }) => [
 			`there is no image ${subject ?? ""}`.trimEnd(),
 			`check the name and tag in \`agent.image\` or the model's \`image\`; try \`${command} pull ${subject ?? "IMAGE"}\``,
+		],
+	},
+	{
+		kind: "failed",
+		pattern: /statfs \/dev\/mqueue: no such file/i,
+		describe: () => [
+			"podman shares the host's message queues with containers, and this host has none at /dev/mqueue",
+			"`sudo mkdir /dev/mqueue && sudo mount -t mqueue mqueue /dev/mqueue`",
 		],
 	},
 	{

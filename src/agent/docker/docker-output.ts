@@ -31,11 +31,14 @@ export interface DockerEvent {
 	readonly action: string;
 	/** Number of the signal that a `kill` sent, where the engine says it. */
 	readonly signal?: number;
-	/** Of a `die`: with exit code 0. */
+	/** Of a `die`: it ended well, or was told to (SIGTERM). podman may tell of the latter afterwards, or not at all. */
 	readonly isClean?: true;
 }
 
 type Json = Record<string, unknown>;
+
+/** The exit code of a container that SIGTERM ended. */
+const SIGTERM_CODE = "143";
 
 /** vLLM's port inside its container, as engines spell it. */
 const VLLM_PORT = "8000/tcp";
@@ -108,7 +111,10 @@ export function parseEvent(line: string): DockerEvent | undefined {
 	if (id === "" || action === "") return undefined;
 	const attributes = object(object(event["Actor"])["Attributes"] ?? event["Attributes"]);
 	const signal = Number.parseInt(string(attributes["signal"]), 10);
-	const isClean = (string(attributes["exitCode"]) || string(attributes["containerExitCode"])) === "0";
+	// podman's client has it beside the attributes, and up to podman 4 leaves out a 0.
+	const beside = action === "died" ? String(event["ContainerExitCode"] ?? 0) : "";
+	const exitCode = string(attributes["exitCode"]) || string(attributes["containerExitCode"]) || beside;
+	const isClean = exitCode === "0" || exitCode === SIGTERM_CODE;
 	// `exec_start: sh -c …` carries the command.
 	const known = PODMAN_ACTIONS[action] ?? action.replace(/:.*/s, "");
 	return { id, action: known, ...(signal > 0 && { signal }), ...(known === "die" && isClean && { isClean: true }) };

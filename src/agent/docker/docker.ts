@@ -34,8 +34,8 @@ export interface Docker {
 	pull(image: string, onProgress: (line: string) => void, signal: AbortSignal): Promise<void>;
 	/**
 	 * Starts a container, detached; `args` follow `docker run --detach` (see `containerSpec`) and `env` holds
-	 * the values of its `-e NAME`. Resolves with the container's id. One that was created but could not start is removed. The agent's own network
-	 * is made where it is missing.
+	 * the values of its `-e NAME`. Resolves with the container's id. One that was created but could not start, or has no limit of its memory where
+	 * it was to have one, is removed. The agent's own network is made where it is missing.
 	 */
 	run(args: readonly string[], env: Environment): Promise<string>;
 	/** SIGTERM, and SIGKILL after `graceS` seconds. A container that is stopped or does not exist counts as stopped. */
@@ -68,6 +68,8 @@ export interface DockerOptions {
 /** Deadline of `run`, ms: creating a container from an image of 10 GB takes long on a slow disk. */
 const RUN_TIMEOUT_MS = 120_000;
 const NO_CONTAINER = /no such (?:container|object)|no container with (?:name|ID)/i;
+/** A limit that the engine leaves out: no error to it. Docker's words, and podman's without root on cgroups v1. */
+const LIMIT_IGNORED = /does not support memory limit|resource limits are not supported and ignored/i;
 const NO_IMAGE = /no such image|image not known|no such object|failed to find image/i;
 
 /** The engine behind a CLI. Runs nothing until a method is called. */
@@ -154,10 +156,12 @@ export class DockerCli implements Docker {
 		const deadlineMs = Math.max(RUN_TIMEOUT_MS, this.options.deadlineMs);
 		try {
 			const argv = ["run", "--detach", `--cidfile=${cidfile}`, ...args];
-			const stdout = await this.#executeOk(argv, name, deadlineMs, env);
+			const { code, stdout, stderr } = await this.#execute(argv, name, deadlineMs, env);
+			const isUnlimited = LIMIT_IGNORED.test(stderr) && args.some((word) => word.startsWith("--memory="));
+			if (code !== 0 || isUnlimited) throw this.#exitError("run", stderr, name);
 			return (await created()) || stdout.trim();
 		} catch (error) {
-			// It was created and can't start: its name would be in the way of the next attempt.
+			// It was created and can't start, or without its limit: its name would be in the way of the next attempt.
 			const id = await created();
 			if (id) await this.#execute(["rm", "--force", "--volumes", "--", id]).catch(() => {});
 			throw error;
@@ -201,14 +205,16 @@ export class DockerCli implements Docker {
 	}
 
 	async pastEvents(id: string, since: number): Promise<DockerEvent[]> {
-		const seconds = (ms: number) => (ms / 1000).toFixed(3);
+		const { command, env } = this.options;
+		// At podman's socket Docker's client gets nothing for times with a fraction.
+		const isWhole = command === "docker" && engineOf(command, env) === "podman";
+		const seconds = (ms: number) => (isWhole ? String(Math.ceil(ms / 1000)) : (ms / 1000).toFixed(3));
 		// podman 4 reads no seconds behind `--until`, and Docker knows no `--stream`.
-		const isPodman = this.options.command === "podman";
-		const end = isPodman ? ["--stream=false"] : ["--until", seconds(asWall(steadyTime()))];
+		const end = command === "podman" ? ["--stream=false"] : ["--until", seconds(asWall(steadyTime()))];
 		const argv = [
 			"events",
 			"--since",
-			seconds(Math.max(1000, since)),
+			seconds(Math.max(1000, isWhole ? since - 1000 : since)),
 			...end,
 			"--filter",
 			`container=${id}`,

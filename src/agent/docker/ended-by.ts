@@ -12,7 +12,7 @@ export interface EndedBy {
 
 /** What is known besides the events. */
 export interface EndCircumstances {
-	readonly command: "docker" | "podman";
+	readonly engine: "docker" | "podman";
 	readonly exitCode: number;
 	/** The engine was stopped or restarted at about that time. */
 	readonly engineWasAway: boolean;
@@ -27,12 +27,12 @@ const SIGNAL_CODES: readonly number[] = [0, 137, 143, 255];
  */
 export function endedBy(
 	events: readonly DockerEvent[],
-	{ command, exitCode, engineWasAway }: EndCircumstances,
+	{ engine, exitCode, engineWasAway }: EndCircumstances,
 ): EndedBy | undefined {
 	const start = events.findLastIndex(({ action }) => action === "start");
 	const since = events.slice(start + 1);
 	// Docker's daemon remembers the last events since its own start; podman has no daemon.
-	const isForgotten = command === "docker" && !since.some(({ action }) => action === "die");
+	const isForgotten = engine === "docker" && !since.some(({ action }) => action === "die");
 	// An exit code of vLLM's own is a crash that was only found later.
 	if (isForgotten) return SIGNAL_CODES.includes(exitCode) ? { by: "engine" } : undefined;
 	const signals = since.filter(({ action }) => action === "kill");
@@ -48,26 +48,26 @@ export function endedBy(
 const SIGNALS: Record<number, string> = { 1: "HUP", 2: "INT", 3: "QUIT", 6: "ABRT", 15: "TERM" };
 
 /** What a person is told of it. The model is started again in any case. */
-export function endedByProblem({ by, signal }: EndedBy, command: "docker" | "podman"): Problem {
+export function endedByProblem({ by, signal }: EndedBy, engine: "docker" | "podman"): Problem {
 	const unload =
 		"nothing: it is started again. To keep it down unload it: POST /models/{name}/unload on its agent, or take it out of the configuration";
 	switch (by) {
 		case "stopped":
-			return { reason: `somebody stopped its container (\`${command} stop\`)`, fix: unload };
+			return { reason: `somebody stopped its container (\`${engine} stop\`)`, fix: unload };
 		case "killed": {
 			const flag = signal === undefined || signal === 9 ? "" : ` --signal ${SIGNALS[signal] ?? signal}`;
-			return { reason: `somebody killed its container (\`${command} kill${flag}\`)`, fix: unload };
+			return { reason: `somebody killed its container (\`${engine} kill${flag}\`)`, fix: unload };
 		}
 		case "removed":
-			return { reason: `somebody removed its container (\`${command} rm\`)`, fix: unload };
+			return { reason: `somebody removed its container (\`${engine} rm\`)`, fix: unload };
 		case "engine":
 			return {
 				reason:
-					command === "docker"
+					engine === "docker"
 						? "Docker's daemon was stopped or restarted, and its container with it"
 						: "podman was stopped or restarted, and its container with it",
 				fix:
-					command === "docker"
+					engine === "docker"
 						? 'nothing: it is started again. `"live-restore": true` in /etc/docker/daemon.json lets containers outlive the next restart'
 						: "nothing: it is started again",
 			};

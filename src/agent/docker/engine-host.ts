@@ -43,9 +43,29 @@ export function engineOf(command: "docker" | "podman", env: Environment): "docke
 	return command === "podman" || /podman/.test(env["DOCKER_HOST"] ?? "") ? "podman" : "docker";
 }
 
+/**
+ * Whether the engine is root's, as far as can be seen: podman without a service is this process's user's, one with a socket its owner's. One on another
+ * machine counts as root's. Never throws.
+ */
+export function isRootsEngine(command: "docker" | "podman", env: Environment): boolean {
+	const given = addressIn(command, env);
+	if (!given && command === "podman") return process.getuid?.() === 0;
+	const [path] = engineHost(command, env).sockets;
+	try {
+		return path === undefined || statSync(path).uid === 0;
+	} catch {
+		return true;
+	}
+}
+
+/** The engine's address as the environment has it. */
+function addressIn(command: "docker" | "podman", env: Environment): string | undefined {
+	return command === "docker" ? env["DOCKER_HOST"] : (env["CONTAINER_HOST"] ?? env["DOCKER_HOST"]);
+}
+
 /** Reads the file system, not the engine. Never throws. */
 export function engineHost(command: "docker" | "podman", env: Environment): EngineHost {
-	const given = command === "docker" ? env["DOCKER_HOST"] : (env["CONTAINER_HOST"] ?? env["DOCKER_HOST"]);
+	const given = addressIn(command, env);
 	if (!given && command === "docker" && env["DOCKER_CONTEXT"]) {
 		return { address: `context:${env["DOCKER_CONTEXT"]}`, isHere: false, sockets: [] };
 	}

@@ -23,11 +23,12 @@ export function readHostMemory(read: (path: string) => string | undefined = read
 }
 
 const UID = process.getuid?.() ?? 0;
-/** Where Docker (by systemd, by itself) and podman (root's, a user's) put a container's cgroup, in both versions of cgroups. */
+/** Where Docker (by systemd, by itself) and podman (root's by systemd, by itself, a user's) put a container's cgroup, in both versions of cgroups. */
 const CONTAINER_CGROUPS: readonly ((id: string) => string)[] = [
 	(id) => `system.slice/docker-${id}.scope`,
 	(id) => `docker/${id}`,
 	(id) => `machine.slice/libpod-${id}.scope`,
+	(id) => `libpod_parent/libpod-${id}`,
 	(id) => `user.slice/user-${UID}.slice/user@${UID}.service/user.slice/libpod-${id}.scope`,
 ];
 

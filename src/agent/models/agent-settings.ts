@@ -3,7 +3,7 @@ import { homedir, hostname } from "node:os";
 import { join, resolve } from "node:path";
 import type { Environment } from "../../config/interpolate.ts";
 import type { Config } from "../../config/schema.ts";
-import { engineCommand, engineOf } from "../docker/engine-host.ts";
+import { engineCommand, engineOf, isRootsEngine } from "../docker/engine-host.ts";
 import { privateNetwork } from "../docker/private-network.ts";
 import type { Accelerator, SpecSettings } from "./model-spec.ts";
 
@@ -41,7 +41,7 @@ export function agentSettings(config: Config, env: Environment, vllmKey: string)
 	const { docker, accelerator, image, registry, network, cache_dir, hf_token, hf_endpoint, sleep } = config.agent;
 	const agent = agentName(config);
 	const command = engineCommand(docker, env);
-	const own = privateNetwork(agent, { engine: engineOf(command, env), isRoot: process.getuid?.() === 0 });
+	const own = privateNetwork(agent, { engine: engineOf(command, env), isRoot: isRootsEngine(command, env) });
 	const used = network ?? own;
 	const hubEndpoint = hf_endpoint.replace(/\/+$/, "");
 	const variables: Record<string, string> = {

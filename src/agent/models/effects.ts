@@ -5,6 +5,7 @@ import type { Docker } from "../docker/docker.ts";
 import { DockerError } from "../docker/docker-error.ts";
 import { pullProgress } from "../docker/docker-output.ts";
 import { type EndedBy, endedBy, endedByProblem } from "../docker/ended-by.ts";
+import { engineOf } from "../docker/engine-host.ts";
 import { type EngineWatch, isEngineError } from "../docker/engine-watch.ts";
 import { readGpuProcesses } from "../gpu/gpu.ts";
 import type { Placer } from "../gpu/placer.ts";
@@ -64,8 +65,8 @@ export interface EffectTools {
 	readonly engine: Pick<EngineWatch, "wasAwayAt">;
 	/** What engines compute ahead ends before they are put to sleep. */
 	readonly warmUps: Pick<WarmUps, "stopped">;
-	/** Hears of engines that died before their containers are stopped. */
-	readonly ends: Pick<ContainerEnds, "engineDied" | "explained">;
+	/** Hears of engines that died before their containers are stopped, and of those that are. */
+	readonly ends: Pick<ContainerEnds, "engineDied" | "explained" | "stopping">;
 	/** Gives up pulls; other effects end by themselves. */
 	readonly signal: AbortSignal;
 }
@@ -153,6 +154,7 @@ async function stop(
 		const hasEnded = item !== undefined && item.state !== "running";
 		const holders = await readGpuProcesses(env, PROCESSES_TIMEOUT_MS);
 		const { command } = specs;
+		const whose = engineOf(command, env);
 		const known = {
 			command,
 			memoryLimit: specs.memoryLimit(key),
@@ -160,8 +162,8 @@ async function stop(
 			...(hasEnded && { exitCode: item.exitCode, oomKilled: item.oomKilled }),
 		};
 		const end = hasEnded ? await endOf(item, tools) : undefined;
-		const cause = end ? endedByProblem(end, specs.command) : diagnose(lines, known);
-		if (hasEnded) result = { ended: "failed", problem: cause ?? exitProblem(item, command) };
+		const cause = end ? endedByProblem(end, whose) : diagnose(lines, known);
+		if (hasEnded) result = { ended: "failed", problem: cause ?? exitProblem(item, whose) };
 		// Unhealthy, not ended: that is known, and its log may say more.
 		else if (cause && item?.problem) {
 			const reason = `${item.problem.reason} (its log: ${cause.reason})`;
@@ -171,6 +173,7 @@ async function stop(
 	}
 	if (item?.state === "running") {
 		if (item.health === "dead") ends.engineDied(id);
+		ends.stopping(id);
 		records.stopping.add(id);
 		await docker.stop(id, failed ? FAILED_GRACE_S : Math.min(MAX_GRACE_S, specs.stopGrace(key)));
 	}
@@ -183,12 +186,13 @@ async function stop(
 /** Who ended it, where it did not end by itself and the engine knows. */
 async function endOf(
 	{ id, state, exitCode, oomKilled, ran }: InventoryItem,
-	{ docker, specs, records, engine }: EffectTools,
+	{ docker, env, specs, records, engine }: EffectTools,
 ): Promise<EndedBy | undefined> {
 	if (state === "created" || oomKilled || records.stopping.has(id)) return undefined;
 	try {
 		const events = await docker.pastEvents(id, ran.from);
-		return endedBy(events, { command: specs.command, exitCode, engineWasAway: engine.wasAwayAt(ran.to) });
+		const whose = engineOf(specs.command, env);
+		return endedBy(events, { engine: whose, exitCode, engineWasAway: engine.wasAwayAt(ran.to) });
 	} catch (error) {
 		// Not known then. Where the engine is away, the removal that follows says so.
 		if (!(error instanceof DockerError)) throw error;
@@ -227,19 +231,19 @@ async function lastLines(docker: Docker, id: string): Promise<string[]> {
 	return lines;
 }
 
-function exitProblem({ state, exitCode }: InventoryItem, command: ContainerSpecs["command"]): Problem {
+function exitProblem({ state, exitCode }: InventoryItem, engine: "docker" | "podman"): Problem {
 	const fix = "see its log: GET /models/{name}/logs";
 	if (state === "created")
 		return { reason: "its container was made and never started", fix: "nothing: it is made anew" };
 	// vLLM ends with these when it gets SIGTERM, and else never.
-	if ((exitCode === 0 || exitCode === 143) && command === "podman") {
+	if ((exitCode === 0 || exitCode === 143) && engine === "podman") {
 		return {
 			reason: "its container was told to end: by `podman stop`, or with the last session of its user",
 			fix: "nothing: it is started again. `loginctl enable-linger` keeps a user's containers running after the logout",
 		};
 	}
 	if (exitCode === 0 || exitCode === 143) {
-		return { reason: `vLLM was told to end (SIGTERM), but not by ${command}`, fix: "nothing: it is started again" };
+		return { reason: `vLLM was told to end (SIGTERM), but not by ${engine}`, fix: "nothing: it is started again" };
 	}
 	if (exitCode === 126 || exitCode === 127) {
 		return {
