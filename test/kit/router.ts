@@ -1,5 +1,5 @@
 /** The router under test: as a child process (from source, or the compiled binary) on a free loopback port. */
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Json } from "./exchange.ts";
@@ -21,6 +21,8 @@ export interface RouterOptions {
 	readonly source?: "source" | "binary";
 	/** A command in place of the router's, which takes its flags. It reads lines from its stdin. */
 	readonly command?: readonly string[];
+	/** The user that the command runs as, whose its directory is then. */
+	readonly uid?: number;
 }
 
 /** The variable by which a router has one worker whatever the machine has, where its configuration does not say how many. */
@@ -68,6 +70,7 @@ export function command(source: "source" | "binary"): string[] {
  */
 export async function startRouter(options: RouterOptions = {}): Promise<RunningRouter> {
 	const directory = mkdtempSync(join(tmpdir(), "router-test-"));
+	if (options.uid !== undefined) chownSync(directory, options.uid, options.uid);
 	const args = [...(options.args ?? [])];
 	if (options.config) {
 		const file = join(directory, "router.yaml");

@@ -9,6 +9,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { dockerProblem, startDockerEngine } from "../kit/docker.ts";
+import { createNamespace } from "../kit/namespace.ts";
+import { podmanProblem, startPodmanHost } from "../kit/podman.ts";
 import { installClients } from "./clients.ts";
 import { install, THIS_MACHINE } from "./install.ts";
 import { LANGCHAIN } from "./langchain.ts";
@@ -22,13 +24,18 @@ if (THIS_MACHINE.mayInstall) {
 	await ZEROMQ.install();
 	await installClients();
 }
-const problem = dockerProblem() ?? (await tryDocker());
+const problem = dockerProblem() ?? (await tried(tryDocker));
+const podman = podmanProblem() ?? (await tried(tryPodman));
+const problems = {
+	...(problem && { ROUTER_TEST_DOCKER: problem }),
+	...(podman && { ROUTER_TEST_PODMAN: podman }),
+};
 const scratch = mkdtempSync(join(tmpdir(), "router-tests-"));
 const report = join(scratch, "report.xml");
 // Each file in a global object of its own, two at a time: many tests wait for what is real.
 const flags = ["--parallel=2", "--timeout", "30000", "--reporter=junit", `--reporter-outfile=${report}`];
 const child = Bun.spawn([process.execPath, "--no-env-file", "test", ...flags, ...process.argv.slice(2)], {
-	env: { ...process.env, ...(problem && { ROUTER_TEST_DOCKER: problem }) },
+	env: { ...process.env, ...problems },
 	stdio: ["inherit", "inherit", "inherit"],
 });
 // A terminal's Ctrl-C reaches the tests, too: they end, and the report follows.
@@ -36,7 +43,7 @@ process.on("SIGINT", () => {});
 process.on("SIGTERM", () => child.kill("SIGTERM"));
 let code = await child.exited;
 if (existsSync(report)) {
-	if (problem) process.env["ROUTER_TEST_DOCKER"] = problem;
+	Object.assign(process.env, problems);
 	const skipped = skippedIn(readFileSync(report, "utf8"));
 	const told = lines(skipped);
 	if (told.length > 0) console.error(`\n${told.join("\n")}`);
@@ -49,12 +56,9 @@ rmSync(scratch, { recursive: true, force: true });
 process.exit(code);
 
 /** Where the programs are there a container may still not start: no cgroups, no mounts. One is tried before the tests. */
-async function tryDocker(): Promise<string | undefined> {
+async function tried(start: () => Promise<void>): Promise<string | undefined> {
 	try {
-		await using engine = await startDockerEngine();
-		await engine.importSim();
-		// Detached: all that matters is that it starts.
-		await engine.docker("run", "--detach", "vllm-sim:test", "Qwen/Qwen3-8B");
+		await start();
 		return undefined;
 	} catch (error) {
 		return `no container starts here: ${String(error instanceof Error ? error.message : error)
@@ -62,4 +66,18 @@ async function tryDocker(): Promise<string | undefined> {
 			.split("\n")
 			.at(-1)}`;
 	}
+}
+
+async function tryDocker(): Promise<void> {
+	await using engine = await startDockerEngine();
+	await engine.importSim();
+	// Detached: all that matters is that it starts.
+	await engine.docker("run", "--detach", "vllm-sim:test", "Qwen/Qwen3-8B");
+}
+
+async function tryPodman(): Promise<void> {
+	await using namespace = await createNamespace();
+	await using host = await startPodmanHost({ user: "user", namespace });
+	await host.importSim();
+	await host.podman("run", "--detach", "vllm-sim:test", "Qwen/Qwen3-8B");
 }

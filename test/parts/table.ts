@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs";
 import { dockerProblem } from "../kit/docker.ts";
 import { natProblem } from "../kit/nat.ts";
+import { NETAVARK, podmanProblem } from "../kit/podman.ts";
 import { RECORDINGS } from "../kit/recordings.ts";
 import { clientsProblem } from "./clients.ts";
 import { LANGCHAIN } from "./langchain.ts";
@@ -52,6 +53,24 @@ export const PARTS = {
 		programs: { dockerd: ["docker.io"], docker: ["docker-cli", "docker.io"], ip: ["iproute2"], tar: ["tar"] },
 		how: "Linux, root, and apt-get install docker.io iproute2",
 		problem: dockerProblem,
+	},
+	podman: {
+		what: "Podman, for root and for a user",
+		programs: {
+			podman: ["podman"],
+			newuidmap: ["uidmap"],
+			// What a user's containers have for a network: up to Podman 4, and from 5 on.
+			slirp4netns: ["slirp4netns"],
+			pasta: ["passt"],
+			// And root's.
+			[NETAVARK]: ["netavark"],
+			iptables: ["iptables"],
+			ip: ["iproute2"],
+			setpriv: ["util-linux"],
+			tar: ["tar"],
+		},
+		how: "Linux, root, and apt-get install podman uidmap slirp4netns passt netavark iptables iproute2",
+		problem: podmanProblem,
 	},
 	compose: {
 		what: "Docker Compose",
@@ -135,6 +154,7 @@ export type PartName = keyof typeof PARTS;
 export const OF_TESTS = [
 	"redis",
 	"docker",
+	"podman",
 	"nat",
 	"compose",
 	"systemd",
