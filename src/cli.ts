@@ -63,7 +63,13 @@ async function perform(command: Command, env: Environment): Promise<number> {
 		case "start": {
 			const { loaded, variables } = await configuration(command, env, cwd);
 			const { start } = await import("./cli/start.ts");
-			return await locating(loaded, start(loaded, variables, out));
+			return await locating(loaded, start(loaded, command.isReplacing ? replacing(variables) : variables, out));
+		}
+		case "upgrade": {
+			const { loaded } = await configuration(command, env, cwd);
+			const { upgradeCommand } = await import("./cli/upgrade-command.ts");
+			out(await upgradeCommand(loaded.config, command.file, printError));
+			return SUCCESS;
 		}
 		case "roll": {
 			const { loaded } = await configuration(command, env, cwd);
@@ -78,7 +84,10 @@ async function perform(command: Command, env: Environment): Promise<number> {
 }
 
 /** Commands that print a text made from the configuration, or from a running router's answer. */
-type Query = Exclude<Command, { readonly do: "help" | "version" | "docs" | "init" | "suggest" | "start" | "roll" }>;
+type Query = Exclude<
+	Command,
+	{ readonly do: "help" | "version" | "docs" | "init" | "suggest" | "start" | "roll" | "upgrade" }
+>;
 /** The output of a command: for stdout, and a note for the user, for stderr. */
 interface Output {
 	readonly text: string;
@@ -120,6 +129,9 @@ async function outputOf(command: Query, { loaded, variables }: Configuration, cw
 		}
 	}
 }
+
+/** The environment of a router that takes another one's place. */
+const replacing = (variables: Environment): Environment => ({ ...variables, ROUTER_REPLACE: "1" });
 
 interface Configuration {
 	readonly loaded: Loaded;

@@ -44,7 +44,9 @@ test.each([
 	["TypeCompiler", /\bTypeCompiler\b/, ["lazy-check.ts"]],
 	["node:tls", /"node:tls"/, ["public-authorities.ts"]],
 	["prom-client", /"prom-client"/, ["telemetry/prometheus.ts"]],
-	["Bun.spawn", /\bBun\.spawn/, ["agent/docker/command.ts"]],
+	// A router's next version is a process, too.
+	["Bun.spawn", /\bBun\.spawn/, ["agent/docker/command.ts", "server/upgrade/new-process.ts"]],
+	["bun:ffi", /import\("bun:ffi"\)/, ["libc.ts", "server/start-memory.ts"]],
 	[
 		"bun:sqlite",
 		/"bun:sqlite"/,

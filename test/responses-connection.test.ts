@@ -180,10 +180,13 @@ describe("a client that leaves", () => {
 });
 
 describe("a connection ends", () => {
-	test("at once where it answers nothing while its server stops", () => {
+	test.each([
+		[false, 1001],
+		[true, 1012],
+	])("at once where it answers nothing while its server stops, or is replaced (%s)", (isReplaced, code) => {
 		connect(never);
-		connections.drain();
-		expect(socket.closed![0]).toBe(1001);
+		connections.drain(isReplaced);
+		expect(socket.closed![0]).toBe(code);
 	});
 
 	test("behind the response that it answers, and answers no other", async () => {
@@ -191,7 +194,7 @@ describe("a connection ends", () => {
 		const connection = connect(() => first.promise);
 		connection.message(socket, frame());
 		connection.message(socket, frame());
-		connections.drain();
+		connections.drain(false);
 		expect(socket.closed).toBeUndefined();
 		first.resolve(streamed(event("response.completed")));
 		await until(() => socket.closed !== undefined, "the end");

@@ -2,8 +2,8 @@
 
 /** One of them. */
 export interface OpenConnection {
-	/** Ends it once it answers nothing any more. */
-	end(): void;
+	/** Ends it once it answers nothing any more. @param isReplaced another process answers at the same address */
+	end(isReplaced: boolean): void;
 }
 
 /** All of a server's. */
@@ -26,9 +26,9 @@ export class OpenConnections {
 		this.#open.delete(connection);
 	}
 
-	/** Has all of them end. */
-	drain(): void {
+	/** Has all of them end. @param isReplaced another process answers at the same address */
+	drain(isReplaced: boolean): void {
 		this.#isDraining = true;
-		for (const connection of [...this.#open]) connection.end();
+		for (const connection of [...this.#open]) connection.end(isReplaced);
 	}
 }

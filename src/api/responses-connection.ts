@@ -117,8 +117,10 @@ export class ResponsesConnection implements OpenConnection {
 		this.drain();
 	}
 
-	end(): void {
-		this.#ending ??= { code: 1001, reason: "This router is stopping." };
+	end(isReplaced: boolean): void {
+		this.#ending ??= isReplaced
+			? { code: 1012, reason: "This router is replaced by another one at its address: connect anew." }
+			: { code: 1001, reason: "This router is stopping." };
 		if (this.#streams.size === 0) this.#finish();
 	}
 

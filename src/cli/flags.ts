@@ -15,7 +15,15 @@ export interface StartOptions {
 /** A parsed command line. */
 export type Command =
 	| { readonly do: "help" | "version" }
-	| Named<"start" | "check" | "health" | "suggest">
+	| Named<"check" | "health" | "suggest">
+	| ({
+			readonly do: "start" /** It takes the place of the router that runs on its data directory. */;
+			readonly isReplacing?: true;
+	  } & StartOptions)
+	| ({
+			readonly do: "upgrade" /** The new program; absent: the running one, as its file is now. */;
+			readonly file?: string;
+	  } & StartOptions)
 	| (Named<"agents" | "models" | "invite"> & { /** The router's address. */ readonly url?: string })
 	| ({ readonly do: "admin"; readonly admin: AdminCommand; readonly url?: string } & StartOptions)
 	| ({ readonly do: "connect"; readonly connect: ConnectOptions; readonly url?: string } & StartOptions)
@@ -67,6 +75,7 @@ const SUBCOMMANDS = [
 	"why",
 	"replay",
 	"connect",
+	"upgrade",
 	"docs",
 ] as const;
 type Subcommand = "start" | (typeof SUBCOMMANDS)[number];
@@ -82,11 +91,12 @@ const REMOTE = ["agents", "models", "explain", "keys", "usage", "why", "connect"
 const OPTIONS = {
 	agent: toggle("start", "check", "health", "init"),
 	standalone: toggle("start", "check", "health", "init"),
-	config: text("start", "check", "health", "init", "replay", ...REMOTE),
+	replace: toggle("start"),
+	config: text("start", "check", "health", "init", "replay", "upgrade", ...REMOTE),
 	host: text("start", "check", "health", ...REMOTE),
 	port: text("start", "check", "health", ...REMOTE),
 	url: text(...REMOTE),
-	"env-file": text("start", "check", "health", "replay", ...REMOTE),
+	"env-file": text("start", "check", "health", "replay", "upgrade", ...REMOTE),
 	// Of the agent; the others are a client's, and a call's.
 	model: text("start", "check", "connect", "replay"),
 	// Of the agent; the other is a key's.
@@ -119,7 +129,8 @@ const OPTIONS = {
 	undo: toggle("connect"),
 	by: text("usage"),
 	from: text("usage", "replay"),
-	to: text("usage", "replay"),
+	// Of `usage` and `replay` a day; the other is a program.
+	to: text("usage", "replay", "upgrade"),
 	csv: toggle("usage"),
 	policy: text("replay"),
 	json: toggle("replay"),
@@ -174,6 +185,8 @@ export function parseCommand(args: readonly string[]): Command {
 	if (command === "explain") {
 		return { do: command, model: model!, ...(given.file !== undefined && { file: given.file }), ...shared };
 	}
+	if (command === "start") return { do: command, ...("replace" in given && { isReplacing: true }), ...shared };
+	if (command === "upgrade") return { do: command, ...(given.to !== undefined && { file: given.to }), ...shared };
 	if (admin) return { do: "admin", admin, ...shared };
 	if (connect) return { do: "connect", connect, ...shared };
 	if (roll) return { do: "roll", roll, ...shared };
@@ -204,6 +217,11 @@ function roleFor(command: Subcommand, given: Given): Role {
 	if ("agent" in given && "standalone" in given) {
 		throw new UsageError(
 			"--agent and --standalone exclude each other: --standalone is router and agent in one process",
+		);
+	}
+	if ("agent" in given && "replace" in given) {
+		throw new UsageError(
+			"--replace belongs to the router: an agent that is restarted leaves its models' containers running",
 		);
 	}
 	if ("agent" in given && "workers" in given) throw new UsageError("--workers belongs to the router");

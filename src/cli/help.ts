@@ -43,6 +43,8 @@ Usage
   router connect CLIENT [--model M] [--key KEY] [--write [--overwrite] | --undo]
                               print what a client needs to use this router, write it, take it out again:
                               claude-code, codex, opencode, gemini-cli, aider, continue, open-webui
+  router upgrade [--to FILE]  have the running router start FILE, or its own program anew, which takes its place: calls
+                              that run end in the old process, no connection is refused or cut
   router docs [TOPIC]         print a page of the documentation; without TOPIC list them
   router init --schema        print the JSON Schema of router.yaml
   router init --systemd       print a systemd unit for the router; with --agent or --standalone for those
@@ -60,6 +62,7 @@ Flags
                     invite: as the GPU host reaches it
   --file FILE       explain: a request as JSON; - is stdin
   --workers N       threads that answer calls, or auto
+  --replace         take the place of the router that runs on this data directory, as upgrade does
   --insecure        listen beyond loopback without any key
   -v, --version     print the version
   -h, --help        print this

@@ -52,7 +52,7 @@ Wants=network-online.target${drivesDocker ? " docker.service" : ""}
 After=network-online.target${drivesDocker ? " docker.service" : ""}
 
 [Service]
-Type=exec
+${role === "agent" ? "Type=exec" : "# The router says when it is ready, and which process is the main one after `router upgrade`.\nType=notify"}
 ExecStart=${quoted(binary)}${flag}
 # router.yaml is looked for here; without one the environment is enough.
 WorkingDirectory=-/etc/router

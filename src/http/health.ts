@@ -15,7 +15,8 @@ export type HealthNotes = Readonly<Record<string, string>>;
 export function health(role: "router" | "agent", lifecycle: Pick<Lifecycle, "state">, notes?: () => HealthNotes) {
 	const live = () => Response.json({ status: "ok" }, { headers: NO_STORE });
 	const ready = () => {
-		const { state } = lifecycle;
+		// Who asks over a connection from before asks whether the address takes calls: another process does.
+		const state = lifecycle.state === "replaced" ? "ready" : lifecycle.state;
 		return Response.json({ status: state, ...notes?.() }, { status: state === "ready" ? 200 : 503, headers: NO_STORE });
 	};
 	const app = new Elysia({ name: "http/health" })

@@ -1,17 +1,19 @@
 /** The lifecycle of a process as a state machine (design.md beside this file has its table): pure, no clock, no signal, no socket. */
 
-/** Only in `ready` does `/health/ready` answer 200. */
-export type State = "starting" | "ready" | "draining" | "stopping" | "stopped";
+/** Only in `ready`, and in `replaced`, where another process is, does `/health/ready` answer 200. */
+export type State = "starting" | "ready" | "replaced" | "draining" | "stopping" | "stopped";
 
 /**
  * - `listening`: the server listens
  * - `signal`: SIGTERM or SIGINT
  * - `stop`: the program itself wants to end, without a drain
+ * - `replaced`: another process takes all further connections
+ * - `left`: then no connection is open any more
  * - `drained`: the time in which calls are still taken is over
  * - `idle`: the last connection is closed
  * - `deadline`: the time for running calls is over
  */
-export type Event = "listening" | "signal" | "stop" | "drained" | "idle" | "deadline";
+export type Event = "listening" | "signal" | "stop" | "replaced" | "left" | "drained" | "idle" | "deadline";
 
 /**
  * - `wait-drain`: report `drained` after the drain time
@@ -34,7 +36,12 @@ const STOP: LifecycleStep = { to: "stopping", effects: ["stop-listening", "wait-
 
 const TABLE: Readonly<Record<State, Partial<Record<Event, LifecycleStep>>>> = {
 	starting: { listening: { to: "ready", effects: [] }, stop: STOP },
-	ready: { signal: { to: "draining", effects: ["wait-drain"] }, stop: STOP },
+	ready: {
+		signal: { to: "draining", effects: ["wait-drain"] },
+		stop: STOP,
+		replaced: { to: "replaced", effects: [] },
+	},
+	replaced: { left: STOP, stop: STOP, signal: STOP },
 	draining: { drained: STOP, stop: STOP, signal: ABORT },
 	stopping: {
 		idle: { to: "stopped", effects: ["finish"] },

@@ -46,6 +46,11 @@ export interface Lifecycle {
 	onDrain(hook: () => unknown): void;
 	/** Runs before the end, in order of registration, after the last call: close files and links here. */
 	onStop(hook: Hook): void;
+	/**
+	 * Another process takes all further connections: those that are open are answered, each a last time, for as long as that takes.
+	 * @param left resolves when none is open any more; the process then stops
+	 */
+	replaced(left: Promise<void>): void;
 	/** Stops without a drain; running calls may finish. Resolves when all is done. Safe to call twice. */
 	stop(): Promise<void>;
 	/** Resolves with the exit code once all is done: 0; 143 (SIGTERM) or 130 (SIGINT) after a second signal. */
@@ -90,6 +95,11 @@ class ServerLifecycle implements Lifecycle {
 
 	onStop(hook: Hook): void {
 		this.#stopHooks.push(hook);
+	}
+
+	replaced(left: Promise<void>): void {
+		this.#dispatch("replaced");
+		void left.then(() => this.#dispatch("left"));
 	}
 
 	async stop(): Promise<void> {

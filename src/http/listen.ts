@@ -31,7 +31,7 @@ export interface ListenOptions {
 	readonly log: Pick<Log, "logger">;
 	/** How often certificate files are read, ms; default: 10 s. */
 	readonly tlsPollMs?: number;
-	/** Other threads of the process listen there, too; absent: it is this server's alone. */
+	/** Others may listen there, too; absent: it is this server's alone. */
 	readonly sharing?: PortSharing | undefined;
 	/** Another thread accepts the connections, and passes them on; absent: this server does. */
 	readonly passed?: PassedListening | undefined;
@@ -45,7 +45,10 @@ export interface PassedListening {
 	moved(port: number): void;
 }
 
-/** Which of the threads it is: the `first` finds out that no other process has the port, and picks one where it is 0. */
+/**
+ * Which of those that share the port it is, threads of the process or the process whose place this one takes: the `first` finds out that
+ * nobody has the port, and picks one where it is 0.
+ */
 export type PortSharing = "first" | "further";
 
 /** A server that listens. */

@@ -53,7 +53,8 @@ export type RequestGuard = (request: Request, server?: Peers | null) => GuardVer
  * - CORS: web pages of allowed origins may call, and read answers, errors and streams. Preflights are answered here (204; 403
  *   `foreign_origin` without CORS headers for an origin that is not allowed). No credentials are allowed: keys travel in
  *   `authorization`, never in cookies.
- * - While the process drains, answers carry `connection: close`, so that keep-alive clients find another replica. A call that
+ * - While the process drains, or once another one has taken its place, answers carry `connection: close`, so that keep-alive clients find
+ *   another replica, or that one. A call that
  *   still comes after listening stopped, over a connection from before, gets 503 `shutting_down`, which a web page can read.
  *
  * @param corsOrigins origins allowed besides localhost; see {@link allowedOrigin}
@@ -88,7 +89,7 @@ export function requestGuard(corsOrigins: readonly string[], lifecycle: Pick<Lif
 		}
 		if (isServing) return added;
 		added["connection"] = "close";
-		return state === "draining" ? added : shuttingDown(request, added);
+		return state === "draining" || state === "replaced" ? added : shuttingDown(request, added);
 	};
 }
 

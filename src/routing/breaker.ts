@@ -75,6 +75,18 @@ export const CLOSED: Breaker = {
 	closedAt: Number.NEGATIVE_INFINITY,
 };
 
+/** The same breaker on a clock that is so much ahead of the one it was kept by, ms. */
+export function onOtherClock(breaker: Breaker, ahead: number): Breaker {
+	const { slot, probeAt, probedAt, closedAt } = breaker;
+	return {
+		...breaker,
+		slot: slot + Math.round(ahead / SLOT_MS),
+		probeAt: probeAt + ahead,
+		probedAt: probedAt + ahead,
+		closedAt: closedAt + ahead,
+	};
+}
+
 /** Whether a call may be sent there now as any other (`yes`), as the one that finds out (`probe`), or not at all. */
 export function admits({ state, probeAt }: Breaker, now: number): "yes" | "probe" | "no" {
 	if (state === "closed") return "yes";

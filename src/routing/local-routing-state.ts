@@ -16,6 +16,7 @@ import {
 	pauseAfter,
 	type RoutingListener,
 	type RoutingState,
+	type TargetHealth,
 	type TargetLoad,
 	type TargetView,
 	type Work,
@@ -179,6 +180,17 @@ export class LocalRoutingState implements RoutingState, ExchangedState {
 			this.#sessions.delete(oldest);
 			return;
 		}
+	}
+
+	/** Of all targets of which something is known. */
+	*healths(): Iterable<readonly [string, TargetHealth]> {
+		for (const [id, { breaker, pausedUntil, pausedFor }] of this.#targets)
+			yield [id, { breaker, pausedUntil, pausedFor }];
+	}
+
+	/** Another process has found that out. */
+	learnHealth(target: string, health: TargetHealth): void {
+		Object.assign(this.#known(target), health);
 	}
 
 	*prompts(): Iterable<readonly [string, () => Int32Array]> {

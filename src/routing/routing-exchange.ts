@@ -5,17 +5,14 @@
 import type { SharedRedis } from "../store/redis.ts";
 import type { RedisBus } from "../store/redis-bus.ts";
 import { OtherRouters } from "./other-routers.ts";
+import { learnPart, type RememberedPart, rememberedParts } from "./remembered-parts.ts";
 import {
-	decodeBlocks,
-	decodeConversation,
 	decodeRoutingMessage,
-	encodeBlocks,
-	encodeConversation,
 	encodeRoutingMessage,
 	type ReadRoutingMessage,
 	type RoutingMessage,
 } from "./routing-message.ts";
-import { MESSAGE_BLOCKS, MESSAGE_SESSIONS, RoutingNotes } from "./routing-notes.ts";
+import { RoutingNotes } from "./routing-notes.ts";
 import type { ExchangedState, RoutingState } from "./target-state.ts";
 
 const CHANNEL = "routing";
@@ -29,10 +26,6 @@ const WHOLE_MS = 500;
 const MOST_ASKS = 4;
 /** From this time on routers answer that don't know either: all have been started at once. */
 const ANYBODY_ASKS = 3;
-/** Most blocks that a router tells one that asks. */
-const MOST_BLOCKS_TOLD = 262_144;
-/** Most conversations, those that are kept for longest. */
-const MOST_TOLD = 10_000;
 
 /** What is exchanged. */
 export type ExchangedTargets = ExchangedState & Pick<RoutingState, "session">;
@@ -54,9 +47,6 @@ const STEADY_CLOCK: ExchangeClock = {
 	},
 };
 
-/** A part of what is remembered, for routers that asked. */
-type MemoryPart = Required<Pick<RoutingMessage, "prompts" | "sessions" | "conversations">>;
-
 /** One router's part in the exchange. */
 export class RoutingExchange {
 	readonly #notes = new RoutingNotes(() => this.#schedule());
@@ -76,7 +66,7 @@ export class RoutingExchange {
 	#asks = 0;
 	/** Routers that have asked this one, and what they are yet to be told. */
 	#askers: string[] = [];
-	#memory: Iterator<MemoryPart, undefined> | undefined;
+	#memory: Iterator<RememberedPart, undefined> | undefined;
 
 	/** @param router names this router among those that share the Redis */
 	constructor(
@@ -203,8 +193,7 @@ export class RoutingExchange {
 
 	#learn(message: ReadRoutingMessage): void {
 		for (const target of message.emptied) this.state.forgetPrompts(target);
-		for (const [target, blocks] of message.prompts) this.state.learnPrompt(target, decodeBlocks(blocks));
-		for (const [key, ms] of message.conversations) this.state.conversations.learn(decodeConversation(key), ms);
+		learnPart(this.state, message);
 		this.#learnSessions(message);
 	}
 
@@ -221,43 +210,6 @@ export class RoutingExchange {
 		this.#schedule();
 		if (this.#isNew ? asks < ANYBODY_ASKS : this.#others.countBefore(this.router, asker) >= asks) return;
 		this.#askers = this.#memory ? [...new Set([...this.#askers, asker])] : [asker];
-		this.#memory = memoryOf(this.state);
+		this.#memory = rememberedParts(this.state);
 	}
-}
-
-/** What is remembered, in parts of a message each, the first of them even where it is nothing. */
-function* memoryOf(state: ExchangedState): Generator<MemoryPart, undefined> {
-	const sessions = [...state.sessions()];
-	for (let at = 0; at === 0 || at < sessions.length; at += MESSAGE_SESSIONS) {
-		yield { prompts: [], sessions: sessions.slice(at, at + MESSAGE_SESSIONS), conversations: [] };
-	}
-	const conversations = [...state.conversations.all()].sort(([, one], [, other]) => other - one).slice(0, MOST_TOLD);
-	for (let at = 0; at < conversations.length; at += MESSAGE_SESSIONS) {
-		const some = conversations.slice(at, at + MESSAGE_SESSIONS);
-		yield {
-			prompts: [],
-			sessions: [],
-			conversations: some.map(([key, ms]) => [encodeConversation(key), Math.round(ms)] as const),
-		};
-	}
-	let told = 0;
-	let prompts: (readonly [target: string, blocks: string])[] = [];
-	let count = 0;
-	for (const [target, recent] of [...state.prompts()]) {
-		const blocks = recent();
-		// The oldest first: those that are told last are forgotten last.
-		for (let end = blocks.length; end > 0; end -= MESSAGE_BLOCKS) {
-			const some = blocks.subarray(Math.max(0, end - MESSAGE_BLOCKS), end);
-			prompts.push([target, encodeBlocks(some)]);
-			count += some.length;
-			if (count < MESSAGE_BLOCKS) continue;
-			yield { prompts, sessions: [], conversations: [] };
-			prompts = [];
-			count = 0;
-		}
-		told += blocks.length;
-		if (told >= MOST_BLOCKS_TOLD) break;
-	}
-	if (prompts.length > 0) yield { prompts, sessions: [], conversations: [] };
-	return undefined;
 }

@@ -142,6 +142,13 @@ export interface ExchangedState {
 	sessions(): Iterable<readonly [session: string, target: string]>;
 }
 
+/** Whether a target is well: what a process that takes this one's place goes on with. Times on the holder's clock, ms. */
+export interface TargetHealth {
+	readonly breaker: Breaker;
+	readonly pausedUntil: number;
+	readonly pausedFor: string;
+}
+
 /** Why a target is paused; the first: it is not. */
 export const PAUSE_REASONS = ["", "asked to be left alone", "its key is out of use"] as const;
 /** One of them. */

@@ -30,6 +30,9 @@ import type { RolePlan } from "./role-plan.ts";
 import type { CurrentSnapshot } from "./snapshot.ts";
 import { giveBackMemory } from "./start-memory.ts";
 
+/** The variable by which a router takes the place of the one that runs on its data directory, as the flag `--replace` sets it. */
+export const REPLACE = "ROUTER_REPLACE";
+
 /** How often it is looked whether a server that stops has had its last call, ms. */
 const DRAIN_POLL_MS = 20;
 
@@ -88,7 +91,8 @@ export async function startLocked<R extends Running>(
 	{ config, role, env }: RolePlan,
 	start: (lock: DirectoryLock) => R | Promise<R>,
 ): Promise<R> {
-	const lock = lockDirectory(config.data_dir, role, env["ROUTER_SUCCESSOR"] === "1");
+	const isSuccessor = env["ROUTER_SUCCESSOR"] === "1" || env[REPLACE] === "1";
+	const lock = lockDirectory(config.data_dir, role, isSuccessor);
 	try {
 		return await start(lock);
 	} catch (error) {
@@ -157,7 +161,7 @@ export function callContext({ role }: RolePlan, services: RoleServices, options:
 	const { current, sinks, cache, objects, runaways, startPage, instance = crypto.randomUUID().slice(0, 8) } = options;
 	const { responses = new StoredResponses(() => current.snapshot.config.server.body_limit) } = options;
 	const connections = new OpenConnections();
-	lifecycle.onDrain(() => connections.drain());
+	lifecycle.onDrain(() => connections.drain(lifecycle.state === "replaced"));
 	const onFault = (id: string, error: unknown) => log.logger.error({ id, err: error }, "the router failed on a call");
 	const all = [metrics.sink, log.sink, ...(otel?.sinks ?? []), ...sinks];
 	const shadows = role === "router" ? new ShadowCalls({ state: upstreams, sinks: all, onFault }) : undefined;
@@ -216,6 +220,7 @@ export function createApp(
 
 /**
  * Makes the app listen. From then on the process hears signals and crashes, and its log may be written.
+ * @param place where others listen, too, or may later; the plan's port alone unless given
  * @throws {StartError} as `listen` does
  */
 export function serve(
@@ -224,8 +229,9 @@ export function serve(
 	services: RoleServices,
 	lock: DirectoryLock,
 	tunnels?: DrainListener,
-): Listening {
-	const server = bindApp(app, plan, services);
+	place?: Pick<ListenOptions, "port" | "sharing">,
+): BoundServer {
+	const server = bindApp(app, plan, services, place);
 	beginServing(tunnels ? drainingTunnels(server, tunnels) : server, services, lock);
 	return server;
 }
@@ -251,14 +257,14 @@ export function drainingTunnels(server: DrainingServer, tunnels: DrainListener):
 	};
 }
 
-/** Makes the app listen. @param inThread what is another way in a worker thread @throws {StartError} as `listen` does */
+/** Makes the app listen. @param place what is another way than planned: in a worker thread, or where others listen @throws {StartError} as `listen` does */
 export function bindApp(
 	app: AnyElysia,
 	{ host, port, tls, config }: RolePlan,
 	{ log }: Pick<RoleServices, "log">,
-	inThread?: Partial<Pick<ListenOptions, "host" | "port" | "sharing" | "passed" | "certificate">>,
+	place?: Partial<Pick<ListenOptions, "host" | "port" | "sharing" | "passed" | "certificate">>,
 ): BoundServer {
-	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log, ...inThread });
+	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log, ...place });
 	giveBackMemory(() => server.pendingRequests === 0);
 	return server;
 }
@@ -314,16 +320,17 @@ export function announce(
 /** Says who else may write to the data directory. */
 function logLock(
 	{ waitsFor, problem, onEnd }: DirectoryLock,
-	{ config, role }: RolePlan,
+	{ config, role, env }: RolePlan,
 	{ logger }: Pick<Log, "logger">,
 ): void {
 	const unlockable = (why: string) =>
 		logger.info(`${config.data_dir} can't be locked (${why}): no other ${role} is kept from using it`);
 	if (problem !== undefined) unlockable(problem);
 	if (waitsFor === undefined) return;
-	logger.warn(
-		`another ${role} still holds ${config.data_dir} (${waitsFor}); this one waits for it (ROUTER_SUCCESSOR=1), and both write until then`,
-	);
+	if (env[REPLACE] !== "1")
+		logger.warn(
+			`another ${role} still holds ${config.data_dir} (${waitsFor}); this one waits for it (ROUTER_SUCCESSOR=1), and both write until then`,
+		);
 	onEnd((why) => {
 		if (why === undefined) logger.info(`${config.data_dir} is held by this ${role} now`);
 		else unlockable(why);

@@ -99,7 +99,8 @@ export class RouterState {
 	readonly store: Store;
 	readonly keys: StoredKeys;
 	readonly ledger: Ledger;
-	readonly limiter: Limiter;
+	/** Another one once a process that takes this one's place counts. */
+	limiter: Limiter;
 	readonly spend: SpendStore;
 	readonly clocks: Pick<HardwareClocks, "start">;
 	/** Of engines whose hosts say what their GPUs draw. */

@@ -45,6 +45,7 @@ import {
 	callContext,
 	createApp,
 	createServices,
+	REPLACE,
 	type RoleAppOptions,
 	type RoleServices,
 	serve,
@@ -60,6 +61,8 @@ import { reportSuspect } from "./suspect-report.ts";
 import { mainState, workerThreads } from "./threads/main-thread.ts";
 import { createSharedMemory, proxyParts } from "./threads/shared-memory.ts";
 import { spreadsConnections } from "./threads/worker-count.ts";
+import { listeningPlace, openUpgrades } from "./upgrade/open-upgrades.ts";
+import { Predecessor } from "./upgrade/predecessor.ts";
 
 /** How often it is looked which other routers there are, ms: agents open a tunnel to each. */
 const OTHERS_MS = 1_000;
@@ -92,6 +95,7 @@ async function createRouter(
 	isSpread: boolean,
 ): Promise<RunningRouter> {
 	const { config, env, workers } = plan;
+	const predecessor = env[REPLACE] === "1" ? await Predecessor.of(config.data_dir, lock.waitsFor) : undefined;
 	const memory = workers > 1 ? createSharedMemory(config, workers) : undefined;
 	const services = createServices(plan, memory && proxyParts({ thread: 0, offset: 0, memory }));
 	const { log, problems, metrics, lifecycle } = services;
@@ -140,9 +144,19 @@ async function createRouter(
 		.use(shown.routes);
 	const app = createApp(plan, services, callContext(plan, services, options), options).use(routes);
 
-	const server = threads ? await threads.serve(app, services, lock) : serve(app, plan, services, lock, tunnels);
+	const heir = { state, targets: services.upstreams.targets, agents, hub };
+	const taken = await predecessor?.handOver(heir);
+	const place = listeningPlace(config.server.port, isSpread, taken);
+	const server = threads
+		? await threads.serve(app, services, lock, place.sharing === "further" ? place.port : undefined)
+		: serve(app, plan, services, lock, tunnels, place);
 	openRouter(router, live, lifecycle, redis);
-	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
+	const running = announce(plan, services, server, lock, generated);
+	await predecessor?.listening(hub.router);
+	const hasRedis = redis !== undefined;
+	const { role } = loaded;
+	lifecycle.onStop(await openUpgrades({ config, role, router, services, server, hasRedis, isSpread, predecessor }));
+	return { ...running, registrar: inProcessRegistrar(agents) };
 }
 
 /** `/admin/…`. */

@@ -6,6 +6,18 @@ const SMALLEST = 16;
 /** How soon it is worth another try where nobody knows when there will be room, ms. */
 export const RETRY_MS = 1_000;
 
+/** What is counted of one limit, for another process to go on with. Times on the clock of whoever counts, ms. */
+export interface CountState {
+	readonly running: number;
+	/** Of calls at once and budgets. */
+	readonly sum: number;
+	/** The number of the oldest entry of a window, and all entries: those that calls under way hold are known by their numbers. */
+	readonly first: number;
+	readonly entries: readonly (readonly [at: number, amount: number])[];
+}
+
+const NO_ENTRIES = { first: 0, entries: [] } as const;
+
 /** What is counted of one limit. */
 export interface Counter {
 	readonly sum: number;
@@ -31,6 +43,12 @@ export interface Counter {
 /** Calls at once. */
 export class ConcurrencyCounter implements Counter {
 	sum = 0;
+	get state(): CountState {
+		return { running: this.sum, sum: this.sum, ...NO_ENTRIES };
+	}
+	set state({ sum }: CountState) {
+		this.sum = sum;
+	}
 	get running(): number {
 		return this.sum;
 	}
@@ -67,6 +85,13 @@ export const TOLERANCE_USD = 1e-9;
 export class BudgetCounter implements Counter {
 	sum = 0;
 	running = 0;
+	get state(): CountState {
+		return { running: this.running, sum: this.sum, ...NO_ENTRIES };
+	}
+	set state({ running, sum }: CountState) {
+		this.running = running;
+		this.sum = sum;
+	}
 	hasRoom(limit: Limit): boolean {
 		return budgetFits(limit, this.sum, this.running);
 	}
@@ -78,7 +103,11 @@ export class BudgetCounter implements Counter {
 	}
 	change(): void {}
 	leave(amount: number): void {
-		this.running--;
+		this.release(1, amount);
+	}
+	/** So many calls that took so much together are over. */
+	release(calls: number, amount: number): void {
+		this.running -= calls;
 		// Sums of doubles drift: nothing under way is nothing.
 		this.sum = this.running === 0 ? 0 : this.sum - amount;
 	}
@@ -117,10 +146,25 @@ export class WindowCounter implements Counter {
 	#first = 0;
 	#next = 0;
 
-	constructor(private readonly windowMs: number) {}
+	/** @param windowMs its length */
+	constructor(readonly windowMs: number) {}
 
 	get isEmpty(): boolean {
 		return this.#first === this.#next && this.running === 0;
+	}
+
+	get state(): CountState {
+		const entries = this.takenBefore(Number.POSITIVE_INFINITY).map(({ at, amount }) => [at, amount] as const);
+		return { running: this.running, sum: this.sum, first: this.#first, entries };
+	}
+
+	set state({ running, first, entries }: CountState) {
+		this.running = 0;
+		this.sum = 0;
+		this.#first = first;
+		this.#next = first;
+		for (const [at, amount] of entries) this.add(amount, at);
+		this.running = running;
 	}
 
 	hasRoom({ amount, max }: Limit): boolean {
@@ -155,6 +199,11 @@ export class WindowCounter implements Counter {
 
 	leave(): void {
 		this.running--;
+	}
+
+	/** So many calls are over. */
+	release(calls: number): void {
+		this.running -= calls;
 	}
 
 	waitFor({ amount, max }: Limit, now: number): number {

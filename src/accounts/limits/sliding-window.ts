@@ -2,7 +2,14 @@
  * Limits counted in this process: an exact sliding window for requests and tokens, a plain count for what is under way, a sum for what
  * is reserved of budgets. 16 bytes a call in the window.
  */
-import { BudgetCounter, ConcurrencyCounter, type Counter, RETRY_MS, WindowCounter } from "./counters.ts";
+import {
+	BudgetCounter,
+	ConcurrencyCounter,
+	type Counter,
+	type CountState,
+	RETRY_MS,
+	WindowCounter,
+} from "./counters.ts";
 import type {
 	AgreedLimit,
 	Limit,
@@ -36,6 +43,23 @@ class HeldReservation implements Reservation {
 	get id(): string {
 		return `${this.router}${this.number}`;
 	}
+}
+
+/** What a call has taken of its limits: also one of another process whose counters these are now. */
+export interface HeldLimits {
+	/** With the amounts that were taken. */
+	readonly limits: readonly Limit[];
+	/** Of each limit: the number of its entry; -1 for `concurrency` and `usd`. */
+	readonly entries: readonly number[];
+}
+
+/** What is counted of one limit, and of which. */
+export interface HandedCount {
+	readonly unit: LimitUnit;
+	readonly id: string;
+	/** Length of its window, ms; 0 where it has none. */
+	readonly windowMs: number;
+	readonly state: CountState;
 }
 
 /** What is decided, wherever the counters are. Everything happens at once, so calls can't race. */
@@ -97,7 +121,7 @@ export abstract class CountingLimiter {
 
 /** Counts in the memory of one thread. */
 export class SlidingWindowLimiter extends CountingLimiter implements LocalLimiter {
-	readonly #counters: Readonly<Record<LimitUnit, Map<string, Counter>>> = {
+	readonly #counters: Readonly<Record<LimitUnit, Map<string, LocalCounter>>> = {
 		requests: new Map(),
 		tokens: new Map(),
 		spend: new Map(),
@@ -105,6 +129,46 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 		usd: new Map(),
 	};
 	#sweptAt = 0;
+
+	/** All that is counted, for the process that takes this one's place. */
+	handOn(now: number): HandedCount[] {
+		this.#sweep(now);
+		return Object.entries(this.#counters).flatMap(([unit, counters]) =>
+			[...counters].map(([id, counter]) => ({
+				unit: unit as LimitUnit,
+				id,
+				windowMs: counter instanceof WindowCounter ? counter.windowMs : 0,
+				state: counter.state,
+			})),
+		);
+	}
+
+	/** Goes on with what another process has counted. @param ahead how far this one's clock is ahead of that one's, ms */
+	takeOver(counts: readonly HandedCount[], ahead: number): void {
+		for (const { unit, id, windowMs, state } of counts) {
+			const counter = newCounter(unit, windowMs);
+			counter.state = { ...state, entries: state.entries.map(([at, amount]) => [at + ahead, amount] as const) };
+			this.#counters[unit].set(id, counter);
+		}
+	}
+
+	/** The reservation of a call that another process makes, which has taken this here: {@link takeOver}, or `take`. */
+	reservationOf({ limits, entries }: HeldLimits): Reservation {
+		const counters = limits.map((limit) => this.counter(limit));
+		return new HeldReservation("", 0, limits, counters, entries);
+	}
+
+	/** Gives back what so many calls of another process hold of a limit; what they have taken of its window leaves with that. */
+	release(limit: Limit, running: number, sum: number): void {
+		const counter = this.counter(limit);
+		if (counter instanceof ConcurrencyCounter) counter.leave(sum);
+		else counter.release(running, sum);
+	}
+
+	/** What a reservation of this limiter's holds. */
+	heldBy(reservation: Reservation): HeldLimits {
+		return reservation as HeldReservation;
+	}
 
 	take(limits: readonly Limit[], now: number): LimitDecision {
 		if (now - this.#sweptAt > SWEEP_MS) this.#sweep(now);
@@ -134,7 +198,7 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 		return own;
 	}
 
-	protected override counter({ id, unit, windowMs }: Limit): Counter {
+	protected override counter({ id, unit, windowMs }: Limit): LocalCounter {
 		const counters = this.#counters[unit];
 		let counter = counters.get(id);
 		if (!counter) {
@@ -169,7 +233,9 @@ function makeRoom(counters: Map<string, Counter>): void {
 	}
 }
 
-function newCounter(unit: LimitUnit, windowMs: number): Counter {
+type LocalCounter = ConcurrencyCounter | BudgetCounter | WindowCounter;
+
+function newCounter(unit: LimitUnit, windowMs: number): LocalCounter {
 	if (unit === "concurrency") return new ConcurrencyCounter();
 	return unit === "usd" ? new BudgetCounter() : new WindowCounter(windowMs);
 }

@@ -137,6 +137,19 @@ export function closeTunnel(agent: AgentRecord, problem: string, now: number): v
 	agent.problem = problem;
 }
 
+/** Agents that had a tunnel to the router whose place this one takes are about to open one here. @param now on the lease clock, ms */
+export function expectTunnels(
+	agents: Iterable<AgentRecord>,
+	tunnels: Pick<TunnelHub, "isOpen" | "expect">,
+	now: number,
+): void {
+	for (const agent of agents) {
+		if (tunnelProblem(agent, tunnels) === undefined) continue;
+		tunnels.expect(agent.name);
+		agent.reopensUntil = now + REOPEN_MS;
+	}
+}
+
 /** Calls an agent. @param secret which it knows @param upstream what all agents have in common */
 export function agentProvider(
 	{ name, endpoint }: Pick<AgentRecord, "name" | "endpoint">,

@@ -224,8 +224,8 @@ export class TunnelHub {
 	/** Hears that an agent has a tunnel, or none any more. */
 	onChange: ((agent: string, isOpen: boolean) => void) | undefined;
 
-	/** @param router names it among the routers of one Redis */
-	constructor(private readonly router: string = crypto.randomUUID()) {
+	/** @param router names it among the routers of one Redis, and to agents */
+	constructor(readonly router: string = crypto.randomUUID()) {
 		this.#hello = { router, routers: [router], takesBatches: true };
 	}
 
@@ -235,6 +235,16 @@ export class TunnelHub {
 		if (routers.join() === this.#hello.routers.join()) return;
 		this.#hello = { router: this.router, routers, takesBatches: true };
 		for (const port of this.#ports.values()) port.know(this.#hello);
+	}
+
+	/** How many agents have one. */
+	get size(): number {
+		return this.#open.size;
+	}
+
+	/** An agent that has none is about to open one, as after one that has closed. */
+	expect(agent: string): void {
+		this.#tellLost(agent, "closed");
 	}
 
 	/** Whether this installation has a tunnel. */

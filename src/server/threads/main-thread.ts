@@ -40,9 +40,10 @@ export interface MainThread {
 	/**
 	 * Starts the workers. From then on the process hears signals and crashes.
 	 * @param app answers what is no call
+	 * @param taken the port of a process that listens there, whose place this one takes
 	 * @throws {StartError} as `listen` does
 	 */
-	serve(app: AnyElysia, services: RoleServices, lock: DirectoryLock): Promise<Listening>;
+	serve(app: AnyElysia, services: RoleServices, lock: DirectoryLock, taken?: number): Promise<Listening>;
 }
 
 /** What the main thread has and workers use. */
@@ -81,7 +82,6 @@ export function workerThreads(
 	const threads = new WorkerThreads({
 		count: memory.facts.workers,
 		memory,
-		openPort: () => (isSpread ? new SharedPort(port) : new BalancedPort(host, port, tls !== undefined)),
 		start: (thread) => ({
 			...startOf(router, changes),
 			env: { ...env },
@@ -114,10 +114,13 @@ export function workerThreads(
 		cache,
 		options: { metricsText: () => threads.metricsText(), instance: memory.facts.instance },
 		counted: threads.counted,
-		async serve(app, services, lock) {
+		async serve(app, services, lock, taken) {
 			// Before the first call: what agents have served goes nowhere else.
 			agents.restore();
-			const server = await threads.listen(app);
+			const opened = isSpread
+				? new SharedPort(taken ?? port, taken !== undefined)
+				: new BalancedPort(host, port, tls !== undefined);
+			const server = await threads.listen(app, opened);
 			beginServing(server, services, lock);
 			giveBackMemory();
 			lookAfter(threads, services, certificate);

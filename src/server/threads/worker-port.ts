@@ -37,15 +37,18 @@ export interface WorkerPort {
 export class SharedPort implements WorkerPort {
 	#at: PortAddress | undefined;
 
-	/** @param port 0 has the first worker pick one */
-	constructor(private readonly port: number) {}
+	/** @param port 0 has the first worker pick one @param isTaken another process listens there, whose place this one takes */
+	constructor(
+		private readonly port: number,
+		private readonly isTaken = false,
+	) {}
 
 	get at(): PortAddress {
 		return this.#at!;
 	}
 
 	place(): WorkerPlace {
-		return { port: this.#at?.port ?? this.port, isFirst: this.#at === undefined, peers: undefined };
+		return { port: this.#at?.port ?? this.port, isFirst: this.#at === undefined && !this.isTaken, peers: undefined };
 	}
 
 	took(_worker: ListeningWorker, _place: WorkerPlace, at: PortAddress): void {

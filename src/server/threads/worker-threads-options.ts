@@ -11,7 +11,6 @@ import type { WorkerStart } from "./link.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import type { EventSinks } from "./worker-events.ts";
 import type { WorkerReports } from "./worker-handle.ts";
-import type { WorkerPort } from "./worker-port.ts";
 
 /** All of it. */
 export interface WorkerThreadsOptions {
@@ -24,8 +23,6 @@ export interface WorkerThreadsOptions {
 		WorkerStart,
 		"config" | "env" | "certificate" | "generatedKey" | "keys" | "agents" | "objects" | "redis" | "writer"
 	>;
-	/** Where clients connect to. @throws {StartError} where that can't be */
-	readonly openPort: () => WorkerPort;
 	readonly log: Pick<Log, "logger" | "take" | "sink">;
 	readonly metrics: Pick<Metrics, "values" | "workerEnded" | "workerHung" | "sink">;
 	readonly ledger: Pick<Ledger, "attemptClosed" | "callSettled" | "save">;

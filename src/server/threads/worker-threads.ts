@@ -66,12 +66,12 @@ export class WorkerThreads implements Stoppable {
 	/**
 	 * Starts them.
 	 * @param app of the main thread: answers what is no call
+	 * @param opened where clients connect to
 	 * @throws {StartError} where they can't listen; none runs then
 	 */
-	async listen(app: AnyElysia): Promise<Listening> {
+	async listen(app: AnyElysia, opened: WorkerPort): Promise<Listening> {
 		this.#forwarded = new ForwardedRequests(app);
-		const { count, openPort } = this.options;
-		const opened = openPort();
+		const { count } = this.options;
 		this.#port = opened;
 		try {
 			for (let thread = 1; thread <= count; thread++) await this.#start(thread);

@@ -1,0 +1,166 @@
+/**
+ * Limits of a process whose place another one takes. The new one counts: it goes on with what the old one had counted, and the old one asks it
+ * for the calls that still come to it, and tells it of those that end.
+ *
+ * The old one counts its own on: if the new one goes away again it goes on with that, as if nothing had been.
+ */
+import type { Limit, LimitDecision, Limiter, LimitStatus, Reservation } from "./limiter.ts";
+import type { HandedCount, HeldLimits, SlidingWindowLimiter } from "./sliding-window.ts";
+
+/** All counts. `now` is the time of the clock that they were counted by, ms. */
+export interface HandedLimits {
+	readonly now: number;
+	readonly counts: readonly HandedCount[];
+}
+
+/** The new process's decision, as JSON. Statuses and amounts are those of the limits that were asked, in their order. */
+export interface ToldDecision {
+	readonly statuses: readonly { readonly remaining: number; readonly resetMs: number }[];
+	/** Of a call that is admitted. */
+	readonly held?: { readonly amounts: readonly number[]; readonly entries: readonly number[] };
+	/** Of one that is refused: which limit, and when there will be room, ms; null for never. */
+	readonly refused?: { readonly limit: number; readonly retryAfterMs: number | null };
+}
+
+/** The end of a call. */
+export interface ToldEnd extends HeldLimits {
+	/** That it used; absent where it was never made. */
+	readonly tokens?: number;
+}
+
+/** The process that counts, as the one before sees it. */
+export interface LimitsOwner {
+	/** Resolves with undefined where it is gone. */
+	take(limits: readonly Limit[]): Promise<ToldDecision | undefined>;
+	end(end: ToldEnd): void;
+}
+
+/** The limiter of the process whose place is taken. */
+export class HandedLimiter implements Limiter {
+	/** What calls hold at the owner that have begun since. */
+	readonly #held = new WeakMap<Reservation, HeldLimits>();
+	#owner: LimitsOwner | undefined;
+
+	/** @param own counts until then, and beside the owner */
+	constructor(
+		readonly own: SlidingWindowLimiter,
+		owner: LimitsOwner,
+	) {
+		this.#owner = owner;
+	}
+
+	/** The owner is gone: this process counts again. */
+	giveBack(): void {
+		this.#owner = undefined;
+	}
+
+	take(limits: readonly Limit[], now: number): LimitDecision | Promise<LimitDecision> {
+		const own = this.own.take(limits, now);
+		return own.isAllowed && this.#owner ? this.#ask(this.#owner, limits, now, own) : own;
+	}
+
+	settle(reservation: Reservation, tokens: number, now: number): void {
+		this.own.settle(reservation, tokens, now);
+		this.#owner?.end({ ...this.#heldBy(reservation), tokens });
+	}
+
+	cancel(reservation: Reservation, now: number): void {
+		this.own.cancel(reservation, now);
+		this.#owner?.end(this.#heldBy(reservation));
+	}
+
+	async #ask(
+		owner: LimitsOwner,
+		limits: readonly Limit[],
+		now: number,
+		own: Extract<LimitDecision, { isAllowed: true }>,
+	): Promise<LimitDecision> {
+		const told = await owner.take(limits);
+		if (!told) return own;
+		const statuses = told.statuses.map((status, at): LimitStatus => ({ limit: limits[at]!, ...status }));
+		const { held, refused } = told;
+		if (held) {
+			const taken = limits.map((limit, at) => ({ ...limit, amount: held.amounts[at]! }));
+			this.#held.set(own.reservation, { limits: taken, entries: held.entries });
+			return { ...own, statuses };
+		}
+		this.own.cancel(own.reservation, now);
+		const retryAfterMs = refused!.retryAfterMs ?? Number.POSITIVE_INFINITY;
+		return { isAllowed: false, refused: limits[refused!.limit]!, retryAfterMs, statuses };
+	}
+
+	/** One that began before holds at the owner what it held here, by the same numbers. */
+	#heldBy(reservation: Reservation): HeldLimits {
+		const { limits, entries } = this.#held.get(reservation) ?? this.own.heldBy(reservation);
+		return { limits, entries };
+	}
+}
+
+/** What calls of a process hold of one limit. */
+interface Holding {
+	readonly limit: Limit;
+	running: number;
+	sum: number;
+}
+
+/** What the process that counts does for the one before. */
+export class PredecessorLimits {
+	/** By unit and id: what calls of the one before hold. */
+	readonly #holdings = new Map<string, Holding>();
+
+	/** @param counts what the one before had counted: all that was under way is its own */
+	constructor(
+		private readonly limiter: SlidingWindowLimiter,
+		{ now, counts }: HandedLimits,
+		private readonly time: () => number = () => performance.now(),
+	) {
+		limiter.takeOver(counts, time() - now);
+		for (const { unit, id, windowMs, state } of counts) {
+			if (state.running === 0) continue;
+			const limit: Limit = { unit, id, windowMs, max: 0, amount: 0 };
+			this.#holdings.set(keyOf(limit), { limit, running: state.running, sum: state.sum });
+		}
+	}
+
+	/** A call comes to the one before. */
+	take(limits: readonly Limit[]): ToldDecision {
+		const decision = this.limiter.take(limits, this.time());
+		const statuses = decision.statuses.map(({ remaining, resetMs }) => ({ remaining, resetMs }));
+		if (!decision.isAllowed) {
+			const { refused, retryAfterMs } = decision;
+			const at = limits.findIndex(({ id, unit }) => id === refused.id && unit === refused.unit);
+			return {
+				statuses,
+				refused: { limit: at, retryAfterMs: Number.isFinite(retryAfterMs) ? retryAfterMs : null },
+			};
+		}
+		const { limits: taken, entries } = this.limiter.heldBy(decision.reservation);
+		for (const limit of taken) this.#hold(limit, 1);
+		return { statuses, held: { amounts: taken.map(({ amount }) => amount), entries } };
+	}
+
+	/** A call of the one before is over. */
+	end({ limits, entries, tokens }: ToldEnd): void {
+		const reservation = this.limiter.reservationOf({ limits, entries });
+		if (tokens === undefined) this.limiter.cancel(reservation, this.time());
+		else this.limiter.settle(reservation, tokens, this.time());
+		for (const limit of limits) this.#hold(limit, -1);
+	}
+
+	/** The one before has ended: what its calls held is free. */
+	ended(): void {
+		for (const { limit, running, sum } of this.#holdings.values()) this.limiter.release(limit, running, sum);
+		this.#holdings.clear();
+	}
+
+	#hold(limit: Limit, calls: number): void {
+		const key = keyOf(limit);
+		const holding = this.#holdings.get(key) ?? { limit, running: 0, sum: 0 };
+		holding.running += calls;
+		holding.sum += calls * limit.amount;
+		if (holding.running > 0) this.#holdings.set(key, holding);
+		else this.#holdings.delete(key);
+	}
+}
+
+const keyOf = ({ unit, id }: Limit): string => `${unit} ${id}`;

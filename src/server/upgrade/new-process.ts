@@ -1,0 +1,50 @@
+/** The process of a new version, started beside this one with the same words and environment. */
+import { accessSync, constants, statSync } from "node:fs";
+import { resolve } from "node:path";
+
+/** A process that was started. */
+export interface NewProcess {
+	readonly pid: number;
+	/** Resolves with how it ended: `with 1`, `by SIGSEGV`. */
+	readonly ended: Promise<string>;
+	/** Ends it, at once. */
+	kill(): void;
+}
+
+/** The flag by which it knows what for. */
+const FLAG = "--replace";
+
+/** Why this program can't be started in this process's place; undefined where nothing is known against it. */
+export function programProblem(file: string): string | undefined {
+	if (process.pid === 1)
+		return "This router is the first process of its container, which ends with it: start a container with the new image and `--replace` beside it, on the same network namespace and data directory.";
+	try {
+		if (!statSync(file).isFile()) return `${file} is no file.`;
+		accessSync(file, constants.X_OK);
+		return undefined;
+	} catch (error) {
+		return `${file} can't be started (${(error as NodeJS.ErrnoException).code}).`;
+	}
+}
+
+/**
+ * Starts it. What it prints goes where this process's output goes.
+ * @param file the program; absent: that of this process, as its file is now
+ * @throws what the system says where it can't be started
+ */
+export function startNewProcess(file?: string): NewProcess {
+	const words = process.argv.slice(2).filter((word) => word !== FLAG);
+	const end = words.indexOf("--");
+	// What follows `--` is not the router's.
+	words.splice(end === -1 ? words.length : end, 0, FLAG);
+	const source = Bun.isStandaloneExecutable ? [] : [...process.execArgv, process.argv[1]!];
+	const program = file === undefined ? [process.execPath, ...source] : [resolve(file)];
+	const child = Bun.spawn([...program, ...words], { stdin: "ignore", stdout: "inherit", stderr: "inherit" });
+	// This process ends before that one.
+	child.unref();
+	return {
+		pid: child.pid,
+		ended: child.exited.then((code) => (child.signalCode ? `by ${child.signalCode}` : `with ${code}`)),
+		kill: () => child.kill("SIGKILL"),
+	};
+}

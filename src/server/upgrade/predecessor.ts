@@ -1,0 +1,107 @@
+/** The router whose place this process takes, as this one sees it. See "An upgrade" in ../design.md. */
+import { PredecessorLimits } from "../../accounts/limits/handed-limits.ts";
+import { SlidingWindowLimiter } from "../../accounts/limits/sliding-window.ts";
+import { StartError } from "../../errors.ts";
+import { portSockets } from "../../http/port-sockets.ts";
+import { takeRouting } from "../../routing/handed-routing.ts";
+import { LocalRoutingState } from "../../routing/local-routing-state.ts";
+import type { RoutingState } from "../../routing/target-state.ts";
+import { VERSION } from "../../version.ts";
+import { expectTunnels } from "../agents/agent-record.ts";
+import type { AgentRegistry } from "../agents/agent-registry.ts";
+import type { TunnelHub } from "../agents/tunnels.ts";
+import type { RouterState } from "../router-state.ts";
+import { ControlPeer, connectToRouter } from "./control-socket.ts";
+import { type FromRouter, type HandedState, type ToRouter, UPGRADE_PROTOCOL } from "./upgrade-messages.ts";
+
+/** How long it may take to say what it knows, ms. */
+const STATE_MS = 5_000;
+
+/** What of this router goes on with what the one before knew. */
+export interface HeirParts {
+	readonly state: Pick<RouterState, "limiter">;
+	readonly targets: RoutingState;
+	readonly agents: Pick<AgentRegistry, "adopt" | "agents" | "now">;
+	readonly hub: Pick<TunnelHub, "isOpen" | "expect">;
+}
+
+/** A connection to it. */
+export class Predecessor {
+	#limits: PredecessorLimits | undefined;
+	#state: HandedState | undefined;
+	readonly #stated = Promise.withResolvers<HandedState>();
+	readonly #settled = Promise.withResolvers<void>();
+	/** Resolves when that one no longer listens: until then no further process can take its place in the order of listeners. */
+	readonly settled: Promise<void> = this.#settled.promise;
+
+	private constructor(private readonly peer: ControlPeer<ToRouter, FromRouter>) {
+		peer.onMessage = (message) => this.#take(message);
+		void peer.closed.then(() => {
+			this.#stated.reject(new StartError("The router that runs has ended while this one was taking its place."));
+			this.#limits?.ended();
+			void this.#spread();
+		});
+	}
+
+	/**
+	 * Finds the router that runs on this data directory; undefined where none holds it.
+	 * @param holder who holds it, as text; undefined where nobody does
+	 * @throws {StartError} where that one has no socket: it is of a version that can't be replaced so
+	 */
+	static async of(dataDir: string, holder: string | undefined): Promise<Predecessor | undefined> {
+		if (holder === undefined) return undefined;
+		const socket = await connectToRouter(dataDir);
+		if (socket) return new Predecessor(new ControlPeer(socket));
+		throw new StartError(
+			`The router that runs on ${dataDir} (${holder}) can't hand over: it is of a version before upgrades without interruption, or could not make its socket, as its log says. Stop it, and start this one without --replace; the next upgrade can be one.`,
+		);
+	}
+
+	/**
+	 * Asks it for what it knows, which has to be taken over at once: from then on it asks this process for its calls' limits.
+	 * @throws {StartError} with its reason, where it does not hand over
+	 */
+	async handOver({ state: { limiter }, targets, agents, hub }: HeirParts): Promise<HandedState> {
+		const timer = setTimeout(() => {
+			this.#stated.reject(new StartError("The router that runs does not say what it knows."));
+			this.peer.end();
+		}, STATE_MS);
+		this.peer.send({ type: "replace", protocol: UPGRADE_PROTOCOL, version: VERSION, pid: process.pid });
+		const state = await this.#stated.promise.finally(() => clearTimeout(timer));
+		this.#state = state;
+		if (state.routing && targets instanceof LocalRoutingState) takeRouting(targets, state.routing);
+		if (state.limits && limiter instanceof SlidingWindowLimiter)
+			this.#limits = new PredecessorLimits(limiter, state.limits);
+		for (const agent of state.agents) agents.adopt(agent);
+		expectTunnels(agents.agents.values(), hub, agents.now());
+		return state;
+	}
+
+	/** This process listens: all further connections come here. @param router names it to agents */
+	async listening(router: string): Promise<void> {
+		const { port, listeners } = this.#state!;
+		const sockets = await portSockets();
+		const own = sockets?.count(port).listening[0];
+		// Where its listeners are not known some connections still go there, and are reset when it stops.
+		if (sockets && own !== undefined && listeners > 0) sockets.direct(own, listeners);
+		this.peer.send({ type: "listening", router });
+	}
+
+	#take(message: FromRouter): void {
+		if (message.type === "state") this.#stated.resolve(message.state);
+		else if (message.type === "done") this.#stated.reject(new StartError(message.text));
+		else if (message.type === "closed") void this.#spread();
+		else if (message.type === "end") this.#limits?.end(message.end);
+		else if (message.type === "take" && this.#limits) {
+			this.peer.send({ type: "decided", call: message.call, decision: this.#limits.take(message.limits) });
+		}
+	}
+
+	/** All listeners of the port are this process's now. */
+	async #spread(): Promise<void> {
+		const sockets = await portSockets();
+		const own = this.#state && sockets?.count(this.#state.port).listening[0];
+		if (own !== undefined) sockets?.spread(own);
+		this.#settled.resolve();
+	}
+}
