@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { didYouMean } from "../config/did-you-mean.ts";
 import type { Flags, Role } from "../config/overlay.ts";
 import { type AdminCommand, KEY_FLAGS, parseAdminArgs } from "./admin-args.ts";
+import { parseAgentFlags } from "./agent-flags.ts";
 import { type ConnectOptions, parseConnectArgs } from "./connect/connect-args.ts";
 
 /** Flags of every command that reads a configuration; texts as they were typed. */
@@ -259,36 +260,11 @@ function rollOptions(words: string[], given: Given): RollOptions | undefined {
 
 type Given = Partial<Record<keyof typeof OPTIONS, string>>;
 
-/** Flags of the agent alone, and those among them that belong to `--model`. */
-const AGENT_FLAGS = [
-	"model",
-	"name",
-	"gpus",
-	"devices",
-	"router",
-	"advertise",
-	"tunnel",
-	"vllm-url",
-	"stop-containers",
-] as const;
-const MODEL_FLAGS = ["name", "gpus", "devices"] as const;
-
 /** The agent's flags. Throws UsageError where there is no agent, or no model, that they could belong to. */
 function agentFlags(role: Role, given: Given, args: readonly string[] | undefined): Flags {
-	const stray = AGENT_FLAGS.find((name) => name in given) ?? (args && "");
-	if (role === "router" && stray !== undefined) {
-		throw new UsageError(`--${stray} belongs to \`router --agent\` (or --standalone)`);
-	}
-	const lone = MODEL_FLAGS.find((name) => name in given) ?? (args && "");
-	if (!("model" in given) && lone !== undefined)
-		throw new UsageError(`--${lone} says more of a --model; there is none`);
-	const { model, name, gpus, devices, router, advertise, "vllm-url": vllmUrl } = given;
-	const values = Object.entries({ model, name, gpus, devices, router, advertise, vllmUrl, args });
-	return {
-		...Object.fromEntries(values.filter(([, value]) => value !== undefined)),
-		...("tunnel" in given && { tunnel: true }),
-		...("stop-containers" in given && { stopContainers: true }),
-	};
+	const parsed = parseAgentFlags(role, given, args);
+	if (typeof parsed === "string") throw new UsageError(parsed);
+	return parsed;
 }
 
 function docsCommand(words: string[]): Command {

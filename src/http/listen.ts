@@ -51,6 +51,9 @@ export interface PassedListening {
  */
 export type PortSharing = "first" | "further";
 
+/** Where a server listens, and with whom. */
+export type PortPlace = Pick<ListenOptions, "port" | "sharing">;
+
 /** A server that listens. */
 export interface Listening extends Stoppable {
 	/** `http://127.0.0.1:8000`, without a trailing slash. */

@@ -34,6 +34,13 @@ export class HeldBlocks {
 		this.#mask = cells.length - HEAD_CELLS - 1;
 	}
 
+	/** The same blocks with room for so many, in memory of its own. @param held undefined for none */
+	static larger(held: HeldBlocks | undefined, count: number): HeldBlocks {
+		const made = HeldBlocks.for(count);
+		if (held) made.take({ isAll: true, added: Int32Array.from(held.values()), removed: new Int32Array(0) });
+		return made;
+	}
+
 	/** One in memory of its own that has room for so many. */
 	static for(count: number): HeldBlocks {
 		let room = LEAST_ROOM;

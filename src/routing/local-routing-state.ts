@@ -1,5 +1,5 @@
 /** What is known of each target, in the heap of the one thread that answers calls. */
-import { NO_BLOCKS, PrefixCache } from "./affinity.ts";
+import { PrefixCache } from "./affinity.ts";
 import { type Breaker, breakerAfter, breakerEventOf, CLOSED } from "./breaker.ts";
 import { ConversationTable, makeConversations } from "./conversation-table.ts";
 import { HeldBlocks, type HeldReport, MOST_HELD_BLOCKS } from "./held-blocks.ts";
@@ -143,7 +143,7 @@ export class LocalRoutingState implements RoutingState, ExchangedState {
 		const { held } = prefixes;
 		const count = (report.isAll ? 0 : (held?.count ?? 0)) + report.added.length;
 		const needsMore = held !== undefined && count > held.most && held.most < MOST_HELD_BLOCKS;
-		if (!held || needsMore) prefixes.held = larger(held, report.isAll ? count : count * 2);
+		if (!held || needsMore) prefixes.held = HeldBlocks.larger(held, report.isAll ? count : count * 2);
 		prefixes.report(report);
 	}
 
@@ -182,13 +182,10 @@ export class LocalRoutingState implements RoutingState, ExchangedState {
 		}
 	}
 
-	/** Of all targets of which something is known. */
-	*healths(): Iterable<readonly [string, TargetHealth]> {
-		for (const [id, { breaker, pausedUntil, pausedFor }] of this.#targets)
-			yield [id, { breaker, pausedUntil, pausedFor }];
+	healths(): Iterable<readonly [string, TargetHealth]> {
+		return this.#targets;
 	}
 
-	/** Another process has found that out. */
 	learnHealth(target: string, health: TargetHealth): void {
 		Object.assign(this.#known(target), health);
 	}
@@ -240,13 +237,6 @@ export class LocalRoutingState implements RoutingState, ExchangedState {
 		known.prefixes ??= new PrefixCache();
 		return known.prefixes;
 	}
-}
-
-/** The same blocks with room for so many. */
-function larger(held: HeldBlocks | undefined, count: number): HeldBlocks {
-	const made = HeldBlocks.for(count);
-	if (held) made.take({ isAll: true, added: Int32Array.from(held.values()), removed: NO_BLOCKS });
-	return made;
 }
 
 function ownPart({ inFlight, queuedCharacters, unanswered, others }: TargetState): TargetLoad {

@@ -12,7 +12,7 @@ import { onCrash } from "../crash.ts";
 import { type HttpBaseOptions, httpBase } from "../http/app.ts";
 import type { Peers } from "../http/client-address.ts";
 import { createLifecycle, type Lifecycle, type Stoppable } from "../http/lifecycle.ts";
-import { type BoundServer, type Listening, type ListenOptions, listen } from "../http/listen.ts";
+import { type BoundServer, type Listening, type ListenOptions, listen, type PortPlace } from "../http/listen.ts";
 import type { PageAccess, SignedInPageAccess } from "../http/page-access.ts";
 import { refusingStrangers, routesForPassed } from "../http/passed-connections.ts";
 import { requestGuard } from "../http/request-guard.ts";
@@ -229,7 +229,7 @@ export function serve(
 	services: RoleServices,
 	lock: DirectoryLock,
 	tunnels?: DrainListener,
-	place?: Pick<ListenOptions, "port" | "sharing">,
+	place?: PortPlace,
 ): BoundServer {
 	const server = bindApp(app, plan, services, place);
 	beginServing(tunnels ? drainingTunnels(server, tunnels) : server, services, lock);

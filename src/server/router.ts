@@ -45,7 +45,6 @@ import {
 	callContext,
 	createApp,
 	createServices,
-	REPLACE,
 	type RoleAppOptions,
 	type RoleServices,
 	serve,
@@ -61,8 +60,7 @@ import { reportSuspect } from "./suspect-report.ts";
 import { mainState, workerThreads } from "./threads/main-thread.ts";
 import { createSharedMemory, proxyParts } from "./threads/shared-memory.ts";
 import { spreadsConnections } from "./threads/worker-count.ts";
-import { listeningPlace, openUpgrades } from "./upgrade/open-upgrades.ts";
-import { Predecessor } from "./upgrade/predecessor.ts";
+import { Takeover } from "./upgrade/takeover.ts";
 
 /** How often it is looked which other routers there are, ms: agents open a tunnel to each. */
 const OTHERS_MS = 1_000;
@@ -95,26 +93,24 @@ async function createRouter(
 	isSpread: boolean,
 ): Promise<RunningRouter> {
 	const { config, env, workers } = plan;
-	const predecessor = env[REPLACE] === "1" ? await Predecessor.of(config.data_dir, lock.waitsFor) : undefined;
+	const takeover = await Takeover.of(plan, loaded.role, lock, isSpread);
 	const memory = workers > 1 ? createSharedMemory(config, workers) : undefined;
 	const services = createServices(plan, memory && proxyParts({ thread: 0, offset: 0, memory }));
 	const { log, problems, metrics, lifecycle } = services;
 	const redis = sharedRedis(config, services);
 	const parts = memory && mainState(memory, workers);
 	const state = new RouterState(config, { problem: (text) => problems.report(text), log, metrics }, redis, parts);
-	const { ledger, keys: storedKeys } = state;
-	const entries = plannedEntries(plan, storedKeys, services.upstreams.thinking);
+	const entries = plannedEntries(plan, state.keys, services.upstreams.thinking);
 	const upstream = agentUpstream(config, entries);
 	const { secrets, ...ofAgents } = createAgents(config, services, state, { redis, upstream });
 	const { agents, fleet, hub, tunnels } = ofAgents;
-	const { auth, generated } = startAuth(plan, { storedKeys });
+	const { auth, generated } = startAuth(plan, { storedKeys: state.keys });
 	const snapshot = routerSnapshot(config, entries, auth, { fleet, state, onRefused: metrics.refused });
-	const { suspects, thinking } = services.upstreams;
-	suspects.refuseMs = config.poisonous_requests;
-	suspects.report = (event) => reportSuspect(event, log, metrics);
-	agents.onReady((target, isAgain) => suspects.reportedReady(target, isAgain));
-	const served = { ...ofAgents, suspects, thinking };
-	const router: ReloadedRouter = { snapshot, env, state, ...served, log, metrics, generatedAuth: generated && auth };
+	const { suspects, thinking, targets } = services.upstreams;
+	watchSuspects(config, services, agents);
+	const served = { ...ofAgents, suspects, thinking, generatedAuth: generated && auth };
+	const router: ReloadedRouter = { snapshot, env, state, ...served, log, metrics };
+	hub.onChange = (agent) => void agents.tunnelChanged(agent).then(() => router.onTunnel?.());
 	const responses = responseWriter(router, redis, lifecycle);
 	const counted = async () => [await metrics.values(), ...(threads?.counted() ?? [])];
 	const shown = createConsole({ current: router, services, secrets, counted });
@@ -122,13 +118,12 @@ async function createRouter(
 	const threads = workerThreads(plan, router, services, shared);
 	const cache = threads?.cache ?? createAnswerCache(config, redis?.answers());
 	watchCounts(metrics, state, cache);
-	hub.onChange = (agent) => void agents.tunnelChanged(agent).then(() => router.onTunnel?.());
 	const access = new AgentAccess(env, state.store, router, shown.administrators);
 	const options: RoleAppOptions = {
 		current: router,
 		routes: tunnelRoutes(tunnels, async (request, peer) => void admitTunnel(request, peer, agents, access)),
 		responses: new StoredResponses(() => router.snapshot.config.server.body_limit, responses),
-		sinks: [fleet.sink, ledger],
+		sinks: [fleet.sink, state.ledger],
 		...{ cache, objects: state.store, runaways: runawayGuard(state, services) },
 		startPage: shown.startPage,
 		pages: shown.pages,
@@ -143,20 +138,22 @@ async function createRouter(
 		.use(administration(router, live, pastCalls(state, redis), shown.administrators))
 		.use(shown.routes);
 	const app = createApp(plan, services, callContext(plan, services, options), options).use(routes);
-
-	const heir = { state, targets: services.upstreams.targets, agents, hub };
-	const taken = await predecessor?.handOver(heir);
-	const place = listeningPlace(config.server.port, isSpread, taken);
+	const place = await takeover.place({ state, targets, agents, hub });
 	const server = threads
-		? await threads.serve(app, services, lock, place.sharing === "further" ? place.port : undefined)
+		? await threads.serve(app, services, lock, place)
 		: serve(app, plan, services, lock, tunnels, place);
 	openRouter(router, live, lifecycle, redis);
 	const running = announce(plan, services, server, lock, generated);
-	await predecessor?.listening(hub.router);
-	const hasRedis = redis !== undefined;
-	const { role } = loaded;
-	lifecycle.onStop(await openUpgrades({ config, role, router, services, server, hasRedis, isSpread, predecessor }));
+	await takeover.opened({ router, services, server, hasRedis: redis !== undefined });
 	return { ...running, registrar: inProcessRegistrar(agents) };
+}
+
+/** What may kill engines is refused, and told. */
+function watchSuspects(config: Config, { upstreams, log, metrics }: RoleServices, agents: AgentRegistry): void {
+	const { suspects } = upstreams;
+	suspects.refuseMs = config.poisonous_requests;
+	suspects.report = (event) => reportSuspect(event, log, metrics);
+	agents.onReady((target, isAgain) => suspects.reportedReady(target, isAgain));
 }
 
 /** `/admin/…`. */

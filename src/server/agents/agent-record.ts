@@ -128,26 +128,13 @@ export const heartbeatAnswer = (missing: readonly string[], { goals }: Pick<Agen
 });
 
 /** So long an agent whose tunnel has closed stays where calls may go, behind all others, ms: it opens another one within 8 s. */
-const REOPEN_MS = 10_000;
+export const REOPEN_MS = 10_000;
 
 /** Its tunnel is not open any more. @param now the time on the lease clock, ms */
 export function closeTunnel(agent: AgentRecord, problem: string, now: number): void {
 	if (agent.isReachable) agent.reopensUntil = now + REOPEN_MS;
 	agent.isReachable = false;
 	agent.problem = problem;
-}
-
-/** Agents that had a tunnel to the router whose place this one takes are about to open one here. @param now on the lease clock, ms */
-export function expectTunnels(
-	agents: Iterable<AgentRecord>,
-	tunnels: Pick<TunnelHub, "isOpen" | "expect">,
-	now: number,
-): void {
-	for (const agent of agents) {
-		if (tunnelProblem(agent, tunnels) === undefined) continue;
-		tunnels.expect(agent.name);
-		agent.reopensUntil = now + REOPEN_MS;
-	}
 }
 
 /** Calls an agent. @param secret which it knows @param upstream what all agents have in common */

@@ -5,7 +5,7 @@ import type { ResponseStore } from "../../api/response-writer.ts";
 import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
 import { type AbandonedCalls, claimPort } from "../../cache/thread-store.ts";
 import type { Config } from "../../config/schema.ts";
-import type { Listening } from "../../http/listen.ts";
+import type { Listening, PortPlace } from "../../http/listen.ts";
 import { readTls, type TlsFiles, type TlsPair, watchTls } from "../../http/tls.ts";
 import type { SharedKeyRotation } from "../../proxy/shared-key-rotation.ts";
 import { sharedQueues } from "../../proxy/shared-queues.ts";
@@ -40,10 +40,10 @@ export interface MainThread {
 	/**
 	 * Starts the workers. From then on the process hears signals and crashes.
 	 * @param app answers what is no call
-	 * @param taken the port of a process that listens there, whose place this one takes
+	 * @param place where others listen, too
 	 * @throws {StartError} as `listen` does
 	 */
-	serve(app: AnyElysia, services: RoleServices, lock: DirectoryLock, taken?: number): Promise<Listening>;
+	serve(app: AnyElysia, services: RoleServices, lock: DirectoryLock, place: PortPlace): Promise<Listening>;
 }
 
 /** What the main thread has and workers use. */
@@ -114,11 +114,11 @@ export function workerThreads(
 		cache,
 		options: { metricsText: () => threads.metricsText(), instance: memory.facts.instance },
 		counted: threads.counted,
-		async serve(app, services, lock, taken) {
+		async serve(app, services, lock, place) {
 			// Before the first call: what agents have served goes nowhere else.
 			agents.restore();
 			const opened = isSpread
-				? new SharedPort(taken ?? port, taken !== undefined)
+				? new SharedPort(place.port, place.sharing === "further")
 				: new BalancedPort(host, port, tls !== undefined);
 			const server = await threads.listen(app, opened);
 			beginServing(server, services, lock);

@@ -7,12 +7,12 @@ import { takeRouting } from "../../routing/handed-routing.ts";
 import { LocalRoutingState } from "../../routing/local-routing-state.ts";
 import type { RoutingState } from "../../routing/target-state.ts";
 import { VERSION } from "../../version.ts";
-import { expectTunnels } from "../agents/agent-record.ts";
 import type { AgentRegistry } from "../agents/agent-registry.ts";
+import { expectTunnels } from "../agents/expected-tunnels.ts";
 import type { TunnelHub } from "../agents/tunnels.ts";
 import type { RouterState } from "../router-state.ts";
 import { ControlPeer, connectToRouter } from "./control-socket.ts";
-import { type FromRouter, type HandedState, type ToRouter, UPGRADE_PROTOCOL } from "./upgrade-messages.ts";
+import { type FromRouter, type HandedRouter, type ToRouter, UPGRADE_PROTOCOL } from "./upgrade-messages.ts";
 
 /** How long it may take to say what it knows, ms. */
 const STATE_MS = 5_000;
@@ -28,8 +28,8 @@ export interface HeirParts {
 /** A connection to it. */
 export class Predecessor {
 	#limits: PredecessorLimits | undefined;
-	#state: HandedState | undefined;
-	readonly #stated = Promise.withResolvers<HandedState>();
+	#state: HandedRouter | undefined;
+	readonly #stated = Promise.withResolvers<HandedRouter>();
 	readonly #settled = Promise.withResolvers<void>();
 	/** Resolves when that one no longer listens: until then no further process can take its place in the order of listeners. */
 	readonly settled: Promise<void> = this.#settled.promise;
@@ -61,7 +61,7 @@ export class Predecessor {
 	 * Asks it for what it knows, which has to be taken over at once: from then on it asks this process for its calls' limits.
 	 * @throws {StartError} with its reason, where it does not hand over
 	 */
-	async handOver({ state: { limiter }, targets, agents, hub }: HeirParts): Promise<HandedState> {
+	async handOver({ state: { limiter }, targets, agents, hub }: HeirParts): Promise<HandedRouter> {
 		const timer = setTimeout(() => {
 			this.#stated.reject(new StartError("The router that runs does not say what it knows."));
 			this.peer.end();

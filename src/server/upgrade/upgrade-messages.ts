@@ -8,7 +8,7 @@ import type { SharedAgent } from "../agents/agent-record.ts";
 export const UPGRADE_PROTOCOL = 1;
 
 /** All that the new process goes on with. */
-export interface HandedState {
+export interface HandedRouter {
 	/** Where the old one listens. */
 	readonly port: number;
 	/** How many listeners it has there; 0 where it can't say. */
@@ -37,7 +37,7 @@ export type FromRouter =
 	| { readonly type: "progress"; readonly text: string }
 	/** The last message: how it went, for a person. */
 	| { readonly type: "done"; readonly isUpgraded: boolean; readonly text: string }
-	| { readonly type: "state"; readonly state: HandedState }
+	| { readonly type: "state"; readonly state: HandedRouter }
 	| { readonly type: "take"; readonly call: number; readonly limits: readonly Limit[] }
 	| { readonly type: "end"; readonly end: ToldEnd }
 	/** It no longer listens: connections need not be kept away from it. */

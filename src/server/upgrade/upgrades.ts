@@ -15,7 +15,7 @@ import type { RoleServices } from "../role.ts";
 import { ControlPeer, listenForControl } from "./control-socket.ts";
 import { type NewProcess, programProblem, startNewProcess } from "./new-process.ts";
 import { tellServiceManager } from "./service-manager.ts";
-import { type FromRouter, type HandedState, type ToRouter, UPGRADE_PROTOCOL } from "./upgrade-messages.ts";
+import { type FromRouter, type HandedRouter, type ToRouter, UPGRADE_PROTOCOL } from "./upgrade-messages.ts";
 
 /** How long a new process may take until it listens, ms. */
 const READY_MS = 10_000;
@@ -196,7 +196,7 @@ export class Upgrades {
 		const { limiter } = state;
 		const now = performance.now();
 		const counts = !hasRedis && limiter instanceof SlidingWindowLimiter ? limiter.handOn(now) : undefined;
-		const told: HandedState = {
+		const told: HandedRouter = {
 			port: server.port,
 			listeners: sockets?.count(server.port).listening.length ?? 0,
 			routing: targets instanceof LocalRoutingState ? handRouting(targets) : undefined,

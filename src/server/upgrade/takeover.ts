@@ -1,0 +1,73 @@
+/** How a router comes to its port: as the first one there, or in the place of one that runs; and how another one takes its place later. */
+import type { Role } from "../../config/overlay.ts";
+import type { Listening, PortPlace } from "../../http/listen.ts";
+import type { DirectoryLock } from "../../store/directory-lock.ts";
+import type { ReloadedRouter } from "../reload.ts";
+import { REPLACE, type RoleServices } from "../role.ts";
+import type { RolePlan } from "../role-plan.ts";
+import { type HeirParts, Predecessor } from "./predecessor.ts";
+import { tellServiceManager } from "./service-manager.ts";
+import { Upgrades } from "./upgrades.ts";
+
+/** A router that listens. */
+export interface OpenedRouter {
+	readonly router: Pick<ReloadedRouter, "state" | "agents" | "hub">;
+	readonly services: Pick<RoleServices, "log" | "lifecycle" | "upstreams">;
+	readonly server: Pick<Listening, "port">;
+	readonly hasRedis: boolean;
+}
+
+/** One start of a router. */
+export class Takeover {
+	private constructor(
+		private readonly plan: Pick<RolePlan, "config" | "port">,
+		private readonly role: Role,
+		private readonly isSpread: boolean,
+		private readonly predecessor: Predecessor | undefined,
+	) {}
+
+	/**
+	 * Finds the router whose place is to be taken, where that is asked for and one runs.
+	 * @param role of the whole process
+	 * @param isSpread whether the system spreads the connections of a port over those that listen there
+	 * @throws {StartError} where that one can't hand over
+	 */
+	static async of(plan: RolePlan, role: Role, { waitsFor }: DirectoryLock, isSpread: boolean): Promise<Takeover> {
+		const isAsked = plan.env[REPLACE] === "1";
+		const predecessor = isAsked ? await Predecessor.of(plan.config.data_dir, waitsFor) : undefined;
+		return new Takeover(plan, role, isSpread, predecessor);
+	}
+
+	/**
+	 * Where the router is to listen, at once: on its port, which others may share later, or on that of the one before, whose knowledge its parts
+	 * have from then on.
+	 * @throws {StartError} where that one does not hand over
+	 */
+	async place(parts: HeirParts): Promise<PortPlace> {
+		const { port } = this.plan;
+		const taken = await this.predecessor?.handOver(parts);
+		if (!this.isSpread) return { port };
+		const isSame = taken !== undefined && (port === 0 || port === taken.port);
+		return isSame ? { port: taken.port, sharing: "further" } : { port, sharing: "first" };
+	}
+
+	/** The router listens: it has the place from now on, and others may take it until it stops. */
+	async opened(opened: OpenedRouter): Promise<void> {
+		await this.predecessor?.listening(opened.router.hub.router);
+		void tellServiceManager("READY=1");
+		const upgrades = new Upgrades({
+			...opened,
+			dataDir: this.plan.config.data_dir,
+			settled: this.predecessor?.settled ?? Promise.resolve(),
+			refusal: refusalOf(this.role, this.isSpread),
+		});
+		opened.services.lifecycle.onStop(await upgrades.open());
+	}
+}
+
+function refusalOf(role: Role, isSpread: boolean): string | undefined {
+	if (!isSpread) return "A router is replaced while it runs on Linux only, where processes share a port.";
+	if (role === "standalone")
+		return "With --standalone the agent is in the same process, and can't be there twice: restart it (its models' containers stay), or run router and agent as two.";
+	return undefined;
+}
