@@ -101,8 +101,7 @@ async function createRouter(
 	const parts = memory && mainState(memory, workers);
 	const state = new RouterState(config, { problem: (text) => problems.report(text), log, metrics }, redis, parts);
 	const entries = plannedEntries(plan, state.keys, services.upstreams.thinking);
-	const upstream = agentUpstream(config, entries);
-	const { secrets, ...ofAgents } = createAgents(config, services, state, { redis, upstream });
+	const { secrets, ...ofAgents } = createAgents(config, services, state, redis, agentUpstream(config, entries));
 	const { agents, fleet, hub, tunnels } = ofAgents;
 	const { auth, generated } = startAuth(plan, { storedKeys: state.keys });
 	const snapshot = routerSnapshot(config, entries, auth, { fleet, state, onRefused: metrics.refused });
@@ -143,9 +142,8 @@ async function createRouter(
 		? await threads.serve(app, services, lock, place)
 		: serve(app, plan, services, lock, tunnels, place);
 	openRouter(router, live, lifecycle, redis);
-	const running = announce(plan, services, server, lock, generated);
 	await takeover.opened({ router, services, server, hasRedis: redis !== undefined });
-	return { ...running, registrar: inProcessRegistrar(agents) };
+	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
 }
 
 /** What may kill engines is refused, and told. */
@@ -180,7 +178,8 @@ function createAgents(
 	config: Config,
 	{ log, problems, upstreams, metrics }: RoleServices,
 	{ store }: RouterState,
-	{ redis, upstream }: { readonly redis: RedisFeatures | undefined; readonly upstream: Upstream },
+	redis: RedisFeatures | undefined,
+	upstream: Upstream,
 ) {
 	const hub = new TunnelHub(redis?.router);
 	const tunnels = hub.thread(0);
