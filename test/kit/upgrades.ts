@@ -130,8 +130,9 @@ export async function upgradedRouter(
 			return (db.query("SELECT count(*) AS calls FROM calls").get() as { calls: number }).calls;
 		},
 		async end() {
-			for (const pid of pids) if (isRouter(pid)) process.kill(pid, "SIGKILL");
-			await until(() => ![...pids].some((pid) => pid !== router.pid && isRouter(pid)), "the end of all processes");
+			const others = [...pids].filter((pid) => pid !== router.pid);
+			for (const pid of others) if (isRouter(pid)) process.kill(pid, "SIGKILL");
+			await until(() => !others.some(isRouter), "the end of all processes");
 			await router.stop();
 		},
 	};
