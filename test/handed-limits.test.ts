@@ -69,6 +69,18 @@ test("a call that began before settles in both: its place is free, and its token
 	expect(old.counted({ id: "key:a", unit: "tokens" }, time.now)).toBe(30);
 });
 
+test("what a call of a session has cost is counted in both, in the place of what it might have", () => {
+	const time = { now: 10_000_000 };
+	const old = new SlidingWindowLimiter();
+	const limit: Limit = { id: "session:a", unit: "spend", max: 1_000, windowMs: MINUTE, amount: 400 };
+	const running = old.take([limit], time.now);
+	if (!running.isAllowed) throw new Error("refused");
+	const { next, limiter } = takeOver(old, time);
+	limiter.settle(running.reservation, 10, time.now, 250);
+	expect(next.counted(limit, time.now - BEHIND)).toBe(250);
+	expect(old.counted(limit, time.now)).toBe(250);
+});
+
 test("a call that is cancelled has taken nothing, in either, and one that began since settles by what the new process has given it", async () => {
 	const time = { now: 10_000_000 };
 	const old = new SlidingWindowLimiter();

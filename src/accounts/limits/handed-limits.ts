@@ -26,6 +26,8 @@ export interface ToldDecision {
 export interface ToldEnd extends HeldLimits {
 	/** That it used; absent where it was never made. */
 	readonly tokens?: number;
+	/** What it cost, billionths of a USD, for limits of `spend`. */
+	readonly spent?: number | undefined;
 }
 
 /** The process that counts, as the one before sees it. */
@@ -59,9 +61,9 @@ export class HandedLimiter implements Limiter {
 		return own.isAllowed && this.#owner ? this.#ask(this.#owner, limits, now, own) : own;
 	}
 
-	settle(reservation: Reservation, tokens: number, now: number): void {
-		this.own.settle(reservation, tokens, now);
-		this.#owner?.end({ ...this.#heldBy(reservation), tokens });
+	settle(reservation: Reservation, tokens: number, now: number, spent?: number): void {
+		this.own.settle(reservation, tokens, now, spent);
+		this.#owner?.end({ ...this.#heldBy(reservation), tokens, spent });
 	}
 
 	cancel(reservation: Reservation, now: number): void {
@@ -140,10 +142,10 @@ export class PredecessorLimits {
 	}
 
 	/** A call of the one before is over. */
-	end({ limits, entries, tokens }: ToldEnd): void {
+	end({ limits, entries, tokens, spent }: ToldEnd): void {
 		const reservation = this.limiter.reservationOf({ limits, entries });
 		if (tokens === undefined) this.limiter.cancel(reservation, this.time());
-		else this.limiter.settle(reservation, tokens, this.time());
+		else this.limiter.settle(reservation, tokens, this.time(), spent);
 		for (const limit of limits) this.#hold(limit, -1);
 	}
 
