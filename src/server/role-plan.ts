@@ -16,6 +16,9 @@ import { requestInputsFor, type StoredThoughts } from "../proxy/net/request-inpu
 import { fileFetch, httpTransport, readCa } from "../proxy/net/transport.ts";
 import type { CatalogEntry } from "../routing/catalog.ts";
 
+/** The variable by which a router takes the place of the one that runs on its data directory, as the flag `--replace` sets it. */
+export const REPLACE = "ROUTER_REPLACE";
+
 /** Plain data: how one role differs from the other. */
 export interface RolePlan {
 	readonly role: "router" | "agent";

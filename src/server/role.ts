@@ -26,12 +26,9 @@ import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { VERSION } from "../version.ts";
 import type { ThreadTunnels } from "./agents/tunnels.ts";
 import { createOtel, type OtelExport, otelLines } from "./otel.ts";
-import type { RolePlan } from "./role-plan.ts";
+import { REPLACE, type RolePlan } from "./role-plan.ts";
 import type { CurrentSnapshot } from "./snapshot.ts";
 import { giveBackMemory } from "./start-memory.ts";
-
-/** The variable by which a router takes the place of the one that runs on its data directory, as the flag `--replace` sets it. */
-export const REPLACE = "ROUTER_REPLACE";
 
 /** How often it is looked whether a server that stops has had its last call, ms. */
 const DRAIN_POLL_MS = 20;
