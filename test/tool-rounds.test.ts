@@ -1,9 +1,13 @@
 /** Whether an agent repeats itself is read from its history, in every wire; what is not the same twice is no repetition. */
 import { describe, expect, test } from "bun:test";
-import { repeatedRounds } from "../src/openai/tool-rounds.ts";
+import { ARGUMENT_FIELDS, repeatedRounds as roundsIn } from "../src/openai/tool-rounds.ts";
 import { clientRequests } from "./kit/client-recordings.ts";
 import type { Json } from "./kit/exchange.ts";
 import { needing } from "./kit/needing.ts";
+
+/** As whichever wire has it. */
+const repeatedRounds = (text: string, argumentFields = Object.values(ARGUMENT_FIELDS).flat()) =>
+	roundsIn({ list: Buffer.from(text), argumentFields });
 
 /** A round: the name of a tool, what it is asked, what it gives. */
 type Round = readonly [name: string, args: Json, result: string];

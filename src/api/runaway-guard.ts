@@ -8,7 +8,7 @@ import type { RunawayReaction } from "../config/access.ts";
 import type { Config } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
-import { type RepeatedRounds, repeatedRounds } from "../openai/tool-rounds.ts";
+import { type RepeatedRounds, repeatedRounds, type ToolHistory } from "../openai/tool-rounds.ts";
 import { decimal } from "../openai/usage-edits.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import { Pause } from "../proxy/pause.ts";
@@ -79,7 +79,7 @@ export class RunawayGuard {
 
 	#loop(
 		call: GuardedCall,
-		history: string,
+		history: ToolHistory,
 		caller: Pick<Caller, "runaway"> | undefined,
 		rules: Config["runaway"],
 		record: Pick<CallRecord, "atEnd">,

@@ -23,6 +23,7 @@ import { isReasoning } from "../openai/reasoning.ts";
 import type { RequestBody } from "../openai/request-fields.ts";
 import { indexed, type RequestField, type RequestScan, requestScan } from "../openai/request-scan.ts";
 import { chunksOf, DONE, KEEP_ALIVE, sseComment, sseData, textOf } from "../openai/sse.ts";
+import { ARGUMENT_FIELDS, type ToolHistory } from "../openai/tool-rounds.ts";
 import { withCost } from "../openai/usage-edits.ts";
 import { describe, utf8Text } from "../openai/validation.ts";
 import type { Dialect, StreamEnd, StreamWriter } from "./dialect.ts";
@@ -258,10 +259,11 @@ class RequestFacts implements CallFacts {
 		};
 	}
 
-	toolHistory(): string | undefined {
+	toolHistory(): ToolHistory | undefined {
 		const { body } = this;
 		const messages = this.#hasTools ? body.field("messages") : undefined;
-		return messages && body.textOf(messages);
+		if (!messages) return undefined;
+		return { list: body.bytes.subarray(messages.start, messages.end), argumentFields: ARGUMENT_FIELDS.chat };
 	}
 
 	routingField(): string | undefined {

@@ -6,6 +6,7 @@ import type { EngineField } from "./engine-fields.ts";
 import type { Operation } from "./operations.ts";
 import type { ParsedBody } from "./parsed-body.ts";
 import type { PromptSizes } from "./prompt-sizes.ts";
+import type { ToolHistory } from "./tool-rounds.ts";
 
 /** The time for which a vendor keeps a prompt that may have a price of its own, with or without escapes. */
 const HOUR = /"(?:1|\\u0031)(?:h|\\u0068)"/;
@@ -87,11 +88,8 @@ export interface CallFacts {
 	 * costs no more.
 	 */
 	history?(): readonly string[];
-	/**
-	 * The list of messages of an agent's call, in the words of its client, as a JSON text; undefined where the call brings no tools. Absent of wires
-	 * that have none.
-	 */
-	toolHistory?(): string | undefined;
+	/** The messages of an agent's call, in the words of its client; undefined where the call brings no tools. Absent of wires that have none. */
+	toolHistory?(): ToolHistory | undefined;
 	/** What is priced of a call that is passed on, as far as its request says it; absent of all others. */
 	units?(): { readonly images?: number; readonly characters?: number };
 	/**

@@ -2,7 +2,7 @@
  * Rounds of an agent, as the history of its call shows them: a model's calls of tools with what these gave. An agent that makes the same calls
  * and gets the same results goes round in a circle. Read of whatever wire: chats, Anthropic's messages, Responses, Gemini's contents. Pure.
  */
-import { itemsOf, stringEnd } from "./json.ts";
+import { itemsOf } from "./json.ts";
 
 /** What an agent's last rounds are, where they brought nothing new. */
 export interface RepeatedRounds {
@@ -17,47 +17,61 @@ export interface RepeatedRounds {
 	readonly run: bigint;
 }
 
+/** The messages of a call that brings tools. */
+export interface ToolHistory {
+	/** Their list as JSON, UTF-8, that was parsed before; whatever else the call says stands outside of it. */
+	readonly list: Buffer;
+	/** The fields in which a call of a tool has its arguments there, as they stand in it: `"arguments"`. */
+	readonly argumentFields: readonly Buffer[];
+}
+
+/** As chats, Anthropic's messages, Responses and Gemini's contents have them. In a text, a backslash would stand before the second quote. */
+const [ARGUMENTS, INPUT, ARGS] = ['"arguments"', '"input"', '"args"'].map((name) => Buffer.from(name)) as [
+	Buffer,
+	Buffer,
+	Buffer,
+];
+export const ARGUMENT_FIELDS = {
+	chat: [ARGUMENTS],
+	messages: [INPUT],
+	responses: [ARGUMENTS, INPUT],
+	gemini: [ARGS],
+} as const;
+
 /** Messages that are looked at, the last ones: an older circle has long been seen. */
 const MOST_MESSAGES = 512;
-/** Where the last call of a tool stands in most histories: behind that come its results alone, characters. */
-const TAIL = 65_536;
-/** Fields in which a call has its arguments. In a text, a backslash would stand before the second quote. */
-const ARGUMENTS = ['"arguments"', '"input"', '"args"'];
-/** Characters of arguments by which a call is looked for before. */
+/** Bytes of arguments by which a call is looked for before. */
 const LONGEST_NEEDLE = 512;
+const QUOTE = 34;
+const OPEN_BRACE = 123;
+const CLOSE_BRACE = 125;
+const BACKSLASH = 92;
+
+/** What the last rounds of a history are; undefined where the last one is new, or the last word is somebody's that is. */
+export function repeatedRounds(history: ToolHistory): RepeatedRounds | undefined {
+	return mayRepeat(history) ? repeatsOf(stepsIn(history.list.toString())) : undefined;
+}
 
 /**
- * What the last rounds of a history are; undefined where the last one is new, or the last word is somebody's that is.
- * @param list the messages, as JSON that was parsed before
+ * Whether the last call of a tool stands there once more, with the same arguments: false is certain. A native search over the bytes: to make a
+ * text of them, or to pass over it, would take ten times as long.
  */
-export function repeatedRounds(list: string): RepeatedRounds | undefined {
-	return mayRepeat(list) ? repeatsOf(stepsIn(list)) : undefined;
-}
-
-/** Whether the last call of a tool stands there once more, with the same arguments: false is certain. A native search, where a pass would cost ten times as much. */
-function mayRepeat(list: string): boolean {
-	const tail = list.length > TAIL ? list.slice(-TAIL) : list;
-	let at = lastArguments(tail);
-	if (at === -1) at = tail === list ? -1 : lastArguments(list);
-	else at += list.length - tail.length;
+function mayRepeat({ list, argumentFields }: ToolHistory): boolean {
+	let at = -1;
+	for (const field of argumentFields) at = Math.max(at, list.lastIndexOf(field));
 	if (at === -1) return false;
-	const needle = list.slice(at, at + Math.min(LONGEST_NEEDLE, argumentsLength(list, at)));
-	return list.indexOf(needle) < at;
+	const end = argumentsEnd(list, at);
+	return list.subarray(0, end - 1).includes(list.subarray(at, end));
 }
 
-function lastArguments(text: string): number {
-	let last = -1;
-	for (const field of ARGUMENTS) last = Math.max(last, text.lastIndexOf(field));
-	return last;
-}
-
-/** Length of the field that stands there with its value, as far as that can be seen at once: all of a text, of an object its beginning. */
-function argumentsLength(list: string, at: number): number {
-	const value = list.indexOf(":", at) + 1;
-	const quote = list.slice(value, value + 8).search(/\S/) + value;
-	if (list[quote] === '"') return stringEnd(list, quote) - at;
-	const end = list.indexOf("}", quote);
-	return (end === -1 ? list.length : end + 1) - at;
+/** Past the arguments in the field that stands there, as far as that can be seen at once: of an object past what ends first in it. */
+function argumentsEnd(list: Buffer, at: number): number {
+	const most = Math.min(list.length, at + LONGEST_NEEDLE);
+	let from = list.indexOf(":", at) + 1;
+	while (from < most && list[from] !== QUOTE && list[from] !== OPEN_BRACE) from++;
+	const last = list[from] === QUOTE ? QUOTE : CLOSE_BRACE;
+	for (let end = from + 1; end < most; end++) if (list[end] === last && list[end - 1] !== BACKSLASH) return end + 1;
+	return most;
 }
 
 /** A step of a conversation: a round of tools, or a word of its user's; by its hash. */

@@ -11,6 +11,7 @@ import { type Field, fieldNamed } from "../../openai/json.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
 import { isReasoning } from "../../openai/reasoning.ts";
+import { ARGUMENT_FIELDS, type ToolHistory } from "../../openai/tool-rounds.ts";
 import { sentToolName, wholeToolNames } from "../tool-names.ts";
 import { isCustom } from "./messages-request.ts";
 import type { Block, MessagesRequest, MessagesTool } from "./messages-schema.ts";
@@ -116,9 +117,11 @@ export class MessagesFacts implements CallFacts {
 		});
 	}
 
-	toolHistory(): string | undefined {
+	toolHistory(): ToolHistory | undefined {
 		const messages = this.request.tools?.length ? fieldNamed(this.fields, "messages") : undefined;
-		return messages && this.text.slice(messages.start, messages.end);
+		if (!messages) return undefined;
+		const list = Buffer.from(this.text.slice(messages.start, messages.end));
+		return { list, argumentFields: ARGUMENT_FIELDS.messages };
 	}
 
 	routingField(): string | undefined {

@@ -3,6 +3,7 @@ import type { CallFacts, Modalities, PromptCacheRequest, PromptContent } from ".
 import { type EngineField, LARGEST_SCHEMA } from "../../openai/engine-fields.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
+import { ARGUMENT_FIELDS, type ToolHistory } from "../../openai/tool-rounds.ts";
 import type { GeminiMethod } from "./asked-method.ts";
 
 /** Bytes of a character, a UTF-16 unit, in UTF-8. */
@@ -109,8 +110,9 @@ export class GeminiFacts implements CallFacts {
 		return this.sources.history() ?? this.promptContent().texts;
 	}
 
-	toolHistory(): string | undefined {
-		return this.settings.hasTools ? this.history().at(-1) : undefined;
+	toolHistory(): ToolHistory | undefined {
+		const contents = this.settings.hasTools ? this.sources.history()?.at(-1) : undefined;
+		return contents === undefined ? undefined : { list: Buffer.from(contents), argumentFields: ARGUMENT_FIELDS.gemini };
 	}
 
 	routingField(): string | undefined {

@@ -2,6 +2,7 @@
 import type { CallFacts, Modalities, PromptCacheRequest, PromptContent } from "../../openai/call-facts.ts";
 import type { EngineField } from "../../openai/engine-fields.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
+import type { ToolHistory } from "../../openai/tool-rounds.ts";
 import type { DialectCall } from "../dialect.ts";
 import type { OllamaTranslation } from "./ollama-request.ts";
 
@@ -62,7 +63,7 @@ export class OllamaFacts implements CallFacts {
 		return this.chat.promptContent();
 	}
 
-	toolHistory(): string | undefined {
+	toolHistory(): ToolHistory | undefined {
 		return this.chat.toolHistory?.();
 	}
 

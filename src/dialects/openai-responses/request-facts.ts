@@ -15,6 +15,7 @@ import { routingFieldIn } from "../../openai/model-routing.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptPart, PromptSizes } from "../../openai/prompt-sizes.ts";
 import { isReasoning } from "../../openai/reasoning.ts";
+import { ARGUMENT_FIELDS, type ToolHistory } from "../../openai/tool-rounds.ts";
 import type { DialectCall } from "../dialect.ts";
 import type { PlainInput } from "./input-scan.ts";
 import type { ResponsesRequest } from "./request.ts";
@@ -81,16 +82,17 @@ export class ResponsesFacts implements CallFacts {
 	}
 
 	/** With what came before in its conversation, and what its items refer to, where that is kept here. */
-	toolHistory(): string | undefined {
+	toolHistory(): ToolHistory | undefined {
 		const { body, sent, input, earlier } = this.request;
 		if (!body.tools?.length) return undefined;
 		if (!earlier?.conversation && !earlier?.items?.size) {
 			const field = sent.field("input");
-			return field && sent.textOf(field);
+			return field && { list: sent.bytes.subarray(field.start, field.end), argumentFields: ARGUMENT_FIELDS.responses };
 		}
 		const items: readonly { readonly id?: unknown }[] = Array.isArray(input) ? input : [];
 		const whole = items.map((item) => earlier.items?.get(String(item.id)) ?? item);
-		return JSON.stringify([...(earlier.conversation ?? []), ...whole]);
+		const list = Buffer.from(JSON.stringify([...(earlier.conversation ?? []), ...whole]));
+		return { list, argumentFields: ARGUMENT_FIELDS.responses };
 	}
 
 	/** Of the request as it came: so it may go on. */
