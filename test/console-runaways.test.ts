@@ -8,11 +8,20 @@ import { type RunningRouter, startRouter } from "./kit/router.ts";
 const { afterAll, beforeAll, test } = needing("chromium");
 const ADMIN = "admin-key-of-the-test";
 const CALLER = "key-of-a-caller";
+const POOR = "key-of-a-poor-one";
 
 let router: RunningRouter;
 beforeAll(async () => {
 	const admin = { keys: [{ name: "ops", key: ADMIN }] };
-	router = await startRouter({ config: { keys: [{ name: "team", key: CALLER }], admin, runaway: { pause: "10m" } } });
+	router = await startRouter({
+		config: {
+			keys: [
+				{ name: "team", key: CALLER },
+				{ name: "poor", key: POOR, session_usd: 0.5 },
+			],
+			...{ admin, runaway: { pause: "10m" }, prices: { "dummy/*": { request: 1 } } },
+		},
+	});
 }, 60_000);
 afterAll(() => router.stop());
 
@@ -25,7 +34,7 @@ const round = (id: string) => [
 	{ role: "tool", tool_call_id: id, content: "no such file" },
 ];
 /** The call of an agent that has done the same so often. */
-const callWith = (rounds: number) =>
+const callWith = (rounds: number, key = CALLER) =>
 	post(
 		`${router.url}/v1/chat/completions`,
 		{
@@ -36,7 +45,7 @@ const callWith = (rounds: number) =>
 				...Array.from({ length: rounds }, (_, at) => round(`call_${at}`)).flat(),
 			],
 		},
-		{ authorization: `Bearer ${CALLER}`, "x-session-id": "ses_1" },
+		{ authorization: `Bearer ${key}`, "x-session-id": "ses_1" },
 	);
 
 test("nothing is said of them while there are none, and then whose they are and what was done", async () => {
@@ -48,6 +57,8 @@ test("nothing is said of them while there are none, and then whose they are and 
 	await first.page.waitForSelector(
 		"text=team: the agent of session ses_1 repeats itself on dummy, 3 rounds of the same; warned of",
 	);
+	expect([(await callWith(0, POOR)).status, (await callWith(0, POOR)).status]).toEqual([200, 429]);
+	await first.page.waitForSelector("text=poor: session ses_1 has spent its budget of $0.50; stopped");
 	await first.close();
 	for (const view of VIEWS) {
 		const shown = await openConsole(router.url, ADMIN, view);

@@ -70,6 +70,16 @@ test("a call over the budget is refused before it goes anywhere, and says what w
 	expect((await router.metric("router_limited_calls_total", { by: "session" })) - before).toBe(1);
 });
 
+test("one that has spent its budget is named to administrators, and nothing that it said", async () => {
+	const session = { "x-session-id": "shown", ...keyed(RICHER) };
+	for (const _ of [1, 2, 3, 4]) await send(session);
+	const answer = await fetch(`${router.url}/admin/runaways`, { headers: ADMIN });
+	const { data } = (await answer.json()) as { data: Loose[] };
+	const { last_seen, ...found } = data.find((each) => each["session"] === "shown")!;
+	expect(found).toEqual({ kind: "session", key: "richer", action: "stop", session: "shown", budget_usd: 2.5 });
+	expect(Date.parse(last_seen)).toBeGreaterThan(0);
+});
+
 test("another session, another key's session of the same name, and calls without one have nothing to do with it", async () => {
 	const session = newSession();
 	expect([(await send(session)).status, (await send(session)).status]).toEqual([200, 429]);

@@ -4,6 +4,7 @@ import { type AdminAccess, createAdminAccess } from "../accounts/auth/admin-acce
 import type { KeyStore } from "../accounts/auth/key-store.ts";
 import type { KeyAuth } from "../accounts/auth/keys.ts";
 import { AdmissionControl, type AdmissionOptions } from "../accounts/limits/admission.ts";
+import type { Runaways } from "../accounts/runaway/runaways.ts";
 import type { UsageServices } from "../accounts/usage/call-cost.ts";
 import { PriceBook } from "../accounts/usage/price-book.ts";
 import type { Accounts, CallSnapshot } from "../api/call-context.ts";
@@ -34,6 +35,7 @@ export interface SnapshotServices {
 	readonly fleet: Fleet;
 	readonly state: AdmissionOptions["counters"] &
 		Pick<UsageServices, "learned" | "clocks" | "energy"> & {
+			readonly runaways?: Pick<Runaways, "overspent">;
 			/** Made at run time: some are viewers'. */
 			readonly keys?: Pick<KeyStore, "find" | "list">;
 		};
@@ -56,7 +58,12 @@ export function routerSnapshot(
 		catalog,
 		auth,
 		accounts: {
-			admission: new AdmissionControl({ limits: config.limits, counters: state, ...(onRefused ? { onRefused } : {}) }),
+			admission: new AdmissionControl({
+				limits: config.limits,
+				counters: state,
+				onSessionSpent: (spent) => state.runaways?.overspent(spent),
+				...(onRefused ? { onRefused } : {}),
+			}),
 			usage: { prices, learned: state.learned, clocks: state.clocks, energy: state.energy },
 			addresses,
 		},

@@ -5,8 +5,10 @@ import type { Config } from "../../config/schema.ts";
 import { RouterError } from "../../errors.ts";
 import type { Tokens } from "../../openai/usage.ts";
 import type { Caller } from "../auth/keys.ts";
+import type { SpentSession } from "../runaway/runaways.ts";
 import type { CallCost, CallReserve } from "../usage/call-cost.ts";
 import { periodsOf, type SpendStore, unitsOf } from "../usage/spend.ts";
+import { RETRY_MS } from "./counters.ts";
 import {
 	limitHeaders,
 	limitRefusal,
@@ -54,6 +56,8 @@ export interface AdmissionOptions {
 	readonly counters: AdmissionCounters;
 	/** Called for each call that is refused: whose limit refused it, and of what. */
 	readonly onRefused?: (by: "key" | "model" | "address" | "budget" | "session", counts: string) => void;
+	/** Called for each call that is refused since its session has spent its budget. */
+	readonly onSessionSpent?: (spent: SpentSession) => void;
 	/** ms; never goes back. */
 	readonly time?: () => number;
 	/** Unix time, ms. */
@@ -214,10 +218,12 @@ export class AdmissionControl {
 		reserve: CallReserve | undefined,
 		decision: Extract<LimitDecision, { isAllowed: false }>,
 	): RouterError {
-		const { caller, isShadow } = request;
+		const { caller, session, isShadow } = request;
 		const { refused, retryAfterMs, statuses } = decision;
 		if (refused.unit === "spend") {
 			this.options.onRefused?.("session", "spend");
+			const spent = { keyId: caller?.id, key: caller?.name, session: session!, usd: this.sessionUsd(caller)! };
+			if (retryAfterMs > RETRY_MS) this.options.onSessionSpent?.(spent);
 			return sessionRefusal(decision, reserve!);
 		}
 		if (!refused.spending) {

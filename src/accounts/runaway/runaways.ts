@@ -1,6 +1,6 @@
 /**
- * Agents that have run away, as all threads of the process know them: those that go round in a circle, and keys that spend far more than they
- * usually do. A text in memory that threads share (`memory/shared-copy.ts`): only calls that repeat rounds write to it, and only while a key
+ * Agents that have run away, as all threads of the process know them: those that go round in a circle, sessions whose budget is spent, and keys that
+ * spend far more than they usually do. A text in memory that threads share (`memory/shared-copy.ts`): only calls that repeat rounds write to it, and only while a key
  * spends too much do others look there. Of what calls say it holds a hash, keyed by a secret that ends with the process.
  */
 import { SharedCopy } from "../../memory/shared-copy.ts";
@@ -12,6 +12,9 @@ import { type AgentLoop, loopAfter, roundsOf } from "./agent-loop.ts";
 const MOST_LOOPS = 500;
 /** How long one is remembered that no call goes on with, ms. */
 const LOOP_MS = 3_600_000;
+/** Sessions with a spent budget that are remembered, and how often one is written down, ms. */
+const MOST_SESSIONS = 200;
+const SESSION_MS = 10_000;
 /** The longest text, bytes. */
 const MOST_BYTES = 512 * 1024;
 /** Longest name of a session that is kept, characters. */
@@ -57,6 +60,18 @@ export interface FastKey {
 	readonly until: number;
 }
 
+/** A session whose budget is spent. */
+export interface SpentSession {
+	readonly keyId: string | undefined;
+	readonly key: string | undefined;
+	readonly session: string;
+	/** Its budget, USD. */
+	readonly usd: number;
+}
+
+/** One that is known, and when a call of it was last refused, Unix time, ms. */
+export type KnownSpentSession = SpentSession & { readonly at: number };
+
 /** Made once a process, and handed to each thread. */
 export interface RunawayMemory {
 	readonly text: TextMemory;
@@ -84,10 +99,18 @@ export interface LoopCall extends RunawayCall {
 	readonly conversation: string;
 }
 
+/** What administrators see. */
+export interface RunawayList {
+	readonly loops: readonly (RunawayCall & Pick<KnownLoop, "rounds" | "action" | "at">)[];
+	readonly keys: readonly FastKey[];
+	readonly sessions: readonly KnownSpentSession[];
+}
+
 /** One thread's view. */
 export class Runaways {
 	readonly #loops = new Map<string, KnownLoop>();
 	readonly #fast = new Map<string, FastKey>();
+	readonly #spent = new Map<string, KnownSpentSession>();
 	readonly #copy: SharedCopy;
 
 	/**
@@ -103,7 +126,7 @@ export class Runaways {
 	) {
 		const copied = {
 			take: (text: string) => this.#take(text),
-			write: () => JSON.stringify([[...this.#loops], [...this.#fast]]),
+			write: () => JSON.stringify([[...this.#loops], [...this.#fast], [...this.#spent]]),
 			isMarked: () => this.#fast.size > 0,
 			shorten: () => this.#shorten(),
 		};
@@ -144,6 +167,19 @@ export class Runaways {
 		});
 	}
 
+	/** A call was refused since its session has spent its budget. */
+	overspent(spent: SpentSession): void {
+		const id = `${spent.keyId ?? ""}\n${spent.session}`;
+		const at = this.wall();
+		this.#copy.look();
+		if (at - (this.#spent.get(id)?.at ?? 0) < SESSION_MS) return;
+		this.#copy.change(() => {
+			this.#spent.delete(id);
+			this.#spent.set(id, { ...spent, session: spent.session.slice(0, LONGEST_SESSION), at });
+			if (this.#spent.size > MOST_SESSIONS) this.#spent.delete(this.#spent.keys().next().value!);
+		});
+	}
+
 	/** A key spends too fast. False where that was known. */
 	sped(key: FastKey): boolean {
 		return this.#copy.change(() => {
@@ -173,14 +209,16 @@ export class Runaways {
 	}
 
 	/** The runaways of the last hour, the latest first. */
-	list(): {
-		readonly loops: readonly (RunawayCall & Pick<KnownLoop, "rounds" | "action" | "at">)[];
-		readonly keys: readonly FastKey[];
-	} {
+	list(): RunawayList {
 		this.#copy.look();
 		const now = this.wall();
-		const loops = [...this.#loops.values()].filter(({ action, at }) => action !== undefined && now - at < LOOP_MS);
-		return { loops: loops.reverse(), keys: [...this.#fast.values()].filter(({ until }) => until > now) };
+		const isRecent = ({ at }: { readonly at: number }) => now - at < LOOP_MS;
+		const loops = [...this.#loops.values()].filter((loop) => loop.action !== undefined && isRecent(loop));
+		return {
+			loops: loops.reverse(),
+			keys: [...this.#fast.values()].filter(({ until }) => until > now),
+			sessions: [...this.#spent.values()].filter(isRecent).reverse(),
+		};
 	}
 
 	/** The main thread's: lets go what a thread held that has died. */
@@ -189,9 +227,15 @@ export class Runaways {
 	}
 
 	#take(text: string): void {
-		const [loops, fast] = JSON.parse(text) as [[string, KnownLoop][], [string, FastKey][]];
+		const [loops, fast, spent] = JSON.parse(text) as [
+			[string, KnownLoop][],
+			[string, FastKey][],
+			[string, KnownSpentSession][],
+		];
 		this.#loops.clear();
 		this.#fast.clear();
+		this.#spent.clear();
+		for (const [id, session] of spent) this.#spent.set(id, session);
 		for (const [id, loop] of loops) this.#loops.set(id, loop);
 		for (const [id, key] of fast) this.#fast.set(id, key);
 	}

@@ -91,6 +91,6 @@ function fastOf(keyId: string, key: string, rate: KeyRate, factor: number): Fast
 	// Until so many of the oldest steps have left that the rest is no more than usual.
 	let left = usd;
 	let leaving = rate.step - STEPS + 1;
-	while (left > most && leaving < rate.step) left -= rate.steps[leaving++ % STEPS]!;
+	while (left > most && leaving <= rate.step) left -= rate.steps[leaving++ % STEPS]!;
 	return { keyId, key, usd, usual, until: (leaving - 1 + STEPS) * STEP_MS };
 }

@@ -267,7 +267,7 @@ export const RUNAWAYS: Detail = {
 	operationId: "listRunaways",
 	summary: "Agents that have run away",
 	description:
-		"Agents that have repeated themselves within the last hour (the same calls of tools with the same results), and keys that spend far more than they usually do. Whose they are and how often, never what was said.",
+		"Agents that have repeated themselves within the last hour (the same calls of tools with the same results), sessions whose calls were refused since they have spent their budgets, and keys that spend far more than they usually do. Whose they are and how often, never what was said.",
 	responses: {
 		200: answer("The runaways.", {
 			object: "list",

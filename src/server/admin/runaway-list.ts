@@ -1,8 +1,16 @@
 /** Agents that have run away, as administrators see them. */
 import type { RunawayAction, Runaways } from "../../accounts/runaway/runaways.ts";
 
-/** An agent that repeats itself, or a key that spends too fast: whose, and nothing of what it says. */
+/** An agent that repeats itself, a session over its budget, or a key that spends too fast: whose, and nothing of what it says. */
 export type ShownRunaway =
+	| {
+			readonly kind: "session";
+			readonly key: string | null;
+			readonly action: "stop";
+			readonly session: string;
+			readonly budget_usd: number;
+			readonly last_seen: string;
+	  }
 	| {
 			readonly kind: "loop";
 			readonly key: string | null;
@@ -27,7 +35,7 @@ export type ShownRunaway =
 
 /** Agents that have run away within the last hour, and keys that spend too fast. */
 export function shownRunaways(runaways: Pick<Runaways, "list">): ShownRunaway[] {
-	const { loops, keys } = runaways.list();
+	const { loops, keys, sessions } = runaways.list();
 	return [
 		...keys.map(
 			({ key, usd, usual, action, until }): ShownRunaway => ({
@@ -37,6 +45,12 @@ export function shownRunaways(runaways: Pick<Runaways, "list">): ShownRunaway[] 
 				usd,
 				usual_usd: usual,
 				until: new Date(until).toISOString(),
+			}),
+		),
+		...sessions.map(
+			({ key = null, session, usd, at }): ShownRunaway => ({
+				...{ kind: "session", key, action: "stop", session, budget_usd: usd },
+				last_seen: new Date(at).toISOString(),
 			}),
 		),
 		...loops.map(

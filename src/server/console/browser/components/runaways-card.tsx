@@ -5,7 +5,7 @@ import { Notice } from "./notice.tsx";
 
 /** As `GET /admin/runaways` says it. */
 interface ListedRunaway {
-	readonly kind: "loop" | "spending";
+	readonly kind: "loop" | "spending" | "session";
 	readonly key: string | null;
 	readonly action: "warn" | "slow" | "stop";
 	readonly session?: string | null;
@@ -15,6 +15,7 @@ interface ListedRunaway {
 	readonly last_seen?: string;
 	readonly usd?: number;
 	readonly usual_usd?: number;
+	readonly budget_usd?: number;
 }
 
 const LOOK_MS = 5_000;
@@ -31,7 +32,7 @@ export function RunawaysCard() {
 		<Notice kind="warning" title="Agents that have run away">
 			<ul>
 				{all.slice(0, MOST).map((each) => (
-					<li key={`${each.kind} ${each.key} ${each.call}`}>
+					<li key={`${each.kind} ${each.key} ${each.call ?? each.session}`}>
 						<RunawayLine found={each} />
 					</li>
 				))}
@@ -42,11 +43,16 @@ export function RunawaysCard() {
 }
 
 function RunawayLine({ found }: { readonly found: ListedRunaway }) {
-	const { kind, key, action, session, model, rounds, call, last_seen, usd = 0, usual_usd = 0 } = found;
+	const { kind, key, action, session, model, rounds, call, last_seen, usd = 0, usual_usd = 0, budget_usd = 0 } = found;
 	const whose = key === null ? "" : `${key}: `;
 	if (kind === "spending") {
 		return (
 			<>{`${whose}${usdText(usd)} in five minutes, where it usually spends ${usdText(usual_usd)}; ${DONE[action]}.`}</>
+		);
+	}
+	if (kind === "session") {
+		return (
+			<>{`${whose}session ${session} has spent its budget of ${usdText(budget_usd)}; stopped, last at ${timeText(last_seen!)}.`}</>
 		);
 	}
 	const agent = session ? `the agent of session ${session}` : "an agent";
