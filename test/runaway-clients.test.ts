@@ -27,7 +27,7 @@ function withAnotherRound({ body }: ClientRequest, field: string): Json {
 	const list = body[field] as Loose[];
 	const length = field === "messages" ? 2 : 3;
 	const round = JSON.parse(
-		JSON.stringify(list.slice(-length)).replaceAll(/\b(toolu|call|fc|fco|rs)_(\w+)/g, "$1_other$2"),
+		JSON.stringify(list.slice(-length)).replaceAll(/\b(toolu|call|fc|fco|rs)_(?=[0-9a-f]{8})/g, "$1_other"),
 	);
 	return { ...body, [field]: [...list, ...round] };
 }
