@@ -12,6 +12,7 @@ const { afterAll, beforeAll, test } = needing("redis");
 
 const WHOLE =
 	'{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}';
+const ADMIN = "admin-key-of-the-test";
 const upstream = startFaultUpstream(answers("200 OK", WHOLE));
 let server: RedisServer;
 let proxy: ReturnType<typeof slowProxy>;
@@ -22,7 +23,11 @@ beforeAll(async () => {
 	routers = await Promise.all(
 		[1, 2, 3].map(() =>
 			startRouter({
-				env: { REDIS_URL: `redis://127.0.0.1:${proxy.port}/0`, ROUTER_AGENT_TOKEN: "token-of-the-agents" },
+				env: {
+					REDIS_URL: `redis://127.0.0.1:${proxy.port}/0`,
+					ROUTER_AGENT_TOKEN: "token-of-the-agents",
+					ROUTER_ADMIN_KEYS: ADMIN,
+				},
 				config: {
 					providers: { box: { type: "vllm", base_url: upstream.origin } },
 					// A kept answer has cost nothing: without this only the first of three would tell a cost.
@@ -69,6 +74,29 @@ test("the same call to three routers runs once", async () => {
 	expect([sum(hits), sum(misses)]).toEqual([2, 1]);
 	upstream.run(answers("200 OK", WHOLE));
 });
+
+test("usage as FOCUS has the calls of all routers, and a header where they can't be asked", async () => {
+	const day = new Date().toISOString().slice(0, 10);
+	const focus = async (router: number) => {
+		const answer = await fetch(`${routers[router]!.url}/admin/usage?format=focus&from=${day}`, {
+			headers: { authorization: `Bearer ${ADMIN}` },
+		});
+		const [head, ...rows] = (await answer.text()).trim().split("\r\n");
+		const at = head!.split(",").indexOf("x_Requests");
+		// Texts with commas stand before it, quoted.
+		const calls = rows.map((row) => Number(row.split(",").at(at - head!.split(",").length)));
+		return { partial: answer.headers.get("x-router-partial"), calls };
+	};
+	for (const router of [0, 1, 2]) expect((await ask(router, { seed: seed++ })).status).toBe(200);
+	const once = { partial: null, calls: [4] };
+	await until(async () => Bun.deepEquals([await focus(0), await focus(2)], [once, once]), "four calls at both");
+	server.hang();
+	await allUp(0);
+	expect((await focus(1)).partial).toBe("true");
+	server.resume();
+	await allUp(1);
+	expect(await focus(1)).toEqual(once);
+}, 60_000);
 
 test("an agent that registers with one router serves all, and still does when that one is gone from Redis", async () => {
 	const secrets = new Set<string>();

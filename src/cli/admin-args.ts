@@ -20,6 +20,8 @@ export interface UsageOptions {
 	readonly from?: string;
 	readonly to?: string;
 	readonly csv?: boolean;
+	/** CSV as FOCUS has it. */
+	readonly focus?: boolean;
 }
 
 /** `router replay`: which calls, and by what. */
@@ -63,7 +65,10 @@ export function parseAdminArgs(
 	}
 	if (command === "usage") {
 		const { by, from, to } = given;
-		const options = { ...(by && { by }), ...(from && { from }), ...(to && { to }), csv: given["csv"] !== undefined };
+		const focus = given["focus"] !== undefined;
+		if (focus && by !== undefined) return "--focus has rows of its own (a day, provider, model, key and user each): leave --by out";
+		const csv = given["csv"] !== undefined;
+		const options = { ...(by && { by }), ...(from && { from }), ...(to && { to }), csv, focus };
 		return { what: "usage", options };
 	}
 	const action = words.shift() ?? "list";

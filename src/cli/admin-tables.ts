@@ -2,9 +2,10 @@
 import type { ShownUsage } from "../accounts/usage/usage-report.ts";
 import { decimal } from "../openai/usage-edits.ts";
 import type { Explanation } from "../routing/explain.ts";
-import type { AdminService, ShownInvitation, ShownSecret, UsageQuery } from "../server/admin/admin-service.ts";
+import type { AdminService, ShownInvitation, ShownSecret } from "../server/admin/admin-service.ts";
 import type { ShownCall } from "../server/admin/call-view.ts";
 import type { FoundCall } from "../server/admin/past-calls.ts";
+import type { UsageQuery } from "../server/admin/usage-query.ts";
 import { explanationText } from "./explain-command.ts";
 import { plainText, table } from "./table.ts";
 

@@ -11,9 +11,9 @@ import {
 	NewKeyBody,
 	type ShownInvitation,
 	type ShownSecret,
-	usageQuery,
 } from "../server/admin/admin-service.ts";
 import { type FoundCall, PastCalls } from "../server/admin/past-calls.ts";
+import { PARTIAL_HEADER, usageQuery } from "../server/admin/usage-query.ts";
 import { RouterState } from "../server/router-state.ts";
 import type { AdminCommand, KeyOptions } from "./admin-args.ts";
 import { callText, invitationsTable, keysTable, secretText, usageTable } from "./admin-tables.ts";
@@ -116,11 +116,15 @@ async function execute(
 			return { text: `The key "${name}" is revoked.\n`, note: warning && `Not for good yet: ${warning}.` };
 		}
 		case "usage": {
-			const { csv, ...grouping } = command.options;
+			const { csv, focus, ...grouping } = command.options;
 			const query = usageQuery(grouping);
+			if (focus) {
+				const { csv: text, partial } = await service.focus(query);
+				return { text, note: partial && PARTIAL };
+			}
 			const { data, partial } = await service.usage(query);
 			const text = csv ? usageCsv(data, query.by) : usageTable(data, query);
-			return { text, note: partial && "Redis could not be asked: other routers' usage is not in this." };
+			return { text, note: partial && PARTIAL };
 		}
 		case "why":
 			return { text: callText(await service.call(command.which)) };
@@ -133,6 +137,8 @@ async function execute(
 		}
 	}
 }
+
+const PARTIAL = "Redis could not be asked: other routers' usage is not in this.";
 
 function createdSecret(outcome: string, made: ShownSecret, service: AdminClient): AdminOutput {
 	throwIfUnsaved(outcome, service);
@@ -196,6 +202,10 @@ function remote(url: string, config: Config): AdminClient {
 		revokeKey: (which) => router.ask(at("keys", which, "revoke"), key, "{}"),
 		rotateKey: (which, overlap) => router.ask(at("keys", which, "rotate"), key, JSON.stringify({ overlap })),
 		usage: ({ by, from, to }) => router.ask(`/admin/usage?by=${by.join(",")}&from=${from}&to=${to}`, key),
+		async focus({ from, to }) {
+			const { text, headers } = await router.text(`/admin/usage?format=focus&from=${from}&to=${to}`, key);
+			return { csv: text, ...(headers.get(PARTIAL_HEADER) !== null && { partial: true as const }) };
+		},
 		call: (id) => router.ask<FoundCall>(at("calls", id), key),
 		invitations: () => list<ShownInvitation>(at("invitations")),
 		revokeInvitation: (id) => router.ask(at("invitations", id, "revoke"), key, "{}"),

@@ -26,6 +26,8 @@ export interface RouterResponse {
 	list<Item>(path: string, secret: string | undefined, mayRefuse?: boolean): Promise<Item[] | undefined>;
 	/** The answer's JSON; a POST where there is a body. Throws StartError for every other answer than a good one. */
 	ask<Body>(path: string, secret: string | undefined, body?: string): Promise<Body>;
+	/** The answer's text and headers. Throws StartError for every other answer than a good one. */
+	text(path: string, secret: string | undefined): Promise<Pick<UpstreamAnswer, "headers"> & { readonly text: string }>;
 }
 
 /** The key that the command line calls with: one that may use every model, if there is one. A key given by its hash can't be used. */
@@ -62,7 +64,7 @@ export function askRouter(url: string | undefined, { server, ca_file }: Config):
 		} catch {
 			throw new UnreachableRouter(`nothing answers at ${base}: is the router running there? --url names another`);
 		}
-		return { answer, content: parsed(text) };
+		return { answer, text, content: parsed(text) };
 	}
 	function refused(path: string, answer: UpstreamAnswer, content: unknown): StartError {
 		const { error } = (content ?? {}) as { error?: { message?: unknown } };
@@ -90,6 +92,11 @@ export function askRouter(url: string | undefined, { server, ca_file }: Config):
 		async ask<Body>(path: string, secret: string | undefined, body?: string) {
 			const { answer, content } = await ask(path, secret, body);
 			if (isOk(answer) && content !== undefined) return content as Body;
+			throw refused(path, answer, content);
+		},
+		async text(path: string, secret: string | undefined) {
+			const { answer, text, content } = await ask(path, secret);
+			if (isOk(answer)) return { text, headers: answer.headers };
 			throw refused(path, answer, content);
 		},
 	};

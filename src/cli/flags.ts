@@ -135,6 +135,7 @@ const OPTIONS = {
 	csv: toggle("usage"),
 	policy: text("replay"),
 	json: toggle("replay"),
+	focus: toggle("usage"),
 	version: { ...toggle("start", ...SUBCOMMANDS), short: "v" },
 	help: { ...toggle("start", ...SUBCOMMANDS), short: "h" },
 } as const;

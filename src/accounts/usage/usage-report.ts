@@ -67,7 +67,8 @@ function shownName(row: UsageRow, field: UsageBy): string {
 	return row[field] === "" ? "(shadow)" : `${row[field]} (shadow)`;
 }
 
-function compare(a: readonly string[], b: readonly string[]): number {
+/** The order of rows: by the first of these texts that differ. */
+export function compare(a: readonly string[], b: readonly string[]): number {
 	const at = a.findIndex((name, index) => name !== b[index]);
 	return at === -1 ? 0 : a[at]! < b[at]! ? -1 : 1;
 }
@@ -90,14 +91,14 @@ const FRACTIONS: ReadonlySet<string> = new Set(["cost_usd", "energy_wh"] satisfi
 /** As CSV (RFC 4180), with a head. */
 export function usageCsv(groups: readonly ShownUsage[], by: readonly UsageBy[]): string {
 	const lines = groups.map((group) => [
-		...by.map((field) => cell(group[field] ?? "")),
+		...by.map((field) => csvCell(group[field] ?? "")),
 		...SUMS.map((sum) => (FRACTIONS.has(sum) ? decimal(group[sum]) : String(group[sum]))),
 	]);
 	return [[...by, ...SUMS], ...lines].map((line) => `${line.join(",")}\r\n`).join("");
 }
 
-/** Clients choose some of these texts: one that a spreadsheet would take for a formula gets an apostrophe before it. */
-function cell(text: string): string {
+/** A text in CSV. Clients choose some of them: one that a spreadsheet would take for a formula gets an apostrophe before it. */
+export function csvCell(text: string): string {
 	const plain = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
 	return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
 }

@@ -84,12 +84,13 @@ export const USAGE: Detail = {
 	...base,
 	operationId: "usage",
 	summary: "Usage",
-	description: "Calls, tokens and cost by key, team, user, model, provider or day.",
+	description:
+		"Calls, tokens and cost by key, team, user, model, provider or day. CSV has the header `x-router-partial` where other routers could not be asked.",
 	parameters: [
 		parameter("by", "query", "What it is summed by, comma separated. Default: key,model.", "key,model,day"),
 		parameter("from", "query", "First day (UTC). Default: 30 days before `to`.", "2026-08-01"),
 		parameter("to", "query", "Last day. Default: today.", "2026-08-31"),
-		parameter("format", "query", "`csv` for CSV.", "csv"),
+		parameter("format", "query", "`csv` for CSV, `focus` for that of FOCUS 1.3 (without `by`); `json` otherwise.", "csv"),
 	],
 	responses: {
 		200: answer(

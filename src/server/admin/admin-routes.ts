@@ -20,10 +20,11 @@ import {
 	SHADOW,
 	USAGE,
 } from "./admin-docs.ts";
-import { type AdminService, adminService, NewKeyBody, RotateBody, usageQuery } from "./admin-service.ts";
+import { type AdminService, adminService, NewKeyBody, RotateBody } from "./admin-service.ts";
 import type { Administrators } from "./administrators.ts";
 import { callSearch } from "./call-list.ts";
 import type { PastCalls } from "./past-calls.ts";
+import { PARTIAL_HEADER, usageFormat, usageQuery } from "./usage-query.ts";
 
 const newKey = bodyReader(NewKeyBody);
 const rotation = bodyReader(RotateBody);
@@ -98,12 +99,16 @@ function ledgerRoutes(serviceFor: ServiceFor) {
 			"/admin/usage",
 			async ({ request, query, server }) => {
 				const service = serviceFor(request, server);
-				const asked = usageQuery({ by: query["by"], from: query["from"], to: query["to"] });
+				const { by, from, to, format } = query;
+				const asked = usageQuery({ by, from, to });
+				const form = usageFormat({ format, by });
+				if (form === "focus") {
+					const { csv, partial } = await service.focus(asked);
+					return csvAnswer(csv, partial);
+				}
 				const usage = await service.usage(asked);
-				if (query["format"] !== "csv") return answer({ object: "list", ...usage });
-				return new Response(usageCsv(usage.data, asked.by), {
-					headers: { "content-type": "text/csv; charset=utf-8", "cache-control": "no-store" },
-				});
+				if (form === "json") return answer({ object: "list", ...usage });
+				return csvAnswer(usageCsv(usage.data, asked.by), usage.partial);
 			},
 			{ detail: USAGE },
 		)
@@ -153,6 +158,17 @@ function answer(body: unknown, status = 200): Response {
 	return new Response(JSON.stringify(body), {
 		status,
 		headers: { "content-type": JSON_TYPE, "cache-control": "no-store" },
+	});
+}
+
+/** @param partial other routers could not be asked: a header says so, since CSV has no place for it */
+function csvAnswer(csv: string, partial?: true): Response {
+	return new Response(csv, {
+		headers: {
+			"content-type": "text/csv; charset=utf-8",
+			"cache-control": "no-store",
+			...(partial && { [PARTIAL_HEADER]: "true" }),
+		},
 	});
 }
 

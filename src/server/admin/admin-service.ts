@@ -2,7 +2,8 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { StoredKey } from "../../accounts/auth/key-store.ts";
 import { periodsOf, type SpendStore } from "../../accounts/usage/spend.ts";
-import { type ShownUsage, USAGE_BY, type UsageBy, usageBy } from "../../accounts/usage/usage-report.ts";
+import { focusCsv } from "../../accounts/usage/focus-report.ts";
+import { type ShownUsage, usageBy } from "../../accounts/usage/usage-report.ts";
 import type { Config } from "../../config/schema.ts";
 import { parseDuration } from "../../config/units.ts";
 import { RouterError } from "../../errors.ts";
@@ -12,6 +13,7 @@ import { type CallSearch, callSearch, type ShownCalls, shownCalls } from "./call
 import type { PastCalls } from "./past-calls.ts";
 import { shownRunaways } from "./runaway-list.ts";
 import { type ShadowReport, shadowReport } from "./shadow-report.ts";
+import type { FocusExport, UsageQuery } from "./usage-query.ts";
 
 const closed = { additionalProperties: false } as const;
 const limit = Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000_000 }));
@@ -80,14 +82,6 @@ export const RotateBody = Type.Object(
 	},
 	closed,
 );
-
-/** What `GET /admin/usage` takes. */
-export interface UsageQuery {
-	readonly by: readonly UsageBy[];
-	/** `2026-01-31`, both included. */
-	readonly from: string;
-	readonly to: string;
-}
 
 /** A key as it is shown: never its secret, nor the hash of it. */
 export type ShownKey = ReturnType<typeof shownKey>;
@@ -195,11 +189,15 @@ const CALLERS_FIELDS = [
 	"budget",
 ] as const;
 
-function ledgerQueries(state: RouterState, calls: PastCalls, { models }: Config) {
+function ledgerQueries(state: RouterState, calls: PastCalls, config: Config) {
 	return {
 		async usage({ by, from, to }: UsageQuery): Promise<{ data: ShownUsage[]; partial?: true }> {
 			const { rows, isPartial } = await state.usage(from, to);
 			return { data: usageBy(rows, by), ...(isPartial ? { partial: true as const } : {}) };
+		},
+		async focus({ from, to }: Pick<UsageQuery, "from" | "to">): Promise<FocusExport> {
+			const { rows, isPartial } = await state.usage(from, to);
+			return { csv: focusCsv(rows, config), ...(isPartial ? { partial: true as const } : {}) };
 		},
 		call: (id: string) => calls.find(id),
 		async calls(search: CallSearch): Promise<ShownCalls> {
@@ -209,7 +207,8 @@ function ledgerQueries(state: RouterState, calls: PastCalls, { models }: Config)
 		/** Copies of these days, of this router's ledger. */
 		async shadow({ from, to }: Pick<UsageQuery, "from" | "to">): Promise<ShadowReport> {
 			await state.ledger.flush();
-			return shadowReport(callSearch({ from, to }), { from, to }, state.store.ledger, models, state.spend, Date.now());
+			const { ledger } = state.store;
+			return shadowReport(callSearch({ from, to }), { from, to }, ledger, config.models, state.spend, Date.now());
 		},
 	};
 }
@@ -297,29 +296,4 @@ function noKey(which: string, config: Config): RouterError {
 
 function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
 	return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never;
-}
-
-/** Reads what usage is asked for. Throws `invalid_value` naming the parameter. @param now Unix time, ms */
-export function usageQuery(
-	asked: { readonly by?: string | undefined; readonly from?: string | undefined; readonly to?: string | undefined },
-	now = Date.now(),
-): UsageQuery {
-	const today = new Date(now).toISOString().slice(0, 10);
-	const by = (asked.by ?? "key,model").split(",").map((field) => field.trim());
-	const unknown = by.find((field) => !(USAGE_BY as readonly string[]).includes(field));
-	if (unknown !== undefined) {
-		const message = `by must be some of ${USAGE_BY.join(", ")}, comma separated.`;
-		throw new RouterError("invalid_value", message, { param: "by" });
-	}
-	const to = dayIn(asked.to, "to") ?? today;
-	const from = dayIn(asked.from, "from") ?? new Date(Date.parse(to) - 29 * DAY_MS).toISOString().slice(0, 10);
-	if (from > to) throw new RouterError("invalid_value", "from must not be later than to.", { param: "from" });
-	return { by: [...new Set(by)] as UsageBy[], from, to };
-}
-
-function dayIn(text: string | undefined, param: string): string | undefined {
-	if (text === undefined) return undefined;
-	const day = /^\d{4}-\d{2}-\d{2}$/.test(text) ? new Date(`${text}T00:00:00Z`) : undefined;
-	if (day && !Number.isNaN(day.getTime()) && day.toISOString().startsWith(text)) return text;
-	throw new RouterError("invalid_value", `${param} must be a day such as 2026-01-31 (UTC).`, { param });
 }

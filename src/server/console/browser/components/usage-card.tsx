@@ -42,6 +42,9 @@ export function UsageCard() {
 				<a class="download" href={`${path}&format=csv`} download={`usage-${from}-${to}.csv`}>
 					Download CSV
 				</a>
+				<a class="download" href={`admin/usage?${days}&format=focus`} download={`focus-${from}-${to}.csv`}>
+					FOCUS 1.3
+				</a>
 			</form>
 			{error && (
 				<Notice kind="error" title="Usage can't be shown">
