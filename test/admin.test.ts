@@ -66,6 +66,7 @@ describe("/admin", () => {
 		["GET", "/admin/calls"],
 		["GET", "/admin/calls/req_1"],
 		["GET", "/admin/invitations"],
+		["GET", "/admin/models/retiring"],
 		["POST", "/admin/invitations/1/revoke"],
 	])("%s %s is for admins: no other key will do, nor none", async (method, path) => {
 		for (const key of ["key-of-config", "agent-token-one", "", `${ADMIN}x`]) {

@@ -1,13 +1,16 @@
 /** Which models the upstreams say they serve, asked now and then and remembered. Never in a call's way. */
 import { parseBounded } from "../openai/json.ts";
 import { isLocal } from "../providers/locality.ts";
-import { isOk, type ListedModel, type Provider } from "../providers/provider.ts";
+import type { ListedModel } from "../providers/listed-model.ts";
+import { type ListedLifecycle, listedLifecycle, type ModelLifecycle } from "../providers/model-lifecycle.ts";
+import { isOk, type Provider } from "../providers/provider.ts";
 import { readText } from "../proxy/net/read-body.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
+import type { Route } from "../routing/route.ts";
 import { steadyTime } from "../steady-time.ts";
 
-/** One model, as `GET /v1/models` shows it (OpenAI's Model object, spec v2.3.0). */
-export interface Model {
+/** One model, as `GET /v1/models` shows it (OpenAI's Model object, spec v2.3.0), with what is known of its end. */
+export interface Model extends ListedLifecycle {
 	readonly id: string;
 	readonly object: "model";
 	/** Unix time, s; 0 where the upstream doesn't say. */
@@ -89,6 +92,13 @@ export class ModelList {
 		return kept.served;
 	}
 
+	/** Has an upstream asked where its last answer, or the lack of one, is older than `maxAgeMs`. Resolves once that is over. Never throws. */
+	async refresh(entry: CatalogEntry, maxAgeMs: number): Promise<void> {
+		const kept = this.#keptFor(entry);
+		if (steadyTime() - kept.askedAt > maxAgeMs) kept.pending ??= this.#ask(entry, kept);
+		await kept.pending;
+	}
+
 	/** Whether the upstream has said what it serves. */
 	isKnown(entry: CatalogEntry): boolean {
 		return this.#kept.get(entry)?.isKnown ?? false;
@@ -130,14 +140,16 @@ export class ModelList {
 			if (!listed) return;
 			kept.served = listed.map(({ id }) => id);
 			this.catalog.learn?.(entry, kept.served);
+			learnLifecycles(provider, listed);
 			// Every agent has a `dummy` of its own; one is enough.
 			const others = isLocal(upstream) ? listed.filter(({ id }) => id !== "dummy") : listed;
-			kept.models = others.flatMap(({ id, created, owned_by, parent }) => {
+			kept.models = others.flatMap(({ id, created, owned_by, parent, lifecycle }) => {
 				const facts = {
 					object: "model" as const,
 					created: Number.isSafeInteger(created) ? Number(created) : 0,
 					owned_by: typeof owned_by === "string" ? owned_by : upstream.name,
 					...(typeof parent === "string" && parent !== "" && { parent: this.#parentName(upstream.name, parent, kept) }),
+					...listedLifecycle(lifecycle),
 				};
 				return this.#namesFor(upstream.name, id).map((name) => ({ id: name, ...facts }));
 			});
@@ -187,7 +199,28 @@ export function askAddressedAgents(catalog: Catalog): void {
 /** A model that no upstream has said more of; an adapter of an agent's has its parent. */
 export function namedModel(id: string, owner: string, catalog: Catalog): Model {
 	const parent = catalog.parentOf?.(id);
-	return { id, object: "model", created: 0, owned_by: owner, ...(parent !== undefined && { parent }) };
+	const end = listedLifecycle(routeLifecycle(catalog.find(id)));
+	return { id, object: "model", created: 0, owned_by: owner, ...(parent !== undefined && { parent }), ...end };
+}
+
+/** A name ends with the last of its targets: nothing is known where one of them goes on. */
+function routeLifecycle(route: Route | undefined): ModelLifecycle | undefined {
+	let last: ModelLifecycle | undefined;
+	for (const { provider, model } of route?.targets ?? []) {
+		const own = provider.lifecycles?.get(model);
+		if (!own) return undefined;
+		if (!last || endOf(own) > endOf(last)) last = own;
+	}
+	return last;
+}
+
+const endOf = ({ retiresAt = Number.POSITIVE_INFINITY, isRetired }: ModelLifecycle): number => (isRetired ? 0 : retiresAt);
+
+/** Keeps what a list says of models that retire where answers of that upstream are headed, with whichever of its keys they were asked for. */
+function learnLifecycles(provider: Provider, listed: readonly ListedModel[]): void {
+	const known = new Map(listed.flatMap(({ id, lifecycle }) => (lifecycle ? [[id, lifecycle]] : [])));
+	const lifecycles = known.size > 0 ? known : undefined;
+	for (const each of [provider, ...(provider.otherAccounts ?? [])]) each.lifecycles = lifecycles;
 }
 
 /** All pages of an upstream's list; undefined where it can't be asked, or gives none. */

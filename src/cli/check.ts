@@ -34,7 +34,9 @@ export async function check(loaded: Loaded, env: Environment): Promise<string> {
 	if (role === "agent") return report(loaded, [], undefined, otel);
 	const { describeProviders } = await import("../providers/registry.ts");
 	const { workerCount } = await import("../server/threads/worker-count.ts");
-	return report(loaded, describeProviders(config, variables), workerCount(config), otel);
+	const { retiringLines } = await import("../server/router-plan.ts");
+	const retiring = await retiringLines(config, variables);
+	return report(loaded, describeProviders(config, variables), workerCount(config), otel, retiring);
 }
 
 /**
@@ -79,13 +81,14 @@ function findingsOf(step: () => void): readonly Finding[] {
 
 /**
  * What would run, with a line end. `providers`: see `describeProviders`. `workers`: how many threads would answer calls. `otel`: see
- * `otelLines`.
+ * `otelLines`. `retiring`: see `retiringLines`.
  */
 export function report(
 	loaded: Loaded,
 	providers: readonly ProviderState[],
 	workers?: number,
 	otel: readonly (readonly [word: string, text: string])[] = [],
+	retiring: readonly string[] = [],
 ): string {
 	const rows = settingRows(loaded, workers);
 	return [
@@ -95,6 +98,7 @@ export function report(
 		...columns(rows),
 		...(providers.length > 0 ? ["", "Providers", ...columns(providers.map(providerRow))] : []),
 		...(otel.length > 0 ? ["", "OpenTelemetry", ...columns(otel.map(([word, text]) => [word, text]))] : []),
+		...(retiring.length > 0 ? ["", "Models that retire", ...retiring.map((line) => `  ${line}`)] : []),
 		"",
 		"The configuration is valid.",
 		"",

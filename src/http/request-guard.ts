@@ -21,6 +21,8 @@ const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /** Answer headers a page may read. By name: `*` is not understood by Safari before 15.4. */
 const EXPOSED = [
 	"x-request-id",
+	"deprecation",
+	"sunset",
 	...[
 		"provider",
 		"model",

@@ -6,6 +6,8 @@ import type { SseEvent, WritableBytes } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { Continuation } from "../vendors.ts";
 import type { Addition, Failure } from "./failure.ts";
+import type { ModelPage } from "./listed-model.ts";
+import type { Lifecycles } from "./model-lifecycle.ts";
 import type { AccountCache } from "./prompt-cache.ts";
 
 /** One HTTP request, ready to send: a POST where it has a body, else a GET, unless it says otherwise. */
@@ -254,23 +256,6 @@ export interface StreamDecoder {
 	flush?(): Out;
 }
 
-/** A page of an upstream's list of models. */
-export interface ModelPage {
-	readonly models: readonly ListedModel[];
-	/** What `listRequest` needs to ask for the page behind it; absent on the last. */
-	readonly next?: string | undefined;
-}
-
-/** A model, as its upstream lists it. */
-export interface ListedModel {
-	readonly id: string;
-	/** Unix time, s. */
-	readonly created?: unknown;
-	readonly owned_by?: unknown;
-	/** Of a LoRA adapter at vLLM: the model that it changes. */
-	readonly parent?: unknown;
-}
-
 /** Deadlines towards an upstream, ms. */
 export interface UpstreamTimeouts {
 	readonly total: number;
@@ -316,6 +301,8 @@ export interface Provider {
 	readonly namesReplica?: boolean | undefined;
 	/** It runs tools itself (`web_search`) where a call of Responses asks for them. */
 	readonly runsTools?: boolean | undefined;
+	/** What its list last said of models that retire; set by who asks for that. Undefined where it has not been asked, or says of none. */
+	lifecycles?: Lifecycles | undefined;
 	/** Fields of a call may lead it to another model than it names; a key restricted to some models may not send them. */
 	readonly routesModels: boolean;
 	/** It may be an inference server of the user's own, or stand before some, which fields of a call can steer or stop: see `engineField` of a call's facts. */

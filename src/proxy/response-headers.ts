@@ -2,6 +2,7 @@
 import type { Dialect } from "../dialects/dialect.ts";
 import { decimal } from "../openai/usage-edits.ts";
 import { REPLICA_HEADER } from "../protocol/agent.ts";
+import { type Lifecycles, lifecycleHeaders } from "../providers/model-lifecycle.ts";
 import type { AnswerHeaders, Target } from "../providers/provider.ts";
 import { headerText } from "../providers/request-headers.ts";
 import type { CallRecord } from "./call-record.ts";
@@ -21,6 +22,7 @@ interface Prepared {
 	readonly attempts: number;
 	readonly cache: CallRecord["cache"];
 	readonly limits: readonly (string | undefined)[];
+	readonly lifecycles: Lifecycles | undefined;
 	readonly headers: Headers;
 }
 
@@ -33,6 +35,7 @@ function preparedHeaders(target: Target, { attempts, cache, headers: own }: Call
 		before?.attempts === attempts &&
 		before.cache === cache &&
 		before.contentType === contentType &&
+		before.lifecycles === target.provider.lifecycles &&
 		hasLimits(own, before.limits)
 	) {
 		return before.headers;
@@ -45,9 +48,12 @@ function preparedHeaders(target: Target, { attempts, cache, headers: own }: Call
 	});
 	if (target.agent !== undefined) headers.set("x-router-agent", target.agent);
 	if (cache) headers.set("x-router-cache", cache);
+	const { lifecycles } = target.provider;
+	const lifecycle = lifecycles?.get(target.model);
+	if (lifecycle) setAll(headers, lifecycleHeaders(lifecycle));
 	const limits = LIMITS.map((name) => own?.[name]);
 	for (const [at, limit] of limits.entries()) if (limit !== undefined) headers.set(LIMITS[at]!, limit);
-	prepared.set(target, { contentType, attempts, cache, limits, headers });
+	prepared.set(target, { contentType, attempts, cache, limits, lifecycles, headers });
 	return headers;
 }
 
@@ -114,6 +120,9 @@ export function streamHeaders(
 	if (headersOf) Object.assign(headers, headersOf(record.id, record.headers));
 	if (opened) {
 		const { provider, model, agent } = opened.target;
+		const lifecycle = provider.lifecycles?.get(model);
+		// What the upstream says of it itself goes before.
+		if (lifecycle) Object.assign(headers, { ...lifecycleHeaders(lifecycle), ...headers });
 		headers["x-router-provider"] = provider.name;
 		headers["x-router-model"] = headerText(model);
 		if (agent !== undefined) headers["x-router-agent"] = agent;

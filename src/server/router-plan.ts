@@ -1,6 +1,7 @@
 /** What the router role will be. */
 
 import { KEY_HINT } from "../accounts/auth/listen-policy.ts";
+import { askVendors, retiringModels } from "../api/retiring-models.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import { configureUpstreams, lacksPrices, type Upstream } from "../providers/registry.ts";
@@ -42,6 +43,13 @@ export function checkRouter(config: Config, env: Environment): void {
 	redisServer(config);
 	const { keys } = new RouterState(config);
 	createCatalog(config, plannedEntries(plan, keys));
+}
+
+/** Asks the vendors that `models:` names, and resolves with a sentence for each target that ends. Never rejects for want of an answer. */
+export async function retiringLines(config: Config, env: Environment): Promise<string[]> {
+	const catalog = createCatalog(config, catalogEntries(configureUpstreams(config, env), config, env));
+	await askVendors(config.models, catalog);
+	return retiringModels(config.models, catalog).map(({ text }) => text);
 }
 
 /** @throws {FindingsError} targets of `models:` that lead nowhere; StartError where an upstream's address is none */

@@ -38,6 +38,7 @@ import { scalingPeers } from "./agents/shared-goals.ts";
 import { tunnelRoutes } from "./agents/tunnel-route.ts";
 import { TunnelHub } from "./agents/tunnels.ts";
 import { createConsole } from "./console/create-console.ts";
+import { watchLifecycles } from "./lifecycle-watch.ts";
 import { type RedisFeatures, redisFeatures } from "./redis-features.ts";
 import { LiveConfiguration, type ReloadedRouter, watchConfiguration } from "./reload.ts";
 import {
@@ -215,6 +216,7 @@ function openRouter(
 	lifecycle.onStop(hostWakes.open(() => router.snapshot.config.agents));
 	const asking = setInterval(() => askAddressedAgents(router.snapshot.catalog), ASK_AGENTS_MS);
 	lifecycle.onStop(() => clearInterval(asking));
+	lifecycle.onStop(watchLifecycles(router, router.log));
 	const telling = redis && setInterval(() => hub.know(redis.others()), OTHERS_MS);
 	lifecycle.onStop(() => clearInterval(telling));
 	lifecycle.onStop(async () => {

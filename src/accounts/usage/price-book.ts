@@ -111,6 +111,17 @@ export function listPriceOf(price: Price | undefined, input: number, output: num
 const cachedPrice = (rate: Rate | undefined): { cached?: number } =>
 	rate === undefined ? {} : { cached: typeof rate === "number" ? rate : rate.base };
 
+/** Whether the table of list prices says that a vendor gives a model up. @param priceId the vendor's id there */
+export function isDeprecatedInTable(priceId: string | undefined, model: string): boolean {
+	if (priceId === undefined) return false;
+	const { calcPrice }: typeof GenaiPrices = require("@pydantic/genai-prices");
+	try {
+		return calcPrice({ input_tokens: 1 }, model, { providerId: priceId })?.model.deprecated === true;
+	} catch {
+		return false;
+	}
+}
+
 /** What a setting of `prices:` says. */
 function configured({ input = 0, output = 0, ...rest }: PriceConfig): ModelPrice {
 	const price = { input, output, ...cachedPrice(rest.cached) };

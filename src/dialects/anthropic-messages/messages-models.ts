@@ -8,6 +8,12 @@ export interface NamedModel {
 	readonly created: number;
 	/** Tokens of a prompt and its answer at most, where that is known. */
 	readonly context?: number | undefined;
+	/** What is known of its end, as the router's own list has it; absent: it goes on. */
+	readonly lifecycle?: "deprecated" | "retired" | undefined;
+	/** `2026-11-30T00:00:00Z` */
+	readonly deprecated_at?: string | undefined;
+	/** `2027-01-14` */
+	readonly shutdown_date?: string | undefined;
 }
 
 /** Models a page without `limit`, and at most. */
@@ -15,7 +21,7 @@ const A_PAGE = 20;
 const MOST = 1000;
 
 /** One model (SDK 1.14, ModelInfo). */
-export const anthropicModel = ({ id, created, context }: NamedModel) => ({
+export const anthropicModel = ({ id, created, context, lifecycle, deprecated_at, shutdown_date }: NamedModel) => ({
 	type: "model" as const,
 	id,
 	display_name: id,
@@ -23,9 +29,9 @@ export const anthropicModel = ({ id, created, context }: NamedModel) => ({
 	max_input_tokens: context ?? null,
 	max_tokens: null,
 	capabilities: null,
-	lifecycle: "active" as const,
-	deprecated_at: null,
-	retires_at: null,
+	lifecycle: lifecycle ?? ("active" as const),
+	deprecated_at: deprecated_at ?? null,
+	retires_at: shutdown_date === undefined ? null : `${shutdown_date}T00:00:00Z`,
 	line: null,
 });
 

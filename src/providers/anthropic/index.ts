@@ -6,12 +6,13 @@ import type { RequestBody } from "../../openai/request-fields.ts";
 import { answerObject } from "../answer-object.ts";
 import type { Failure } from "../failure.ts";
 import { noOperation } from "../fields.ts";
+import type { ListedModel, ModelPage } from "../listed-model.ts";
 import { answerNames } from "../message-marks.ts";
+import { lifecycleIn } from "../model-lifecycle.ts";
 import {
 	type Answer,
 	type AnswerHeaders,
 	type MediaNeed,
-	type ModelPage,
 	NO_INPUTS,
 	type Provider,
 	type RequestInputStore,
@@ -124,6 +125,9 @@ function readList(body: unknown): ModelPage | undefined {
 	if (!Array.isArray(data)) return undefined;
 	const models = data
 		.filter((each) => typeof each?.id === "string" && each.id !== "")
-		.map(({ id, created_at }) => ({ id, created: Math.floor(Date.parse(created_at) / 1000), owned_by: "anthropic" }));
+		.map((each): ListedModel => {
+			const created = Math.floor(Date.parse(each.created_at) / 1000);
+			return { id: each.id, created, owned_by: "anthropic", lifecycle: lifecycleIn(each) };
+		});
 	return { models, next: has_more === true && typeof last_id === "string" ? last_id : undefined };
 }

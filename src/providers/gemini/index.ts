@@ -9,7 +9,6 @@ import { noOperation } from "../fields.ts";
 import {
 	type Answer,
 	type MediaNeed,
-	type ModelPage,
 	NO_INPUTS,
 	type Provider,
 	type RequestInputStore,

@@ -2,7 +2,9 @@
 import type { Call } from "../../openai/call.ts";
 import { OPERATIONS, type Operation } from "../../openai/operations.ts";
 import type { VendorRow } from "../../vendors.ts";
-import type { ListedModel, MediaNeed, ModelPage, Provider, RequestInputStore, Transport } from "../provider.ts";
+import type { ListedModel, ModelPage } from "../listed-model.ts";
+import { lifecycleIn } from "../model-lifecycle.ts";
+import type { MediaNeed, Provider, RequestInputStore, Transport } from "../provider.ts";
 import { configuredOf, type Upstream } from "../registry.ts";
 import { healthRequest, modelsRequest } from "../request-headers.ts";
 import { RESPONSES_COUNTER, VLLM_COUNTER } from "../token-count.ts";
@@ -73,5 +75,10 @@ function mayBeVllm({ site, reportsLoading }: VendorRow): boolean {
 function readList(body: unknown): ModelPage | undefined {
 	const { data } = (body ?? {}) as { data?: unknown };
 	if (!Array.isArray(data)) return undefined;
-	return { models: data.filter((each): each is ListedModel => typeof each?.id === "string" && each.id !== "") };
+	const models = data.filter((each) => typeof each?.id === "string" && each.id !== "");
+	return {
+		models: models.map(({ id, created, owned_by, parent, ...rest }): ListedModel => {
+			return { id, created, owned_by, parent, lifecycle: lifecycleIn(rest) };
+		}),
+	};
 }

@@ -289,6 +289,30 @@ export const RUNAWAYS: Detail = {
 	},
 };
 
+/** `GET /admin/models/retiring`. */
+export const RETIRING_MODELS: Detail = {
+	...base,
+	operationId: "listRetiringModels",
+	summary: "Models that retire",
+	description:
+		"Targets of `models:` that their vendors stop offering, as the vendors' lists and the table of list prices say: vendors are asked once a day. Without a `shutdown_date` only that a model is deprecated is known.",
+	responses: {
+		200: answer("The targets.", {
+			object: "list",
+			data: [
+				{
+					name: "fast",
+					target: "openai/gpt-4o",
+					text: "fast: openai/gpt-4o is retired by OpenAI on 2027-01-14",
+					lifecycle: "deprecated",
+					shutdown_date: "2027-01-14",
+				},
+			],
+		}),
+		...errorResponses("invalid_admin_key", "internal_error"),
+	},
+};
+
 const configuration = {
 	object: "configuration",
 	file: "/etc/router/router.yaml",

@@ -2,7 +2,9 @@
 import { type TSchema, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { usageCsv } from "../../accounts/usage/usage-report.ts";
+import { retiringModels } from "../../api/retiring-models.ts";
 import type { Peers } from "../../http/client-address.ts";
+import { listedLifecycle } from "../../providers/model-lifecycle.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { bodyReader } from "../json-body.ts";
 import type { RouterState } from "../router-state.ts";
@@ -13,6 +15,7 @@ import {
 	CREATE_KEY,
 	INVITATIONS,
 	KEYS,
+	RETIRING_MODELS,
 	REVOKE_INVITATION,
 	REVOKE_KEY,
 	ROTATE_KEY,
@@ -59,7 +62,17 @@ export function adminRoutes(
 		.use(invitationRoutes(serviceFor))
 		.get("/admin/runaways", ({ request, server }) => list(serviceFor(request, server).runaways()), {
 			detail: RUNAWAYS,
-		});
+		})
+		.get(
+			"/admin/models/retiring",
+			({ request, server }) => {
+				administrators.authenticate(request, server);
+				const { config, catalog } = current.snapshot;
+				const models = retiringModels(config.models, catalog);
+				return list(models.map(({ lifecycle, ...rest }) => ({ ...rest, ...listedLifecycle(lifecycle) })));
+			},
+			{ detail: RETIRING_MODELS },
+		);
 }
 
 function keyRoutes(serviceFor: ServiceFor) {

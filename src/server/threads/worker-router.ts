@@ -21,6 +21,7 @@ import { AgentFleet } from "../agents/fleet.ts";
 import { WakingHosts } from "../agents/host-wakes.ts";
 import { tunnelRoutes } from "../agents/tunnel-route.ts";
 import { ThreadTunnels } from "../agents/tunnels.ts";
+import { watchLifecycles } from "../lifecycle-watch.ts";
 import {
 	beginServing,
 	bindApp,
@@ -329,7 +330,7 @@ class ThreadRouter implements WorkerRouter {
 	#open(): () => Promise<void> {
 		const { keys, store } = this.#state;
 		const closeRedis = this.#redis?.open();
-		const unwatch = keys.watch();
+		const watches = [keys.watch(), watchLifecycles(this)];
 		const counting = setInterval(() => void this.#sendMetrics(), METRICS_MS);
 		const asking = setInterval(() => askAddressedAgents(this.snapshot.catalog), ASK_AGENTS_MS);
 		const recovery = setInterval(() => store.recover(), RECOVERY_MS);
@@ -337,7 +338,7 @@ class ThreadRouter implements WorkerRouter {
 			clearInterval(counting);
 			clearInterval(asking);
 			clearInterval(recovery);
-			unwatch();
+			for (const end of watches) end();
 			closeRedis?.();
 			await this.#sendMetrics();
 			store.close();

@@ -6,6 +6,7 @@ import { Badge } from "../components/badge.tsx";
 import { Bar } from "../components/bar.tsx";
 import { ModelRows } from "../components/model-rows.tsx";
 import { Notice } from "../components/notice.tsx";
+import { RetiringModels } from "../components/retiring-models.tsx";
 import { Code, Scroll } from "../components/scroll.tsx";
 import { ShadowList } from "../components/shadow-list.tsx";
 import { bytesText, countText, timeText, wholeText } from "../format.ts";
@@ -30,6 +31,7 @@ function Models() {
 			{!agents && !error && <p role="status">Asking for the agents…</p>}
 			{agents?.length === 0 && <NoAgents />}
 			<div class="stack">
+				<RetiringModels />
 				{agents?.map((agent) => (
 					<AgentCard key={agent.name} agent={agent} reload={reload} />
 				))}
