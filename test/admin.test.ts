@@ -66,7 +66,6 @@ describe("/admin", () => {
 		["GET", "/admin/calls"],
 		["GET", "/admin/calls/req_1"],
 		["GET", "/admin/invitations"],
-		["GET", "/admin/models/retiring"],
 		["POST", "/admin/invitations/1/revoke"],
 	])("%s %s is for admins: no other key will do, nor none", async (method, path) => {
 		for (const key of ["key-of-config", "agent-token-one", "", `${ADMIN}x`]) {
@@ -195,16 +194,16 @@ describe("/admin", () => {
 			"/admin/invitations",
 			"/admin/invitations/{id}/revoke",
 			"/admin/keys",
+			"/admin/keys/{key}/change",
 			"/admin/keys/{key}/revoke",
 			"/admin/keys/{key}/rotate",
+			"/admin/models/retiring",
 			"/admin/runaways",
 			"/admin/shadow",
 			"/admin/usage",
 		]);
-		for (const path of paths) {
-			for (const operation of Object.values(document["paths"][path]) as Loose[])
-				expect(operation["security"]).toEqual([{ adminKey: [] }]);
-		}
+		for (const operation of paths.flatMap((path) => Object.values(document["paths"][path]) as Loose[]))
+			expect(operation["security"]).toEqual([{ adminKey: [] }]);
 	});
 });
 
@@ -254,7 +253,7 @@ describe("the command line", () => {
 		[["keys", "create", "--name", "x", "--budget", "5/week"], 1, "--budget must be USD"],
 		[["keys", "create", "--name", "old"], 1, 'There is a key called "old"'],
 		[["keys", "revoke"], 2, "keys revoke needs the name or id"],
-		[["keys", "frobnicate"], 2, "there are list, create, revoke and rotate"],
+		[["keys", "frobnicate"], 2, "there are list, create, change, revoke and rotate"],
 		[["usage", "--by", "colour"], 1, "by must be some of key, team"],
 		[["why"], 2, "why needs the id of a call"],
 		[["why", "req_unknown"], 1, 'There is no call "req_unknown"'],

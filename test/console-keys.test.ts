@@ -1,6 +1,8 @@
 /** Keys and money in a real browser: keys made, rotated and revoked, their secrets shown once, budgets, and what was used by whom. */
 import { expect } from "bun:test";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { cli } from "./kit/cli.ts";
 import { type OpenConsole, openConsole, VIEWS } from "./kit/console-page.ts";
 import type { Loose } from "./kit/exchange.ts";
 import { needing } from "./kit/needing.ts";
@@ -50,6 +52,7 @@ beforeAll(async () => {
 		},
 		env: { ROUTER_AGENT_TOKEN: "token-of-the-agents" },
 	});
+	for (const _ of [1, 2]) invited.push(await invite());
 	for (const _ of [1, 2]) expect(await call(CALLER, "priced/m")).toBe(200);
 	expect(await call("key-of-a-formula")).toBe(200);
 	await until(async () => (await usage()).reduce((sum, { calls }) => sum + Number(calls), 0) === 3, "three calls");
@@ -61,6 +64,18 @@ afterAll(async () => {
 
 const call = async (key: string, model = "dummy") =>
 	(await post(`${router.url}/v1/chat/completions`, { model, messages: HI }, { authorization: `Bearer ${key}` })).status;
+/** Invitations, by their ids. */
+const invited: string[] = [];
+/** Makes one, and returns its id. */
+async function invite(): Promise<string> {
+	const { code, stderr } = await cli(["agents", "invite", "--config", join(router.directory, "router.yaml")], {
+		cwd: router.directory,
+		env: { DATA_DIR: join(router.directory, "data"), LOG_DIR: join(router.directory, "logs") },
+	});
+	expect([code, stderr]).toEqual([0, expect.anything()]);
+	const { data } = (await (await asAdmin("/admin/invitations")).json()) as { data: Loose[] };
+	return data.map(({ id }) => String(id)).find((id) => !invited.includes(id))!;
+}
 const asAdmin = (path: string) => fetch(router.url + path, { headers: { authorization: `Bearer ${ADMIN}` } });
 const usage = async () => ((await (await asAdmin("/admin/usage?by=key")).json()) as { data: Loose[] }).data;
 
@@ -129,6 +144,37 @@ describe("an administrator", () => {
 		await shown.page.waitForSelector("tr:has-text('made here'):has-text('used up: its calls are refused')");
 	}, 60_000);
 
+	test("changes what it may do, from what it may do now, and shows what is taken of that", async () => {
+		await button("Change made here").click();
+		for (const [name, value] of Object.entries({
+			team: "red",
+			models: "dummy, priced/*",
+			rpm: "50",
+			usd: "0",
+			per: "total",
+		})) {
+			expect(await shown.page.inputValue(`#new-key-${name}`)).toBe(value);
+		}
+		await shown.check("keys-change");
+		await shown.page.fill("#new-key-usd", "-1");
+		await shown.page.fill("#new-key-rpm", "20");
+		await shown.page.fill("#new-key-concurrency", "3");
+		await button("Change").click();
+		// The browser says that itself, and sends nothing.
+		expect(await shown.page.locator("#new-key-usd:invalid").count()).toBe(1);
+		await shown.page.fill("#new-key-usd", "");
+		await button("Change").click();
+		await dialogsEnd();
+		const { data } = (await (await asAdmin("/admin/keys")).json()) as { data: Loose[] };
+		const made = data.find(({ name }) => name === "made here")!;
+		expect(made).toMatchObject({ team: "red", models: ["dummy", "priced/*"], limits: { rpm: 20, concurrency: 3 } });
+		expect(made["budget"]).toBeUndefined();
+		expect(await call(secret)).toBe(200);
+		await shown.page.waitForSelector(
+			"tr:has-text('made here'):has-text('2 of 20 calls a minute'):has-text('0 of 3 calls at once')",
+		);
+	}, 60_000);
+
 	test("rotates it: the old secret stays good for as long as was said, and no longer than is understood", async () => {
 		await button("Rotate made here").click();
 		await shown.page.fill("#rotate-overlap", "a while");
@@ -174,6 +220,32 @@ describe("an administrator", () => {
 		await shown.page.waitForSelector("th:has-text('second screen'):has-text('read only')");
 	}, 60_000);
 
+	test("sees invitations of agents, is asked before one is revoked, and then it is gone", async () => {
+		const rows = shown.page.locator("section:has(#invitations) tbody tr");
+		const ids = async () => (await rows.locator("th").allTextContents()).toSorted();
+		expect(await ids()).toEqual(invited.toSorted());
+		const [first, second] = invited;
+		await button(`Revoke invitation ${first}`).click();
+		await shown.page.waitForSelector("dialog:has-text('Agents that came with it')");
+		await shown.check("keys-invitation");
+		await button("Cancel").click();
+		await dialogsEnd();
+		expect((await ids()).length).toBe(2);
+		await button(`Revoke invitation ${first}`).click();
+		await shown.page.locator("dialog").getByRole("button", { name: "Revoke", exact: true }).click();
+		await until(async () => Bun.deepEquals(await ids(), [second]), "the invitation's end");
+		const { data } = (await (await asAdmin("/admin/invitations")).json()) as { data: Loose[] };
+		expect(data.map(({ id }) => id)).toEqual([second]);
+	}, 60_000);
+
+	test("gets usage as FOCUS, of the days that are shown", async () => {
+		const download = shown.page.waitForEvent("download");
+		await shown.page.click("text=FOCUS 1.3");
+		const csv = readFileSync(await (await download).path(), "utf8").split("\r\n");
+		expect(csv[0]).toStartWith("BilledCost,BillingAccountId,");
+		expect(csv.find((line) => line.includes(",priced,"))).toStartWith(`${2 * COST},priced,priced,USD,`);
+	}, 60_000);
+
 	test("gets usage as CSV, of what is shown", async () => {
 		await shown.page.selectOption("#usage-by", "provider");
 		await shown.page.selectOption("#usage-and-by", "key");
@@ -201,7 +273,7 @@ describe.each(VIEWS)("$theme, $width wide", (view) => {
 
 	test("a viewer sees limits, budgets as they stand, and usage, and no button that changes anything", async () => {
 		const text = (await shown.page.textContent("main"))!;
-		for (const part of ["600 calls/min", "$0.22 of $0.40 a day", "dummy, priced/*", "2,000", "Cost a day"]) {
+		for (const part of [" of 600 calls a minute", "$0.22 of $0.40 a day", "dummy, priced/*", "2,000", "Cost a day"]) {
 			expect(text).toContain(part);
 		}
 		const buttons = await shown.page.locator("main button").allTextContents();

@@ -95,12 +95,34 @@ function startAgent(router: RunningRouter) {
 	};
 }
 
+const day = (days: number) => new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10);
+const SOON = day(12);
+/** A vendor that gives two models up. Its address is in this network: its list is read because a client asks for it. */
+const vendor = Bun.serve({
+	hostname: "127.0.0.1",
+	port: 0,
+	fetch: () =>
+		Response.json({
+			object: "list",
+			data: [
+				{ id: "gpt-old", object: "model", created: 1, owned_by: "system", shutdown_date: SOON },
+				{ id: "gpt-older", object: "model", created: 1, owned_by: "system", shutdown_date: "2020-01-14" },
+				{ id: "gpt-late", object: "model", created: 1, owned_by: "system", shutdown_date: "2127-01-14" },
+			],
+		}),
+});
+
 let router: RunningRouter;
 let agent: ReturnType<typeof startAgent>;
 beforeAll(async () => {
 	router = await startRouter({
 		config: {
-			models: [{ name: "copied", targets: ["dummy"], shadow: { to: "dummy", share: "100%" } }],
+			providers: { openai: { base_url: `http://127.0.0.1:${vendor.port}/v1`, api_key: "key-of-the-vendor" } },
+			models: [
+				{ name: "copied", targets: ["dummy"], shadow: { to: "dummy", share: "100%" } },
+				{ name: "fast", targets: ["openai/gpt-late", "openai/gpt-old"] },
+				{ name: "deep", targets: ["openai/gpt-older"] },
+			],
 			admin: {
 				keys: [
 					{ name: "ops", key: ADMIN },
@@ -114,6 +136,7 @@ beforeAll(async () => {
 afterAll(async () => {
 	await agent?.stop();
 	await router.stop();
+	await vendor.stop(true);
 });
 
 test("without agents it says how to get one, and then shows it by itself", async () => {
@@ -121,6 +144,9 @@ test("without agents it says how to get one, and then shows it by itself", async
 	try {
 		await shown.show("models", "Models and fleet");
 		await shown.page.waitForSelector("text=No agent has registered yet");
+		// Nobody has asked the vendor yet.
+		expect(await shown.page.locator("#retiring").count()).toBe(0);
+		await fetch(`${router.url}/v1/models`);
 		await shown.check("models-empty");
 		agent = startAgent(router);
 		expect((await agent.registered).status).toBe(200);
@@ -147,6 +173,15 @@ describe.each(VIEWS)("$theme, $width wide", (view) => {
 		await shown.page.waitForSelector("h2:text('gpu-1')");
 	}, 60_000);
 	afterAll(() => shown.close());
+
+	test("it shows which targets of its names their vendors give up, and when, the first one first", async () => {
+		const rows = shown.page.locator("section:has(#retiring) tbody tr");
+		expect(await rows.allTextContents()).toEqual([
+			"deepopenai/gpt-older2020-01-14: over",
+			expect.stringMatching(new RegExp(`^fastopenai/gpt-old${SOON}, in 1[12] days$`)),
+			"fastopenai/gpt-late2127-01-14",
+		]);
+	}, 60_000);
 
 	test("it shows hosts, GPUs, models, replicas, why one failed and what to do; to a viewer without a button that changes anything", async () => {
 		const text = (await shown.page.textContent("main"))!;

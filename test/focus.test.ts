@@ -59,7 +59,14 @@ const SPECIFIED: Readonly<Record<string, Column>> = {
 	ServiceSubcategory: {
 		level: "recommended",
 		...text,
-		allowed: ["AI Platforms", "Bots", "Generative AI", "Machine Learning", "Natural Language Processing", "Other (AI and Machine Learning)"],
+		allowed: [
+			"AI Platforms",
+			"Bots",
+			"Generative AI",
+			"Machine Learning",
+			"Natural Language Processing",
+			"Other (AI and Machine Learning)",
+		],
 	},
 	SkuId: { level: "conditional", ...text },
 	SkuMeter: { level: "conditional", ...text },
@@ -134,7 +141,11 @@ const CONFIG: FocusConfig = {
 	},
 	prices: { "local/*": { gpu_hour: 2 }, "box/*": { gpu_hour: 2, output: 1 } },
 };
-const dataset = (...rows: Partial<UsageRow>[]) => focusCsv(rows.map((row) => ({ ...ROW, ...row })), CONFIG);
+const dataset = (...rows: Partial<UsageRow>[]) =>
+	focusCsv(
+		rows.map((row) => ({ ...ROW, ...row })),
+		CONFIG,
+	);
 const onlyRow = (row: Partial<UsageRow>) => parse(dataset(row)).rows[0]!;
 
 describe("the table of columns", () => {

@@ -59,6 +59,7 @@ test.each([
 		[
 			"cli/agents.ts",
 			"api/response-writer.ts",
+			"api/retiring-models.ts",
 			"accounts/auth/agent-secrets.ts",
 			"accounts/usage/ledger.ts",
 			"accounts/auth/stored-keys.ts",
@@ -77,6 +78,8 @@ test.each([
 			"accounts/usage/price-book.ts",
 			"server/agents/agent-registry.ts",
 			"server/admin/admin-service.ts",
+			"server/admin/usage-query.ts",
+			"server/console/browser/components/retiring-models.tsx",
 			"server/console/browser/components/usage-card.tsx",
 			"server/console/console-session.ts",
 			"server/console/live-feed.ts",

@@ -191,6 +191,33 @@ test("Redis hung, slow, killed and flushed under load: no call fails, the log sa
 	}
 }, 120_000);
 
+test("what is taken of a key's limits is shown of all routers, by each; a change holds at each", async () => {
+	const headers = { authorization: `Bearer ${ADMIN}`, "content-type": "application/json" };
+	const tell = (router: number, path: string, body: object) =>
+		fetch(`${routers[router]!.url}/admin/keys${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+	const listed = async (router: number) => {
+		const { data } = (await (await fetch(`${routers[router]!.url}/admin/keys`, { headers })).json()) as {
+			data: { name: string; limits: object; use?: object }[];
+		};
+		return data.find(({ name }) => name === "shared");
+	};
+	const atAll = async (is: (key: Awaited<ReturnType<typeof listed>>) => boolean) =>
+		(await Promise.all([0, 1, 2].map(listed))).every(is);
+	const { secret } = (await (await tell(0, "", { name: "shared", rpm: 100, tpm: 5000 })).json()) as { secret: string };
+	await until(() => atAll((key) => key !== undefined), "the key at all routers");
+	for (const router of [0, 1, 2]) {
+		const body = { model: "box/m", messages: [{ role: "user", content: "hi" }], temperature: 1 };
+		const answer = await post(`${routers[router]!.url}/v1/chat/completions`, body, {
+			authorization: `Bearer ${secret}`,
+		});
+		expect(answer.status).toBe(200);
+	}
+	await until(() => atAll((key) => Bun.deepEquals(key!.use, { rpm: 3, tpm: 15 })), "the use of all");
+	expect((await tell(1, "/shared/change", { rpm: 50, tpm: null })).status).toBe(200);
+	await until(() => atAll((key) => Bun.deepEquals(key!.limits, { rpm: 50 })), "the change at all routers");
+	expect((await listed(2))!.use).toEqual({ rpm: 3 });
+}, 60_000);
+
 test("a router whose Redis was never there starts, answers and says why it is alone", async () => {
 	const alone = await startRouter({ env: { REDIS_URL: "redis://:secret-word@127.0.0.1:1/0" } });
 	const answer = await post(`${alone.url}/v1/chat/completions`, {

@@ -1,8 +1,7 @@
 /** Models that vendors give up: what their lists say of it, and where the router says it. The lists are in the words of the vendors' own references. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { join } from "node:path";
 import { lifecycleHeaders, lifecycleIn, lifecycleText, listedLifecycle } from "../src/providers/model-lifecycle.ts";
-import { cli } from "./kit/cli.ts";
+import { cli, directory } from "./kit/cli.ts";
 import type { Loose } from "./kit/exchange.ts";
 import { post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
@@ -23,7 +22,7 @@ describe("an entry of a vendor's list", () => {
 		[
 			"Anthropic's, retired",
 			{ lifecycle: "retired", deprecated_at: "2025-01-01T00:00:00Z", retires_at: "2025-10-28T00:00:00Z" },
-			{ deprecatedAt: at("2025-01-01"), retiresAt: at("2025-10-28"), isRetired: true },
+			{ deprecatedAt: at("2025-01-01"), retiresAt: at("2025-10-28"), isRetired: true as const },
 		],
 		["Anthropic's, active", { lifecycle: "active", deprecated_at: null, retires_at: null }, undefined],
 		["OpenRouter's", { expiration_date: "2026-12-31" }, { retiresAt: at("2026-12-31") }],
@@ -98,7 +97,9 @@ const OPENROUTER_LIST = {
 		{ id: "z-ai/glm-6", name: "GLM 6", created: 1, context_length: 200_000, expiration_date: null },
 	],
 };
-const GEMINI_LIST = { models: [{ name: "models/gemini-2.5-flash-preview", supportedGenerationMethods: ["generateContent"] }] };
+const GEMINI_LIST = {
+	models: [{ name: "models/gemini-2.5-flash-preview", supportedGenerationMethods: ["generateContent"] }],
+};
 
 const CHAT = {
 	id: "chatcmpl-1",
@@ -117,7 +118,9 @@ const MESSAGE = {
 	stop_reason: "end_turn",
 	usage: { input_tokens: 3, output_tokens: 2 },
 };
-const CHUNK = { ...CHAT, object: "chat.completion.chunk", choices: [{ index: 0, delta: { content: "hello" } }] };
+const chunk = (delta: object, finish_reason: string | null) =>
+	`data: ${JSON.stringify({ ...CHAT, object: "chat.completion.chunk", choices: [{ index: 0, delta, finish_reason }] })}\n\n`;
+const STREAM = `${chunk({ role: "assistant", content: "hello" }, null)}${chunk({}, "stop")}data: [DONE]\n\n`;
 
 /** All vendors, behind the proxy of the environment: their addresses are no local ones. */
 const vendors = Bun.serve({
@@ -131,7 +134,7 @@ const vendors = Bun.serve({
 		if (host === "claude.example") return Response.json(MESSAGE);
 		const { stream } = (await request.json()) as { stream?: boolean };
 		if (!stream) return Response.json(CHAT);
-		return new Response(`data: ${JSON.stringify(CHUNK)}\n\ndata: [DONE]\n\n`, {
+		return new Response(STREAM, {
 			headers: { "content-type": "text/event-stream" },
 		});
 	},
@@ -180,7 +183,7 @@ describe.each([1, 2])("a router with %i workers", (workers) => {
 		const { status, headers } = await chat(model, more);
 		return [status, headers.get("sunset"), headers.get("deprecation")];
 	};
-	const GPT = [200, "Thu, 14 Jan 2127 00:00:00 GMT", null];
+	const GPT = [200, "Tue, 14 Jan 2127 00:00:00 GMT", null];
 	beforeAll(async () => {
 		router = await startRouter({ config: { ...CONFIG, server: { workers } }, env: ENV });
 	}, 60_000);
@@ -211,12 +214,16 @@ describe.each([1, 2])("a router with %i workers", (workers) => {
 		expect(byId.get("fast")).toMatchObject(end);
 		expect(byId.get("gpt-4o")).toMatchObject(end);
 		expect(byId.get("both")).toMatchObject({ shutdown_date: "2127-01-22", deprecated_at: "2026-09-14T00:00:00Z" });
-		expect(byId.get("z-ai/glm-4.7") ?? byId.get("openrouter/z-ai/glm-4.7")).toMatchObject({ shutdown_date: "2126-12-31" });
+		expect(byId.get("z-ai/glm-4.7") ?? byId.get("openrouter/z-ai/glm-4.7")).toMatchObject({
+			shutdown_date: "2126-12-31",
+		});
 		for (const id of ["deep", "new", "gpt-6", "dummy"]) {
 			expect(Object.keys(byId.get(id)!)).not.toContain("shutdown_date");
 			expect(Object.keys(byId.get(id)!)).not.toContain("lifecycle");
 		}
-		const one = await fetch(`${router.url}/v1/models/claude-opus-4-5`, { headers: { "anthropic-version": "2023-06-01" } });
+		const one = await fetch(`${router.url}/v1/models/claude-opus-4-5`, {
+			headers: { "anthropic-version": "2023-06-01" },
+		});
 		expect(await one.json()).toMatchObject({
 			lifecycle: "deprecated",
 			deprecated_at: "2026-09-14T00:00:00Z",
@@ -227,6 +234,7 @@ describe.each([1, 2])("a router with %i workers", (workers) => {
 	test("tells administrators which targets of its names end", async () => {
 		const headers = { authorization: `Bearer ${ADMIN}` };
 		const answer = await fetch(`${router.url}/admin/models/retiring`, { headers });
+		expect((await fetch(`${router.url}/admin/models/retiring`)).status).toBe(401);
 		const { data } = (await answer.json()) as { data: Loose[] };
 		expect(data.map(({ text }) => text)).toEqual(SENTENCES);
 		expect(data[1]).toEqual({
@@ -241,13 +249,10 @@ describe.each([1, 2])("a router with %i workers", (workers) => {
 });
 
 describe("router check", () => {
-	let router: RunningRouter;
-	beforeAll(async () => {
-		router = await startRouter({ config: CONFIG, env: ENV });
-	}, 60_000);
-	afterAll(() => router.stop());
-	const check = (env: Record<string, string>) =>
-		cli(["check", "--config", join(router.directory, "router.yaml")], { cwd: router.directory, env });
+	const check = async (env: Record<string, string>) => {
+		using home = directory({ "router.yaml": JSON.stringify(CONFIG) });
+		return await cli(["check", "--config", "router.yaml"], { cwd: home.path, env });
+	};
 
 	test("names them, asking the vendors that models: names", async () => {
 		asked.length = 0;
@@ -281,7 +286,7 @@ test("a vendor's address in one's own network is asked by nobody but its clients
 		LISTS["127.0.0.1"] = OPENAI_LIST;
 		await fetch(`${router.url}/v1/models`);
 		const headed = await post(`${router.url}/v1/chat/completions`, call);
-		expect(headed.headers.get("sunset")).toBe("Thu, 14 Jan 2127 00:00:00 GMT");
+		expect(headed.headers.get("sunset")).toBe("Tue, 14 Jan 2127 00:00:00 GMT");
 	} finally {
 		await router.stop();
 	}

@@ -1,7 +1,7 @@
 /** Which models the upstreams say they serve, asked now and then and remembered. Never in a call's way. */
 import { parseBounded } from "../openai/json.ts";
-import { isLocal } from "../providers/locality.ts";
 import type { ListedModel } from "../providers/listed-model.ts";
+import { isLocal } from "../providers/locality.ts";
 import { type ListedLifecycle, listedLifecycle, type ModelLifecycle } from "../providers/model-lifecycle.ts";
 import { isOk, type Provider } from "../providers/provider.ts";
 import { readText } from "../proxy/net/read-body.ts";
@@ -214,7 +214,8 @@ function routeLifecycle(route: Route | undefined): ModelLifecycle | undefined {
 	return last;
 }
 
-const endOf = ({ retiresAt = Number.POSITIVE_INFINITY, isRetired }: ModelLifecycle): number => (isRetired ? 0 : retiresAt);
+const endOf = ({ retiresAt = Number.POSITIVE_INFINITY, isRetired }: ModelLifecycle): number =>
+	isRetired ? 0 : retiresAt;
 
 /** Keeps what a list says of models that retire where answers of that upstream are headed, with whichever of its keys they were asked for. */
 function learnLifecycles(provider: Provider, listed: readonly ListedModel[]): void {

@@ -53,7 +53,10 @@ function lifecycleOf({ provider, model }: RouteTarget): ModelLifecycle | undefin
 }
 
 /** Of names with a `*` nobody knows which models will be asked for. */
-function namedTargets(models: Config["models"], catalog: Catalog): { readonly name: string; readonly target: RouteTarget }[] {
+function namedTargets(
+	models: Config["models"],
+	catalog: Catalog,
+): { readonly name: string; readonly target: RouteTarget }[] {
 	return models
 		.filter(({ name }) => starsIn(name) === 0)
 		.flatMap(({ name }) => (catalog.find(name)?.targets ?? []).map((target) => ({ name, target })));

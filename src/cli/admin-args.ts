@@ -5,11 +5,12 @@ export type AdminCommand =
 	| { readonly what: "list-keys" | "list-invitations" }
 	| { readonly what: "create-key"; readonly options: KeyOptions }
 	| { readonly what: "revoke-key" | "revoke-invitation" | "why"; readonly which: string }
+	| { readonly what: "change-key"; readonly which: string; readonly options: KeyOptions }
 	| { readonly what: "rotate-key"; readonly which: string; readonly overlap?: string }
 	| { readonly what: "usage"; readonly options: UsageOptions }
 	| { readonly what: "replay"; readonly options: ReplayOptions };
 
-/** The flags of a new key. */
+/** The flags of a new key, or of what is to change of one. */
 export type KeyOptions = { readonly [name in (typeof KEY_FLAGS)[number]]?: string } & {
 	/** `--engine-fields` */
 	readonly engineFields?: true;
@@ -66,7 +67,8 @@ export function parseAdminArgs(
 	if (command === "usage") {
 		const { by, from, to } = given;
 		const focus = given["focus"] !== undefined;
-		if (focus && by !== undefined) return "--focus has rows of its own (a day, provider, model, key and user each): leave --by out";
+		if (focus && by !== undefined)
+			return "--focus has rows of its own (a day, provider, model, key and user each): leave --by out";
 		const csv = given["csv"] !== undefined;
 		const options = { ...(by && { by }), ...(from && { from }), ...(to && { to }), csv, focus };
 		return { what: "usage", options };
@@ -80,16 +82,24 @@ export function parseAdminArgs(
 	if (action === "list") return { what: "list-keys" };
 	if (action === "create") {
 		if (given["name"] === undefined) return "keys create needs a name: --name=…";
-		const options = Object.fromEntries(KEY_FLAGS.map((name) => [name, given[name]]));
-		const engineFields = given["engine-fields"] !== undefined && { engineFields: true as const };
-		return { what: "create-key", options: { ...options, ...engineFields } };
+		return { what: "create-key", options: keyOptions(given) };
 	}
-	if (action !== "revoke" && action !== "rotate") {
-		return `unknown "keys ${action}"; there are list, create, revoke and rotate`;
+	if (action !== "revoke" && action !== "rotate" && action !== "change") {
+		return `unknown "keys ${action}"; there are list, create, change, revoke and rotate`;
 	}
 	const which = words.shift();
 	if (which === undefined) return `keys ${action} needs the name or id of a key`;
+	if (action === "change") {
+		const fixed = ["name", "role"].find((flag) => given[flag] !== undefined);
+		if (fixed !== undefined) return `--${fixed} of a key can't be changed: make another key`;
+		return { what: "change-key", which, options: keyOptions(given) };
+	}
 	if (action === "revoke") return { what: "revoke-key", which };
 	const { overlap } = given;
 	return { what: "rotate-key", which, ...(overlap !== undefined && { overlap }) };
+}
+
+function keyOptions(given: Readonly<Record<string, string | undefined>>): KeyOptions {
+	const options = Object.fromEntries(KEY_FLAGS.map((name) => [name, given[name]]));
+	return { ...options, ...(given["engine-fields"] !== undefined && { engineFields: true as const }) };
 }

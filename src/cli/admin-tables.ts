@@ -2,14 +2,12 @@
 import type { ShownUsage } from "../accounts/usage/usage-report.ts";
 import { decimal } from "../openai/usage-edits.ts";
 import type { Explanation } from "../routing/explain.ts";
-import type { AdminService, ShownInvitation, ShownSecret } from "../server/admin/admin-service.ts";
+import type { KeyWithUse, ShownInvitation, ShownSecret } from "../server/admin/admin-service.ts";
 import type { ShownCall } from "../server/admin/call-view.ts";
 import type { FoundCall } from "../server/admin/past-calls.ts";
 import type { UsageQuery } from "../server/admin/usage-query.ts";
 import { explanationText } from "./explain-command.ts";
 import { plainText, table } from "./table.ts";
-
-type ListedKey = ReturnType<AdminService["keys"]>[number];
 
 /** A secret alone on its line, so that `$(router keys create …)` is the key; the note names the key. */
 export function secretText({ key, secret, warning }: ShownSecret): { text: string; note: string } {
@@ -18,20 +16,20 @@ export function secretText({ key, secret, warning }: ShownSecret): { text: strin
 }
 
 /** The keys, those that are in use first. */
-export function keysTable(keys: readonly ListedKey[]): string {
+export function keysTable(keys: readonly KeyWithUse[]): string {
 	if (keys.length === 0) return "There is no key. `router keys create --name NAME` makes one.\n";
 	const head = ["KEY", "ID", "TEAM", "MODELS", "LIMITS", "BUDGET", "STATE"];
-	const isRevoked = (key: ListedKey) => "revoked_at" in key;
+	const isRevoked = (key: KeyWithUse) => "revoked_at" in key;
 	const rows = [...keys].sort((a, b) => Number(isRevoked(a)) - Number(isRevoked(b))).map(keyRow);
 	return table([head, ...rows].map((row) => row.map(plainText)));
 }
 
-function keyRow(key: ListedKey): string[] {
+function keyRow(key: KeyWithUse): string[] {
 	const { rpm, tpm, concurrency, input, session_usd } = key.limits;
 	const limits = [
-		rpm === undefined ? "" : `${rpm} rpm`,
-		tpm === undefined ? "" : `${tpm} tpm`,
-		concurrency === undefined ? "" : `${concurrency} at once`,
+		limitText(key.use?.rpm, rpm, "rpm"),
+		limitText(key.use?.tpm, tpm, "tpm"),
+		limitText(key.use?.concurrency, concurrency, "at once"),
 		input === undefined ? "" : `${input} tokens`,
 		session_usd === undefined ? "" : `${session_usd} USD a session`,
 		"engine_fields" in key && key.engine_fields ? "engine fields" : "",
@@ -50,9 +48,15 @@ function keyRow(key: ListedKey): string[] {
 	];
 }
 
+/** @param used absent where nobody counts */
+function limitText(used: number | undefined, most: number | undefined, unit: string): string {
+	if (most === undefined) return "";
+	return used === undefined ? `${most} ${unit}` : `${used} of ${most} ${unit}`;
+}
+
 const PER = { day: "a day", month: "a month", total: "in all" } as const;
 
-function stateOf(key: ListedKey): string {
+function stateOf(key: KeyWithUse): string {
 	if ("revoked_at" in key && key.revoked_at) return `revoked ${key.revoked_at.slice(0, 10)}`;
 	if ("old_secret_until" in key && key.old_secret_until) return `old secret good until ${key.old_secret_until}`;
 	return key.source === "config" ? "in the configuration" : "in use";

@@ -3,22 +3,20 @@ import { existsSync } from "node:fs";
 import { usageCsv } from "../accounts/usage/usage-report.ts";
 import type { Config } from "../config/schema.ts";
 import { RouterError, StartError } from "../errors.ts";
-import { LazyCheck } from "../lazy-check.ts";
-import { describe } from "../openai/validation.ts";
 import {
 	type AdminService,
 	adminService,
-	NewKeyBody,
 	type ShownInvitation,
 	type ShownSecret,
 } from "../server/admin/admin-service.ts";
 import { type FoundCall, PastCalls } from "../server/admin/past-calls.ts";
 import { PARTIAL_HEADER, usageQuery } from "../server/admin/usage-query.ts";
 import { RouterState } from "../server/router-state.ts";
-import type { AdminCommand, KeyOptions } from "./admin-args.ts";
+import type { AdminCommand } from "./admin-args.ts";
 import { callText, invitationsTable, keysTable, secretText, usageTable } from "./admin-tables.ts";
 import { askRouter, plainKey } from "./ask-router.ts";
 import { auditLine } from "./audit-line.ts";
+import { keyChange, newKey } from "./key-flags.ts";
 import { replayOutput } from "./replay-command.ts";
 
 /** The output: for stdout, and a note for the user, for stderr. */
@@ -110,6 +108,11 @@ async function execute(
 			return createdSecret("No key is made", await service.createKey(newKey(command.options)), service);
 		case "rotate-key":
 			return createdSecret("The key is not rotated", await service.rotateKey(command.which, command.overlap), service);
+		case "change-key": {
+			const { name, warning } = await service.changeKey(command.which, keyChange(command.options));
+			throwIfUnsaved("The key is not changed", service);
+			return { text: `The key "${name}" is changed.\n`, note: warning && `Not for good yet: ${warning}.` };
+		}
 		case "revoke-key": {
 			const { name, warning } = await service.revokeKey(command.which);
 			throwIfUnsaved("The key is not revoked", service);
@@ -154,41 +157,6 @@ export function throwIfUnsaved(outcome: string, { unsavedReason }: AdminClient):
 	throw new StartError(`${outcome}: ${problem}. ${ASK_A_ROUTER}`);
 }
 
-const NEW_KEY = new LazyCheck(NewKeyBody);
-
-/** An amount of money. */
-const USD = /^(\d+\.?\d*|\.\d+)$/;
-
-/** The flags as the body that HTTP would bring. Throws StartError naming the flag. */
-function newKey({ name, team, models, budget, role, engineFields, ...limits }: KeyOptions): NewKeyBody {
-	const numbers = Object.entries(limits).flatMap(([flag, value]) => {
-		if (value === undefined) return [];
-		const isUsd = flag === "session-usd";
-		if (!(isUsd ? USD : /^\d+$/).test(value)) {
-			throw new StartError(
-				`--${flag} must be ${isUsd ? "USD such as 5 or 0.50" : "a whole number"}, but is "${value.slice(0, 40)}"`,
-			);
-		}
-		return [[isUsd ? "session_usd" : flag, Number(value)]];
-	});
-	const [usd, per = "month"] = budget?.split("/") ?? [];
-	const body = {
-		name,
-		...(team !== undefined && { team }),
-		...(models !== undefined && { models: models.split(",").map((each) => each.trim()) }),
-		...Object.fromEntries(numbers),
-		...(engineFields && { engine_fields: true }),
-		...(role !== undefined && { role }),
-		...(usd !== undefined && { budget: { usd: USD.test(usd) ? Number(usd) : Number.NaN, per } }),
-	};
-	if (NEW_KEY.Check(body)) return body;
-	const error = NEW_KEY.Errors(body).First();
-	const { param, message } = error ? describe(error) : { param: "", message: "A flag has a wrong value." };
-	const flag = param.split(/[.[]/)[0];
-	if (flag === "budget") throw new StartError("--budget must be USD, a slash, and day, month or total: 50/month");
-	throw new StartError(message.replace(/The field "[^"]*"/, `--${flag}`));
-}
-
 /** The administration of another router, over HTTP. */
 function remote(url: string, config: Config): AdminClient {
 	const router = askRouter(url, config);
@@ -199,6 +167,7 @@ function remote(url: string, config: Config): AdminClient {
 	return {
 		keys: () => list(at("keys")),
 		createKey: (body) => router.ask(at("keys"), key, JSON.stringify(body)),
+		changeKey: (which, body) => router.ask(at("keys", which, "change"), key, JSON.stringify(body)),
 		revokeKey: (which) => router.ask(at("keys", which, "revoke"), key, "{}"),
 		rotateKey: (which, overlap) => router.ask(at("keys", which, "rotate"), key, JSON.stringify({ overlap })),
 		usage: ({ by, from, to }) => router.ask(`/admin/usage?by=${by.join(",")}&from=${from}&to=${to}`, key),

@@ -30,6 +30,9 @@ Usage
                               [--session-usd 5] [--engine-fields]
                               make a key; prints its secret, once. --role viewer: one that sees the console and
                               /admin, changes nothing, and makes no calls
+  router keys change NAME [--team T --models a,b --rpm N --tpm N --concurrency N --input N --budget 50/month]
+                              [--session-usd 5] [--engine-fields]
+                              change what a key may do; \`none\` takes a limit away
   router keys rotate NAME [--overlap 24h]
                               give a key a new secret; the old one stays good for so long
   router keys revoke NAME     take a key back

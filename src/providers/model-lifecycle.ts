@@ -24,7 +24,8 @@ export function lifecycleIn(listed: object): ModelLifecycle | undefined {
 	const isRetired = lifecycle === "retired";
 	const deprecatedAt = timeIn(deprecated_at);
 	const retiresAt = timeIn(retires_at) ?? timeIn(shutdown_date) ?? timeIn(expiration_date);
-	if (!isRetired && lifecycle !== "deprecated" && deprecatedAt === undefined && retiresAt === undefined) return undefined;
+	if (!isRetired && lifecycle !== "deprecated" && deprecatedAt === undefined && retiresAt === undefined)
+		return undefined;
 	return {
 		...(deprecatedAt !== undefined && { deprecatedAt }),
 		...(retiresAt !== undefined && { retiresAt }),
@@ -61,7 +62,11 @@ export function lifecycleHeaders({ deprecatedAt, retiresAt }: ModelLifecycle): R
 }
 
 /** `is retired by OpenAI on 2027-01-14`. @param vendor its title @param now Unix time, ms */
-export function lifecycleText({ deprecatedAt, retiresAt, isRetired }: ModelLifecycle, vendor: string, now: number): string {
+export function lifecycleText(
+	{ deprecatedAt, retiresAt, isRetired }: ModelLifecycle,
+	vendor: string,
+	now: number,
+): string {
 	if (isRetired) return `is retired: ${vendor} answers no calls for it any more`;
 	if (retiresAt === undefined) {
 		const since = deprecatedAt === undefined ? "" : ` since ${dayText(deprecatedAt)}`;

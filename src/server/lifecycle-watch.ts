@@ -1,6 +1,7 @@
 /** Looks after the ends of models: each thread asks vendors for their lists, so that answers are headed by what those say, and the main thread logs it. */
-import { askVendors, retiringModels } from "../api/retiring-models.ts";
+
 import type { CallSnapshot } from "../api/call-context.ts";
+import { askVendors, retiringModels } from "../api/retiring-models.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { CurrentSnapshot } from "./snapshot.ts";
 

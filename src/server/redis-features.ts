@@ -2,9 +2,10 @@
 import { randomBytes } from "node:crypto";
 import { mirrorKeys } from "../accounts/auth/key-mirror.ts";
 import type { KeyStore } from "../accounts/auth/key-store.ts";
-import type { Limiter, LocalLimiter } from "../accounts/limits/limiter.ts";
+import type { Limit, Limiter, LocalLimiter } from "../accounts/limits/limiter.ts";
 import { RedisLimiter } from "../accounts/limits/redis-limiter.ts";
 import type { Spender } from "../accounts/limits/redis-reservations.ts";
+import { limitTotals } from "../accounts/limits/redis-totals.ts";
 import { SharedSpend } from "../accounts/usage/shared-spend.ts";
 import { SharedUsage, type UsageExchange } from "../accounts/usage/shared-usage.ts";
 import type { PublishedSpend } from "../accounts/usage/spend.ts";
@@ -42,6 +43,8 @@ export interface RedisFeatures {
 	/** Stored responses. */
 	responses(): SharedResponses;
 	limiter(own: LocalLimiter, spender: Spender): Limiter;
+	/** See `limitTotals`. */
+	limitTotals(limits: readonly Limit[]): Promise<readonly number[] | undefined>;
 	keys(store: KeyStore): void;
 	/** @param replica names this replica's ledger; the same after a restart */
 	spend(replica: string, own: PublishedSpend): SharedSpend;
@@ -105,6 +108,7 @@ export function redisFeatures(config: Config, reports: RedisReports): RedisFeatu
 		answers: () => redisStore(redis, bus, router),
 		responses: () => redisResponses(redis),
 		limiter: (own, spender) => opened(new RedisLimiter(redis, own, router, spender)),
+		limitTotals: (limits) => limitTotals(redis, limits),
 		keys: (store) => void parts.push(mirrorKeys(redis, bus, store)),
 		spend: (replica, own) => opened(new SharedSpend(redis, bus, replica, own)),
 		usage: (replica, days) => opened(new SharedUsage(redis, replica, days)),

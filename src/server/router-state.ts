@@ -1,7 +1,7 @@
 /** What the router knows of its callers: keys, limits, spending and the ledger. It outlives a reload of the configuration. */
 
 import { StoredKeys, type StoredKeysOptions } from "../accounts/auth/stored-keys.ts";
-import type { Limiter, LocalLimiter } from "../accounts/limits/limiter.ts";
+import type { Limit, Limiter, LocalLimiter } from "../accounts/limits/limiter.ts";
 import type { SharedLimits } from "../accounts/limits/shared-limiter.ts";
 import { SlidingWindowLimiter } from "../accounts/limits/sliding-window.ts";
 import { makeRunaways, Runaways } from "../accounts/runaway/runaways.ts";
@@ -113,6 +113,8 @@ export class RouterState {
 	onSpent: ((rows: readonly UsageRow[]) => void) | undefined;
 	/** Hears whose files and batches there are, as other routers say. */
 	onObjects: ((rows: readonly SharedRow[]) => void) | undefined;
+	/** What this router counts of limits, whichever of its threads. */
+	readonly #counted: LocalLimiter;
 	readonly #localSpend: LocalSpend | SpendCells;
 	readonly #shared: SharedLimits | undefined;
 	readonly #replica: Replica | undefined;
@@ -145,6 +147,7 @@ export class RouterState {
 		this.#shared = parts?.limits(this.store.ledger);
 		this.#localSpend = this.#shared?.spend ?? new LocalSpend(this.store.ledger);
 		const counted = this.#shared?.limiter ?? new SlidingWindowLimiter();
+		this.#counted = counted;
 		let limiter: Limiter = this.#workersLimiter(parts) ?? counted;
 		if (redis) {
 			this.#replica = replicaOf(config.data_dir);
@@ -189,6 +192,14 @@ export class RouterState {
 		if (!this.#publisher) return { rows, isPartial: false };
 		const others = await this.#publisher.others(from, to);
 		return { rows: [...rows, ...(others ?? [])], isPartial: others === undefined };
+	}
+
+	/** What is taken of these limits now: of all routers where Redis says it, else of this one. Undefined in a process that answers no calls. */
+	async limitsTaken(limits: readonly Limit[]): Promise<readonly number[] | undefined> {
+		if (!this.reports) return undefined;
+		const totals = await this.redis?.limitTotals(limits);
+		const now = performance.now();
+		return totals ?? limits.map((limit) => this.#counted.counted(limit, now));
 	}
 
 	/** The main thread's: gives back what calls of a worker thread held that has ended. */

@@ -69,7 +69,7 @@ export interface KeyStore {
 	rotate(which: string, overlapMs: number): { readonly key: StoredKey; readonly secret: string } | undefined;
 	/** Takes over what another replica knows, by {@link isNewer}. Returns the keys that this one did not have so. */
 	merge(keys: readonly StoredKey[]): readonly StoredKey[];
-	/** The listener is called with every change made here (`create`, `revoke`, `rotate`), not of those that `merge` brought. */
+	/** The listener is called with every change made here (`create`, `edit`, `revoke`, `rotate`), not of those that `merge` brought. */
 	onChange(listener: (key: StoredKey) => void): () => void;
 }
 

@@ -82,6 +82,13 @@ export class StoredKeys implements KeyStore {
 		return { key: this.#change(key), secret };
 	}
 
+	/** Changes what a key may do. @param change the key as it is to be; what it throws is thrown, and nothing changes */
+	edit(which: string, change: (key: StoredKey) => StoredKey): StoredKey | undefined {
+		this.#look();
+		const key = this.#active(which);
+		return key && this.#change({ ...change(key), changedAt: this.#after(key) });
+	}
+
 	revoke(which: string): StoredKey | undefined {
 		this.#look();
 		const key = this.#active(which);

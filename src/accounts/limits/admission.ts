@@ -319,6 +319,10 @@ function setOf(id: string, settings: LimitsConfig | Caller["limits"]): LimitSet 
 	return { id, limits, input: settings.input, countsTokens: settings.tpm !== undefined };
 }
 
+/** The limits of a key that are counted. @param id the key's */
+export const limitsOfKey = (id: string, limits: Caller["limits"]): readonly Limit[] =>
+	setOf(`key:${id}`, limits).limits;
+
 function inputTooLarge(id: string, most: number, { prompt }: CallReserve): RouterError {
 	const whose = id.startsWith("key:") ? "this key" : id.startsWith("model:") ? "this model" : "callers without a key";
 	return new RouterError("input_too_large", `The prompt has about ${prompt} tokens; ${whose} may send ${most}.`);

@@ -55,7 +55,8 @@ const OWN: SoldBy = { entity: "Self-hosted", service: "Self-hosted inference", i
 const DAY_MS = 86_400_000;
 
 /** Calls that were refused, or answered by the router's own cache, used nothing of anybody's. */
-const isCharge = (row: UsageRow): boolean => row.cost !== 0 || (row.provider !== "none" && consumedBy(row).quantity > 0);
+const isCharge = (row: UsageRow): boolean =>
+	row.cost !== 0 || (row.provider !== "none" && consumedBy(row).quantity > 0);
 
 function chargeOf(row: UsageRow, providers: Config["providers"], prices: PriceBook): Charge {
 	const from = soldBy(row.provider, providers[row.provider]);

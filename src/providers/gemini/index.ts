@@ -6,6 +6,7 @@ import type { RequestBody } from "../../openai/request-fields.ts";
 import { answerObject } from "../answer-object.ts";
 import type { Failure } from "../failure.ts";
 import { noOperation } from "../fields.ts";
+import type { ModelPage } from "../listed-model.ts";
 import {
 	type Answer,
 	type MediaNeed,

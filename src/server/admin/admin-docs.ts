@@ -1,6 +1,6 @@
 /** What `/swagger` says of `/admin`. */
 import { answer, type Detail, errorResponses } from "../../http/route-docs.ts";
-import { NewKeyBody, RotateBody } from "./admin-service.ts";
+import { KeyChangeBody, NewKeyBody, RotateBody } from "./key-bodies.ts";
 
 const TAGS = ["Administration"];
 const SECURITY = [{ adminKey: [] }];
@@ -14,6 +14,7 @@ const key = {
 	prefix: "rk-a1b2",
 	models: ["fast", "local/*"],
 	limits: { rpm: 600, tpm: 1_000_000 },
+	use: { rpm: 12, tpm: 41_300 },
 	budget: { usd: 50, per: "month", spent: 12.5 },
 	source: "made",
 	created_at: "2026-08-01T09:00:00.000Z",
@@ -31,7 +32,8 @@ export const KEYS: Detail = {
 	...base,
 	operationId: "listKeys",
 	summary: "The keys",
-	description: "Those of the configuration, and those that were made; revoked ones, too.",
+	description:
+		"Those of the configuration, and those that were made; revoked ones, too. `use` is what is taken of a key's limits now: calls and tokens of the last minute, and calls under way, of all routers of a Redis.",
 	responses: {
 		200: answer("The keys, never their secrets.", { object: "list", data: [key] }),
 		...errorResponses("invalid_admin_key", "internal_error"),
@@ -64,6 +66,21 @@ export const ROTATE_KEY: Detail = {
 	},
 };
 
+/** `POST /admin/keys/{key}/change`. */
+export const CHANGE_KEY: Detail = {
+	...base,
+	operationId: "changeKey",
+	summary: "Change what a key may do",
+	description:
+		"What is absent stays as it is, what is null goes. It holds from the next call on; calls under way go on.",
+	parameters: [which],
+	requestBody: body(KeyChangeBody, { rpm: 1200, tpm: null, budget: { usd: 80, per: "month" } }),
+	responses: {
+		200: answer("The key. `warning` as of a key that is revoked.", key),
+		...errorResponses(...BODY_ERRORS, "invalid_admin_key", "key_not_found", "internal_error"),
+	},
+};
+
 /** `POST /admin/keys/{key}/revoke`. */
 export const REVOKE_KEY: Detail = {
 	...base,
@@ -90,7 +107,12 @@ export const USAGE: Detail = {
 		parameter("by", "query", "What it is summed by, comma separated. Default: key,model.", "key,model,day"),
 		parameter("from", "query", "First day (UTC). Default: 30 days before `to`.", "2026-08-01"),
 		parameter("to", "query", "Last day. Default: today.", "2026-08-31"),
-		parameter("format", "query", "`csv` for CSV, `focus` for that of FOCUS 1.3 (without `by`); `json` otherwise.", "csv"),
+		parameter(
+			"format",
+			"query",
+			"`csv` for CSV, `focus` for that of FOCUS 1.3 (without `by`); `json` otherwise.",
+			"csv",
+		),
 	],
 	responses: {
 		200: answer(

@@ -12,6 +12,7 @@ import type { CurrentSnapshot, RouterSnapshot } from "../snapshot.ts";
 import {
 	CALL,
 	CALLS,
+	CHANGE_KEY,
 	CREATE_KEY,
 	INVITATIONS,
 	KEYS,
@@ -23,13 +24,15 @@ import {
 	SHADOW,
 	USAGE,
 } from "./admin-docs.ts";
-import { type AdminService, adminService, NewKeyBody, RotateBody } from "./admin-service.ts";
+import { type AdminService, adminService } from "./admin-service.ts";
 import type { Administrators } from "./administrators.ts";
 import { callSearch } from "./call-list.ts";
+import { KeyChangeBody, NewKeyBody, RotateBody } from "./key-bodies.ts";
 import type { PastCalls } from "./past-calls.ts";
 import { PARTIAL_HEADER, usageFormat, usageQuery } from "./usage-query.ts";
 
 const newKey = bodyReader(NewKeyBody);
+const keyChange = bodyReader(KeyChangeBody);
 const rotation = bodyReader(RotateBody);
 const nothing = bodyReader(Type.Object({}, { additionalProperties: false }) as TSchema);
 
@@ -77,7 +80,9 @@ export function adminRoutes(
 
 function keyRoutes(serviceFor: ServiceFor) {
 	return new Elysia({ name: "admin/keys" })
-		.get("/admin/keys", ({ request, server }) => list(serviceFor(request, server).keys()), { detail: KEYS })
+		.get("/admin/keys", async ({ request, server }) => list(await serviceFor(request, server).keys()), {
+			detail: KEYS,
+		})
 		.post(
 			"/admin/keys",
 			async ({ request, server }) => {
@@ -85,6 +90,14 @@ function keyRoutes(serviceFor: ServiceFor) {
 				return answer(service.createKey(await newKey(request)), 201);
 			},
 			{ ...raw, detail: CREATE_KEY },
+		)
+		.post(
+			"/admin/keys/:key/change",
+			async ({ request, params, server }) => {
+				const service = serviceFor(request, server);
+				return answer(service.changeKey(decoded(params.key), await keyChange(request)));
+			},
+			{ ...raw, detail: CHANGE_KEY },
 		)
 		.post(
 			"/admin/keys/:key/rotate",

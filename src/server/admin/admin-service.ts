@@ -1,8 +1,7 @@
 /** What an administrator can ask for, over HTTP or on the command line. Answers are as JSON shows them; what can't be is a RouterError. */
-import { type Static, Type } from "@sinclair/typebox";
 import type { StoredKey } from "../../accounts/auth/key-store.ts";
-import { periodsOf, type SpendStore } from "../../accounts/usage/spend.ts";
 import { focusCsv } from "../../accounts/usage/focus-report.ts";
+import { periodsOf, type SpendStore } from "../../accounts/usage/spend.ts";
 import { type ShownUsage, usageBy } from "../../accounts/usage/usage-report.ts";
 import type { Config } from "../../config/schema.ts";
 import { parseDuration } from "../../config/units.ts";
@@ -10,78 +9,13 @@ import { RouterError } from "../../errors.ts";
 import type { Store } from "../../store/store.ts";
 import type { RouterState } from "../router-state.ts";
 import { type CallSearch, callSearch, type ShownCalls, shownCalls } from "./call-list.ts";
+import type { KeyChangeBody, NewKeyBody } from "./key-bodies.ts";
+import { withChange } from "./key-change.ts";
+import { type LimitUse, limitUses } from "./limit-use.ts";
 import type { PastCalls } from "./past-calls.ts";
 import { shownRunaways } from "./runaway-list.ts";
 import { type ShadowReport, shadowReport } from "./shadow-report.ts";
 import type { FocusExport, UsageQuery } from "./usage-query.ts";
-
-const closed = { additionalProperties: false } as const;
-const limit = Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000_000 }));
-const shortText = (description: string) =>
-	Type.String({
-		minLength: 1,
-		maxLength: 64,
-		pattern: "^[^\\u0000-\\u001f\\u007f]*$",
-		description,
-		expects: "a text of 1 to 64 characters in one line",
-	});
-
-/** The body of `POST /admin/keys`. */
-export const NewKeyBody = Type.Object(
-	{
-		name: shortText("Shown in logs and usage; no other key that is in use may have it."),
-		team: Type.Optional(shortText("Whose usage it counts as, too.")),
-		models: Type.Optional(
-			Type.Array(Type.String({ minLength: 1, maxLength: 200 }), {
-				minItems: 1,
-				maxItems: 1000,
-				description: "Default: all.",
-			}),
-		),
-		rpm: limit,
-		tpm: limit,
-		concurrency: limit,
-		input: limit,
-		session_usd: Type.Optional(
-			Type.Number({
-				minimum: 0,
-				maximum: 1_000_000_000,
-				description: "USD that one session may spend within 24 hours.",
-			}),
-		),
-		engine_fields: Type.Optional(
-			Type.Boolean({
-				description: "Whether it may send chat templates and grammars of any size to inference servers of your own.",
-			}),
-		),
-		role: Type.Optional(
-			Type.Literal("viewer", {
-				expects: "viewer, or left out",
-				description: "`viewer`: it sees the console and /admin, changes nothing, and makes no calls.",
-			}),
-		),
-		budget: Type.Optional(
-			Type.Object(
-				{
-					usd: Type.Number({ minimum: 0, maximum: 1_000_000_000 }),
-					per: Type.Optional(Type.Union([Type.Literal("day"), Type.Literal("month"), Type.Literal("total")])),
-				},
-				closed,
-			),
-		),
-	},
-	closed,
-);
-/** A key that is asked for. */
-export type NewKeyBody = Static<typeof NewKeyBody>;
-
-/** The body of `POST /admin/keys/{key}/rotate`. */
-export const RotateBody = Type.Object(
-	{
-		overlap: Type.Optional(Type.String({ pattern: "^\\d+(\\.\\d+)?(ms|s|m|h|d)$", expects: "a duration such as 24h" })),
-	},
-	closed,
-);
 
 /** A key as it is shown: never its secret, nor the hash of it. */
 export type ShownKey = ReturnType<typeof shownKey>;
@@ -92,8 +26,13 @@ export interface ShownSecret {
 	/** Why it is not on the disk yet, and what a restart before that would undo. */
 	readonly warning?: string;
 }
-/** What was taken back. */
-export type Revoked<Shown> = Shown & Pick<ShownSecret, "warning">;
+/** What was changed, or taken back. */
+export type Warned<Shown> = Shown & Pick<ShownSecret, "warning">;
+/** A key in the list. */
+export type KeyWithUse = (ShownKey | ReturnType<typeof configuredKeys>[number]) & {
+	/** How much of its limits is taken now; absent where it has none, or nobody counts. */
+	readonly use?: LimitUse;
+};
 /** An invitation that agents can come with. */
 export interface ShownInvitation {
 	readonly id: string;
@@ -121,11 +60,22 @@ export function adminService(state: RouterState, calls: PastCalls, config: Confi
 	};
 }
 
-function keyOperations({ keys, store, spend }: RouterState, config: Config, audit: Audit) {
+function keyOperations(state: RouterState, config: Config, audit: Audit) {
+	const { keys, store, spend } = state;
 	const shown = (key: StoredKey) =>
 		shownKey(key, key.budget && spend.spent(key.id, periodsOf(Date.now())[key.budget.per]));
 	return {
-		keys: () => [...configuredKeys(config, spend), ...keys.list().map(shown)],
+		async keys() {
+			const listed = [...configuredKeys(config, spend), ...keys.list().map(shown)];
+			const uses = await limitUses(
+				listed.filter((key) => !("revoked_at" in key)),
+				(limits) => state.limitsTaken(limits),
+			);
+			return listed.map((key): KeyWithUse => {
+				const use = uses.get(key.id);
+				return use ? { ...key, use } : key;
+			});
+		},
 		createKey(body: NewKeyBody): ShownSecret {
 			const { name, team, role, models = ["*"], budget, engine_fields, ...limits } = body;
 			if (role) refuseCallersFields(body);
@@ -145,7 +95,13 @@ function keyOperations({ keys, store, spend }: RouterState, config: Config, audi
 			audit("key.create", { key: key.id, name });
 			return { key: shown(key), secret, ...warningOf(store, "a restart before that forgets the key") };
 		},
-		revokeKey(which: string): Revoked<ShownKey> {
+		changeKey(which: string, body: KeyChangeBody): Warned<ShownKey> {
+			const key = keys.edit(which, (before) => withChange(before, body));
+			if (!key) throw noKey(which, config);
+			audit("key.change", { key: key.id, name: key.name, changed: Object.keys(body) });
+			return { ...shown(key), ...warningOf(store, "a restart before that undoes the change") };
+		},
+		revokeKey(which: string): Warned<ShownKey> {
 			const key = keys.revoke(which);
 			if (!key) throw noKey(which, config);
 			audit("key.revoke", { key: key.id, name: key.name });
@@ -220,7 +176,7 @@ function invitationOperations(store: Store, audit: Audit) {
 				id: idOf(hash),
 				created_at: new Date(createdAt).toISOString(),
 			})),
-		revokeInvitation(id: string): Revoked<ShownInvitation> {
+		revokeInvitation(id: string): Warned<ShownInvitation> {
 			const token = store.agentTokens().find(({ hash }) => idOf(hash) === id);
 			if (!token) {
 				throw new RouterError("invitation_not_found", `There is no invitation "${id.slice(0, 100)}".`, { param: "id" });

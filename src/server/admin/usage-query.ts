@@ -39,7 +39,8 @@ export function usageFormat({
 		throw new RouterError("invalid_value", message, { param: "format" });
 	}
 	if (known === "focus" && by !== undefined) {
-		const message = "by is not for format=focus, which has a row for each key, user, model, provider and day: leave it out.";
+		const message =
+			"by is not for format=focus, which has a row for each key, user, model, provider and day: leave it out.";
 		throw new RouterError("invalid_value", message, { param: "by" });
 	}
 	return known;

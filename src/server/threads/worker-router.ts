@@ -329,8 +329,7 @@ class ThreadRouter implements WorkerRouter {
 	/** Begins to look after what it has. Returns how to end that. */
 	#open(): () => Promise<void> {
 		const { keys, store } = this.#state;
-		const closeRedis = this.#redis?.open();
-		const watches = [keys.watch(), watchLifecycles(this)];
+		const closings = [this.#redis?.open(), keys.watch(), watchLifecycles(this)];
 		const counting = setInterval(() => void this.#sendMetrics(), METRICS_MS);
 		const asking = setInterval(() => askAddressedAgents(this.snapshot.catalog), ASK_AGENTS_MS);
 		const recovery = setInterval(() => store.recover(), RECOVERY_MS);
@@ -338,8 +337,7 @@ class ThreadRouter implements WorkerRouter {
 			clearInterval(counting);
 			clearInterval(asking);
 			clearInterval(recovery);
-			for (const end of watches) end();
-			closeRedis?.();
+			for (const close of closings.reverse()) close?.();
 			await this.#sendMetrics();
 			store.close();
 		};

@@ -16,6 +16,8 @@ export interface ListedKey {
 		readonly input?: number;
 		readonly session_usd?: number;
 	};
+	/** What is taken of them now. */
+	readonly use?: { readonly rpm?: number; readonly tpm?: number; readonly concurrency?: number };
 	/** USD. */
 	readonly budget?: { readonly usd: number; readonly per: "day" | "month" | "total"; readonly spent: number };
 	readonly role?: "viewer";
@@ -66,3 +68,28 @@ export function newKeyBody(form: FormData): Record<string, unknown> {
 	if (text("usd") !== "") body["budget"] = { usd: Number(text("usd")), per: text("per") };
 	return body;
 }
+
+/** The body of `POST /admin/keys/{key}/change`: what is empty goes. */
+export function keyChangeBody(form: FormData): Record<string, unknown> {
+	const nothing = Object.fromEntries(["team", "budget", ...NUMBERS].map((name) => [name, null]));
+	const { name: _, ...typed } = newKeyBody(form);
+	return { ...nothing, models: ["*"], ...typed };
+}
+
+/** A limit that calls count towards, and what is taken of it now. */
+export interface CountedLimit {
+	readonly most: number;
+	readonly used: number;
+	/** `calls a minute` */
+	readonly unit: string;
+}
+
+/** Those of a key whose use is known. */
+export function countedLimits({ limits, use }: Pick<ListedKey, "limits" | "use">): CountedLimit[] {
+	return (["rpm", "tpm", "concurrency"] as const).flatMap((name) => {
+		const [most, used] = [limits[name], use?.[name]];
+		return most === undefined || used === undefined ? [] : [{ most, used, unit: COUNTED[name] }];
+	});
+}
+
+const COUNTED = { rpm: "calls a minute", tpm: "tokens a minute", concurrency: "calls at once" } as const;

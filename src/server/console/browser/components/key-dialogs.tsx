@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { ApiError, askJson } from "../api.ts";
-import { type ListedKey, type MadeSecret, newKeyBody } from "../key-list.ts";
+import { keyChangeBody, type ListedKey, type MadeSecret, newKeyBody } from "../key-list.ts";
 import { Dialog } from "./dialog.tsx";
 
 interface KeyFormProps {
@@ -65,6 +65,12 @@ const LIMITS = [
 	["input", "Longest input, tokens"],
 ] as const;
 
+const PERIODS = [
+	["month", "a month"],
+	["day", "a day"],
+	["total", "ever"],
+] as const;
+
 /** Asks what a new key may do. */
 export function NewKeyDialog({ onMade, onClose }: NewKeyProps) {
 	const [isViewer, setIsViewer] = useState(false);
@@ -90,31 +96,59 @@ export function NewKeyDialog({ onMade, onClose }: NewKeyProps) {
 	);
 }
 
-function CallersFields() {
+/** @param listed the key that they are of; absent of a new one */
+function CallersFields({ listed }: { readonly listed?: ListedKey }) {
+	const models = listed?.models.includes("*") ? "" : (listed?.models.join(", ") ?? "");
 	return (
 		<>
-			<KeyText name="models" label="Models (empty: all)" placeholder="fast, local/*" />
+			<KeyText name="models" label="Models (empty: all)" placeholder="fast, local/*" value={models} />
 			<div class="pair">
 				{LIMITS.map(([name, label]) => (
 					<div class="field" key={name}>
 						<label for={`new-key-${name}`}>{label}</label>
-						<input id={`new-key-${name}`} name={name} type="number" min={1} step={1} placeholder="no limit" />
+						<input
+							id={`new-key-${name}`}
+							name={name}
+							type="number"
+							min={1}
+							step={1}
+							placeholder="no limit"
+							defaultValue={listed?.limits[name] ?? ""}
+						/>
 					</div>
 				))}
 				<div class="field">
 					<label for="new-key-session_usd">A session in 24 hours, USD</label>
-					<input id="new-key-session_usd" name="session_usd" type="number" min={0} step="any" placeholder="no limit" />
+					<input
+						id="new-key-session_usd"
+						name="session_usd"
+						type="number"
+						min={0}
+						step="any"
+						placeholder="no limit"
+						defaultValue={listed?.limits.session_usd ?? ""}
+					/>
 				</div>
 				<div class="field">
 					<label for="new-key-usd">Budget, USD</label>
-					<input id="new-key-usd" name="usd" type="number" min={0} step="any" placeholder="none" />
+					<input
+						id="new-key-usd"
+						name="usd"
+						type="number"
+						min={0}
+						step="any"
+						placeholder="none"
+						defaultValue={listed?.budget?.usd ?? ""}
+					/>
 				</div>
 				<div class="field">
 					<label for="new-key-per">Budget is for</label>
 					<select id="new-key-per" name="per">
-						<option value="month">a month</option>
-						<option value="day">a day</option>
-						<option value="total">ever</option>
+						{PERIODS.map(([value, text]) => (
+							<option key={value} value={value} selected={value === (listed?.budget?.per ?? "month")}>
+								{text}
+							</option>
+						))}
 					</select>
 				</div>
 			</div>
@@ -127,9 +161,10 @@ interface KeyTextProps {
 	readonly label: string;
 	readonly isRequired?: boolean;
 	readonly placeholder?: string;
+	readonly value?: string;
 }
 
-const KeyText = ({ name, label, isRequired = false, placeholder }: KeyTextProps) => (
+const KeyText = ({ name, label, isRequired = false, placeholder, value }: KeyTextProps) => (
 	<div class="field">
 		<label for={`new-key-${name}`}>{label}</label>
 		<input
@@ -137,6 +172,7 @@ const KeyText = ({ name, label, isRequired = false, placeholder }: KeyTextProps)
 			name={name}
 			required={isRequired}
 			placeholder={placeholder ?? ""}
+			defaultValue={value ?? ""}
 			autocomplete="off"
 		/>
 	</div>
@@ -147,7 +183,30 @@ interface OfKeyProps {
 	readonly onClose: () => void;
 }
 
+interface ChangedProps {
+	readonly onChanged: (warning: string | undefined) => void;
+}
+
 const pathOf = ({ id }: ListedKey, what: string) => `admin/keys/${encodeURIComponent(id)}/${what}`;
+
+/** Asks what a key may do from now on. @param onChanged with what to know of it */
+export function ChangeKeyDialog({ listed, onChanged, onClose }: OfKeyProps & ChangedProps) {
+	const send = async (form: FormData) => {
+		const body = listed.role === "viewer" ? { team: keyChangeBody(form)["team"] } : keyChangeBody(form);
+		const { warning } = await askJson<{ readonly warning?: string }>(pathOf(listed, "change"), {
+			method: "POST",
+			body,
+		});
+		onChanged(warning);
+	};
+	return (
+		<KeyForm title={`Change ${listed.name}`} verb="Change" onSend={send} onClose={onClose}>
+			<KeyText name="team" label="Team (may be empty)" value={listed.team ?? ""} />
+			{listed.role !== "viewer" && <CallersFields listed={listed} />}
+			<p class="note">It holds from the next call on; calls under way go on.</p>
+		</KeyForm>
+	);
+}
 
 /** Asks how long the old secret stays good. */
 export function RotateKeyDialog({ listed, onMade, onClose }: OfKeyProps & Pick<NewKeyProps, "onMade">) {
@@ -167,15 +226,11 @@ export function RotateKeyDialog({ listed, onMade, onClose }: OfKeyProps & Pick<N
 	);
 }
 
-/** Asks whether it is to be so. @param onRevoked with what to know of it */
-export function RevokeKeyDialog({
-	listed,
-	onRevoked,
-	onClose,
-}: OfKeyProps & { readonly onRevoked: (warning: string | undefined) => void }) {
+/** Asks whether it is to be so. @param onChanged with what to know of it */
+export function RevokeKeyDialog({ listed, onChanged, onClose }: OfKeyProps & ChangedProps) {
 	const send = async () => {
 		const { warning } = await askJson<{ readonly warning?: string }>(pathOf(listed, "revoke"), { method: "POST" });
-		onRevoked(warning);
+		onChanged(warning);
 	};
 	return (
 		<KeyForm title={`Revoke ${listed.name}?`} verb="Revoke" isDangerous onSend={send} onClose={onClose}>

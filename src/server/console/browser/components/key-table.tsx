@@ -1,13 +1,13 @@
 /** The keys: what each may do, how its budget stands, and what can be done about it. */
-import { timeText, usdText } from "../format.ts";
-import { type ListedKey, limitsText, periodText } from "../key-list.ts";
+import { timeText, usdText, wholeText } from "../format.ts";
+import { countedLimits, type ListedKey, limitsText, periodText } from "../key-list.ts";
 import { useCanChange } from "../session.ts";
 import { Badge } from "./badge.tsx";
 import { Bar } from "./bar.tsx";
 import { Scroll } from "./scroll.tsx";
 
 /** What is asked for of a key. */
-export type KeyOrder = "rotate" | "revoke";
+export type KeyOrder = "change" | "rotate" | "revoke";
 
 interface KeyTableProps {
 	readonly keys: readonly ListedKey[];
@@ -52,7 +52,7 @@ interface KeyRowProps {
 }
 
 function KeyRow({ listed, order }: KeyRowProps) {
-	const { name, team, prefix, models, limits, role, created_at, old_secret_until, revoked_at } = listed;
+	const { name, team, prefix, models, role, created_at, old_secret_until, revoked_at } = listed;
 	const about = [
 		team === undefined ? "" : `team ${team}`,
 		prefix === undefined ? "" : `${prefix}…`,
@@ -71,7 +71,9 @@ function KeyRow({ listed, order }: KeyRowProps) {
 				)}
 			</th>
 			<td class="text reason">{models.includes("*") ? "all" : models.join(", ") || "none"}</td>
-			<td class="text reason">{limitsText(limits)}</td>
+			<td class="text">
+				<KeyUse listed={listed} />
+			</td>
 			<td class="text">
 				<KeyBudget listed={listed} />
 			</td>
@@ -79,6 +81,30 @@ function KeyRow({ listed, order }: KeyRowProps) {
 				<KeyActions listed={listed} order={order} />
 			</td>
 		</tr>
+	);
+}
+
+/** The limits, as they stand where that is known. */
+function KeyUse({ listed }: Pick<KeyRowProps, "listed">) {
+	const counted = countedLimits(listed);
+	if (counted.length === 0) return <span class="reason">{limitsText(listed.limits)}</span>;
+	const { input, session_usd } = listed.limits;
+	const others = {
+		...(input !== undefined && { input }),
+		...(session_usd !== undefined && { session_usd }),
+	};
+	return (
+		<>
+			{counted.map(({ most, used, unit }) => (
+				<Bar
+					key={unit}
+					label={`${unit} of ${listed.name}`}
+					share={Math.min(1, used / most)}
+					text={`${wholeText(used)} of ${wholeText(most)} ${unit}`}
+				/>
+			))}
+			{Object.keys(others).length > 0 && <span class="note block">{limitsText(others)}</span>}
+		</>
 	);
 }
 
@@ -100,6 +126,9 @@ function KeyActions({ listed, order }: KeyRowProps) {
 	if (!canChange || listed.revoked_at !== undefined) return null;
 	return (
 		<span class="actions">
+			<button type="button" class="quiet" aria-label={`Change ${listed.name}`} onClick={() => order("change", listed)}>
+				Change
+			</button>
 			<button type="button" class="quiet" aria-label={`Rotate ${listed.name}`} onClick={() => order("rotate", listed)}>
 				Rotate
 			</button>

@@ -67,6 +67,7 @@ function End({ model: { lifecycle, shutdown_date } }: { readonly model: Retiring
 	if (shutdown_date === undefined) return <>deprecated, no day said</>;
 	const days = Math.ceil((Date.parse(shutdown_date) - Date.now()) / DAY_MS);
 	if (days <= 0) return <Badge text={`${shutdown_date}: over`} tone="bad" />;
-	if (days <= SOON_DAYS) return <Badge text={`${shutdown_date}, in ${days} ${days === 1 ? "day" : "days"}`} tone="warn" />;
+	if (days <= SOON_DAYS)
+		return <Badge text={`${shutdown_date}, in ${days} ${days === 1 ? "day" : "days"}`} tone="warn" />;
 	return <>{shutdown_date}</>;
 }

@@ -2,7 +2,13 @@
 import { useState } from "preact/hooks";
 import { useAnswer } from "../api.ts";
 import { InvitationsCard } from "../components/invitations-card.tsx";
-import { NewKeyDialog, RevokeKeyDialog, RotateKeyDialog, SecretDialog } from "../components/key-dialogs.tsx";
+import {
+	ChangeKeyDialog,
+	NewKeyDialog,
+	RevokeKeyDialog,
+	RotateKeyDialog,
+	SecretDialog,
+} from "../components/key-dialogs.tsx";
 import { type KeyOrder, KeyTable } from "../components/key-table.tsx";
 import { Notice } from "../components/notice.tsx";
 import { RunawaysCard } from "../components/runaways-card.tsx";
@@ -47,7 +53,7 @@ function KeysCard() {
 		setOpen({ what: "secret", made });
 		reload();
 	};
-	const revoked = (said: string | undefined) => {
+	const changed = (said: string | undefined) => {
 		setOpen(undefined);
 		setWarning(said);
 		reload();
@@ -81,7 +87,7 @@ function KeysCard() {
 			{warning !== undefined && <p class="warn">{warning}</p>}
 			{data && keys.length === 0 && <NoCallerKeys />}
 			{keys.length > 0 && <KeyTable keys={keys} order={(what, key) => setOpen({ what, key })} />}
-			{open && <ShownKeyDialog open={open} onMade={show} onRevoked={revoked} onClose={() => setOpen(undefined)} />}
+			{open && <ShownKeyDialog open={open} onMade={show} onChanged={changed} onClose={() => setOpen(undefined)} />}
 		</section>
 	);
 }
@@ -93,11 +99,11 @@ const NoCallerKeys = () => (
 interface ShownKeyDialogProps {
 	readonly open: OpenDialog;
 	readonly onMade: (made: MadeSecret) => void;
-	readonly onRevoked: (warning: string | undefined) => void;
+	readonly onChanged: (warning: string | undefined) => void;
 	readonly onClose: () => void;
 }
 
-function ShownKeyDialog({ open, onMade, onRevoked, onClose }: ShownKeyDialogProps) {
+function ShownKeyDialog({ open, onMade, onChanged, onClose }: ShownKeyDialogProps) {
 	switch (open.what) {
 		case "new":
 			return <NewKeyDialog onMade={onMade} onClose={onClose} />;
@@ -106,6 +112,8 @@ function ShownKeyDialog({ open, onMade, onRevoked, onClose }: ShownKeyDialogProp
 		case "rotate":
 			return <RotateKeyDialog listed={open.key} onMade={onMade} onClose={onClose} />;
 		case "revoke":
-			return <RevokeKeyDialog listed={open.key} onRevoked={onRevoked} onClose={onClose} />;
+			return <RevokeKeyDialog listed={open.key} onChanged={onChanged} onClose={onClose} />;
+		case "change":
+			return <ChangeKeyDialog listed={open.key} onChanged={onChanged} onClose={onClose} />;
 	}
 }
