@@ -1,104 +1,24 @@
 /** What `/swagger` says of `/admin`. */
 import { answer, type Detail, errorResponses } from "../../http/route-docs.ts";
-import { KeyChangeBody, NewKeyBody, RotateBody } from "./key-bodies.ts";
 
 const TAGS = ["Administration"];
 const SECURITY = [{ adminKey: [] }];
-const base = { tags: TAGS, security: SECURITY };
-const BODY_ERRORS = ["invalid_json", "invalid_value", "body_too_large", "unsupported_media_type"] as const;
+/** What all of them have. */
+export const ADMIN_BASE = { tags: TAGS, security: SECURITY };
+/** Errors of those with a body. */
+export const BODY_ERRORS = ["invalid_json", "invalid_value", "body_too_large", "unsupported_media_type"] as const;
 
-const key = {
-	id: "key_0f8d…",
-	name: "team-a",
-	team: "research",
-	prefix: "rk-a1b2",
-	models: ["fast", "local/*"],
-	limits: { rpm: 600, tpm: 1_000_000 },
-	use: { rpm: 12, tpm: 41_300 },
-	budget: { usd: 50, per: "month", spent: 12.5 },
-	source: "made",
-	created_at: "2026-08-01T09:00:00.000Z",
-};
-const body = (schema: object, example: object) =>
+/** A body in JSON. */
+export const bodyOf = (schema: object, example: object) =>
 	({ required: true, content: { "application/json": { schema, example } } }) as unknown as NonNullable<
 		Detail["requestBody"]
 	>;
-const parameter = (name: string, where: "path" | "query", description: string, example: string) =>
+/** A parameter of a path or a query. */
+export const parameter = (name: string, where: "path" | "query", description: string, example: string) =>
 	({ name, in: where, required: where === "path", description, example, schema: { type: "string" } }) as const;
-const which = parameter("key", "path", "The key's id or name.", "team-a");
-
-/** `GET /admin/keys`. */
-export const KEYS: Detail = {
-	...base,
-	operationId: "listKeys",
-	summary: "The keys",
-	description:
-		"Those of the configuration, and those that were made; revoked ones, too. `use` is what is taken of a key's limits now: calls and tokens of the last minute, and calls under way, of all routers of a Redis.",
-	responses: {
-		200: answer("The keys, never their secrets.", { object: "list", data: [key] }),
-		...errorResponses("invalid_admin_key", "internal_error"),
-	},
-};
-
-/** `POST /admin/keys`. */
-export const CREATE_KEY: Detail = {
-	...base,
-	operationId: "createKey",
-	summary: "Make a key",
-	requestBody: body(NewKeyBody, { name: "team-a", models: ["fast", "local/*"], rpm: 600, budget: { usd: 50 } }),
-	responses: {
-		201: answer("The key. Its secret is shown this once.", { key, secret: "rk-a1b2…" }),
-		...errorResponses(...BODY_ERRORS, "invalid_admin_key", "key_name_taken", "internal_error"),
-	},
-};
-
-/** `POST /admin/keys/{key}/rotate`. */
-export const ROTATE_KEY: Detail = {
-	...base,
-	operationId: "rotateKey",
-	summary: "Give a key a new secret",
-	description: "The old one stays good for `overlap`; without it, it is not any more.",
-	parameters: [which],
-	requestBody: { ...body(RotateBody, { overlap: "24h" }), required: false } as NonNullable<Detail["requestBody"]>,
-	responses: {
-		200: answer("The new secret, shown this once. `warning` as of a key that is revoked.", { key, secret: "rk-c3d4…" }),
-		...errorResponses(...BODY_ERRORS, "invalid_admin_key", "key_not_found", "internal_error"),
-	},
-};
-
-/** `POST /admin/keys/{key}/change`. */
-export const CHANGE_KEY: Detail = {
-	...base,
-	operationId: "changeKey",
-	summary: "Change what a key may do",
-	description:
-		"What is absent stays as it is, what is null goes. It holds from the next call on; calls under way go on.",
-	parameters: [which],
-	requestBody: body(KeyChangeBody, { rpm: 1200, tpm: null, budget: { usd: 80, per: "month" } }),
-	responses: {
-		200: answer("The key. `warning` as of a key that is revoked.", key),
-		...errorResponses(...BODY_ERRORS, "invalid_admin_key", "key_not_found", "internal_error"),
-	},
-};
-
-/** `POST /admin/keys/{key}/revoke`. */
-export const REVOKE_KEY: Detail = {
-	...base,
-	operationId: "revokeKey",
-	summary: "Revoke a key",
-	parameters: [which],
-	responses: {
-		200: answer(
-			"It is not good any more. `warning` where that is not on the disk yet: what a restart before that would undo.",
-			{ ...key, revoked_at: "2026-08-02T09:00:00.000Z" },
-		),
-		...errorResponses("invalid_admin_key", "key_not_found", "internal_error"),
-	},
-};
-
 /** `GET /admin/usage`. */
 export const USAGE: Detail = {
-	...base,
+	...ADMIN_BASE,
 	operationId: "usage",
 	summary: "Usage",
 	description:
@@ -143,7 +63,7 @@ export const USAGE: Detail = {
 
 /** `GET /admin/shadow`. */
 export const SHADOW: Detail = {
-	...base,
+	...ADMIN_BASE,
 	operationId: "shadowCalls",
 	summary: "What copies of calls came to",
 	description:
@@ -176,7 +96,7 @@ export const SHADOW: Detail = {
 
 /** `GET /admin/calls`. */
 export const CALLS: Detail = {
-	...base,
+	...ADMIN_BASE,
 	operationId: "listCalls",
 	summary: "Past calls",
 	description:
@@ -226,7 +146,7 @@ export const CALLS: Detail = {
 
 /** `GET /admin/calls/{id}`. */
 export const CALL: Detail = {
-	...base,
+	...ADMIN_BASE,
 	operationId: "call",
 	summary: "A past call",
 	description:
@@ -261,7 +181,7 @@ const invitation = { id: "5f0c1a2b3c4d", created_at: "2026-08-01T09:00:00.000Z" 
 
 /** `GET /admin/invitations`. */
 export const INVITATIONS: Detail = {
-	...base,
+	...ADMIN_BASE,
 	operationId: "listInvitations",
 	summary: "Invitations of agents",
 	description: "Tokens that `router agents invite` has made, never the tokens themselves.",
@@ -273,7 +193,7 @@ export const INVITATIONS: Detail = {
 
 /** `POST /admin/invitations/{id}/revoke`. */
 export const REVOKE_INVITATION: Detail = {
-	...base,
+	...ADMIN_BASE,
 	operationId: "revokeInvitation",
 	summary: "Revoke an invitation",
 	description: "Agents that came with it can't register any more, nor be heard of.",
@@ -286,7 +206,7 @@ export const REVOKE_INVITATION: Detail = {
 
 /** `GET /admin/runaways`. */
 export const RUNAWAYS: Detail = {
-	...base,
+	...ADMIN_BASE,
 	operationId: "listRunaways",
 	summary: "Agents that have run away",
 	description:
@@ -313,7 +233,7 @@ export const RUNAWAYS: Detail = {
 
 /** `GET /admin/models/retiring`. */
 export const RETIRING_MODELS: Detail = {
-	...base,
+	...ADMIN_BASE,
 	operationId: "listRetiringModels",
 	summary: "Models that retire",
 	description:
@@ -347,7 +267,7 @@ const configuration = {
 
 /** `GET /admin/configuration`. */
 export const CONFIGURATION: Detail = {
-	...base,
+	...ADMIN_BASE,
 	operationId: "configuration",
 	summary: "The configuration in force",
 	description:
@@ -360,7 +280,7 @@ export const CONFIGURATION: Detail = {
 
 /** `POST /admin/configuration/reload`. */
 export const RELOAD: Detail = {
-	...base,
+	...ADMIN_BASE,
 	operationId: "reloadConfiguration",
 	summary: "Load the configuration's file anew",
 	description:

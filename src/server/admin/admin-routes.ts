@@ -9,25 +9,12 @@ import type { Log } from "../../telemetry/log.ts";
 import { bodyReader } from "../json-body.ts";
 import type { RouterState } from "../router-state.ts";
 import type { CurrentSnapshot, RouterSnapshot } from "../snapshot.ts";
-import {
-	CALL,
-	CALLS,
-	CHANGE_KEY,
-	CREATE_KEY,
-	INVITATIONS,
-	KEYS,
-	RETIRING_MODELS,
-	REVOKE_INVITATION,
-	REVOKE_KEY,
-	ROTATE_KEY,
-	RUNAWAYS,
-	SHADOW,
-	USAGE,
-} from "./admin-docs.ts";
+import { CALL, CALLS, INVITATIONS, RETIRING_MODELS, REVOKE_INVITATION, RUNAWAYS, SHADOW, USAGE } from "./admin-docs.ts";
 import { type AdminService, adminService } from "./admin-service.ts";
 import type { Administrators } from "./administrators.ts";
 import { callSearch } from "./call-list.ts";
 import { KeyChangeBody, NewKeyBody, RotateBody } from "./key-bodies.ts";
+import { CHANGE_KEY, CREATE_KEY, KEYS, REVOKE_KEY, ROTATE_KEY } from "./key-docs.ts";
 import type { PastCalls } from "./past-calls.ts";
 import { PARTIAL_HEADER, usageFormat, usageQuery } from "./usage-query.ts";
 
