@@ -12,10 +12,11 @@ import { sqliteStore } from "../../src/store/sqlite.ts";
 import { random } from "../kit/random.ts";
 import { startRouter } from "../kit/router.ts";
 import { startSim } from "../kit/vllm-sim-process.ts";
+import { words } from "./routing-workloads.ts";
 
 /** Calls a second of simulated time. */
-const RATE = 4;
-/** A run whose calls are some of them still unanswered is not compared. */
+const RATE = 3;
+/** The ledger is written twice a second. */
 const LEDGER_MS = 2_000;
 
 /** What the engine behind a target is: how fast, and USD a million tokens. The first is the owner's own. */
@@ -85,14 +86,14 @@ function outcomeOf(
 	};
 }
 
-/** Twelve applications with a system prompt each, questions of 30 to 3,000 tokens, and answers of 50 to 800 at most. */
+/** Twelve applications with a system prompt each, questions of 200 to 3,200 tokens, and answers of 50 to 800 at most. */
 function callsOf(seconds: number): PlannedCall[] {
 	const { below, pick } = random(19);
 	const systems = Array.from({ length: 12 }, (_, app) => `application ${app} `.repeat(pick([50, 150, 300])));
 	let at = 0;
 	return Array.from({ length: Math.round(seconds * RATE) }, () => {
 		at += (-Math.log((1 + below(1e6)) / (1e6 + 1)) / RATE) * 1000;
-		const question = "what ".repeat(30 + below(pick([100, 3_000])));
+		const question = words(below, 200 + below(pick([400, 3_000])));
 		return { at, content: pick(systems) + question, maxTokens: pick([50, 200, 800]) };
 	});
 }

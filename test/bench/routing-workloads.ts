@@ -23,8 +23,8 @@ export interface Workload {
 	readonly chats: readonly Chat[];
 }
 
-/** Words of four letters and a space are a token each to the simulator, as to a real tokenizer. */
-function words(below: (limit: number) => number, count: number): string {
+/** So many words: those of four letters and a space are a token each to the simulator, as to a real tokenizer. */
+export function words(below: (limit: number) => number, count: number): string {
 	let text = "";
 	for (let at = 0; at < count; at++) text += `${(below(26 ** 4) + 26 ** 4).toString(26).slice(-4)} `;
 	return text;
