@@ -5,14 +5,14 @@ import {
 	AllServiceTimes,
 	type ObservedAnswer,
 	observedAnswers,
-	queueTimes,
+	queueDelays,
 	type TargetFacts,
 } from "./service-times.ts";
 
-/** The answer of a call, and how long its prompt took without others that it waited for, ms; 0 where it was no stream. */
+/** The answer of a call, and how long its prompt waited for others before it, ms; 0 where none had to, or it was no stream. */
 export interface TimedAnswer extends ObservedAnswer {
 	readonly target: string;
-	readonly promptMs: number;
+	readonly delayMs: number;
 }
 
 /** Calls, in the order in which they began, and what they show. */
@@ -59,12 +59,11 @@ export class RecordedTraffic {
 	#time(target: string, answers: readonly ObservedAnswer[]): void {
 		const { isQueue } = this.times.of(target);
 		const streams = answers.filter(({ firstAt }) => firstAt !== undefined);
-		const own = isQueue ? queueTimes(streams) : streams.map(({ beganAt: from, firstAt }) => firstAt! - from);
+		for (const answer of answers) this.#answers.set(answer.call.id, { ...answer, target, delayMs: 0 });
+		if (!isQueue) return;
+		const delays = queueDelays(streams);
 		for (const [at, answer] of streams.entries()) {
-			this.#answers.set(answer.call.id, { ...answer, target, promptMs: own[at]! });
-		}
-		for (const answer of answers) {
-			if (answer.firstAt === undefined) this.#answers.set(answer.call.id, { ...answer, target, promptMs: 0 });
+			this.#answers.set(answer.call.id, { ...answer, target, delayMs: delays[at]! });
 		}
 	}
 }

@@ -38,7 +38,7 @@ const ENOUGH = 8;
 /** What is not likely has to explain the times to the first token better by so much: a queue at a vendor, and none before an engine. */
 const CLEARLY = 0.9;
 /** One of few factors must not be taken for exact. */
-const LEAST_MS = 0.05;
+export const LEAST_MS = 0.05;
 
 /** The answers of calls, by target. */
 export function observedAnswers(calls: readonly RecordedCall[]): ReadonlyMap<string, readonly ObservedAnswer[]> {
@@ -59,14 +59,20 @@ export function observedAnswers(calls: readonly RecordedCall[]): ReadonlyMap<str
 	return found;
 }
 
-/** How long each prompt of a queue took by itself: from when it came, or the one before it had its first token. In the order of their beginnings. */
-export function queueTimes(streams: readonly ObservedAnswer[]): number[] {
+/** How long each prompt of a queue waited for those before it, ms: until they had their first tokens. In the order of their beginnings. */
+export function queueDelays(streams: readonly ObservedAnswer[]): number[] {
 	let free = Number.NEGATIVE_INFINITY;
 	return streams.map(({ beganAt, firstAt }) => {
-		const ms = Math.max(LEAST_MS, firstAt! - Math.max(beganAt, free));
+		const ms = Math.max(0, free - beganAt);
 		free = Math.max(free, firstAt!);
 		return ms;
 	});
+}
+
+/** How long each took by itself, ms. A short one may be computed beside those before it, and takes next to nothing then. */
+export function queueTimes(streams: readonly ObservedAnswer[]): number[] {
+	const delays = queueDelays(streams);
+	return streams.map(({ beganAt, firstAt }, at) => Math.max(LEAST_MS, firstAt! - beganAt - delays[at]!));
 }
 
 /** What these answers show of targets that are alike, a list of each. @param isEngine it is one engine @param isGuess they are not those of the target that is asked for */

@@ -16,6 +16,7 @@ import {
 	replannedTarget,
 	uncachedAt,
 } from "./replayed-plan.ts";
+import { LEAST_MS } from "./service-times.ts";
 import { TimedEvents } from "./timed-events.ts";
 
 /** What would have become of a call. */
@@ -179,10 +180,13 @@ class Simulation {
 			const ratio = isEqual ? liveMs / own.whole(live.characters, tokensOut) : its.spread.whole(chance);
 			return { firstAt: undefined, endedAt: now + (isSame ? liveMs : its.whole(characters, tokensOut) * ratio) };
 		}
-		const ratio = isEqual ? live.promptMs / own.prompt(live.characters) : its.spread.prompt(chance);
-		const promptMs = isSame ? live.promptMs : its.prompt(characters) * Math.min(MOST_RATIO, ratio);
-		const firstAt = (its.isQueue ? Math.max(now, this.#freeAt.get(target) ?? now) : now) + promptMs;
-		if (its.isQueue) this.#freeAt.set(target, firstAt);
+		const delayMs = its.isQueue ? Math.max(0, (this.#freeAt.get(target) ?? now) - now) : 0;
+		// Less than nothing of one that was computed beside those before it.
+		const ownMs = live.firstAt - live.beganAt - live.delayMs;
+		const ratio = isEqual ? Math.max(LEAST_MS, ownMs) / own.prompt(live.characters) : its.spread.prompt(chance);
+		const promptMs = isSame ? ownMs : its.prompt(characters) * Math.min(MOST_RATIO, ratio);
+		const firstAt = now + Math.max(LEAST_MS, delayMs + promptMs);
+		if (its.isQueue) this.#freeAt.set(target, now + Math.max(delayMs, delayMs + promptMs));
 		const answerMs = isEqual ? live.endedAt - live.firstAt : tokensOut * its.token * its.spread.token(chance);
 		return { firstAt, endedAt: firstAt + answerMs };
 	}
