@@ -33,6 +33,14 @@ describe("of a call", () => {
 		expect(detailsOf(calls[0]!)).not.toHaveProperty("attempt_ms");
 	});
 
+	test("a good attempt says when it began where there were several targets, and else not", () => {
+		for (const snapshot of [undefined, "1;;;;0r"]) {
+			const call = settled({ id: "a", attempts: 1, status: 200, snapshot });
+			const { calls } = rowsOf([call], [attemptOf(call, { beganMs: 3.21 })]);
+			expect(detailsOf(calls[0]!).began_ms).toBe(snapshot === undefined ? undefined : 3.2);
+		}
+	});
+
 	test("several attempts are kept with it, and those of calls that are not here by themselves", () => {
 		const call = settled({ id: "a", attempts: 2, status: 200 });
 		const attempts = [

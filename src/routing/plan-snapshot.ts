@@ -10,8 +10,8 @@ import type { Basis, Penalty } from "./score.ts";
 
 /** The form of the text, which it begins with. A reader passes over what it does not know. */
 const VERSION = "1";
-/** Longest text, characters: with its name in the row it takes less than 300 bytes. */
-const LONGEST = 280;
+/** Longest text, characters: with its name, and when the attempt began, it takes less than 300 bytes of a row. */
+const LONGEST = 264;
 
 /** A candidate of a plan. */
 export interface SnapshotCandidate {

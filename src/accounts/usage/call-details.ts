@@ -1,6 +1,6 @@
 /** What the ledger keeps of a call besides its columns: a JSON text. Pure. */
 import type { Tokens } from "../../openai/usage.ts";
-import type { Bill, CallSettled, ShadowedAnswer } from "../../telemetry/events.ts";
+import type { AttemptClosed, Bill, CallSettled, ShadowedAnswer } from "../../telemetry/events.ts";
 
 /** What is stored of a call besides the columns. What most calls have in common is left out: fewer bytes cost less a call. */
 export interface CallDetails {
@@ -15,6 +15,8 @@ export interface CallDetails {
 	readonly ms: number;
 	/** Of the only attempt, which was good: the call says all else that there is to say of it. */
 	readonly attempt_ms?: number | undefined;
+	/** When that began, from when the call came in; where there were several targets. */
+	readonly began_ms?: number | undefined;
 	readonly first_token_ms?: number | undefined;
 	/** What it got of its engine's energy, J. */
 	readonly energy_j?: number | undefined;
@@ -59,15 +61,16 @@ export class CallDetailsWriter {
 	#before = "";
 	#behind = "";
 
-	/** @param attemptMs how long its only attempt took, which was good */
-	textOf(call: CallSettled, attemptMs: number | undefined): string {
+	/** @param sole its only attempt, which was good */
+	textOf(call: CallSettled, sole: Pick<AttemptClosed, "ms" | "beganMs"> | undefined): string {
 		const last = this.#last;
 		if (!last || !beginsAlike(call, last)) this.#before = beginning(call);
 		if (!last || !endsAlike(call, last)) this.#behind = ending(call);
 		this.#last = call;
 		const { firstTokenMs, tokens, energyJ } = call;
 		let text = `${this.#before}"ms":${json(tenth(call.ms))}`;
-		if (attemptMs !== undefined) text += `,"attempt_ms":${json(tenth(attemptMs))}`;
+		if (sole !== undefined) text += `,"attempt_ms":${json(tenth(sole.ms))}`;
+		if (sole?.beganMs !== undefined && call.snapshot !== undefined) text += `,"began_ms":${json(tenth(sole.beganMs))}`;
 		if (firstTokenMs !== undefined) text += `,"first_token_ms":${json(tenth(firstTokenMs))}`;
 		if (energyJ !== undefined) text += `,"energy_j":${json(Number(energyJ.toPrecision(4)))}`;
 		if (tokens && hasKinds(tokens)) text += `,"tokens":${JSON.stringify(tokens)}`;

@@ -221,7 +221,7 @@ function callRow(
 		tokensIn: tokens?.input,
 		tokensOut: tokens?.output,
 		cost: call.cost,
-		details: details.textOf(call, sole?.ms),
+		details: details.textOf(call, sole),
 		attempts: attempts.length === 0 ? undefined : JSON.stringify(attempts.map(attemptOf)),
 	};
 }

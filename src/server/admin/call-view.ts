@@ -27,6 +27,7 @@ export function shownCall(call: LedgerCall, attempts: readonly LedgerAttempt[]) 
 		decision,
 		snapshot: _snapshot,
 		attempt_ms,
+		began_ms,
 		target,
 		route,
 		tokens = counted(call),
@@ -34,7 +35,7 @@ export function shownCall(call: LedgerCall, attempts: readonly LedgerAttempt[]) 
 	} = JSON.parse(call.details) as CallDetails & OlderDetails;
 	const { id, at, key, team, user, model, provider, status, cost } = call;
 	const sole = {
-		...{ number: 1, provider, target: target ?? "", status, ms: attempt_ms ?? 0, agent: details.agent },
+		...{ number: 1, provider, target: target ?? "", status, ms: attempt_ms ?? 0, began_ms, agent: details.agent },
 		// What was estimated the upstream did not count, and what was worked out by a price it did not say.
 		tokens: estimated ? undefined : tokens,
 		cost: source === "upstream" ? cost : undefined,

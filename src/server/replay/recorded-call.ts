@@ -100,10 +100,11 @@ function countedIn({ tokensIn, tokensOut }: LedgerCall): Tokens | undefined {
 	return tokensIn === undefined ? undefined : { input: tokensIn, output: tokensOut ?? 0 };
 }
 
-function attemptsOf(row: LedgerCall, { attempt_ms, ms, target = "" }: CallDetails): RecordedAttempt[] {
-	// The only one, and good: its call ended with it.
+function attemptsOf(row: LedgerCall, { attempt_ms, began_ms: began, ms, target = "" }: CallDetails): RecordedAttempt[] {
+	// The only one, and good: where it does not say when it began its call ended with it.
 	if (attempt_ms !== undefined) {
-		return [{ target, beganMs: Math.max(0, (ms ?? 0) - attempt_ms), ms: attempt_ms, isAnswer: true }];
+		const beganMs = began ?? Math.max(0, (ms ?? 0) - attempt_ms);
+		return [{ target, beganMs, ms: attempt_ms, isAnswer: true }];
 	}
 	const rows = JSON.parse(row.attempts ?? "[]") as LedgerAttempt[];
 	let end = 0;
