@@ -21,7 +21,7 @@ function thread() {
 	const rows: CallSettled[] = [];
 	const counted: CallSettled[] = [];
 	const sinks = {
-		ledger: { attemptClosed() {}, callSettled: (call: CallSettled) => void rows.push(call) },
+		ledger: { attemptClosed() {}, takeRows: async () => {}, callSettled: (call: CallSettled) => void rows.push(call) },
 		metrics: { sink: { callStarted() {}, attemptClosed() {}, callSettled: (call: CallSettled) => counted.push(call) } },
 		log: { sink: { callSettled() {} } },
 		otel: [],

@@ -107,6 +107,24 @@ test("calls that were over when all workers ended have their rows, lines, counts
 	expect(team!["budget"].spent).toBeCloseTo(120 * COST, 9);
 }, 60_000);
 
+test("calls whose rows the database can't take have them when it can, though their worker has ended since", async () => {
+	using recorded = recordWorkers();
+	const { router, rows, metric, admin } = await start();
+	await call(router.url);
+	await until(() => rows().length === 1, "the first row");
+	using other = new Database(join(router.directory, "data/router.db"));
+	other.run("BEGIN IMMEDIATE");
+	for (let at = 0; at < 30; at++) await call(router.url);
+	await until(async () => (await metric("router_ledger_waiting_calls")) === 30, "the rows that wait");
+	for (let at = 0; at < 10; at++) await call(router.url);
+	for (const { worker } of recorded.workers.slice(0, 2)) worker.terminate();
+	await until(() => router.log().split("has taken the place").length === 3, "other workers");
+	other.run("COMMIT");
+	await until(() => rows().length === 41, "all rows");
+	const day = await admin("usage");
+	expect(day.reduce((sum, { calls }) => sum + calls, 0)).toBe(41);
+}, 60_000);
+
 test("calls that end with their worker have rows, lines and counts that say so, and cost their key nothing", async () => {
 	using recorded = recordWorkers();
 	const { upstream, router, admin, rows, metric, lines } = await start();

@@ -116,6 +116,11 @@ export class QueueReader {
 		this.#tail = Atomics.load(this.#cells, TAIL) >>> 0;
 	}
 
+	/** Behind all that was taken. */
+	get position(): number {
+		return this.#tail;
+	}
+
 	/** A copy of all that is there; undefined where nothing is. What it has taken is free for the writer. */
 	take(): RecordChunk | undefined {
 		const head = Atomics.load(this.#cells, HEAD) >>> 0;

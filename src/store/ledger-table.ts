@@ -2,6 +2,7 @@
 import { type CallFilter, type CallRange, type FoundCalls, searchCalls } from "./call-search.ts";
 import { type Connection, type Sql, statementsWrite, type WriteResult } from "./connection.ts";
 import {
+	decode,
 	encode,
 	insert,
 	type LedgerAttempt,
@@ -20,6 +21,11 @@ import { type CallRow, callOf } from "./ledger-columns.ts";
 export interface LedgerStore {
 	/** Writes a batch; one that is not `written` changes nothing. */
 	write(batch: LedgerBatch): Promise<WriteResult>;
+	/**
+	 * Writes a batch that another thread has encoded, of so many rows. It may be used up without being written, where the writer thread ends in
+	 * the midst: that is `refused`, too.
+	 */
+	writeEncoded(bytes: ArrayBuffer, rows: number): Promise<WriteResult>;
 	/** The database's message about the row that it refused last; no value is in it. */
 	fault(): string;
 	/** Resolves when everything written would survive a loss of power. */
@@ -64,6 +70,13 @@ export function ledgerStore(connection: Connection): LedgerStore {
 				message: () => encode(batch),
 				apply: (to) => insertHere(to, batch),
 				pages: rowsIn(batch) / ROWS_ON_A_PAGE,
+			}),
+		writeEncoded: (bytes, rows) =>
+			connection.writeLedger({
+				message: () => bytes,
+				// Of bytes that the thread has got none are left here: to read them throws a `TypeError`, as a row does that can't be bound.
+				apply: (to) => insertHere(to, decode(bytes)),
+				pages: rows / ROWS_ON_A_PAGE,
 			}),
 		fault: () => connection.fault(),
 		sync: () => connection.sync(),

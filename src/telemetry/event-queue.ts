@@ -1,10 +1,20 @@
 /**
- * Calls and attempts of a worker thread, written to memory that the main thread reads: what has happened is there when the worker dies. In
- * the place of a ledger of the worker's own.
+ * Calls and attempts of a worker thread, written to memory that the main thread reads: what has happened is there when the worker dies,
+ * whatever it has not told by then.
  */
 import { QueueWriter } from "../memory/record-queue.ts";
 import type { Tokens } from "../openai/usage.ts";
-import { AS_MODEL, CELL, FLAG, type MoreOfCall, NO_TEXT, NUMBER, RECORD, TEXT } from "./event-records.ts";
+import {
+	AS_MODEL,
+	CELL,
+	type EventListener,
+	FLAG,
+	type MoreOfCall,
+	NO_TEXT,
+	NUMBER,
+	RECORD,
+	TEXT,
+} from "./event-records.ts";
 import type { AttemptClosed, CallSettled, Sink } from "./events.ts";
 import { type Shared, type SharedFields, sharedOfAttempts, sharedOfCalls } from "./shared-fields.ts";
 import type { UnsettledCalls } from "./unsettled-calls.ts";
@@ -24,6 +34,8 @@ export interface EventQueueOptions {
 	readonly memory: SharedArrayBuffer;
 	/** Calls are known there until they are written here. */
 	readonly unsettled: Pick<UnsettledCalls, "close">;
+	/** Hears of each as soon as it is written, which is before `position`. */
+	readonly written?: EventListener;
 	/** The main thread is to look soon. */
 	readonly onMany: () => void;
 	/** There was no room for one, for so long that it is lost. */
@@ -166,6 +178,7 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled" | 
 		cells[cell + CELL.REQUESTED] = isAsModel ? AS_MODEL : requested === undefined ? NO_TEXT : requested.length;
 		this.#queue.commit(RECORD.CALL, TEXT + id.length + cells[cell + CELL.BYTES]!);
 		this.options.unsettled.close(id);
+		this.options.written?.callSettled(call, at);
 		return true;
 	}
 
@@ -190,6 +203,7 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled" | 
 		}
 		cells[cell + CELL.FLAGS] = flags;
 		this.#queue.commit(RECORD.ATTEMPT, TEXT + callId.length + cells[cell + CELL.BYTES]!);
+		this.options.written?.attemptClosed(attempt);
 		return true;
 	}
 

@@ -81,22 +81,23 @@ export class CallEventReader {
 		return this.#shared;
 	}
 
-	/** Reads a chunk that follows those before. */
-	read(chunk: RecordChunk, listener: EventListener): void {
+	/** Reads a chunk that follows those before. Without a listener only what has a number, which those behind it need. */
+	read(chunk: RecordChunk, listener: EventListener | undefined): void {
 		this.#shared = readEvents(chunk, this.#shared, listener);
 	}
 }
 
-/** Reads a chunk again. @param from records before this position are left out */
-export function readAgain({ shared, ...chunk }: EventChunk, listener: EventListener, from?: number): void {
-	readEvents(chunk, new Map(shared), listener, from);
+/** Reads a chunk again. @param from records before this position are left out @param to and those from this one on */
+export function readAgain({ shared, ...chunk }: EventChunk, listener: EventListener, from?: number, to?: number): void {
+	readEvents(chunk, new Map(shared), listener, from, to);
 }
 
 function readEvents(
 	chunk: RecordChunk,
 	before: Map<number, object>,
-	listener: EventListener,
+	listener: EventListener | undefined,
 	from = chunk.position,
+	to?: number,
 ): Map<number, object> {
 	const { bytes } = chunk;
 	const numbers = new Float64Array(bytes.buffer, bytes.byteOffset, bytes.length / 8);
@@ -108,7 +109,7 @@ function readEvents(
 		else if (kind === RECORD.SHARED) {
 			const text = bytes.toString("utf8", at + 8, at + 8 + cells[cell + 1]!);
 			shared.set(cells[cell]!, JSON.parse(text));
-		} else if (isFrom(position, from)) {
+		} else if (listener && isFrom(position, from) && !(to !== undefined && isFrom(position, to))) {
 			const fields = shared.get(cells[cell + CELL.SHARED]!);
 			const record = { bytes, numbers, cells, at, number: at / 8, cell };
 			if (kind === RECORD.CALL) {

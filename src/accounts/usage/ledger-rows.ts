@@ -10,6 +10,12 @@ import type {
 import type { AttemptClosed, CallSettled } from "../../telemetry/events.ts";
 import { CallDetailsWriter, clipped, tenth } from "./call-details.ts";
 
+/** Errors of calls that belong to no one. */
+const UNAUTHENTICATED = new Set(["invalid_api_key", "foreign_host", "foreign_origin"]);
+
+/** Whether a call has a row. Not so one without a valid key: anyone could fill the disk with them. */
+export const isStored = ({ error }: CallSettled): boolean => error === undefined || !UNAUTHENTICATED.has(error);
+
 /**
  * A batch of what happened.
  * @param times when each call settled, Unix time, ms
@@ -134,7 +140,7 @@ class UsageCount {
 }
 
 /**
- * End users of one key in one day, and one process, that have sums of their own. Clients choose their names, and each makes a row that stays for good, on the disk and in
+ * End users of one key in one day, and one thread, that have sums of their own. Clients choose their names, and each makes a row that stays for good, on the disk and in
  * Redis: a client that sends another one with each call would fill both.
  */
 const MOST_END_USERS = 10_000;

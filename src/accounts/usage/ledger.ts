@@ -7,9 +7,12 @@ import type { WriteResult } from "../../store/connection.ts";
 import type { LedgerAttempt, LedgerBatch, LedgerCall, TrimBounds, UsageRow } from "../../store/ledger-batch.ts";
 import type { LedgerStore } from "../../store/ledger-table.ts";
 import type { AttemptClosed, CallSettled, Sink } from "../../telemetry/events.ts";
-import { addUsage, batchOf, EndUsers } from "./ledger-rows.ts";
+import { type LedgerBounds, trimBounds } from "./ledger-bounds.ts";
+import { addUsage, batchOf, EndUsers, isStored } from "./ledger-rows.ts";
 import type { UnwrittenCall } from "./local-spend.ts";
 import { batchesOf, halvePending, joinPending, type PendingCalls } from "./pending-calls.ts";
+import type { MadeRows } from "./row-maker.ts";
+import { RowWrites } from "./row-writes.ts";
 
 /** Written at least so often, ms; and as soon as so many calls wait, and so many at once: more would keep others waiting for longer than 1 ms. */
 const FLUSH_MS = 500;
@@ -18,8 +21,6 @@ const MOST_WAITING = 250;
 const RETRY_MS = 5_000;
 /** Calls that wait for that, of each thread that answers some: some 20 MB. Of those that come on top only the sums are kept. */
 const MOST_PENDING = 10_000;
-/** Calls deleted at once where they are too old or take too many bytes. */
-const MOST_TRIMMED = 500;
 /** How often old calls are looked for while nothing is written, ms. */
 const TRIM_MS = 60_000;
 
@@ -29,15 +30,9 @@ const CLOSING_MS = 250;
 /** Longest that the end waits for a disk that does not answer, ms. */
 const MOST_CLOSING_MS = 3_000;
 
-/** How long calls are kept, ms, and how many bytes they may take. */
-export interface LedgerBounds {
-	readonly keep: number;
-	readonly size: number;
-}
-
 /** What it works with. */
 export interface LedgerOptions {
-	readonly store: Pick<LedgerStore, "write" | "fault" | "sync" | "call" | "trim">;
+	readonly store: Pick<LedgerStore, "write" | "writeEncoded" | "fault" | "sync" | "call" | "trim">;
 	readonly bounds: LedgerBounds;
 	/** How many threads there are whose calls it is told; 1 unless given. */
 	readonly threads?: number | undefined;
@@ -80,6 +75,8 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled" | "sha
 	#sentAt = 0;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	readonly #users = new EndUsers();
+	/** What worker threads have made. */
+	readonly #made: RowWrites;
 	/** The last batch could not be written, and still waits. */
 	#isStuck = false;
 	/** There was no room for one since it could last be written. */
@@ -99,6 +96,7 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled" | "sha
 		this.#mostPending = MOST_PENDING * (options.threads ?? 1);
 		this.#wall = options.wall ?? Date.now;
 		this.#time = options.time ?? (() => performance.now());
+		this.#made = new RowWrites({ ...options, most: this.#mostPending, time: this.#time });
 	}
 
 	attemptClosed(attempt: AttemptClosed): void {
@@ -109,8 +107,7 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled" | "sha
 
 	/** @param at when it settled, Unix time, ms */
 	callSettled(call: CallSettled, at = this.#wall()): void {
-		// Calls without a valid key are not stored: anyone could fill the disk with them.
-		if (UNAUTHENTICATED.has(call.error ?? "")) return;
+		if (!isStored(call)) return;
 		// Before this call is among them: it is not counted as spent yet, and would be by whatever reads the ledger.
 		if (this.#calls.length >= MOST_WAITING && !this.#isStuck && !this.#writing) void this.#begin(call.id);
 		if (this.#calls.length + this.#sent.calls.length < this.#mostPending) {
@@ -122,6 +119,14 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled" | "sha
 
 	shadowSettled(call: CallSettled, at?: number): void {
 		this.callSettled(call, at);
+	}
+
+	/**
+	 * Writes rows that a worker thread has made. Resolves when they are in the ledger. Where they can't be now, `giveBack` is called before, which
+	 * has to tell of their calls one by one.
+	 */
+	takeRows(rows: MadeRows, giveBack: () => void): Promise<void> {
+		return this.#made.write(rows, this.#isStuck, giveBack);
 	}
 
 	/** Begins to delete old calls. Returns how to end that: all that waits is then on the disk, unless that can't be written to. */
@@ -153,12 +158,13 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled" | "sha
 
 	/** Nothing could be written the last time, or has been for long; it is tried again by itself. */
 	get isStuck(): boolean {
-		return this.#isStuck || (this.#writing !== undefined && this.#time() - this.#sentAt > RETRY_MS);
+		const begunAt = Math.min(this.#writing ? this.#sentAt : Number.POSITIVE_INFINITY, this.#made.begunAt);
+		return this.#isStuck || this.#time() - begunAt > RETRY_MS;
 	}
 
 	/** Calls that wait to be written, those of which only the sums are kept included. */
 	get waiting(): number {
-		return this.#calls.length + this.#sent.calls.length + (this.#sums?.calls ?? 0);
+		return this.#calls.length + this.#sent.calls.length + (this.#sums?.calls ?? 0) + this.#made.calls;
 	}
 
 	/** All that it was given is written. */
@@ -168,12 +174,14 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled" | "sha
 
 	/** The calls that are not in the database; undefined while that is not known, since some are being written. */
 	get unwritten(): readonly UnwrittenCall[] | undefined {
-		if (this.#writing || this.#sums) return undefined;
+		if (this.#writing || this.#sums || this.#made.calls > 0) return undefined;
 		return this.#calls.map(({ keyId = "", cost = 0 }, at) => ({ keyId, at: this.#times[at]!, cost }));
 	}
 
 	/** Writes all that waits; where that fails, it goes on waiting. Resolves when it is known. */
 	async flush(): Promise<void> {
+		// Else what waits is sent at once.
+		if (this.#made.isWriting) await this.#made.settled();
 		clearTimeout(this.#timer);
 		this.#timer = undefined;
 		while (this.#writing) await this.#writing;
@@ -328,13 +336,9 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled" | "sha
 	}
 
 	#trimBounds(): TrimBounds {
-		const { keep, size } = this.bounds;
-		return { before: this.#wall() - keep, bytes: size, most: MOST_TRIMMED };
+		return trimBounds(this.bounds, this.#wall());
 	}
 }
-
-/** Errors of calls that belong to no one. */
-const UNAUTHENTICATED = new Set(["invalid_api_key", "foreign_host", "foreign_origin"]);
 
 /** What went wrong, without values: messages of the language's own may quote them. */
 function asText(error: unknown): string {

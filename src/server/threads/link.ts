@@ -1,8 +1,9 @@
 /**
- * What the main thread and a worker say to each other: all of it, in two types. Nothing here is sent for each call: lines and counts come in
- * batches, and what calls have come to stands in memory that both see (`worker-events.ts`).
+ * What the main thread and a worker say to each other: all of it, in two types. Nothing here is sent for each call: lines, counts and rows of the ledger
+ * come in batches, and what calls have come to stands in memory that both see (`worker-events.ts`).
  */
 
+import type { MadeRows } from "../../accounts/usage/row-maker.ts";
 import type { WaitingResponse } from "../../api/response-writer.ts";
 import type { ClaimMessage } from "../../cache/thread-store.ts";
 import type { Environment } from "../../config/interpolate.ts";
@@ -107,8 +108,8 @@ export type ToWorker =
 	| { readonly type: "certificate"; readonly id: number; readonly pair: TlsPair }
 	/** Whether it runs is wanted. */
 	| { readonly type: "confirm"; readonly id: number }
-	/** All counts are wanted now. */
-	| { readonly type: "flush"; readonly id: number }
+	/** All counts, or the rows of all calls, are wanted now. */
+	| { readonly type: "flush" | "rows"; readonly id: number }
 	/** What was asked with this `id` is done. */
 	| { readonly type: "synced"; readonly id: number }
 	/** Of lines of the log: so many UTF-16 units of them. */
@@ -137,6 +138,8 @@ export type ToMain =
 	| { readonly type: "lines"; readonly lines: string }
 	/** What it has counted, as prom-client's registry says it in JSON; of calls those whose records stand before that position. */
 	| { readonly type: "metrics"; readonly values: string; readonly position: number }
+	/** Rows of the ledger. */
+	| { readonly type: "rows"; readonly rows: MadeRows }
 	/** There are many records of calls to be read. */
 	| { readonly type: "events" }
 	/** A call could not reach an agent; names that an agent serves which has not registered. */

@@ -1,4 +1,5 @@
 /** One worker thread, as the main thread has it. */
+import type { MadeRows } from "../../accounts/usage/row-maker.ts";
 import type { ResponseStore } from "../../api/response-writer.ts";
 import type { ClaimMessage } from "../../cache/thread-store.ts";
 import { CLOCK_BYTES, ClockSource } from "../../memory/shared-clock.ts";
@@ -27,6 +28,8 @@ export interface WorkerReports {
 	kept(): void;
 	/** @param position of the records of calls that are not in it, see `worker-events.ts` */
 	metrics(values: string, position: number): void;
+	/** Rows of the ledger. */
+	rows(rows: MadeRows): void;
 	/** There are many records of calls. */
 	events(): void;
 	agentFailed(agent: string, failure: "auth" | "transport"): void;
@@ -223,10 +226,9 @@ export class WorkerThread {
 				this.send({ type: "taken", length: message.lines.length });
 				return;
 			case "metrics":
-				this.reports.metrics(message.values, message.position);
-				return;
+			case "rows":
 			case "events":
-				this.reports.events();
+				this.#takeOfCalls(message);
 				return;
 			case "agent-failed":
 			case "wake":
@@ -262,6 +264,12 @@ export class WorkerThread {
 			default:
 				takeTunnel(this.reports.tunnels, message);
 		}
+	}
+
+	#takeOfCalls(message: Extract<ToMain, { type: "metrics" | "rows" | "events" }>): void {
+		if (message.type === "rows") this.reports.rows(message.rows);
+		else if (message.type === "metrics") this.reports.metrics(message.values, message.position);
+		else this.reports.events();
 	}
 
 	#takeOfAgents(message: Extract<ToMain, { type: "agent-failed" | "wake" | "served" }>): void {

@@ -12,8 +12,6 @@ import { PASSING_HOST } from "../../http/passed-connections.ts";
 import { PeerAddresses } from "../../http/peer-addresses.ts";
 import { clockOffset } from "../../memory/shared-clock.ts";
 import { readCa } from "../../proxy/net/transport.ts";
-import { EventQueue } from "../../telemetry/event-queue.ts";
-import { UnsettledCalls } from "../../telemetry/unsettled-calls.ts";
 import { agentApiHandler, agentApiRoutes } from "../agents/agent-api-route.ts";
 import { AgentReplica } from "../agents/agent-replica.ts";
 import { AgentTransport } from "../agents/agent-transport.ts";
@@ -53,7 +51,7 @@ import { mainTunnels, takeTunnelNews } from "./remote-tunnels.ts";
 import { accountParts, type ThreadMemory } from "./shared-memory.ts";
 import { WorkerConsole } from "./worker-console.ts";
 import { type WorkerRedis, workerRedis } from "./worker-redis.ts";
-import { sendMetrics, workerCache, workerServices } from "./worker-services.ts";
+import { sendMetrics, type WorkerCalls, workerCache, workerCalls, workerServices } from "./worker-services.ts";
 
 /** How often the main thread gets what was counted, ms: a worker that dies takes with it what came since. */
 const METRICS_MS = 1_000;
@@ -91,9 +89,8 @@ class ThreadRouter implements WorkerRouter {
 	readonly #agentTransport: AgentTransport;
 	readonly #fleet: AgentFleet;
 	readonly #state: RouterState;
-	/** What calls have come to, for the main thread, and those of which that is not written yet. */
-	readonly #events: EventQueue;
-	readonly #unsettled: UnsettledCalls;
+	/** What calls come to. */
+	readonly #calls: WorkerCalls;
 	readonly #services: RoleServices;
 	readonly #redis: WorkerRedis | undefined;
 	readonly #forward: Forward = (request) => this.#requests.ask({ type: "forward", request });
@@ -131,13 +128,8 @@ class ThreadRouter implements WorkerRouter {
 			targetAt: (id) => this.snapshot.catalog.find(id)?.targets.find((target) => target.id === id),
 		});
 		this.#redis = workerRedis(start, send, this.#services);
-		this.#unsettled = new UnsettledCalls(start.events.unsettled, this.memory.offset);
-		this.#events = new EventQueue({
-			memory: start.events.events,
-			unsettled: this.#unsettled,
-			onMany: () => send({ type: "events" }),
-			onLost: () => this.#services.metrics.ledgerLost("full", 1),
-		});
+		const bounds = () => this.snapshot.config.usage;
+		this.#calls = workerCalls(start, this.memory, this.#services.metrics, bounds, send);
 		this.#state = this.#createState(config, start.writer);
 		this.#takeKeys(keys);
 		// Before it is told of some: those need not be in the database.
@@ -164,7 +156,7 @@ class ThreadRouter implements WorkerRouter {
 		upstreams.suspects.refuseMs = config.poisonous_requests;
 		upstreams.suspects.report = (event) => reportSuspect(event, log, metrics);
 		// The main thread says how the ledger stands.
-		metrics.watchLedger(() => ({ state: "ok", waiting: this.#events.waiting }));
+		metrics.watchLedger(() => ({ state: "ok", waiting: this.#calls.events.waiting }));
 		const server = this.#listen(plan, start);
 		this.#server = server;
 		lifecycle.onStop(this.#open());
@@ -208,7 +200,8 @@ class ThreadRouter implements WorkerRouter {
 				this.#done(message.id);
 				return;
 			case "flush":
-				void this.#sendMetrics().then(() => this.#done(message.id));
+			case "rows":
+				void this.#tell(message.type).then(() => this.#done(message.id));
 				return;
 			case "claim":
 				this.#claims.onMessage?.(message.message);
@@ -286,7 +279,7 @@ class ThreadRouter implements WorkerRouter {
 		const stored = remoteResponses(this.#responses, this.send, () => this.snapshot.config.responses);
 		const options: RoleAppOptions = {
 			current: this,
-			sinks: [this.#fleet.sink, this.#events, this.#unsettled],
+			sinks: [this.#fleet.sink, this.#calls.events, this.#calls.unsettled],
 			cache: workerCache(plan.config, this.memory, this.#claims, this.#redis?.answers()),
 			objects: this.#state.store,
 			runaways: runawayGuard(this.#state, this.#services),
@@ -339,11 +332,18 @@ class ThreadRouter implements WorkerRouter {
 			clearInterval(recovery);
 			for (const close of closings.reverse()) close?.();
 			await this.#sendMetrics();
+			this.#calls.rows.send();
 			store.close();
 		};
 	}
 
+	/** Tells of calls what is asked for. */
+	async #tell(what: "flush" | "rows"): Promise<void> {
+		if (what === "rows") this.#calls.rows.send();
+		else await this.#sendMetrics();
+	}
+
 	#sendMetrics(): Promise<void> {
-		return sendMetrics(this.#services, this.#events, this.send);
+		return sendMetrics(this.#services, this.#calls.events, this.send);
 	}
 }

@@ -1,5 +1,7 @@
 /** What a worker has of a process's services: it counts for itself, logs to the main thread, and stops as that says. */
 import type { EventEmitter } from "node:events";
+import type { LedgerBounds } from "../../accounts/usage/ledger-bounds.ts";
+import { RowMaker } from "../../accounts/usage/row-maker.ts";
 import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
 import type { SharedStore } from "../../cache/shared-store.ts";
 import type { ClaimPort } from "../../cache/thread-store.ts";
@@ -9,11 +11,12 @@ import { createLifecycle } from "../../http/lifecycle.ts";
 import { ProxyState } from "../../proxy/proxy-state.ts";
 import { sharedQueues } from "../../proxy/shared-queues.ts";
 import type { SharedSuspects } from "../../proxy/shared-suspects.ts";
-import type { EventQueue } from "../../telemetry/event-queue.ts";
-import { createMetrics } from "../../telemetry/metrics.ts";
+import { EventQueue } from "../../telemetry/event-queue.ts";
+import { createMetrics, type Metrics } from "../../telemetry/metrics.ts";
+import { UnsettledCalls } from "../../telemetry/unsettled-calls.ts";
 import { workerTracer } from "../otel.ts";
 import { type RoleServices, StartProblems } from "../role.ts";
-import type { ToMain } from "./link.ts";
+import type { ToMain, WorkerStart } from "./link.ts";
 import { type RemoteLogFile, workerLog } from "./remote-log.ts";
 import { proxyParts, type ThreadMemory } from "./shared-memory.ts";
 
@@ -60,6 +63,37 @@ export function workerServices(options: WorkerServicesOptions): RoleServices {
 	const quiet = { logger: log.logger.child({}, { level: "error" }), flush: () => log.flush() };
 	const lifecycle = createLifecycle({ drainMs: NEVER_MS, shutdownMs: NEVER_MS, log: quiet, signals });
 	return { log, problems: new StartProblems(log), metrics, lifecycle, upstreams, otel: { tracer: workerTracer(env) } };
+}
+
+/** What its calls come to, as the main thread and the ledger are told of it. */
+export interface WorkerCalls {
+	readonly unsettled: UnsettledCalls;
+	readonly events: EventQueue;
+	readonly rows: RowMaker;
+}
+
+/** @param bounds of the ledger, in force now */
+export function workerCalls(
+	{ events: memory }: Pick<WorkerStart, "events">,
+	{ offset }: Pick<ThreadMemory, "offset">,
+	metrics: Pick<Metrics, "ledgerLost">,
+	bounds: () => LedgerBounds,
+	send: (message: ToMain, transfer?: ArrayBuffer[]) => void,
+): WorkerCalls {
+	const unsettled = new UnsettledCalls(memory.unsettled, offset);
+	const rows = new RowMaker({
+		send: (made) => send({ type: "rows", rows: made }, made.bytes ? [made.bytes] : []),
+		position: () => events.position,
+		bounds,
+	});
+	const events = new EventQueue({
+		memory: memory.events,
+		unsettled,
+		written: rows,
+		onMany: () => send({ type: "events" }),
+		onLost: () => metrics.ledgerLost("full", 1),
+	});
+	return { unsettled, events, rows };
 }
 
 /** Sends the main thread what was counted, and up to which call that goes. */

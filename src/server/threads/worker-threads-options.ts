@@ -25,7 +25,7 @@ export interface WorkerThreadsOptions {
 	>;
 	readonly log: Pick<Log, "logger" | "take" | "sink">;
 	readonly metrics: Pick<Metrics, "values" | "workerEnded" | "workerHung" | "sink">;
-	readonly ledger: Pick<Ledger, "attemptClosed" | "callSettled" | "save">;
+	readonly ledger: Pick<Ledger, "attemptClosed" | "callSettled" | "takeRows" | "save">;
 	readonly otel: EventSinks["otel"];
 	readonly responses: ResponseStore;
 	readonly tunnels: TunnelHub;

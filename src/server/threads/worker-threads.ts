@@ -31,7 +31,7 @@ const ASK_MS = 2_000;
 const CUT_MS = 6_000;
 /** How long threads that are terminated may take for that, ms. */
 const END_MS = 1_000;
-/** How often it is looked what calls have come to, ms: so much a process that is killed loses. */
+/** How often it is seen to that the rows that came are on the disk, ms. */
 const READ_MS = 500;
 /** Requests before whose answer all that is known of calls is wanted. */
 const READS_CALLS = /^\/admin\//;
@@ -42,6 +42,8 @@ export class WorkerThreads implements Stoppable {
 	/** What their calls have come to. */
 	readonly #events = new Map<WorkerThread, WorkerEvents>();
 	#reading: ReturnType<typeof setInterval> | undefined;
+	/** Rows have come since the ledger was saved. */
+	#isUnsaved = false;
 	readonly #free: FreeThread[] = [];
 	readonly #metrics = new MergedMetrics();
 	readonly #timers = new Map<number, ReturnType<typeof setTimeout>>();
@@ -206,6 +208,10 @@ export class WorkerThreads implements Stoppable {
 				this.#metrics.take(thread, values);
 				events.tookMetrics(position);
 			},
+			rows: (rows) => {
+				events.tookRows(rows);
+				this.#isUnsaved ||= rows.rows > 0;
+			},
 			events: () => void events.read(),
 			hung: () => this.options.metrics.workerHung(),
 			kept: () =>
@@ -236,7 +242,7 @@ export class WorkerThreads implements Stoppable {
 			tunnels: this.options.tunnels.exchangeOf(thread),
 			forward: async (request) => {
 				const { pathname } = new URL(request.url);
-				if (READS_CALLS.test(pathname)) this.#readEvents();
+				if (READS_CALLS.test(pathname)) await this.#askAll({ type: "rows" });
 				const answer = await this.#forwarded!.answer(request);
 				if (request.method === "POST") this.tellAgents();
 				await this.#telling;
@@ -245,15 +251,12 @@ export class WorkerThreads implements Stoppable {
 		};
 	}
 
-	/** Tells the ledger of all that is new of calls. Whether something was. */
-	#readEvents(): boolean {
-		let isNew = false;
-		for (const events of this.#events.values()) isNew = events.read() || isNew;
-		return isNew;
-	}
-
+	/** Makes room for records of calls, and has the rows that came survive a loss of power. */
 	#saveEvents(): void {
-		if (this.#readEvents()) void this.options.ledger.save();
+		for (const events of this.#events.values()) events.read();
+		if (!this.#isUnsaved) return;
+		this.#isUnsaved = false;
+		void this.options.ledger.save();
 	}
 
 	/** A worker that ran has ended. */
