@@ -142,6 +142,36 @@ describe.if(process.platform === "linux")("an upgrade", () => {
 			await endKept(router);
 		}));
 
+	test("sends no new connection to the process before, also while one before that ends", async () =>
+		replaced(async (router) => {
+			const running = stream(router.url);
+			await until(() => upstream.open() === 1, "the stream");
+			expect((await router.upgrade()).code).toBe(0);
+			expect((await router.upgrade()).code).toBe(0);
+			upstream.finish();
+			expect(await running).toBeUndefined();
+			await callProblem(router.url, false);
+			await until(() => !isRouter(router.pid), "the end of the first process");
+			// A process that is replaced says so with each answer.
+			for (let one = 0; one < 20; one++) {
+				const client = await rawClient(router.url, get("/health/live"));
+				expect(await client.until(/"ok"/)).not.toMatch(/connection: close/i);
+				client.leave();
+			}
+		}));
+
+	test("is none of a router that does not ask for it: it finds the port taken", async () =>
+		replaced(async (router) => {
+			using home = directory();
+			const { port } = new URL(router.url);
+			const { code, stderr } = await cli(["--port", port, "--host", "127.0.0.1"], {
+				cwd: home.path,
+				env: { DATA_DIR: home.path, ROUTER_WORKERS: "1" },
+			});
+			expect(code).toBe(1);
+			expect(stderr).toContain(`Port ${port} on 127.0.0.1 is taken`);
+		}));
+
 	test("by SIGUSR2 starts the same program anew", async () =>
 		replaced(async (router) => {
 			process.kill(router.pid, "SIGUSR2");

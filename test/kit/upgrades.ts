@@ -8,6 +8,9 @@ import { until } from "./until.ts";
 /** The key that calls are made with. */
 export const UPGRADE_KEY = "sk-upgrade";
 
+/** The token that agents join with. */
+export const AGENT_TOKEN = "token-of-agents";
+
 /** An upstream. `slow` streams for as long as a test wants, `fast` answers at once. */
 export interface SlowUpstream {
 	readonly url: string;
@@ -95,7 +98,7 @@ export async function upgradedRouter(
 		usage: { cost_in_answers: false },
 		...(rest.workers && { server: { workers: rest.workers } }),
 	};
-	const router = await startRouter({ config, ...(source && { source }) });
+	const router = await startRouter({ config, env: { ROUTER_AGENT_TOKEN: AGENT_TOKEN }, ...(source && { source }) });
 	const { directory } = router;
 	const env = {
 		...{ PATH: process.env["PATH"] ?? "", HOME: directory, HOST: "127.0.0.1", PORT: new URL(router.url).port },

@@ -28,6 +28,7 @@ export interface HeirParts {
 /** A connection to it. */
 export class Predecessor {
 	#limits: PredecessorLimits | undefined;
+	#isSpread = false;
 	#state: HandedRouter | undefined;
 	readonly #stated = Promise.withResolvers<HandedRouter>();
 	readonly #settled = Promise.withResolvers<void>();
@@ -97,8 +98,10 @@ export class Predecessor {
 		}
 	}
 
-	/** All listeners of the port are this process's now. */
+	/** All listeners of the port are this process's now. Once: later another one may have the system give it all connections. */
 	async #spread(): Promise<void> {
+		if (this.#isSpread) return;
+		this.#isSpread = true;
 		const sockets = await portSockets();
 		const own = this.#state && sockets?.count(this.#state.port).listening[0];
 		if (own !== undefined) sockets?.spread(own);
