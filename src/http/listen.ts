@@ -74,6 +74,8 @@ interface Pending {
 export interface BoundServer extends Listening, Pending {
 	/** Shows another certificate to new connections. @throws {StartError} where that can't be; the one in use stays */
 	useCertificate(pair: TlsPair): void;
+	/** No longer reads certificate files: another certificate would have it listen anew. */
+	keepCertificate(): void;
 }
 
 /**
@@ -85,18 +87,17 @@ export interface BoundServer extends Listening, Pending {
  * @throws {StartError} when the address is taken, not allowed or not of this machine, or a PEM file is unusable
  */
 export function listen(app: AnyElysia, options: ListenOptions): BoundServer {
-	const { host } = options;
+	const { host, tls } = options;
 	/** The one that listens, and those that finish what they are answering. */
 	const servers = new Set<Stoppable & Pending>();
-	const serve = (port: number, tls: TlsPair | undefined) => {
-		const server = bind(app, options, port, tls);
+	const serve = (port: number, pair: TlsPair | undefined) => {
+		const server = bind(app, options, port, pair);
 		servers.add(server);
 		return server;
 	};
 	const sumOf = (what: keyof Pending) => [...servers].reduce((sum, server) => sum + server[what], 0);
 	const stopServer = (server: Stoppable & Pending) =>
 		void stopped(server, options.log).then(() => servers.delete(server));
-	const { tls } = options;
 	const first = options.certificate ?? (tls ? readTls(tls) : undefined);
 	let inUse = first;
 	const asked = options.sharing === "first" ? unsharedPort(host, options.port) : options.port;
@@ -138,6 +139,7 @@ export function listen(app: AnyElysia, options: ListenOptions): BoundServer {
 			return sumOf("pendingWebSockets");
 		},
 		useCertificate,
+		keepCertificate: unwatch,
 		async stop(closeActiveConnections = false) {
 			unwatch();
 			await Promise.all([...servers].map((server) => server.stop(closeActiveConnections)));

@@ -229,6 +229,7 @@ export function serve(
 	place?: PortPlace,
 ): BoundServer {
 	const server = bindApp(app, plan, services, place);
+	services.lifecycle.onDrain(() => server.keepCertificate());
 	beginServing(tunnels ? drainingTunnels(server, tunnels) : server, services, lock);
 	return server;
 }

@@ -90,7 +90,11 @@ export interface UpgradedRouter extends RunningRouter {
 /** Starts one. @param upstream its base URL */
 export async function upgradedRouter(
 	upstream: string,
-	{ key = {}, source, ...rest }: { key?: object; source?: RouterOptions["source"]; workers?: number } = {},
+	{
+		key = {},
+		source,
+		...rest
+	}: { key?: object; source?: RouterOptions["source"]; workers?: number; env?: Record<string, string> } = {},
 ): Promise<UpgradedRouter> {
 	const config = {
 		keys: [{ name: "one", key: UPGRADE_KEY, ...key }],
@@ -98,7 +102,11 @@ export async function upgradedRouter(
 		usage: { cost_in_answers: false },
 		...(rest.workers && { server: { workers: rest.workers } }),
 	};
-	const router = await startRouter({ config, env: { ROUTER_AGENT_TOKEN: AGENT_TOKEN }, ...(source && { source }) });
+	const router = await startRouter({
+		config,
+		env: { ROUTER_AGENT_TOKEN: AGENT_TOKEN, ...rest.env },
+		...(source && { source }),
+	});
 	const { directory } = router;
 	const env = {
 		...{ PATH: process.env["PATH"] ?? "", HOME: directory, HOST: "127.0.0.1", PORT: new URL(router.url).port },

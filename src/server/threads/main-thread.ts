@@ -138,7 +138,8 @@ function lookAfter(
 	lifecycle.onDrain(() => threads.drain());
 	const telling = setInterval(() => threads.tellAgents(), TELL_MS);
 	lifecycle.onStop(() => clearInterval(telling));
-	lifecycle.onStop(certificate.watch(threads, log));
+	// Another one would have workers listen anew, also where another process has the port.
+	lifecycle.onDrain(certificate.watch(threads, log));
 	// A second signal ends the process at once.
 	void lifecycle.finished.then(() => threads.terminate());
 }
