@@ -91,6 +91,16 @@ describe("where the queue is full", () => {
 	});
 });
 
+test("the reader is told of many, and not where it looks by itself", () => {
+	const { queue, read, seen } = queueOf(512 * 1024);
+	for (let at = 0; at < 499; at++) queue.callSettled(settled());
+	queue.looked();
+	for (let at = 0; at < 499; at++) queue.callSettled(settled());
+	expect([seen.many, read()]).toEqual([0, 998]);
+	queue.callSettled(settled());
+	expect(seen.many).toBe(1);
+});
+
 describe("what neighbours have in common is sent once", () => {
 	// The price is the configuration's, one for all calls.
 	const { bill } = settled();

@@ -83,6 +83,11 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled" | 
 		}
 	}
 
+	/** The main thread looks for another reason. */
+	looked(): void {
+		this.#untold = 0;
+	}
+
 	/** What waits for room. */
 	get waiting(): number {
 		return this.#waiting.length;

@@ -16,6 +16,9 @@ import { takeTunnel } from "./remote-tunnels.ts";
 /** A compiled executable's workers begin where it does, see `main.ts`. */
 const THREAD = Bun.isStandaloneExecutable ? Bun.main : new URL("./worker-thread.ts", import.meta.url);
 
+/** Of how much of the log's lines a worker is told at a time, in UTF-16 units: of far less than may be on its way (`remote-log.ts`). */
+const TOLD_LENGTH = 256 * 1024;
+
 /** At which look, one each second, a worker that hangs is said to be kept by the system. */
 const KEPT_LOOKS = 5;
 
@@ -83,6 +86,8 @@ export class WorkerThread {
 	/** The answer that is waited for, and the one after it. */
 	#confirming: Promise<boolean> | undefined;
 	#confirmingNext: Promise<boolean> | undefined;
+	/** Of lines, since the worker was told. */
+	#taken = 0;
 
 	/** Starts it. @param startHangMs how long it may be silent until then */
 	constructor(
@@ -223,7 +228,7 @@ export class WorkerThread {
 				return;
 			case "lines":
 				this.reports.lines(message.lines);
-				this.send({ type: "taken", length: message.lines.length });
+				this.#tookLines(message.lines.length);
 				return;
 			case "metrics":
 			case "rows":
@@ -270,6 +275,14 @@ export class WorkerThread {
 		if (message.type === "rows") this.reports.rows(message.rows);
 		else if (message.type === "metrics") this.reports.metrics(message.values, message.position);
 		else this.reports.events();
+	}
+
+	/** Not said of each batch: to hear it costs the worker more than to wait for it. */
+	#tookLines(length: number): void {
+		this.#taken += length;
+		if (this.#taken < TOLD_LENGTH) return;
+		this.send({ type: "taken", length: this.#taken });
+		this.#taken = 0;
 	}
 
 	#takeOfAgents(message: Extract<ToMain, { type: "agent-failed" | "wake" | "served" }>): void {

@@ -82,7 +82,10 @@ export function workerCalls(
 ): WorkerCalls {
 	const unsettled = new UnsettledCalls(memory.unsettled, offset);
 	const rows = new RowMaker({
-		send: (made) => send({ type: "rows", rows: made }, made.bytes ? [made.bytes] : []),
+		send(made) {
+			send({ type: "rows", rows: made }, made.bytes ? [made.bytes] : []);
+			events.looked();
+		},
 		position: () => events.position,
 		bounds,
 	});
