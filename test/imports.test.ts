@@ -40,7 +40,7 @@ test("no files import each other in a circle, types included", () => {
 
 test.each([
 	["fetch(", /(?<![\w.])fetch\(/, ["proxy/net/transport.ts", "server/console/browser/api.ts"]],
-	// What a start would wait for: schemas that are compiled, modules whose import makes more than anybody asked for.
+	// What a start would wait for: schemas that are compiled, imports that make more than anybody has asked for.
 	["TypeCompiler", /\bTypeCompiler\b/, ["lazy-check.ts"]],
 	["node:tls", /"node:tls"/, ["public-authorities.ts"]],
 	["prom-client", /"prom-client"/, ["telemetry/prometheus.ts"]],

@@ -1,6 +1,6 @@
 /**
  * What is used of prom-client, each class by its own file. Its index loads all of it: default metrics, with OpenTelemetry's API, and a client of
- * push gateways, with Node's HTTP client and server, which took a quarter of a router's start and 1 MB.
+ * push gateways, with Node's HTTP client and server, which took a quarter of a start's samples and 0.8 MB of the executable.
  */
 import AggregatorRegistry from "prom-client/lib/cluster.js";
 import Counter from "prom-client/lib/counter.js";
