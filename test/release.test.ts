@@ -271,8 +271,21 @@ test("the notes tell what nobody has run, and which files are the same", () => {
 	expect(text).toContain("`router-0.1.0-linux-x64-baseline` is byte for byte `router-0.1.0-linux-x64`");
 });
 
+let builds: Promise<Buffer[]> | undefined;
+/** The source, built in two folders. */
+const twoBuilds = () => {
+	builds ??= Promise.all(["one", "another/further down"].map(build));
+	return builds;
+};
+
+test("a process begins with the entry alone: what a start does not need is read when it is needed", async () => {
+	await twoBuilds();
+	const { sources } = JSON.parse(readFileSync(join(dir, "one/dist/router.map"), "utf8"));
+	expect(sources).toEqual(["src/main.ts"]);
+}, 120_000);
+
 test("a build is the same bytes in two folders, and knows neither of them", async () => {
-	const made = await Promise.all(["one", "another/further down"].map(build));
+	const made = await twoBuilds();
 	expect(made[0]!.equals(made[1]!)).toBe(true);
 	expect(made[0]!.includes(dir)).toBe(false);
 	expect(made[0]!.includes(ROOT)).toBe(false);
