@@ -6,7 +6,11 @@ import type { ReplayReport } from "../src/server/replay/report.ts";
 import type { LedgerCall } from "../src/store/ledger-batch.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { cli, directory } from "./kit/cli.ts";
+import { startFaultUpstream } from "./kit/fault-upstream.ts";
+import { answers } from "./kit/faults.ts";
 import { BEGAN, liveRows } from "./kit/live-policies.ts";
+import { startRouter } from "./kit/router.ts";
+import { until } from "./kit/until.ts";
 
 let home: ReturnType<typeof directory>;
 let rows: LedgerCall[];
@@ -89,6 +93,55 @@ test("JSON has all figures, of one model where that is asked for; the sums are t
 	const other = JSON.parse((await replay("--from", DAY, "--model", "other", "--json")).stdout) as ReplayReport;
 	expect(other).toMatchObject({ model: "other", policy: null, calls: { all: rows.length, decided: 0 } });
 });
+
+test.each([1, 2])(
+	"calls of a router that runs, with %i workers, are replayed while it does",
+	async (workers) => {
+		const usage = { prompt_tokens: 10, completion_tokens: 2, total_tokens: 12 };
+		const message = { role: "assistant", content: "Hello" };
+		const answer = JSON.stringify({ id: "x", choices: [{ index: 0, message, finish_reason: "stop" }], usage });
+		const upstream = startFaultUpstream(answers("200 OK", answer));
+		const provider = { type: "openai-compatible", base_url: upstream.origin };
+		const router = await startRouter({
+			source: "source",
+			config: {
+				server: { workers },
+				providers: { dear: provider, cheap: provider },
+				prices: { "dear/*": { input: 2, output: 2 }, "cheap/*": { input: 1, output: 1 } },
+				models: [{ name: "m", policy: "order", targets: ["dear/m", "cheap/m"] }],
+			},
+		});
+		const report = async () => {
+			const env = { DATA_DIR: join(router.directory, "data") };
+			const args = ["replay", "--from", "2020-01-01", "--policy", "cheapest", "--json"];
+			const { stdout, stderr } = await cli(args, { cwd: router.directory, env });
+			if (stderr !== "") throw new Error(stderr);
+			return JSON.parse(stdout) as ReplayReport;
+		};
+		try {
+			const body = JSON.stringify({ model: "m", messages: [{ role: "user", content: "Hi" }] });
+			const headers = { "content-type": "application/json" };
+			for (let nth = 0; nth < 6; nth++) {
+				const made = await fetch(`${router.url}/v1/chat/completions`, { method: "POST", headers, body });
+				expect(made.status).toBe(200);
+				await made.text();
+			}
+			await until(async () => (await report()).calls.all === 6, "all rows");
+			const { calls, cost_usd, targets, error } = await report();
+			expect(calls).toEqual({ all: 6, decided: 6, older: 0, moved: 6, guessed: 6, extrapolated: 0 });
+			expect([cost_usd.live, cost_usd.replay]).toEqual([expect.closeTo(144e-6, 9), expect.closeTo(72e-6, 9)]);
+			expect(targets.map(({ target, calls: its }) => [target, its.live, its.replay])).toEqual([
+				["dear/m", 6, 0],
+				["cheap/m", 0, 6],
+			]);
+			expect(error).toEqual({ same_targets: 1, cost: 0, median_wait: expect.closeTo(0, 3) });
+		} finally {
+			await router.stop();
+			upstream.stop();
+		}
+	},
+	60_000,
+);
 
 test("of more calls than one replay takes the latest are taken, and it is said from when on", () => {
 	const store = stored();

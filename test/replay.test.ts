@@ -49,6 +49,18 @@ describe("what can't be replayed", () => {
 	});
 });
 
+test("copies that a shadow got are a load, and in no figure", async () => {
+	const rows = await liveRows({ policy: "fastest", minutes: 1, seed: 7 });
+	const shadow = { call: "req_0", model: "m" };
+	const copies = rows.map((row, at) =>
+		at % 4 ? row : { ...row, details: JSON.stringify({ ...JSON.parse(row.details), shadow }) },
+	);
+	const { calls, targets } = replayReport(trafficOf(copies), { policy: "cheapest" });
+	const own = rows.length - Math.ceil(rows.length / 4);
+	expect([calls.all, calls.decided]).toEqual([own, own]);
+	expect(targets.reduce((sum, { calls: its }) => sum + its.live!, 0)).toBe(own);
+});
+
 describe("a replay of what was, by the policy that it was under", () => {
 	test.each<[string, Omit<LiveRun, "minutes">, number]>([
 		["cheapest", { policy: "cheapest", seed: 1 }, 0.98],

@@ -52,6 +52,8 @@ export interface RecordedCall {
 	readonly attempts: readonly RecordedAttempt[];
 	/** Undefined where there was one target, or the row is older than what is kept for replays. */
 	readonly plan: RecordedPlan | undefined;
+	/** A copy that a model's shadow got: it was a load like others, and is in no figure. */
+	readonly isCopy: boolean;
 	/** There were several targets, and the row does not say what was known of them. */
 	readonly isOlder: boolean;
 }
@@ -77,6 +79,7 @@ export function recordedCall(row: LedgerCall): RecordedCall | undefined {
 		rates: price as Rates | undefined,
 		attempts: attemptsOf(row, details),
 		plan,
+		isCopy: details.shadow !== undefined,
 		isOlder: plan === undefined && details.decision !== undefined,
 	};
 }

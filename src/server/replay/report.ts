@@ -1,5 +1,6 @@
 /** What a replay would have changed, and how far a replay of what was is from what was. Pure. */
 import type { Policy } from "../../routing/route.ts";
+import type { RecordedCall } from "./recorded-call.ts";
 import type { RecordedTraffic } from "./recorded-traffic.ts";
 import { isPlanned } from "./replayed-plan.ts";
 import { percentile } from "./service-times.ts";
@@ -67,7 +68,7 @@ export interface ReplayQuestion {
 
 /** Replays calls twice, by the policy and by those that were live. */
 export function replayReport(traffic: RecordedTraffic, { policy, model }: ReplayQuestion): ReplayReport {
-	const isAsked = (call: { readonly model: string }) => model === undefined || call.model === model;
+	const isAsked = (call: RecordedCall) => !call.isCopy && (model === undefined || call.model === model);
 	const decidedOf = (all: readonly ReplayedCall[]) =>
 		all.filter(({ call }) => isPlanned(call) && hasRun(call) && isAsked(call));
 	const own = decidedOf(replayTraffic(traffic, { policy: undefined, isAsked }));
@@ -79,7 +80,7 @@ export function replayReport(traffic: RecordedTraffic, { policy, model }: Replay
 		policy: policy ?? null,
 		model,
 		calls: {
-			all: traffic.calls.length,
+			all: traffic.calls.filter(({ isCopy }) => !isCopy).length,
 			decided: replay.length,
 			older: traffic.calls.filter((call) => call.isOlder && isAsked(call)).length,
 			moved: moved.length,

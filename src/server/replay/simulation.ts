@@ -152,11 +152,13 @@ class Simulation {
 		if (firstAt !== undefined) this.#at(firstAt, () => attempt.firstToken());
 		this.#at(endedAt, () => attempt.closed({ tokens: call.tokens?.output }));
 		const candidate = call.plan?.candidates.find(({ id }) => id === target);
+		// What the router does with an answer that is whole.
+		const behindMs = Math.max(0, call.arrivedAt + call.ms - this.traffic.answerOf(call)!.endedAt);
 		const tokensAt = cached?.target === target ? cached.tokens : 0;
 		this.#outcomes.set(call, {
 			call,
 			target,
-			waitMs: (firstAt ?? endedAt) - call.arrivedAt,
+			waitMs: (firstAt ?? endedAt + behindMs) - call.arrivedAt,
 			cost: target === call.target ? call.cost : candidate && this.traffic.costAt(call, candidate, tokensAt),
 			isGuess: this.traffic.times.of(target).isGuess,
 		});
