@@ -1,5 +1,6 @@
 #!/bin/sh
-# Puts the router for this machine into ~/.local/bin. Needs no root, and replaces no program but an older router.
+# Puts the router for this machine into ~/.local/bin, and what shells complete and its manual page into ~/.local/share. Needs no root, and
+# replaces no program but an older router.
 #
 #   ROUTER_RELEASES=<URL or folder of a release> sh install.sh
 #
@@ -159,6 +160,28 @@ else
 	mv -f "$scratch/router" "$place"
 	say "$place is $file"
 fi
+
+is_written_by_ours() { grep -q 'ritten by .router ' "$1" 2>/dev/null; }
+
+# own FILE WORD...: has the router write what it says of itself there. What another program has put there stays, and an older router has none.
+own() {
+	if [ -e "$1" ] && ! is_written_by_ours "$1"; then return 0; fi
+	written=$1
+	shift
+	"$place" "$@" >"$scratch/written" 2>/dev/null || return 0
+	is_written_by_ours "$scratch/written" && mkdir -p "${written%/*}" 2>/dev/null && mv -f "$scratch/written" "$written" 2>/dev/null || return 0
+}
+
+# Where shells and man look beside a folder of programs.
+case $directory in
+*/bin)
+	share=${directory%/bin}/share
+	own "$share/bash-completion/completions/router" completions bash
+	own "$share/zsh/site-functions/_router" completions zsh
+	own "$share/fish/vendor_completions.d/router.fish" completions fish
+	own "$share/man/man1/router.1" man
+	;;
+esac
 
 case :$PATH: in
 *:"$directory":*)

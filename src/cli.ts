@@ -45,6 +45,16 @@ async function perform(command: Command, env: Environment): Promise<number> {
 		case "version":
 			out(`${VERSION}\n`);
 			return SUCCESS;
+		case "completions": {
+			const { completions } = await import("./cli/completions.ts");
+			out(completions(command.shell));
+			return SUCCESS;
+		}
+		case "man": {
+			const { manPage } = await import("./cli/man-page.ts");
+			out(manPage());
+			return SUCCESS;
+		}
 		case "docs": {
 			const { docsText } = await import("./cli/docs.ts");
 			out(docsText(command.topic));
@@ -86,7 +96,7 @@ async function perform(command: Command, env: Environment): Promise<number> {
 /** Commands that print a text made from the configuration, or from a running router's answer. */
 type Query = Exclude<
 	Command,
-	{ readonly do: "help" | "version" | "docs" | "init" | "suggest" | "start" | "roll" | "upgrade" }
+	{ readonly do: "help" | "version" | "completions" | "man" | "docs" | "init" | "suggest" | "start" | "roll" | "upgrade" }
 >;
 /** The output of a command: for stdout, and a note for the user, for stderr. */
 interface Output {

@@ -52,6 +52,10 @@ const PAGES: Readonly<Record<string, string>> = {
 	troubleshooting,
 };
 
+/** Its topics, and what their pages are about. */
+export const topics = (): readonly (readonly [topic: string, about: string])[] =>
+	Object.entries(PAGES).map(([topic, path]) => [topic, about(readFileSync(path, "utf8"))]);
+
 /**
  * What `router docs` prints: the page of `topic`, as it is in the repository; without one the topics, a line each, with what their
  * pages are about. Ends with a line end. Throws UsageError, with close names, where there is no such topic.
@@ -65,9 +69,7 @@ export function docsText(topic?: string): string {
 
 function topicsText(): string {
 	const width = Math.max(...Object.keys(PAGES).map((topic) => topic.length)) + 2;
-	const lines = Object.entries(PAGES).map(
-		([topic, path]) => `  ${topic.padEnd(width)}${about(readFileSync(path, "utf8"))}`,
-	);
+	const lines = topics().map(([topic, what]) => `  ${topic.padEnd(width)}${what}`);
 	return `${lines.join("\n")}\n\n\`router docs TOPIC\` prints a page. A link in it to settings.md is the topic settings.\n`;
 }
 
@@ -79,9 +81,9 @@ function about(page: string): string {
 
 /** The topics that were most likely meant; all of them where none is close. */
 function hint(word: string): string {
-	const topics = Object.keys(PAGES);
-	const close = nearest(word, topics);
-	const meant = close.length > 0 ? close : topics.filter((topic) => word.length > 2 && topic.includes(word));
-	if (meant.length === 0) return `there are ${topics.join(", ")}`;
+	const names = Object.keys(PAGES);
+	const close = nearest(word, names);
+	const meant = close.length > 0 ? close : names.filter((topic) => word.length > 2 && topic.includes(word));
+	if (meant.length === 0) return `there are ${names.join(", ")}`;
 	return `did you mean ${meant.map((topic) => `"${topic}"`).join(" or ")}?`;
 }

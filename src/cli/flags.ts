@@ -5,6 +5,7 @@ import type { Flags, Role } from "../config/overlay.ts";
 import { type AdminCommand, KEY_FLAGS, parseAdminArgs } from "./admin-args.ts";
 import { parseAgentFlags } from "./agent-flags.ts";
 import { type ConnectOptions, parseConnectArgs } from "./connect/connect-args.ts";
+import { parseRollArgs, type RollOptions } from "./roll-args.ts";
 
 /** Flags of every command that reads a configuration; texts as they were typed. */
 export interface StartOptions {
@@ -15,7 +16,8 @@ export interface StartOptions {
 
 /** A parsed command line. */
 export type Command =
-	| { readonly do: "help" | "version" }
+	| { readonly do: "help" | "version" | "man" }
+	| { readonly do: "completions"; readonly shell: Shell }
 	| Named<"check" | "health" | "suggest">
 	| ({
 			readonly do: "start" /** It takes the place of the router that runs on its data directory. */;
@@ -38,16 +40,6 @@ export type Command =
 	| { readonly do: "docs"; readonly topic?: string }
 	| InitCommand;
 
-/** `router models roll`: texts as they were typed. */
-export interface RollOptions {
-	/** A model, or `agent/model`. */
-	readonly model: string;
-	readonly image?: string;
-	readonly canary?: string;
-	/** An agent is asked once the roll of the one before it is over. */
-	readonly isWaiting: boolean;
-}
-
 /** A union member for each name, so that `do` discriminates them. */
 type Named<Name extends string> = Name extends string ? { readonly do: Name } & StartOptions : never;
 
@@ -64,7 +56,8 @@ export class UsageError extends Error {
 	override readonly name = "UsageError";
 }
 
-const SUBCOMMANDS = [
+/** Commands besides the start. */
+export const SUBCOMMANDS = [
 	"check",
 	"init",
 	"health",
@@ -78,7 +71,12 @@ const SUBCOMMANDS = [
 	"connect",
 	"upgrade",
 	"docs",
+	"completions",
+	"man",
 ] as const;
+/** Shells that there are completions for. */
+export const SHELLS = ["bash", "zsh", "fish"] as const;
+export type Shell = (typeof SHELLS)[number];
 type Subcommand = "start" | (typeof SUBCOMMANDS)[number];
 
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
@@ -89,7 +87,8 @@ type Printed = (typeof PRINTED)[number];
 /** Commands that ask a running router. */
 const REMOTE = ["agents", "models", "explain", "keys", "usage", "why", "connect"] as const;
 
-const OPTIONS = {
+/** Flags by their names: whether they have a value, and the commands that they belong to. */
+export const OPTIONS = {
 	agent: toggle("start", "check", "health", "init"),
 	standalone: toggle("start", "check", "health", "init"),
 	replace: toggle("start"),
@@ -156,6 +155,7 @@ export function parseCommand(args: readonly string[]): Command {
 	const command = subcommand(words.shift());
 	const role = roleFor(command, given);
 	if (command === "docs") return docsCommand(words);
+	if (command === "completions" || command === "man") return shellCommand(command, words);
 	if (command === "init") return initCommand(Object.keys(given), words, role, given.config);
 	const model = command === "explain" ? words.shift() : undefined;
 	if (command === "explain" && model === undefined) {
@@ -244,19 +244,11 @@ function connectOptions(words: string[], given: Given): ConnectOptions {
 	return parsed;
 }
 
-/** Takes its words; undefined where they are none of `models roll`. */
+/** Undefined where the words are none of `models roll`. Throws UsageError. */
 function rollOptions(words: string[], given: Given): RollOptions | undefined {
-	const { image, canary } = given;
-	if (words[0] !== "roll") {
-		const stray = (["image", "canary", "no-wait"] as const).find((name) => name in given);
-		if (stray !== undefined) throw new UsageError(`--${stray} belongs to \`models roll\``);
-		return undefined;
-	}
-	words.shift();
-	const model = words.shift();
-	if (model === undefined) throw new UsageError("`models roll` needs a model: router models roll NAME");
-	const isWaiting = !("no-wait" in given);
-	return { model, isWaiting, ...(image !== undefined && { image }), ...(canary !== undefined && { canary }) };
+	const parsed = parseRollArgs(words, given);
+	if (typeof parsed === "string") throw new UsageError(parsed);
+	return parsed;
 }
 
 type Given = Partial<Record<keyof typeof OPTIONS, string>>;
@@ -272,6 +264,15 @@ function docsCommand(words: string[]): Command {
 	const topic = words.shift();
 	noMore(words);
 	return { do: "docs", ...(topic !== undefined && { topic }) };
+}
+
+function shellCommand(command: "completions" | "man", words: string[]): Command {
+	const word = command === "completions" ? words.shift() : undefined;
+	const shell = SHELLS.find((name) => name === word);
+	noMore(words);
+	if (command === "man") return { do: command };
+	if (shell) return { do: command, shell };
+	throw new UsageError(`\`completions\` needs a shell: router completions ${SHELLS.join("|")}`);
 }
 
 function initCommand(given: readonly string[], words: string[], role: Role, config: string | undefined): InitCommand {

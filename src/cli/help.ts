@@ -49,6 +49,8 @@ Usage
   router upgrade [--to FILE]  have the running router start FILE, or its own program anew, which takes its place: calls
                               that run end in the old process, no connection is refused or cut
   router docs [TOPIC]         print a page of the documentation; without TOPIC list them
+  router completions SHELL    print what has bash, zsh or fish complete commands and flags
+  router man                  print the manual page: router man | man -l -
   router init --schema        print the JSON Schema of router.yaml
   router init --systemd       print a systemd unit for the router; with --agent or --standalone for those
   router init --compose       the same as a compose file

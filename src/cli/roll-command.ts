@@ -4,7 +4,7 @@ import type { Config } from "../config/schema.ts";
 import { StartError } from "../errors.ts";
 import type { ShownAgent } from "../server/agents/agent-record.ts";
 import { askRouter, plainKey, type RouterResponse } from "./ask-router.ts";
-import type { RollOptions } from "./flags.ts";
+import type { RollOptions } from "./roll-args.ts";
 import { plainText } from "./table.ts";
 
 /** How often an agent is asked how far it is, ms. */

@@ -1,0 +1,138 @@
+/** `router completions bash|zsh|fish`: what a shell offers behind `router`, made of the table of flags and words. Pure text. */
+import { type CommandWords, commandWords, FLAG_TEXTS, type FlagName, flagsOf } from "./command-texts.ts";
+import type { Shell } from "./flags.ts";
+
+/** The script of a shell, with a line end. */
+export function completions(shell: Shell): string {
+	return SCRIPTS[shell]();
+}
+
+const SCRIPTS: Record<Shell, () => string> = { bash, zsh, fish };
+
+const names = (): readonly FlagName[] => Object.keys(FLAG_TEXTS) as FlagName[];
+/** As it is typed. */
+const dashed = (name: FlagName): string[] => [
+	`--${name}`,
+	...(FLAG_TEXTS[name].short ? [`-${FLAG_TEXTS[name].short}`] : []),
+];
+
+function bash(): string {
+	const flags = commandWords().map(
+		({ name, words }) =>
+			`\t${name || '""'})\n\t\tflags="${flagsOf(name).flatMap(dashed).join(" ")}"\n\t\twords="${words.map((word) => word.name).join(" ")}"\n\t\t;;`,
+	);
+	const valued = names().filter((name) => FLAG_TEXTS[name].value !== undefined);
+	const values = valued.map((name) => {
+		const { values: some } = FLAG_TEXTS[name];
+		// Of the others files are offered (complete -o default).
+		const offered =
+			some === undefined || some === "file" ? "" : ` COMPREPLY=($(compgen -W "${some.join(" ")}" -- "$cur"));`;
+		return `\t--${name})${offered} return ;;`;
+	});
+	return `# bash completion for router: written by \`router completions bash\`
+_router() {
+	local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} command="" flags words i
+	COMPREPLY=()
+	# --flag=value comes as three words.
+	if [[ $cur == "=" ]]; then cur=""; elif [[ $prev == "=" ]]; then prev=\${COMP_WORDS[COMP_CWORD - 2]}; fi
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case \${COMP_WORDS[i]} in
+		--) return ;;
+		${valued.map((name) => `--${name}`).join(" | ")})
+			((i++))
+			if [[ \${COMP_WORDS[i]} == "=" ]]; then ((i++)); fi
+			;;
+		-*) ;;
+		*) if [[ -z $command ]]; then command=\${COMP_WORDS[i]}; fi ;;
+		esac
+	done
+	case $prev in
+${values.join("\n")}
+	esac
+	case $command in
+${flags.join("\n")}
+	*) return ;;
+	esac
+	if [[ $cur == -* ]]; then words=$flags; fi
+	COMPREPLY=($(compgen -W "$words" -- "$cur"))
+}
+complete -o default -F _router router
+`;
+}
+
+/** Inside single quotes of zsh's `_arguments`, where brackets and colons mean something. */
+const zshText = (text: string): string => text.replace(/[[\]:\\]/g, "\\$&").replaceAll("'", "'\\''");
+
+function zshFlag(name: FlagName): string {
+	const { short, text, value, values } = FLAG_TEXTS[name];
+	const about = `[${zshText(text)}]`;
+	const action = values === "file" ? "_files" : values ? `(${values.join(" ")})` : "";
+	const takes = value === undefined ? "" : `:${zshText(value)}:${action}`;
+	if (short) return `'(-${short} --${name})'{-${short},--${name}}'${about}'`;
+	return `'--${name}${value === undefined ? "" : "="}${about}${takes}'`;
+}
+
+function zsh(): string {
+	const described = (words: CommandWords["words"]) =>
+		words.map(({ name, text }) => `'${name}:${zshText(text)}'`).join(" ");
+	const [start, ...commands] = commandWords();
+	const cases = commands.map(({ name, words }) => {
+		const specs = flagsOf(name).map(zshFlag);
+		const first =
+			words.length > 0
+				? [
+						`'1:word:((${words.map((word) => `${word.name}\\:"${zshText(word.text).replaceAll('"', "")}"`).join(" ")}))'`,
+					]
+				: [];
+		return `\t${name})\n\t\t_arguments -s ${[...specs, ...first, "'*:file:_files'"].join(" \\\n\t\t\t")}\n\t\t;;`;
+	});
+	return `#compdef router
+# zsh completion for router: written by \`router completions zsh\`
+_router() {
+	local context state line
+	typeset -A opt_args
+	_arguments -s -C ${[...flagsOf("").map(zshFlag), "'1:command:->command'", "'*::argument:->argument'"].join(" \\\n\t\t")}
+	case $state in
+	command)
+		local -a commands=(${described(start!.words)})
+		_describe command commands
+		;;
+	argument)
+		case $words[1] in
+${cases.join("\n")}
+		esac
+		;;
+	esac
+}
+if [[ $funcstack[1] == _router ]]; then _router "$@"; else compdef _router router; fi
+`;
+}
+
+/** In single quotes. */
+const fishText = (text: string): string => `'${text.replace(/[\\']/g, "\\$&")}'`;
+
+function fishFlag(name: FlagName, when: string): string {
+	const { short, text, value, values } = FLAG_TEXTS[name];
+	const takes =
+		value === undefined ? "" : values === "file" ? " -r -F" : ` -x${values ? ` -a ${fishText(values.join(" "))}` : ""}`;
+	return `complete -c router -n ${fishText(when)}${short ? ` -s ${short}` : ""} -l ${name}${takes} -d ${fishText(text)}`;
+}
+
+function fish(): string {
+	const [start] = commandWords();
+	const all = start!.words.map(({ name }) => name).join(" ");
+	const lines = commandWords().flatMap(({ name, words }) => {
+		const is = name === "" ? `not __fish_seen_subcommand_from ${all}` : `__fish_seen_subcommand_from ${name}`;
+		const isFirst =
+			name === "" || words.length === 0
+				? is
+				: `${is}; and not __fish_seen_subcommand_from ${words.map((word) => word.name).join(" ")}`;
+		return [
+			...words.map(
+				({ name: word, text }) => `complete -c router -f -n ${fishText(isFirst)} -a ${word} -d ${fishText(text)}`,
+			),
+			...flagsOf(name).map((flag) => fishFlag(flag, is)),
+		];
+	});
+	return `# fish completion for router: written by \`router completions fish\`\n${lines.join("\n")}\n`;
+}
