@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { FLAG_NAMES, FLAG_TEXTS } from "../src/cli/command-texts.ts";
 import { completions } from "../src/cli/completions.ts";
 import { OPTIONS, SHELLS, type Shell, SUBCOMMANDS } from "../src/cli/flags.ts";
 import { needing } from "./kit/needing.ts";
@@ -148,6 +149,12 @@ describe("bash", () => {
 		}
 	});
 }
+
+test("a flag has a value there where the command line wants one", () => {
+	for (const name of FLAG_NAMES) {
+		expect([name, FLAG_TEXTS[name].value !== undefined]).toEqual([name, OPTIONS[name].type === "string"]);
+	}
+});
 
 test.each([[[]], [["tcsh"]], [["bash", "zsh"]]])("`completions %j` is told which shells there are", (words) => {
 	const child = Bun.spawnSync([...command("source"), "completions", ...words]);

@@ -16,15 +16,10 @@ export interface FlagText {
 	readonly short?: string;
 }
 
-type Texts = {
-	readonly [name in FlagName]: FlagText &
-		((typeof OPTIONS)[name]["type"] extends "string" ? { readonly value: string } : { readonly value?: never });
-};
-
-/** By their names, in the order of the table of flags. */
-export const FLAG_TEXTS: Texts = {
+const TEXTS = {
 	agent: { text: "the agent on a GPU host, in the place of the router" },
 	standalone: { text: "router and agent in one process" },
+	replace: { text: "take the place of the router that runs on this data directory" },
 	config: {
 		value: "FILE",
 		values: "file",
@@ -79,8 +74,9 @@ export const FLAG_TEXTS: Texts = {
 		text: "usage: what it is summed by, comma separated",
 	},
 	from: { value: "DAY", text: "usage: the first day, 2026-01-31; replay: the first time" },
-	to: { value: "DAY", text: "usage: the last day; replay: the last time" },
+	to: { value: "DAY", text: "usage: the last day; replay: the last time; upgrade: the new program" },
 	csv: { text: "usage: as CSV" },
+	focus: { text: "usage: as CSV of the FinOps Open Cost and Usage Specification" },
 	json: { text: "replay: as JSON" },
 	policy: {
 		value: "POLICY",
@@ -89,7 +85,13 @@ export const FLAG_TEXTS: Texts = {
 	},
 	version: { short: "v", text: "print the version" },
 	help: { short: "h", text: "print what there is" },
-};
+} as const satisfies Readonly<Record<string, FlagText>>;
+
+/** By their names. */
+export const FLAG_TEXTS: { readonly [name in FlagName]: FlagText } = TEXTS;
+
+/** All flags, in the order of their table. */
+export const FLAG_NAMES = Object.keys(OPTIONS) as readonly FlagName[];
 
 /** A word, and what it does. */
 interface WordText {
@@ -135,6 +137,7 @@ const COMMANDS: {
 	},
 	usage: { text: "calls, tokens and cost" },
 	replay: { text: "what another policy would have done with past calls" },
+	upgrade: { text: "have another program take the running router's place" },
 	why: { text: "where a past call went, why, and what it cost" },
 	connect: {
 		text: "what a client needs to use this router",
@@ -163,7 +166,5 @@ export function commandWords(): readonly CommandWords[] {
 /** Flags of a command. @param command "" is the start */
 export function flagsOf(command: string): readonly FlagName[] {
 	const of = command === "" ? "start" : command;
-	return (Object.keys(OPTIONS) as FlagName[]).filter((name) =>
-		(OPTIONS[name].commands as readonly string[]).includes(of),
-	);
+	return FLAG_NAMES.filter((name) => (OPTIONS[name].commands as readonly string[]).includes(of));
 }

@@ -1,5 +1,5 @@
 /** `router completions bash|zsh|fish`: what a shell offers behind `router`, made of the table of flags and words. Pure text. */
-import { type CommandWords, commandWords, FLAG_TEXTS, type FlagName, flagsOf } from "./command-texts.ts";
+import { type CommandWords, commandWords, FLAG_NAMES, FLAG_TEXTS, type FlagName, flagsOf } from "./command-texts.ts";
 import type { Shell } from "./flags.ts";
 
 /** The script of a shell, with a line end. */
@@ -9,7 +9,6 @@ export function completions(shell: Shell): string {
 
 const SCRIPTS: Record<Shell, () => string> = { bash, zsh, fish };
 
-const names = (): readonly FlagName[] => Object.keys(FLAG_TEXTS) as FlagName[];
 /** As it is typed. */
 const dashed = (name: FlagName): string[] => [
 	`--${name}`,
@@ -21,7 +20,7 @@ function bash(): string {
 		({ name, words }) =>
 			`\t${name || '""'})\n\t\tflags="${flagsOf(name).flatMap(dashed).join(" ")}"\n\t\twords="${words.map((word) => word.name).join(" ")}"\n\t\t;;`,
 	);
-	const valued = names().filter((name) => FLAG_TEXTS[name].value !== undefined);
+	const valued = FLAG_NAMES.filter((name) => FLAG_TEXTS[name].value !== undefined);
 	const values = valued.map((name) => {
 		const { values: some } = FLAG_TEXTS[name];
 		// Of the others files are offered (complete -o default).

@@ -1,6 +1,6 @@
 /** `router man`: the manual page, made of the table of commands and flags. Pure text, in man(7)'s language. */
 import { VERSION } from "../version.ts";
-import { commandWords, FLAG_TEXTS, type FlagName, flagsOf } from "./command-texts.ts";
+import { commandWords, FLAG_NAMES, FLAG_TEXTS, type FlagName, flagsOf } from "./command-texts.ts";
 
 /** A line that begins with none of roff's control characters; dashes are those of a keyboard. */
 function roff(text: string): string {
@@ -58,7 +58,7 @@ A flag wins over the environment, that over the file, that over the default.
 .SH COMMANDS
 ${commands.map(command).join("\n")}
 .SH OPTIONS
-${(Object.keys(FLAG_TEXTS) as FlagName[]).map(flag).join("\n")}
+${FLAG_NAMES.map(flag).join("\n")}
 .SH EXIT STATUS
 .TP
 .B 0
