@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FLAG_NAMES, FLAG_TEXTS } from "../src/cli/command-texts.ts";
 import { completions } from "../src/cli/completions.ts";
-import { OPTIONS, SHELLS, type Shell, SUBCOMMANDS } from "../src/cli/flags.ts";
+import { FLAGS, SHELLS, type ShellName, SUBCOMMANDS } from "../src/cli/flags.ts";
 import { needing } from "./kit/needing.ts";
 import { command } from "./kit/router.ts";
 
@@ -13,7 +13,7 @@ import { command } from "./kit/router.ts";
 const OVERSTRUCK = new RegExp(`.${String.fromCharCode(8)}`, "g");
 
 /** The script of a shell in a file, as long as it is asked. */
-async function asking<T>(shell: Shell, ask: (file: string, directory: string) => Promise<T>): Promise<T> {
+async function asking<T>(shell: ShellName, ask: (file: string, directory: string) => Promise<T>): Promise<T> {
 	const directory = mkdtempSync(join(tmpdir(), "completions-"));
 	try {
 		const file = join(directory, shell === "zsh" ? "_router" : "router");
@@ -143,7 +143,7 @@ describe("bash", () => {
 			expect(found.filter((line) => line !== "" && !line.includes("missing date"))).toEqual([]);
 			const shown = Bun.spawnSync(["mandoc", "-T", "ascii", file]).stdout.toString().replaceAll(OVERSTRUCK, "");
 			for (const name of SUBCOMMANDS) expect(shown).toContain(`router ${name}`);
-			for (const name of Object.keys(OPTIONS)) expect(shown).toMatch(new RegExp(`^ +(-., )?--${name}( |$)`, "m"));
+			for (const name of Object.keys(FLAGS)) expect(shown).toMatch(new RegExp(`^ +(-., )?--${name}( |$)`, "m"));
 		} finally {
 			rmSync(directory, { recursive: true, force: true });
 		}
@@ -152,7 +152,7 @@ describe("bash", () => {
 
 test("a flag has a value there where the command line wants one", () => {
 	for (const name of FLAG_NAMES) {
-		expect([name, FLAG_TEXTS[name].value !== undefined]).toEqual([name, OPTIONS[name].type === "string"]);
+		expect([name, FLAG_TEXTS[name].value !== undefined]).toEqual([name, FLAGS[name].type === "string"]);
 	}
 });
 

@@ -1,10 +1,10 @@
 /** What the words and flags of the command line mean, a line each, for shells and the manual page. The compiler asks for a text for each flag and command. */
 import { CLIENT_NAMES } from "./connect/connect-args.ts";
 import { topics } from "./docs.ts";
-import { OPTIONS, SHELLS, SUBCOMMANDS } from "./flags.ts";
+import { FLAGS, SHELLS, SUBCOMMANDS } from "./flags.ts";
 
 /** A flag's name, without its dashes. */
-export type FlagName = keyof typeof OPTIONS;
+export type FlagName = keyof typeof FLAGS;
 
 /** What there is to say of a flag. */
 export interface FlagText {
@@ -91,7 +91,7 @@ const TEXTS = {
 export const FLAG_TEXTS: { readonly [name in FlagName]: FlagText } = TEXTS;
 
 /** All flags, in the order of their table. */
-export const FLAG_NAMES = Object.keys(OPTIONS) as readonly FlagName[];
+export const FLAG_NAMES = Object.keys(FLAGS) as readonly FlagName[];
 
 /** A word, and what it does. */
 interface WordText {
@@ -164,7 +164,7 @@ export function commandWords(): readonly CommandWords[] {
 }
 
 /** Flags of a command. @param command "" is the start */
-export function flagsOf(command: string): readonly FlagName[] {
+export function commandFlags(command: string): readonly FlagName[] {
 	const of = command === "" ? "start" : command;
-	return FLAG_NAMES.filter((name) => (OPTIONS[name].commands as readonly string[]).includes(of));
+	return FLAG_NAMES.filter((name) => (FLAGS[name].commands as readonly string[]).includes(of));
 }

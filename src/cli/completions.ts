@@ -1,13 +1,20 @@
 /** `router completions bash|zsh|fish`: what a shell offers behind `router`, made of the table of flags and words. Pure text. */
-import { type CommandWords, commandWords, FLAG_NAMES, FLAG_TEXTS, type FlagName, flagsOf } from "./command-texts.ts";
-import type { Shell } from "./flags.ts";
+import {
+	type CommandWords,
+	commandFlags,
+	commandWords,
+	FLAG_NAMES,
+	FLAG_TEXTS,
+	type FlagName,
+} from "./command-texts.ts";
+import type { ShellName } from "./flags.ts";
 
 /** The script of a shell, with a line end. */
-export function completions(shell: Shell): string {
+export function completions(shell: ShellName): string {
 	return SCRIPTS[shell]();
 }
 
-const SCRIPTS: Record<Shell, () => string> = { bash, zsh, fish };
+const SCRIPTS: Record<ShellName, () => string> = { bash, zsh, fish };
 
 /** As it is typed. */
 const dashed = (name: FlagName): string[] => [
@@ -18,7 +25,7 @@ const dashed = (name: FlagName): string[] => [
 function bash(): string {
 	const flags = commandWords().map(
 		({ name, words }) =>
-			`\t${name || '""'})\n\t\tflags="${flagsOf(name).flatMap(dashed).join(" ")}"\n\t\twords="${words.map((word) => word.name).join(" ")}"\n\t\t;;`,
+			`\t${name || '""'})\n\t\tflags="${commandFlags(name).flatMap(dashed).join(" ")}"\n\t\twords="${words.map((word) => word.name).join(" ")}"\n\t\t;;`,
 	);
 	const valued = FLAG_NAMES.filter((name) => FLAG_TEXTS[name].value !== undefined);
 	const values = valued.map((name) => {
@@ -76,7 +83,7 @@ function zsh(): string {
 		words.map(({ name, text }) => `'${name}:${zshText(text)}'`).join(" ");
 	const [start, ...commands] = commandWords();
 	const cases = commands.map(({ name, words }) => {
-		const specs = flagsOf(name).map(zshFlag);
+		const specs = commandFlags(name).map(zshFlag);
 		const first =
 			words.length > 0
 				? [
@@ -90,7 +97,7 @@ function zsh(): string {
 _router() {
 	local context state line
 	typeset -A opt_args
-	_arguments -s -C ${[...flagsOf("").map(zshFlag), "'1:command:->command'", "'*::argument:->argument'"].join(" \\\n\t\t")}
+	_arguments -s -C ${[...commandFlags("").map(zshFlag), "'1:command:->command'", "'*::argument:->argument'"].join(" \\\n\t\t")}
 	case $state in
 	command)
 		local -a commands=(${described(start!.words)})
@@ -130,7 +137,7 @@ function fish(): string {
 			...words.map(
 				({ name: word, text }) => `complete -c router -f -n ${fishText(isFirst)} -a ${word} -d ${fishText(text)}`,
 			),
-			...flagsOf(name).map((flag) => fishFlag(flag, is)),
+			...commandFlags(name).map((flag) => fishFlag(flag, is)),
 		];
 	});
 	return `# fish completion for router: written by \`router completions fish\`\n${lines.join("\n")}\n`;

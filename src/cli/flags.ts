@@ -17,7 +17,7 @@ export interface StartOptions {
 /** A parsed command line. */
 export type Command =
 	| { readonly do: "help" | "version" | "man" }
-	| { readonly do: "completions"; readonly shell: Shell }
+	| { readonly do: "completions"; readonly shell: ShellName }
 	| Named<"check" | "health" | "suggest">
 	| ({
 			readonly do: "start" /** It takes the place of the router that runs on its data directory. */;
@@ -76,7 +76,7 @@ export const SUBCOMMANDS = [
 ] as const;
 /** Shells that there are completions for. */
 export const SHELLS = ["bash", "zsh", "fish"] as const;
-export type Shell = (typeof SHELLS)[number];
+export type ShellName = (typeof SHELLS)[number];
 type Subcommand = "start" | (typeof SUBCOMMANDS)[number];
 
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
@@ -88,7 +88,7 @@ type Printed = (typeof PRINTED)[number];
 const REMOTE = ["agents", "models", "explain", "keys", "usage", "why", "connect"] as const;
 
 /** Flags by their names: whether they have a value, and the commands that they belong to. */
-export const OPTIONS = {
+export const FLAGS = {
 	agent: toggle("start", "check", "health", "init"),
 	standalone: toggle("start", "check", "health", "init"),
 	replace: toggle("start"),
@@ -197,22 +197,22 @@ export function parseCommand(args: readonly string[]): Command {
 
 /** The flags that are given, with their values, and the other words. */
 function split(args: string[]): { given: Given; words: string[] } {
-	const { tokens } = parseArgs({ args, options: OPTIONS, strict: false, allowPositionals: true, tokens: true });
+	const { tokens } = parseArgs({ args, options: FLAGS, strict: false, allowPositionals: true, tokens: true });
 	const given: Given = {};
 	const words: string[] = [];
 	for (const token of tokens) {
 		if (token.kind === "positional") words.push(token.value);
 		if (token.kind !== "option") continue;
 		const name = known(token.name, token.rawName);
-		given[name] = OPTIONS[name].type === "string" ? value(token) : noValue(token);
+		given[name] = FLAGS[name].type === "string" ? value(token) : noValue(token);
 	}
 	return { given, words };
 }
 
 /** The role that the flags ask for. Throws UsageError where a flag does not belong to the command. */
 function roleFor(command: Subcommand, given: Given): Role {
-	for (const name of Object.keys(given) as (keyof typeof OPTIONS)[]) {
-		if (!(OPTIONS[name].commands as readonly string[]).includes(command)) {
+	for (const name of Object.keys(given) as (keyof typeof FLAGS)[]) {
+		if (!(FLAGS[name].commands as readonly string[]).includes(command)) {
 			throw new UsageError(`--${name} does not belong to ${command === "start" ? "a plain start" : `\`${command}\``}`);
 		}
 	}
@@ -251,7 +251,7 @@ function rollOptions(words: string[], given: Given): RollOptions | undefined {
 	return parsed;
 }
 
-type Given = Partial<Record<keyof typeof OPTIONS, string>>;
+type Given = Partial<Record<keyof typeof FLAGS, string>>;
 
 /** The agent's flags. Throws UsageError where there is no agent, or no model, that they could belong to. */
 function agentFlags(role: Role, given: Given, args: readonly string[] | undefined): Flags {
@@ -308,9 +308,9 @@ interface OptionToken {
 	readonly inlineValue?: boolean | undefined;
 }
 
-function known(name: string, rawName: string): keyof typeof OPTIONS {
-	if (Object.hasOwn(OPTIONS, name)) return name as keyof typeof OPTIONS;
-	const hint = didYouMean(name, Object.keys(OPTIONS))?.replace('"', '"--');
+function known(name: string, rawName: string): keyof typeof FLAGS {
+	if (Object.hasOwn(FLAGS, name)) return name as keyof typeof FLAGS;
+	const hint = didYouMean(name, Object.keys(FLAGS))?.replace('"', '"--');
 	throw new UsageError(`unknown flag ${rawName}${hint ? `; ${hint}` : ""}`);
 }
 
@@ -333,7 +333,7 @@ function subcommand(word: string | undefined): Subcommand {
 	if (word === undefined) return "start";
 	const found = SUBCOMMANDS.find((name) => name === word);
 	if (found) return found;
-	const flags = Object.keys(OPTIONS);
+	const flags = Object.keys(FLAGS);
 	const hint = flags.includes(word) ? `did you mean "--${word}"?` : didYouMean(word, SUBCOMMANDS);
 	throw new UsageError(
 		`unknown command "${word}"; ${hint ?? `there are ${SUBCOMMANDS.join(", ")}, and none to start`}`,

@@ -1,6 +1,6 @@
 /** `router man`: the manual page, made of the table of commands and flags. Pure text, in man(7)'s language. */
 import { VERSION } from "../version.ts";
-import { commandWords, FLAG_NAMES, FLAG_TEXTS, type FlagName, flagsOf } from "./command-texts.ts";
+import { commandFlags, commandWords, FLAG_NAMES, FLAG_TEXTS, type FlagName } from "./command-texts.ts";
 
 /** A line that begins with none of roff's control characters; dashes are those of a keyboard. */
 function roff(text: string): string {
@@ -17,11 +17,37 @@ function flag(name: FlagName): string {
 	return `.TP\n${short ? `\\fB\\-${short}\\fR, ` : ""}${dashes}\n${roff(text)}`;
 }
 
+/** What stands behind commands and flags. */
+const BEHIND = `.SH EXIT STATUS
+.TP
+.B 0
+It was done; of a start, the router has ended.
+.TP
+.B 1
+It can't run, or start.
+.TP
+.B 2
+The command line is wrong.
+.SH ENVIRONMENT
+Each setting's variable stands in \\fBrouter docs settings\\fR,
+each vendor's in \\fBrouter docs upstreams\\fR.
+.SH FILES
+.TP
+.I router.yaml
+The configuration, in the directory that the router is started in.
+.TP
+.I data
+Its database, by default.
+.TP
+.I logs
+Its log, by default.
+`;
+
 /** The page, with a line end. */
 export function manPage(): string {
 	const [, ...commands] = commandWords();
 	const command = ({ name, text, words }: (typeof commands)[number]) => {
-		const own = flagsOf(name).filter((each) => !flagsOf("").includes(each));
+		const own = commandFlags(name).filter((each) => !commandFlags("").includes(each));
 		const flags = own.length === 0 ? [] : [`Flags: ${own.map((each) => `\\fB\\-\\-${roff(each)}\\fR`).join(",\n")}.`];
 		return [
 			`.TP\n\\fBrouter ${roff(name)}\\fR`,
@@ -59,28 +85,5 @@ A flag wins over the environment, that over the file, that over the default.
 ${commands.map(command).join("\n")}
 .SH OPTIONS
 ${FLAG_NAMES.map(flag).join("\n")}
-.SH EXIT STATUS
-.TP
-.B 0
-It was done; of a start, the router has ended.
-.TP
-.B 1
-It can't run, or start.
-.TP
-.B 2
-The command line is wrong.
-.SH ENVIRONMENT
-Each setting's variable stands in \\fBrouter docs settings\\fR,
-each vendor's in \\fBrouter docs upstreams\\fR.
-.SH FILES
-.TP
-.I router.yaml
-The configuration, in the directory that the router is started in.
-.TP
-.I data
-Its database, by default.
-.TP
-.I logs
-Its log, by default.
-`;
+${BEHIND}`;
 }
