@@ -50,6 +50,7 @@ const TEXTS = {
 	schema: { text: "print the JSON Schema of router.yaml" },
 	systemd: { text: "print a systemd unit" },
 	compose: { text: "print a compose file" },
+	kubernetes: { text: "print manifests for Kubernetes" },
 	grafana: { text: "print a dashboard for Grafana" },
 	"prometheus-rules": { text: "print recording and alerting rules for Prometheus" },
 	stdout: { text: "print the example in the place of writing it" },

@@ -82,7 +82,7 @@ type Subcommand = "start" | (typeof SUBCOMMANDS)[number];
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
 const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, commands });
 /** What `init` prints besides the example, by flag. */
-const PRINTED = ["schema", "systemd", "compose", "grafana", "prometheus-rules"] as const;
+const PRINTED = ["schema", "systemd", "compose", "kubernetes", "grafana", "prometheus-rules"] as const;
 type Printed = (typeof PRINTED)[number];
 /** Commands that ask a running router. */
 const REMOTE = ["agents", "models", "explain", "keys", "usage", "why", "connect"] as const;

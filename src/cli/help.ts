@@ -54,6 +54,7 @@ Usage
   router init --schema        print the JSON Schema of router.yaml
   router init --systemd       print a systemd unit for the router; with --agent or --standalone for those
   router init --compose       the same as a compose file
+  router init --kubernetes    print manifests for Kubernetes
   router init --grafana       print a dashboard for Grafana
   router init --prometheus-rules
                               print recording and alerting rules for Prometheus

@@ -1,4 +1,4 @@
-/** `router init`: a commented `router.yaml`, its JSON Schema, a systemd unit or compose file, a Grafana dashboard, or rules for Prometheus. */
+/** `router init`: a commented `router.yaml`, its JSON Schema, a systemd unit, a compose file, manifests for Kubernetes, a Grafana dashboard, or rules for Prometheus. */
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { example } from "../config/example.ts";
@@ -7,6 +7,7 @@ import { StartError } from "../errors.ts";
 import { grafanaDashboard } from "../telemetry/grafana-dashboard.ts";
 import { prometheusRules } from "../telemetry/prometheus-rules.ts";
 import type { InitCommand } from "./flags.ts";
+import { kubernetesManifests } from "./kubernetes.ts";
 import { composeFile, INSTALLED, systemdUnit } from "./systemd.ts";
 
 /** The text that `router init` prints, with a line end. */
@@ -18,6 +19,8 @@ export function initText({ what, role }: Pick<InitCommand, "what" | "role">): st
 			return systemdUnit(role, Bun.isStandaloneExecutable ? process.execPath : INSTALLED);
 		case "compose":
 			return composeFile(role);
+		case "kubernetes":
+			return kubernetesManifests();
 		case "grafana":
 			return grafanaDashboard();
 		case "prometheus-rules":
