@@ -184,7 +184,7 @@ describe("the install", () => {
 		await install(OF_TESTS, trixie.host);
 		const [, call] = trixie.seen.calls;
 		expect(call).toBe(
-			`${INSTALL} redis-server docker.io docker-cli iproute2 tar podman uidmap slirp4netns passt netavark iptables util-linux nftables docker-compose systemd chromium nginx prometheus`,
+			`${INSTALL} redis-server docker.io docker-cli iproute2 tar podman uidmap slirp4netns passt netavark iptables util-linux nftables docker-compose systemd chromium nginx prometheus zsh fish mandoc`,
 		);
 		const bookworm = machine({ known: /^(?!docker-cli)/ });
 		await install(["docker", "ip"], bookworm.host);
