@@ -96,7 +96,19 @@ async function perform(command: Command, env: Environment): Promise<number> {
 /** Commands that print a text made from the configuration, or from a running router's answer. */
 type Query = Exclude<
 	Command,
-	{ readonly do: "help" | "version" | "completions" | "man" | "docs" | "init" | "suggest" | "start" | "roll" | "upgrade" }
+	{
+		readonly do:
+			| "help"
+			| "version"
+			| "completions"
+			| "man"
+			| "docs"
+			| "init"
+			| "suggest"
+			| "start"
+			| "roll"
+			| "upgrade";
+	}
 >;
 /** The output of a command: for stdout, and a note for the user, for stderr. */
 interface Output {
