@@ -3,6 +3,7 @@ import { afterAll, afterEach, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Json } from "./kit/exchange.ts";
+import { post } from "./kit/rig.ts";
 import { answering, asksFor, ShadowRouter, ShadowUpstream, says } from "./kit/shadow-upstream.ts";
 import { until } from "./kit/until.ts";
 
@@ -56,6 +57,55 @@ test("times, tokens, cost, ends and tools are compared, of whole answers and of 
 	expect(await router.running.metric("router_shadow_tokens_total", { whose: "shadow" })).toBe(42);
 	expect(await router.running.metric("router_shadow_comparisons_total", { what: "tool_calls", same: "true" })).toBe(2);
 });
+
+/** A call with a tool, as clients of other APIs make it. */
+const OTHER_APIS: readonly (readonly [path: string, body: Json])[] = [
+	[
+		"/v1/messages",
+		{
+			model: "fast",
+			max_tokens: 100,
+			messages: [{ role: "user", content: "look" }],
+			tools: [{ name: "look", input_schema: { type: "object" } }],
+		},
+	],
+	[
+		"/v1/responses",
+		{
+			model: "fast",
+			input: "look",
+			store: false,
+			tools: [{ type: "function", name: "look", parameters: { type: "object" } }],
+		},
+	],
+	["/api/chat", { model: "fast", messages: [{ role: "user", content: "look" }], ...TOOLS }],
+];
+
+test.each(OTHER_APIS)(
+	"%s: tool calls are compared as they are of chats",
+	async (path, body) => {
+		router = await ShadowRouter.start(upstream);
+		let calls = 0;
+		const compared = { compared: 0, same: 0 };
+		for (const stream of [false, true]) {
+			for (const other of ['{"a":1}', '{"a":2}']) {
+				upstream.answers.set("first", asksFor("look", '{ "a": 1 }')).set("second", asksFor("look", other));
+				const answer = await post(`${router.running.url}${path}`, { ...body, stream });
+				expect([answer.status, answer.text]).toEqual([200, expect.stringContaining("look")]);
+				calls++;
+				compared.compared++;
+				if (other.includes("1")) compared.same++;
+				await until(async () => (await router!.outcomes("compared")) === calls, `comparison ${calls}`);
+			}
+		}
+		expect(await router.row()).toMatchObject({
+			pairs: 4,
+			same_tool_calls: compared,
+			same_finish_reason: { compared: 4, same: 4 },
+		});
+	},
+	60_000,
+);
 
 test("usage has them on lines of their own, and the caller's says nothing of them", async () => {
 	router = await ShadowRouter.start(upstream, {}, KEYS);
