@@ -194,7 +194,7 @@ describe.each(VIEWS)("$theme, $width wide", (view) => {
 			"set `gpus: 4`",
 			"adapter of qwen3-8b",
 			"copied → dummy",
-			`100 % of ${VIEWS.indexOf(view) + 1}`,
+			`100\u00a0%\u00a0of\u00a0${VIEWS.indexOf(view) + 1}`,
 			"canary, 10 %",
 		]) {
 			expect(text).toContain(part);

@@ -91,9 +91,14 @@ function Row({ shadow: of }: { readonly shadow: Shadow }) {
 }
 
 function both(caller: number | undefined, shadow: number | undefined, text: (value: number) => string): string {
-	return caller === undefined || shadow === undefined ? "–" : `${text(caller)} → ${text(shadow)}`;
+	// On a phone the table scrolls, and its figures stay in a line.
+	return caller === undefined || shadow === undefined ? "–" : unbroken(`${text(caller)} → ${text(shadow)}`);
 }
 
 function partText({ compared, same }: Agreement): string {
-	return compared === 0 ? "–" : `${Number(((100 * same) / compared).toPrecision(3))} % of ${wholeText(compared)}`;
+	return compared === 0
+		? "–"
+		: unbroken(`${Number(((100 * same) / compared).toPrecision(3))} % of ${wholeText(compared)}`);
 }
+
+const unbroken = (text: string): string => text.replaceAll(" ", "\u00a0");
