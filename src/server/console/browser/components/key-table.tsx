@@ -18,7 +18,7 @@ interface KeyTableProps {
 export function KeyTable({ keys, order }: KeyTableProps) {
 	return (
 		<Scroll label="Table of keys">
-			<table>
+			<table class="keys">
 				<thead>
 					<tr>
 						<th scope="col">Key</th>
@@ -122,7 +122,7 @@ function KeyBudget({ listed: { name, budget } }: Pick<KeyRowProps, "listed">) {
 
 function KeyActions({ listed, order }: KeyRowProps) {
 	const canChange = useCanChange();
-	if (listed.source === "config") return <span class="note unbroken">in the configuration: change it there</span>;
+	if (listed.source === "config") return <span class="note">in the configuration: change it there</span>;
 	if (!canChange || listed.revoked_at !== undefined) return null;
 	return (
 		<span class="actions">

@@ -39,12 +39,14 @@ export function UsageCard() {
 				<ByChoice label="and by" value={second} choose={(value) => setSecond(value as UsageBy | "")} mayBeNone />
 				<DayChoice label="From" value={from} choose={setFrom} />
 				<DayChoice label="To (UTC)" value={to} choose={setTo} />
-				<a class="download" href={`${path}&format=csv`} download={`usage-${from}-${to}.csv`}>
-					Download CSV
-				</a>
-				<a class="download" href={`admin/usage?${days}&format=focus`} download={`focus-${from}-${to}.csv`}>
-					FOCUS 1.3
-				</a>
+				<span class="download actions">
+					<a href={`${path}&format=csv`} download={`usage-${from}-${to}.csv`}>
+						Download CSV
+					</a>
+					<a href={`admin/usage?${days}&format=focus`} download={`focus-${from}-${to}.csv`}>
+						FOCUS 1.3
+					</a>
+				</span>
 			</form>
 			{error && (
 				<Notice kind="error" title="Usage can't be shown">
