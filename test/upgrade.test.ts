@@ -50,7 +50,7 @@ describe.if(process.platform === "linux")("an upgrade", () => {
 		);
 	});
 
-	test("to a program that is none, that ends, or that has no such flag is taken back and told; the router goes on, and the next one works", async () =>
+	test("to a program that is none, that ends, or that is killed is taken back and told; the router goes on, and the next one works", async () =>
 		replaced(async (router) => {
 			const program = (name: string, text: string) => {
 				const file = join(router.directory, name);

@@ -2,7 +2,7 @@
  * The socket in the data directory by which a running router is told of another process that takes its place: JSON, a message a line, between
  * processes of one user. Whoever may not write to the directory can't connect.
  */
-import { chmodSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, renameSync, rmSync, statSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 
@@ -18,7 +18,9 @@ export class ControlPeer<Sent extends { readonly type: string }, Received extend
 	onMessage: ((message: Received) => void) | undefined;
 	/** Resolves when the connection is over, whoever has ended it. */
 	readonly closed: Promise<void>;
-	#rest = "";
+	/** Of a message whose end has not come. */
+	#begun: string[] = [];
+	#length = 0;
 
 	constructor(private readonly socket: Socket) {
 		const { promise, resolve } = Promise.withResolvers<void>();
@@ -41,9 +43,14 @@ export class ControlPeer<Sent extends { readonly type: string }, Received extend
 	}
 
 	#take(text: string): void {
-		const lines = (this.#rest + text).split("\n");
-		this.#rest = lines.pop()!;
-		if (this.#rest.length > LONGEST) this.socket.destroy();
+		this.#begun.push(text);
+		this.#length += text.length;
+		if (this.#length > LONGEST) this.socket.destroy();
+		if (!text.includes("\n")) return;
+		const lines = this.#begun.join("").split("\n");
+		const rest = lines.pop()!;
+		this.#begun = [rest];
+		this.#length = rest.length;
 		for (const line of lines) {
 			const message = parsed(line);
 			if (message) this.onMessage?.(message as Received & ControlMessage);
@@ -67,7 +74,7 @@ export const controlPath = (dataDir: string): string => join(dataDir, "router.so
 
 /**
  * Listens for peers, in the place of a process before, which goes on with those that it has. Rejects where the file system has no sockets, or the
- * path is too long for one (107 bytes on Linux). Returns how to end it.
+ * path is too long for one (107 bytes on Linux). Returns how to end it: the file goes, unless it is that of another process by then.
  */
 export async function listenForControl(dataDir: string, accept: (socket: Socket) => void): Promise<() => void> {
 	const path = controlPath(dataDir);
@@ -80,9 +87,13 @@ export async function listenForControl(dataDir: string, accept: (socket: Socket)
 	server.listen(own, resolve);
 	await promise;
 	chmodSync(own, 0o600);
+	const { ino } = statSync(own);
 	renameSync(own, path);
 	server.unref();
-	return () => void server.close();
+	return () => {
+		server.close();
+		if (statSync(path, { throwIfNoEntry: false })?.ino === ino) rmSync(path, { force: true });
+	};
 }
 
 /** Connects to the router of a data directory; undefined where none listens. */

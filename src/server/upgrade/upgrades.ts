@@ -80,7 +80,7 @@ export class Upgrades {
 			close = await listenForControl(dataDir, (socket) => this.#accept(socket));
 		} catch (error) {
 			const { code, message } = error as NodeJS.ErrnoException;
-			logger.warn(
+			logger.info(
 				`There is no socket in ${dataDir} (${code ?? message}): this router can't be replaced while it runs.`,
 			);
 		}
