@@ -210,6 +210,11 @@ describe("a row", () => {
 		expect(onlyRow({ provider: "openai", cost: 0.5 })["PricingUnit"]).toBe("Tokens");
 	});
 
+	test("of a model's copies is a sub account of its own, and its cost is in the sums", () => {
+		const copied = onlyRow({ keyId: "shadow:fast", key: "shadow of fast", cost: 0.25 });
+		expect(copied).toMatchObject({ SubAccountId: "shadow:fast", BilledCost: "0.25", Tags: "" });
+	});
+
 	test("says how many of its calls have no known price", () => {
 		const row = onlyRow({ cost: 0, unpriced: 2 });
 		expect(row).toMatchObject({ BilledCost: "0", x_UnpricedRequests: "2" });
