@@ -170,7 +170,7 @@ export function replayText(outcomes: readonly ReplayOutcome[]): { readonly text:
 		Math.abs(medianWait) <= REPLAY_LIMITS.medianWait;
 	const lines = outcomes.map((outcome) => {
 		const { was, tried, calls, moved, sameTargets, cost, medianWait, stated } = outcome;
-		const found = `targets equal for ${percent(sameTargets)}, cost ${percent(cost)}, median wait ${percent(medianWait)} of what it really was`;
+		const found = `targets equal for ${percent(sameTargets)}, cost ${percent(cost)}, median wait ${percent(medianWait)} off what it really was`;
 		const told = `it says of itself ${percent(stated.same_targets)}, ${percent(stated.cost)}, ${percent(stated.median_wait)}`;
 		return `replay of ${was} by ${tried}, ${calls} calls, ${moved} elsewhere: ${found}; ${told}`;
 	});
