@@ -16,7 +16,7 @@ import { StatusPublisher } from "./models/status-publisher.ts";
 import { inProcessClient } from "./router-link/link-client.ts";
 import { startLink } from "./router-link/router-link.ts";
 import { TunnelClient } from "./router-link/tunnel-client.ts";
-import type { AgentPort } from "./router-link/tunnel-pipe.ts";
+import type { AgentAddress } from "./router-link/tunnel-pipe.ts";
 import { ExternalVllm } from "./vllm/external-vllm.ts";
 
 /** Of a request to Hugging Face, ms. */
@@ -29,6 +29,8 @@ export interface AgentSite {
 	readonly url: string;
 	/** The port it got. */
 	readonly port: number;
+	/** A Unix socket where it listens, too. */
+	readonly socket?: string | undefined;
 	/** Runs once the process is told to stop, while calls are still taken. */
 	readonly onDrain: (hook: () => unknown) => void;
 }
@@ -127,7 +129,7 @@ function createController(parts: AgentParts): ModelController {
 function linkTo(
 	router: string,
 	parts: AgentParts,
-	{ url, port }: AgentSite,
+	{ url, port, socket }: AgentSite,
 	instance: string,
 	registrar?: AgentRegistrar,
 ) {
@@ -146,7 +148,7 @@ function linkTo(
 					token,
 					name: settings.agent,
 					instance,
-					site: siteOf(url),
+					site: socket === undefined ? siteOf(url) : { unix: socket },
 					transport: outside,
 				})
 			: undefined;
@@ -181,7 +183,7 @@ function linkTo(
 }
 
 /** Where this machine reaches the agent that listens there. */
-function siteOf(url: string): AgentPort {
+function siteOf(url: string): AgentAddress {
 	const { hostname, port } = new URL(url);
 	const host = hostname.replace(/^\[|\]$/g, "");
 	return { hostname: host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host, port: Number(port) };

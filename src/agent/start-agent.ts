@@ -3,6 +3,7 @@
 import { authenticate } from "../accounts/auth/keys.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
 import type { Running } from "../running.ts";
 import {
 	announce,
@@ -51,10 +52,11 @@ function createAgent(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runni
 	const context = callContext(plan, services, options);
 	const app = createApp(plan, services, context, options).use(agentApi({ ...parts, authorize }));
 
-	const server = serve(app, plan, services, lock);
+	const socket = tunnelSocket(config);
+	const server = serve(app, plan, services, lock, undefined, { socket });
 	const unwatch = catalog.watch();
 	const { url, port } = server;
-	const { join, end } = runAgent(parts, { url, port, onDrain: (hook) => lifecycle.onDrain(hook) });
+	const { join, end } = runAgent(parts, { url, port, socket, onDrain: (hook) => lifecycle.onDrain(hook) });
 	const unwatchModels = watchModels(parts, loaded);
 	lifecycle.onStop(async () => {
 		unwatchModels();
@@ -62,4 +64,13 @@ function createAgent(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runni
 		await end();
 	});
 	return { ...announce(plan, services, server, lock), join };
+}
+
+/** Where calls that come through a tunnel reach this agent; undefined where it has none, or there are no such sockets: then by its port. */
+function tunnelSocket({ agent }: Config): string | undefined {
+	const { router, tunnel, advertise } = agent;
+	const isTunnelled = tunnel === "always" || (tunnel === "auto" && advertise === undefined);
+	return process.platform === "linux" && router !== undefined && isTunnelled
+		? `\0router-calls-${crypto.randomUUID()}`
+		: undefined;
 }

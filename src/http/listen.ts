@@ -33,6 +33,8 @@ export interface ListenOptions {
 	readonly tlsPollMs?: number;
 	/** Others may listen there, too; absent: it is this server's alone. */
 	readonly sharing?: PortSharing | undefined;
+	/** An abstract Unix socket (`\0name`; Linux's alone) where programs of this machine's network find the same: half of what loopback costs. */
+	readonly socket?: string | undefined;
 	/** Another thread accepts the connections, and passes them on; absent: this server does. */
 	readonly passed?: PassedListening | undefined;
 }
@@ -101,7 +103,15 @@ export function listen(app: AnyElysia, options: ListenOptions): BoundServer {
 	const first = options.certificate ?? (tls ? readTls(tls) : undefined);
 	let inUse = first;
 	const asked = options.sharing === "first" ? unsharedPort(host, options.port) : options.port;
-	let current = serve(asked, first);
+	let current: ReturnType<typeof serve>;
+	try {
+		// In front: `app.server` is the port's.
+		if (options.socket !== undefined) servers.add(serveOn(app, options, { unix: options.socket }));
+		current = serve(asked, first);
+	} catch (error) {
+		for (const server of servers) void server.stop(true);
+		throw error;
+	}
 	const port = current.port ?? asked;
 	const useCertificate = (pair: TlsPair) => {
 		if (options.passed) {
@@ -163,28 +173,32 @@ export function listeningUrl(host: string, port: number, isTls: boolean): string
 }
 
 /** Makes `app` listen on `port` with this certificate. Throws StartError. */
-function bind(
+function bind(app: AnyElysia, options: ListenOptions, port: number, tls: TlsPair | undefined) {
+	const { host, sharing, passed } = options;
+	const certificate = tls ? { tls: { cert: tls.cert, key: tls.key } } : {};
+	// Elysia's default for `reusePort` is true: a second instance on the port would start silently.
+	const server = serveOn(app, options, { hostname: host, port, reusePort: sharing !== undefined, ...certificate });
+	if (passed) nameClients(server, passed.peers);
+	return server;
+}
+
+/** Makes `app` listen on a port or a socket. Throws StartError. */
+function serveOn(
 	app: AnyElysia,
-	{ host, bodyLimit, sharing, passed }: ListenOptions,
-	port: number,
-	tls: TlsPair | undefined,
+	{ host, port, bodyLimit }: ListenOptions,
+	where: { readonly port?: number } & Readonly<Record<string, unknown>>,
 ) {
 	try {
 		app.listen({
-			hostname: host,
-			port,
 			idleTimeout: IDLE_SECONDS,
-			// Elysia's default is true: a second instance on the port would start silently.
-			reusePort: sharing !== undefined,
 			development: false,
 			maxRequestBodySize: Math.max(BUN_BODY_LIMIT, 2 * bodyLimit),
-			...(tls ? { tls: { cert: tls.cert, key: tls.key } } : {}),
+			...where,
 		});
 	} catch (cause) {
-		throw bindProblem(cause, host, port);
+		throw bindProblem(cause, host, where.port ?? port);
 	}
-	if (!app.server) throw new StartError(`Nothing listens on ${host}:${port}.`);
-	if (passed) nameClients(app.server, passed.peers);
+	if (!app.server) throw new StartError(`Nothing listens on ${host}:${where.port ?? port}.`);
 	return app.server;
 }
 

@@ -217,7 +217,7 @@ export function createApp(
 
 /**
  * Makes the app listen. From then on the process hears signals and crashes, and its log may be written.
- * @param place where others listen, too, or may later; the plan's port alone unless given
+ * @param place where others listen, too, or may later, or a socket besides; the plan's port alone unless given
  * @throws {StartError} as `listen` does
  */
 export function serve(
@@ -226,7 +226,7 @@ export function serve(
 	services: RoleServices,
 	lock: DirectoryLock,
 	tunnels?: DrainListener,
-	place?: PortPlace,
+	place?: Partial<PortPlace> & Pick<ListenOptions, "socket">,
 ): BoundServer {
 	const server = bindApp(app, plan, services, place);
 	services.lifecycle.onDrain(() => server.keepCertificate());
@@ -260,7 +260,7 @@ export function bindApp(
 	app: AnyElysia,
 	{ host, port, tls, config }: RolePlan,
 	{ log }: Pick<RoleServices, "log">,
-	place?: Partial<Pick<ListenOptions, "host" | "port" | "sharing" | "passed" | "certificate">>,
+	place?: Partial<Pick<ListenOptions, "host" | "port" | "sharing" | "passed" | "certificate" | "socket">>,
 ): BoundServer {
 	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log, ...place });
 	giveBackMemory(() => server.pendingRequests === 0);

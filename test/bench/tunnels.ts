@@ -1,17 +1,18 @@
 /**
- * What a tunnel costs: calls to an agent through one against calls to its address, by the CPU of the compiled router and by latency. Some two
- * minutes; Linux.
+ * What a tunnel costs: calls to an agent through one against calls to its address, by the CPU of the compiled router, or of the compiled agent, and by
+ * latency. Some two minutes; Linux.
  *
- *     bun test/bench/tunnels.ts [--binary FILE]
+ *     bun test/bench/tunnels.ts [--binary FILE] [--end router|agent]
  *
  * In each round the address is measured before and after the tunnel: what it differs by from itself is what this machine can tell. BENCH_ROUNDS
  * (3), BENCH_SECONDS (2), BENCH_ONLY and BENCH_PIN as in `make bench`.
  */
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { chooseLoads, type Scenario } from "./loads.ts";
 import { median } from "./measure.ts";
-import { pinSelf } from "./pins.ts";
-import { clearAwayAtEnd, type Running, spawn } from "./processes.ts";
+import { PINS, pinSelf } from "./pins.ts";
+import { clearAwayAtEnd, type Running, spawn, temporaryFolder } from "./processes.ts";
 import { type Contender, compare, type Result } from "./rounds.ts";
 import { warmUp, wholeNumber } from "./settings.ts";
 import { startRouter, startUpstream } from "./subject.ts";
@@ -25,21 +26,26 @@ const LOADS = [
 	"200 events 5 ms apart, 64 connections",
 ];
 
+/** Whose CPU is measured. */
+type End = "router" | "agent";
+type Way = "address" | "tunnel";
+
 /** A router and its agent, which answers calls of `bench`. */
-async function withAgent(upstream: string, binary: string, way: "address" | "tunnel"): Promise<Running> {
+async function withAgent(upstream: string, binary: string, way: Way, end: End): Promise<Running> {
 	const router = await startRouter(upstream, binary);
-	const { origin } = new URL(upstream);
-	const script = new URL("./agent.ts", import.meta.url).pathname;
-	const agent = spawn("around", [process.execPath, "--no-env-file", script, router.url, origin, way], {
-		stdout: "pipe",
-	});
+	// The agent has the measured core then.
+	if (end === "agent" && PINS) Bun.spawnSync(["taskset", "-acp", String(PINS.around), String(router.pid)]);
+	const agent = end === "agent" ? realAgent(router.url, upstream, binary, way) : linkAlone(router.url, upstream, way);
 	for (;;) {
-		const { data } = (await (await fetch(`${router.url}/agents`)).json()) as { data: { reachable: boolean }[] };
-		if (data[0]?.reachable) break;
+		const { data } = (await (await fetch(`${router.url}/agents`)).json()) as {
+			data: { reachable: boolean; models: unknown[] }[];
+		};
+		if (data[0]?.reachable && data[0].models.length > 0) break;
 		await Bun.sleep(20);
 	}
 	return {
 		...router,
+		...(end === "agent" && { pid: agent.pid }),
 		async [Symbol.asyncDispose]() {
 			agent.kill("SIGKILL");
 			await agent.exited;
@@ -48,17 +54,46 @@ async function withAgent(upstream: string, binary: string, way: "address" | "tun
 	};
 }
 
+/** Joins the router in an agent's place, and nothing else: the router calls the upstream itself. */
+function linkAlone(router: string, upstream: string, way: Way) {
+	const script = new URL("./agent.ts", import.meta.url).pathname;
+	const { origin } = new URL(upstream);
+	return spawn("around", [process.execPath, "--no-env-file", script, router, origin, way], { stdout: "pipe" });
+}
+
+/** The compiled agent, in front of the upstream as of a vLLM that runs already. */
+function realAgent(router: string, upstream: string, binary: string, way: Way) {
+	const dir = temporaryFolder();
+	const flags = ["--agent", "--router", router, ...(way === "tunnel" ? ["--tunnel"] : [])];
+	return spawn("subject", [resolve(binary), ...flags], {
+		cwd: dir,
+		stdout: Bun.file(join(dir, "output")),
+		env: {
+			HOST: "127.0.0.1",
+			...{ PORT: "0", AGENT_PORT: "0" },
+			ROUTER_AGENT_NAME: "bench",
+			VLLM_BASE_URL: upstream,
+			DATA_DIR: join(dir, "data"),
+			LOG_DIR: join(dir, "logs"),
+		},
+	});
+}
+
 async function main(): Promise<void> {
 	clearAwayAtEnd();
-	const { values: flags } = parseArgs({ options: { binary: { type: "string", default: "dist/router" } } });
+	const { values: flags } = parseArgs({
+		options: { binary: { type: "string", default: "dist/router" }, end: { type: "string", default: "router" } },
+	});
+	const { end } = flags;
+	if (end !== "router" && end !== "agent") throw new Error(`bench: --end is router or agent, not ${end}`);
 	const seconds = wholeNumber("BENCH_SECONDS", 2);
 	const rounds = wholeNumber("BENCH_ROUNDS", 3);
 	pinSelf();
-	const contender = (name: string, way: "address" | "tunnel"): Contender => ({
+	const contender = (name: string, way: Way): Contender => ({
 		name,
 		warmUpS: warmUp(seconds),
 		isRouter: true,
-		start: (upstream) => withAgent(upstream, flags.binary, way),
+		start: (upstream) => withAgent(upstream, flags.binary, way, end),
 	});
 	const who = [contender("address", "address"), contender("tunnel", "tunnel"), contender("address again", "address")];
 	const rows: string[][] = [

@@ -130,7 +130,9 @@ function answer(client: Client, request: string): void {
 	const { data } = client;
 	const path = /^POST \/(\w+)\S*? HTTP/.exec(request);
 	if (!path) {
-		write(client, whole(JSON.stringify(sent)));
+		// An agent asks what it serves.
+		const isList = /^GET \S+\/models HTTP/.test(request);
+		write(client, whole(JSON.stringify(isList ? { object: "list", data: [{ id: "bench", object: "model" }] } : sent)));
 		return;
 	}
 	data.wire = wireOf(request);

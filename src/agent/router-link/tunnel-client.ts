@@ -17,7 +17,7 @@ import { readText } from "../../proxy/net/read-body.ts";
 import { shortText } from "../../short-text.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { TunnelConnection, type TunnelEnd } from "./tunnel-connection.ts";
-import type { AgentPort } from "./tunnel-pipe.ts";
+import type { AgentAddress } from "./tunnel-pipe.ts";
 
 /** First and longest wait until one is opened again, ms. */
 const FIRST_MS = 250;
@@ -41,7 +41,7 @@ export interface TunnelOptions {
 	readonly name: string;
 	readonly instance?: string | undefined;
 	/** Where the agent listens: what the router asks goes there. */
-	readonly site: AgentPort;
+	readonly site: AgentAddress;
 	/** Asks the router why it refuses. */
 	readonly transport: Transport;
 	/** PEM with further certificate authorities. */

@@ -3,7 +3,7 @@
 import { FRAME, frame, PING_MS, parseHello, SILENCE_MS, TUNNEL_CLOSE, TunnelFault } from "../../protocol/tunnel.ts";
 import { publicAuthorities } from "../../public-authorities.ts";
 import { FrameBatch } from "./frame-batch.ts";
-import { type AgentPort, TunnelPipes } from "./tunnel-pipe.ts";
+import { type AgentAddress, TunnelPipes } from "./tunnel-pipe.ts";
 
 /** How long it may take until the router says which one it is, ms. */
 const OPEN_MS = 10_000;
@@ -14,7 +14,7 @@ export interface TunnelRoute {
 	readonly url: string;
 	readonly headers: Record<string, string>;
 	/** Where the agent listens: what the router asks goes there. */
-	readonly site: AgentPort;
+	readonly site: AgentAddress;
 	/** PEM with further certificate authorities. */
 	readonly ca: string | undefined;
 	/** Of an HTTP proxy. */

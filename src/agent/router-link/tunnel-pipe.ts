@@ -1,13 +1,10 @@
-/** The agent's end of a tunnel's streams: each is a connection to the agent's own port. */
+/** The agent's end of a tunnel's streams: each is a connection to where the agent listens. */
 import type { Socket } from "bun";
 import { FRAME, frame, MOST_STREAMS, openerOf, parseFrame } from "../../protocol/tunnel.ts";
 import { type StreamReader, TunnelStream } from "../../protocol/tunnel-stream.ts";
 
-/** Where the agent listens. */
-export interface AgentPort {
-	readonly hostname: string;
-	readonly port: number;
-}
+/** Where the agent listens: at a port, or at a Unix socket. */
+export type AgentAddress = { readonly hostname: string; readonly port: number } | { readonly unix: string };
 
 /** All streams of one tunnel. */
 export class TunnelPipes {
@@ -15,7 +12,7 @@ export class TunnelPipes {
 
 	/** @param transmit sends a frame to the router */
 	constructor(
-		private readonly site: AgentPort,
+		private readonly site: AgentAddress,
 		private readonly transmit: (frame: Buffer) => void,
 	) {}
 
@@ -68,8 +65,10 @@ class Pipe implements StreamReader {
 		this.stream = new TunnelStream(number, transmit, this);
 	}
 
-	connect({ hostname, port }: AgentPort): void {
-		Bun.connect({ hostname, port, data: this as Pipe, socket: HANDLERS }).catch(() => this.disconnected(false));
+	connect(site: AgentAddress): void {
+		const own = { data: this as Pipe, socket: HANDLERS };
+		const connecting = "unix" in site ? Bun.connect({ ...site, ...own }) : Bun.connect({ ...site, ...own });
+		connecting.catch(() => this.disconnected(false));
 	}
 
 	connected(socket: Socket<Pipe>): void {
