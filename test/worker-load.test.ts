@@ -80,7 +80,7 @@ test("workers that end under load, by terminate and by an error, take their own 
 	}
 	await calls.end();
 	expect(calls.failed).toEqual([]);
-	const { rows, problems } = await callBooks(router, calls.made);
+	const { rows, problems } = await callBooks([router], calls.made);
 	expect(problems).toEqual([]);
 	expect(rows).toBeGreaterThan(400);
 	expect(await router.metric("router_workers_ended_total")).toBe(4);

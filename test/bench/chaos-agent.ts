@@ -40,7 +40,8 @@ export interface ChaosAgentOptions {
 	readonly isTunnelled: boolean;
 	/** That its containers are in. */
 	readonly engine: DockerEngine;
-	readonly router: Pick<RunningRouter, "url">;
+	/** The address of its routers. */
+	readonly router: string;
 	/** What it runs from. */
 	readonly source: "source" | "binary";
 }
@@ -61,7 +62,7 @@ export class ChaosAgent {
 	) {}
 
 	static async start(options: ChaosAgentOptions): Promise<ChaosAgent> {
-		const agent = new ChaosAgent(options, await ChaosRelay.start(Number(new URL(options.router.url).port)));
+		const agent = new ChaosAgent(options, await ChaosRelay.start(Number(new URL(options.router).port)));
 		await agent.#start();
 		return agent;
 	}
@@ -174,7 +175,7 @@ export class ChaosAgent {
 		const { name, isTunnelled, engine, router, source } = this.options;
 		const reached = isTunnelled
 			? { router: this.way.origin, tunnel: "always" }
-			: { router: router.url, tunnel: "never", advertise: this.way.origin };
+			: { router, tunnel: "never", advertise: this.way.origin };
 		const model = {
 			model: MODEL,
 			name: NAME,

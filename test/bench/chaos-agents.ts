@@ -28,8 +28,10 @@ const IMAGES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 const START_OF_ROLL = new RegExp(`^(\\S+): ${NAME} is rolled`);
 const END_OF_ROLL = new RegExp(`: ${NAME} (promoted|taken back)`);
 
-/** Those of ways twice: an agent has one, and several replicas. */
-const MISHAPS = [...OF_REPLICAS, ...OF_AGENTS, ...OF_WAYS, ...OF_WAYS, "roll"] as const;
+/** Those of ways twice: an agent has one, and several replicas. Rolls, too: while one is under way no other begins. */
+const MISHAPS = [...OF_REPLICAS, ...OF_AGENTS, ...OF_WAYS, ...OF_WAYS, "roll", "roll"] as const;
+/** How long all replicas are waited for before an image that is not good is rolled, ms. */
+const WHOLE_MS = 15_000;
 
 /** All agents, and their engine. */
 export class ChaosAgents implements ChaosFleet {
@@ -69,8 +71,8 @@ export class ChaosAgents implements ChaosFleet {
 		return new ChaosAgents(engine, count, source);
 	}
 
-	async join(router: RunningRouter, note: (what: string) => void): Promise<void> {
-		this.#router = router;
+	async join(routers: readonly RunningRouter[], address: string, note: (what: string) => void): Promise<void> {
+		this.#router = routers[0];
 		this.#note = note;
 		this.#watchEngine();
 		this.#agents = await Promise.all(
@@ -78,17 +80,21 @@ export class ChaosAgents implements ChaosFleet {
 				ChaosAgent.start({
 					name: `agent${at}`,
 					isTunnelled: at % 2 === 1,
-					...{ engine: this.engine, router, source: this.source },
+					...{ engine: this.engine, router: address, source: this.source },
 				}),
 			),
 		);
-		await until(async () => {
-			const { data } = (await (await fetch(`${router.url}/agents`)).json()) as {
-				data: { models: { replicas?: { state: string }[] }[] }[];
-			};
-			const states = data.flatMap(({ models }) => models[0]?.replicas ?? []).map(({ state }) => state);
-			return states.length === this.count * REPLICAS && states.every((state) => state === "ready");
-		}, "all replicas");
+		for (const router of routers) await until(() => this.#isWhole(router), "all replicas");
+	}
+
+	/** Whether a router can call all replicas. */
+	async #isWhole({ url }: RunningRouter): Promise<boolean> {
+		const { data } = (await (await fetch(`${url}/agents`)).json()) as {
+			data: { reachable: boolean; models: { replicas?: { state: string }[] }[] }[];
+		};
+		const states = data.flatMap(({ models }) => models[0]?.replicas ?? []).map(({ state }) => state);
+		const areReady = states.length === this.count * REPLICAS && states.every((state) => state === "ready");
+		return areReady && data.every(({ reachable }) => reachable);
 	}
 
 	async befall(draw: Random): Promise<Misfortune | undefined> {
@@ -144,11 +150,7 @@ export class ChaosAgents implements ChaosFleet {
 		const image = draw.pick(Object.keys(IMAGES));
 		if (this.#roll || this.#isOver) return undefined;
 		const isHealthy = Object.keys(IMAGES[image]!).length === 0;
-		if (!isHealthy) {
-			const ready = await Promise.all(this.#agents.map((agent) => agent.ready()));
-			if (!ready.every(({ length }) => length === REPLICAS)) return undefined;
-			this.#mayHarm = () => false;
-		}
+		if (!isHealthy && !(await this.#becomesWhole())) return undefined;
 		const args = ["models", "roll", NAME, "--image", image, "--canary", "30%", "--url", this.#router!.url];
 		const child = Bun.spawn([...command(this.source), ...args], {
 			cwd: this.#router!.directory,
@@ -169,6 +171,18 @@ export class ChaosAgents implements ChaosFleet {
 			return true;
 		});
 		return { who: image, what: "roll", over };
+	}
+
+	/** Nothing more befalls agents and replicas, and all come back. False where that takes too long: then it goes on. */
+	async #becomesWhole(): Promise<boolean> {
+		this.#mayHarm = () => false;
+		for (const until = performance.now() + WHOLE_MS; performance.now() < until && !this.#isOver; ) {
+			const ready = await Promise.all(this.#agents.map((agent) => agent.ready()));
+			if (ready.every(({ length }) => length === REPLICAS)) return true;
+			await Bun.sleep(100);
+		}
+		this.#mayHarm = () => true;
+		return false;
 	}
 
 	/** Notes the ends of containers: of one that somebody told to end no call is the cause. */

@@ -21,10 +21,10 @@ export interface ChaosFleet {
 	/** Origins that answer without a router; empty: there are none. */
 	readonly direct: readonly string[];
 	/**
-	 * Has it be there for a router; resolves when it can answer.
+	 * Has it be there for routers, which are one behind `address`; resolves when each can answer.
 	 * @param note is told what happens by itself. What ends with `: engine dies` is the end of an engine of which calls may be the cause
 	 */
-	join(router: RunningRouter, note: (what: string) => void): Promise<void>;
+	join(routers: readonly RunningRouter[], address: string, note: (what: string) => void): Promise<void>;
 	/** Does something to it that can be borne at this moment; undefined: nothing can. */
 	befall(draw: Random): Promise<Misfortune | undefined>;
 	/** What else is told at the end. */

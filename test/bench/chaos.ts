@@ -8,10 +8,13 @@
  * CHAOS_MINUTES (10), CHAOS_CLIENTS (12) and CHAOS_SEED (1) set how long, how many at once, and which misfortunes. At each moment one
  * replica at least is left alone, but for cuts. With CHAOS_WORKERS (1) above 1 the router, from source, has so many worker threads, and every ten
  * seconds one of them ends (`worker-ends.ts`). With CHAOS_AGENTS (0) above 0 the load runs over so many agents instead, whose models' containers,
- * processes and ways suffer, and whose model is rolled meanwhile (`chaos-agents.ts`).
+ * processes and ways suffer, and whose model is rolled meanwhile (`chaos-agents.ts`); with CHAOS_ROUTERS (1) above 1 through so many routers of one
+ * Redis, which agents find behind one address.
  */
 import { FAILURES } from "../../src/providers/failure.ts";
+import { type Balancer, startBalancer } from "../kit/balancer.ts";
 import { random } from "../kit/random.ts";
+import { startRedis } from "../kit/redis.ts";
 import { type RunningRouter, startRouter } from "../kit/router.ts";
 import { ChaosAgents } from "./chaos-agents.ts";
 import { type CallOutcome, type ChaosCall, callOf, DIALECTS, followUp, outcomeOf } from "./chaos-calls.ts";
@@ -35,6 +38,8 @@ const clients = number("CHAOS_CLIENTS", 12);
 const seed = number("CHAOS_SEED", 1);
 const workers = number("CHAOS_WORKERS", 1);
 const agents = number("CHAOS_AGENTS", 0);
+const count = number("CHAOS_ROUTERS", 1);
+if (count > 1 && workers > 1) throw new Error("chaos: CHAOS_WORKERS ends workers of one router: leave out CHAOS_ROUTERS");
 const source = process.argv.includes("--source") ? "source" : "binary";
 /** The ends of workers, where there are several; and the calls of which they have to give an account. */
 let ends: WorkerEnds | undefined;
@@ -205,9 +210,12 @@ const times = (name: string, { first }: Tally) =>
 	console.log(`time to first token, ${name}: p50 ${ms(first, 0.5)}, p99 ${ms(first, 0.99)} (${first.length} streams)`);
 
 const fleet: ChaosFleet = agents > 0 ? await ChaosAgents.start(agents, source) : await ChaosReplicas.start();
-let router: RunningRouter | undefined;
-try {
-	router = await startRouter({
+const redis = count > 1 ? await startRedis() : undefined;
+const routers: RunningRouter[] = [];
+let balancer: Balancer | undefined;
+
+const startOne = () =>
+	startRouter({
 		source,
 		...(workers > 1 ? { command: ENDED_WORKERS } : {}),
 		// That another worker has begun is said at this level.
@@ -217,6 +225,7 @@ try {
 			usage: { user_headers: ["x-chaos-user"] },
 			// A place that a worker's end does not give back is missed soon.
 			limits: { models: { chaos: { concurrency: 3 * clients } } },
+			...(redis && { redis: { url: redis.url, prefix: "chaos" } }),
 			...fleet.config,
 			models: [
 				{
@@ -228,16 +237,24 @@ try {
 			],
 		},
 	});
-	await fleet.join(router, note);
+/** A counter's value, of all routers. */
+const metric = async (name: string, labels?: Record<string, string>) =>
+	(await Promise.all(routers.map((router) => router.metric(`router_${name}_total`, labels)))).reduce((a, b) => a + b);
+
+try {
+	for (let at = 0; at < count; at++) routers.push(await startOne());
+	const origins = routers.map(({ url }) => url);
+	balancer = await startBalancer(origins);
+	await fleet.join(routers, balancer.url, note);
 	if (fleet.direct.length > 0)
 		times("the sims alone", await load(fleet.direct, "m", after(CALM_S), 1_000_000, ["chat"]));
 	made.length = 0;
-	if (workers > 1) ends = new WorkerEnds(router, note);
-	const calm = await load([router.url], "chaos", after(CALM_S), 2_000_000);
+	if (workers > 1) ends = new WorkerEnds(routers[0]!, note);
+	const calm = await load(origins, "chaos", after(CALM_S), 2_000_000);
 	times("through the router, calm", calm);
 	const isOver = after(minutes * 60);
 	const [tally, mishaps] = await Promise.all([
-		load([router.url], "chaos", isOver, 0),
+		load(origins, "chaos", isOver, 0),
 		misfortune(fleet, isOver),
 		ends?.run(isOver),
 	]);
@@ -252,9 +269,8 @@ try {
 	);
 	console.log(`calls: ${shares.join(", ")}`);
 	console.log([...mishaps].map(([mishap, count]) => `${mishap} ${count}`).join(", "));
-	const metric = (name: string) => router!.metric(`router_${name}_total`);
 	const [attempts, failures, retries, refused, failovers, resumes] = await Promise.all(
-		["attempts", "upstream_failures", "retries", "retries_refused", "failovers", "resumes"].map(metric),
+		["attempts", "upstream_failures", "retries", "retries_refused", "failovers", "resumes"].map((name) => metric(name)),
 	);
 	console.log(
 		`attempts ${attempts}, of them failed ${failures}; retries ${retries}, refused for want of budget ${refused}; ` +
@@ -262,7 +278,7 @@ try {
 	);
 	const kinds = await Promise.all(
 		Object.keys(FAILURES).map(
-			async (kind) => [kind, await router!.metric("router_upstream_failures_total", { kind })] as const,
+			async (kind) => [kind, await metric("upstream_failures", { kind })] as const,
 		),
 	);
 	console.log(
@@ -273,12 +289,12 @@ try {
 	);
 	const [failed, truncated, longer, wrong, miscounted] = wrongs;
 	console.log(
-		`${minutes} minutes, ${clients} clients, seed ${seed}: ${tally.calls} calls, ${failed} failed, ${truncated} truncated, ` +
+		`${minutes} minutes, ${clients} clients, seed ${seed}${count > 1 ? `, ${count} routers` : ""}: ${tally.calls} calls, ${failed} failed, ${truncated} truncated, ` +
 			`${longer} longer than max_tokens, ${wrong} wrong, ${miscounted} with another count of tokens; ` +
 			`${tally.count("refused")} refused since two engines had died under them`,
 	);
 	if (fleet.summary !== undefined) console.log(fleet.summary);
-	const { rows, ended, unread, problems, detailsOf } = await callBooks(router, made);
+	const { rows, ended, unread, problems, detailsOf } = await callBooks(routers, made);
 	console.log(`${made.length} calls, ${rows} rows, ${problems.length} of them wrong`);
 	if (ends)
 		console.log(
@@ -292,5 +308,7 @@ try {
 	}
 	if (wrongs.some((count) => count > 0) || calm.examples.size > 0) process.exitCode = 1;
 } finally {
-	await Promise.all([router?.stop(), fleet.stop()]);
+	balancer?.stop();
+	await Promise.all([...routers.map((router) => router.stop()), fleet.stop()]);
+	await redis?.stop();
 }

@@ -111,12 +111,14 @@ export async function settledRows(router: RunningRouter): Promise<{ rows: CallRo
 	return { rows, counted };
 }
 
-/** Compares what clients have seen with the ledger and `/metrics`. */
-export async function callBooks(router: RunningRouter, made: readonly MadeCall[]): Promise<CallBooks> {
+/** Compares what clients have seen with the ledgers and `/metrics` of the routers that they called. */
+export async function callBooks(routers: readonly RunningRouter[], made: readonly MadeCall[]): Promise<CallBooks> {
 	const problems: string[] = [];
 	const answers = new Set(made.flatMap(({ user, came }) => (came === "answer" ? [user] : [])));
 	const resets = new Set(made.flatMap(({ user, came }) => (came === "reset" ? [user] : [])));
-	const { rows, counted } = await settledRows(router);
+	const books = await Promise.all(routers.map(settledRows));
+	const rows = books.flatMap((each) => each.rows);
+	const counted = books.reduce((sum, each) => sum + each.counted, 0);
 	if (rows.length !== counted) problems.push(`${rows.length} rows, and ${counted} calls in /metrics`);
 	const users = Map.groupBy(rows, ({ user }) => user);
 	for (const [user, found] of users) {
