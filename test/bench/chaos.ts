@@ -39,7 +39,8 @@ const seed = number("CHAOS_SEED", 1);
 const workers = number("CHAOS_WORKERS", 1);
 const agents = number("CHAOS_AGENTS", 0);
 const count = number("CHAOS_ROUTERS", 1);
-if (count > 1 && workers > 1) throw new Error("chaos: CHAOS_WORKERS ends workers of one router: leave out CHAOS_ROUTERS");
+if (count > 1 && workers > 1)
+	throw new Error("chaos: CHAOS_WORKERS ends workers of one router: leave out CHAOS_ROUTERS");
 const source = process.argv.includes("--source") ? "source" : "binary";
 /** The ends of workers, where there are several; and the calls of which they have to give an account. */
 let ends: WorkerEnds | undefined;
@@ -277,9 +278,7 @@ try {
 			`failovers ${failovers}, resumes ${resumes}`,
 	);
 	const kinds = await Promise.all(
-		Object.keys(FAILURES).map(
-			async (kind) => [kind, await metric("upstream_failures", { kind })] as const,
-		),
+		Object.keys(FAILURES).map(async (kind) => [kind, await metric("upstream_failures", { kind })] as const),
 	);
 	console.log(
 		`failures by kind: ${kinds.flatMap(([kind, count]) => (count > 0 ? `${kind} ${count}` : [])).join(", ")}`,
