@@ -103,15 +103,9 @@ export function listen(app: AnyElysia, options: ListenOptions): BoundServer {
 	const first = options.certificate ?? (tls ? readTls(tls) : undefined);
 	let inUse = first;
 	const asked = options.sharing === "first" ? unsharedPort(host, options.port) : options.port;
-	let current: ReturnType<typeof serve>;
-	try {
-		// In front: `app.server` is the port's.
-		if (options.socket !== undefined) servers.add(serveOn(app, options, { unix: options.socket }));
-		current = serve(asked, first);
-	} catch (error) {
-		for (const server of servers) void server.stop(true);
-		throw error;
-	}
+	// In front: `app.server` is the port's.
+	if (options.socket !== undefined) servers.add(serveOn(app, options, { unix: options.socket }));
+	let current = serve(asked, first);
 	const port = current.port ?? asked;
 	const useCertificate = (pair: TlsPair) => {
 		if (options.passed) {
