@@ -90,8 +90,8 @@ export interface BoundServer extends Listening, Pending {
  */
 export function listen(app: AnyElysia, options: ListenOptions): BoundServer {
 	const { host, tls } = options;
-	/** The one that listens, and those that finish what they are answering. */
-	const servers = new Set<Stoppable & Pending>();
+	/** The one at the socket, in front since `app.server` is the port's; the one that listens there; and those that finish what they are answering. */
+	const servers = new Set<Stoppable & Pending>(atSocket(app, options));
 	const serve = (port: number, pair: TlsPair | undefined) => {
 		const server = bind(app, options, port, pair);
 		servers.add(server);
@@ -103,8 +103,6 @@ export function listen(app: AnyElysia, options: ListenOptions): BoundServer {
 	const first = options.certificate ?? (tls ? readTls(tls) : undefined);
 	let inUse = first;
 	const asked = options.sharing === "first" ? unsharedPort(host, options.port) : options.port;
-	// In front: `app.server` is the port's.
-	if (options.socket !== undefined) servers.add(serveOn(app, options, { unix: options.socket }));
 	let current = serve(asked, first);
 	const port = current.port ?? asked;
 	const useCertificate = (pair: TlsPair) => {
@@ -174,6 +172,11 @@ function bind(app: AnyElysia, options: ListenOptions, port: number, tls: TlsPair
 	const server = serveOn(app, options, { hostname: host, port, reusePort: sharing !== undefined, ...certificate });
 	if (passed) nameClients(server, passed.peers);
 	return server;
+}
+
+/** What listens at the socket, where there is to be one. Throws StartError. */
+function atSocket(app: AnyElysia, options: ListenOptions) {
+	return options.socket === undefined ? [] : [serveOn(app, options, { unix: options.socket })];
 }
 
 /** Makes `app` listen on a port or a socket. Throws StartError. */
