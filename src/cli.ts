@@ -39,37 +39,6 @@ export async function run(args: readonly string[], env: Environment): Promise<nu
 async function perform(command: Command, env: Environment): Promise<number> {
 	const cwd = process.cwd();
 	switch (command.do) {
-		case "help":
-			out(helpText());
-			return SUCCESS;
-		case "version":
-			out(`${VERSION}\n`);
-			return SUCCESS;
-		case "completions": {
-			const { completions } = await import("./cli/completions.ts");
-			out(completions(command.shell));
-			return SUCCESS;
-		}
-		case "man": {
-			const { manPage } = await import("./cli/man-page.ts");
-			out(manPage());
-			return SUCCESS;
-		}
-		case "docs": {
-			const { docsText } = await import("./cli/docs.ts");
-			out(docsText(command.topic));
-			return SUCCESS;
-		}
-		case "init": {
-			const { initText, writeExample } = await import("./cli/init.ts");
-			out(command.file === "-" ? initText(command) : writeExample(command.file, cwd));
-			return SUCCESS;
-		}
-		case "suggest": {
-			const { suggest } = await import("./cli/suggest.ts");
-			print(await suggest(env));
-			return SUCCESS;
-		}
 		case "start": {
 			const { loaded, variables } = await configuration(command, env, cwd);
 			const { start } = await import("./cli/start.ts");
@@ -87,29 +56,77 @@ async function perform(command: Command, env: Environment): Promise<number> {
 			await rollModel(command.roll, command.url, loaded.config, (line) => out(`${line}\n`));
 			return SUCCESS;
 		}
-		default:
+		case "check":
+		case "health":
+		case "agents":
+		case "models":
+		case "explain":
+		case "invite":
+		case "connect":
+		case "admin":
+		case "backup":
+		case "restore":
 			print(await outputOf(command, await configuration(command, env, cwd), cwd));
+			return SUCCESS;
+		default:
+			print(await outputAlone(command, env, cwd));
 			return SUCCESS;
 	}
 }
 
+/** The output of a command that reads no configuration of the router's. */
+async function outputAlone(command: Alone, env: Environment, cwd: string): Promise<Output> {
+	switch (command.do) {
+		case "help":
+			return { text: helpText() };
+		case "version":
+			return { text: `${VERSION}\n` };
+		case "completions": {
+			const { completions } = await import("./cli/completions.ts");
+			return { text: completions(command.shell) };
+		}
+		case "man": {
+			const { manPage } = await import("./cli/man-page.ts");
+			return { text: manPage() };
+		}
+		case "docs": {
+			const { docsText } = await import("./cli/docs.ts");
+			return { text: docsText(command.topic) };
+		}
+		case "init": {
+			const { initText, writeExample } = await import("./cli/init.ts");
+			return { text: command.file === "-" ? initText(command) : writeExample(command.file, cwd) };
+		}
+		case "import": {
+			const { importCommand } = await import("./cli/import-command.ts");
+			return importCommand(command, cwd);
+		}
+		case "suggest": {
+			const { suggest } = await import("./cli/suggest.ts");
+			return await suggest(env);
+		}
+	}
+}
+
 /** Commands that print a text made from the configuration, or from a running router's answer. */
-type Query = Exclude<
+type Query = Extract<
 	Command,
 	{
 		readonly do:
-			| "help"
-			| "version"
-			| "completions"
-			| "man"
-			| "docs"
-			| "init"
-			| "suggest"
-			| "start"
-			| "roll"
-			| "upgrade";
+			| "check"
+			| "health"
+			| "agents"
+			| "models"
+			| "explain"
+			| "invite"
+			| "connect"
+			| "admin"
+			| "backup"
+			| "restore";
 	}
 >;
+/** Commands that need neither. */
+type Alone = Exclude<Command, Query | { readonly do: "start" | "roll" | "upgrade" }>;
 /** The output of a command: for stdout, and a note for the user, for stderr. */
 interface Output {
 	readonly text: string;
@@ -144,6 +161,11 @@ async function outputOf(command: Query, { loaded, variables }: Configuration, cw
 		case "connect": {
 			const { connectClient } = await import("./cli/connect/connect.ts");
 			return await connectClient(command.connect, command.url, { config, env: variables, cwd });
+		}
+		case "backup":
+		case "restore": {
+			const { backUpCommand, restoreCommand } = await import("./cli/backup-command.ts");
+			return { text: (command.do === "backup" ? backUpCommand : restoreCommand)(command.file, config, cwd) };
 		}
 		case "admin": {
 			const { runAdminCommand } = await import("./cli/admin.ts");

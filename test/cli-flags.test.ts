@@ -22,7 +22,9 @@ describe("a command line that is wrong", () => {
 	test("names the nearest right command, or the flag that was meant", () => {
 		expect(refusal("chek")).toBe('unknown command "chek"; did you mean "check"?');
 		expect(refusal("agent")).toBe('unknown command "agent"; did you mean "--agent"?');
-		expect(refusal("serve")).toContain("there are check, init, health, agents, models, explain, keys, usage, why");
+		expect(refusal("serve")).toContain(
+			"there are check, init, import, health, agents, models, explain, keys, usage, why",
+		);
 		expect(refusal("explain")).toContain("router explain MODEL");
 	});
 

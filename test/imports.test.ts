@@ -50,7 +50,13 @@ test.each([
 	[
 		"bun:sqlite",
 		/"bun:sqlite"/,
-		["store/database-file.ts", "store/open-database.ts", "store/merge.ts", "store/directory-lock.ts"],
+		[
+			"store/backup.ts",
+			"store/database-file.ts",
+			"store/open-database.ts",
+			"store/merge.ts",
+			"store/directory-lock.ts",
+		],
 	],
 	[
 		// Calendar time, and times that other machines get. Durations: performance.now(), steadyTime().

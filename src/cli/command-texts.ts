@@ -1,7 +1,9 @@
 /** What the words and flags of the command line mean, a line each, for shells and the manual page. The compiler asks for a text for each flag and command. */
+import { IMPORT_FORMATS } from "../config/import/formats.ts";
 import { CLIENT_NAMES } from "./connect/connect-args.ts";
 import { topics } from "./docs.ts";
 import { FLAGS, SHELLS, SUBCOMMANDS } from "./flags.ts";
+import { FORMAT_NAMES } from "./import-args.ts";
 
 /** A flag's name, without its dashes. */
 export type FlagName = keyof typeof FLAGS;
@@ -53,7 +55,8 @@ const TEXTS = {
 	kubernetes: { text: "print manifests for Kubernetes" },
 	grafana: { text: "print a dashboard for Grafana" },
 	"prometheus-rules": { text: "print recording and alerting rules for Prometheus" },
-	stdout: { text: "print the example in the place of writing it" },
+	stdout: { text: "init, import: print the file in the place of writing it" },
+	keys: { value: "FILE", values: "file", text: "import: virtual keys of LiteLLM, as its /key/list answers them" },
 	team: { value: "TEAM", text: "keys create, change: whose usage it counts as, too" },
 	models: { value: "NAMES", text: "keys create, change: models that it may use, comma separated" },
 	rpm: { value: "N", text: "keys create, change: calls a minute" },
@@ -112,6 +115,10 @@ const COMMANDS: {
 	readonly [name in Subcommand]: { readonly text: string; readonly words?: Readonly<Record<string, string>> };
 } = {
 	check: { text: "say what would run, and every mistake in the configuration" },
+	import: {
+		text: "write a router.yaml from another program's file",
+		words: Object.fromEntries(FORMAT_NAMES.map((name) => [name, `a file of ${IMPORT_FORMATS[name].title}`])),
+	},
 	init: { text: "write a commented router.yaml, or print another file" },
 	health: { text: "exit 0 if the router of this configuration takes calls, else 1" },
 	agents: {
@@ -139,6 +146,8 @@ const COMMANDS: {
 	},
 	usage: { text: "calls, tokens and cost" },
 	replay: { text: "what another policy would have done with past calls" },
+	backup: { text: "write the data directory to one file, while the router runs" },
+	restore: { text: "add what a backup has and the data directory lacks" },
 	upgrade: { text: "have another program take the running router's place" },
 	why: { text: "where a past call went, why, and what it cost" },
 	connect: {

@@ -5,6 +5,7 @@ import type { Flags, Role } from "../config/overlay.ts";
 import { type AdminCommand, KEY_FLAGS, parseAdminArgs } from "./admin-args.ts";
 import { parseAgentFlags } from "./agent-flags.ts";
 import { type ConnectOptions, parseConnectArgs } from "./connect/connect-args.ts";
+import { type ImportOptions, parseImportArgs } from "./import-args.ts";
 import { parseRollArgs, type RollOptions } from "./roll-args.ts";
 
 /** Flags of every command that reads a configuration; texts as they were typed. */
@@ -36,8 +37,10 @@ export type Command =
 			readonly model: string /** A request's body. */;
 			readonly file?: string;
 	  } & StartOptions)
+	| ({ readonly do: "backup" | "restore" /** The backup, as it was typed. */; readonly file: string } & StartOptions)
 	| ({ readonly do: "roll"; readonly roll: RollOptions; readonly url?: string } & StartOptions)
 	| { readonly do: "docs"; readonly topic?: string }
+	| ({ readonly do: "import" } & ImportOptions)
 	| InitCommand;
 
 /** A union member for each name, so that `do` discriminates them. */
@@ -60,6 +63,7 @@ export class UsageError extends Error {
 export const SUBCOMMANDS = [
 	"check",
 	"init",
+	"import",
 	"health",
 	"agents",
 	"models",
@@ -70,6 +74,8 @@ export const SUBCOMMANDS = [
 	"replay",
 	"connect",
 	"upgrade",
+	"backup",
+	"restore",
 	"docs",
 	"completions",
 	"man",
@@ -92,11 +98,11 @@ export const FLAGS = {
 	agent: toggle("start", "check", "health", "init"),
 	standalone: toggle("start", "check", "health", "init"),
 	replace: toggle("start"),
-	config: text("start", "check", "health", "init", "replay", "upgrade", ...REMOTE),
+	config: text("start", "check", "health", "init", "replay", "upgrade", "backup", "restore", ...REMOTE),
 	host: text("start", "check", "health", ...REMOTE),
 	port: text("start", "check", "health", ...REMOTE),
 	url: text(...REMOTE),
-	"env-file": text("start", "check", "health", "replay", "upgrade", ...REMOTE),
+	"env-file": text("start", "check", "health", "replay", "upgrade", "backup", "restore", ...REMOTE),
 	// Of the agent; the others are a client's, and a call's.
 	model: text("start", "check", "connect", "replay"),
 	// Of the agent; the other is a key's.
@@ -116,7 +122,8 @@ export const FLAGS = {
 	workers: text("start", "check"),
 	insecure: toggle("start", "check"),
 	...(Object.fromEntries(PRINTED.map((name) => [name, toggle("init")])) as Record<Printed, ReturnType<typeof toggle>>),
-	stdout: toggle("init"),
+	stdout: toggle("init", "import"),
+	keys: text("import"),
 	...(Object.fromEntries(KEY_FLAGS.filter((name) => name !== "name").map((name) => [name, text("keys")])) as Record<
 		Exclude<(typeof KEY_FLAGS)[number], "name">,
 		ReturnType<typeof text>
@@ -156,14 +163,18 @@ export function parseCommand(args: readonly string[]): Command {
 	const role = roleFor(command, given);
 	if (command === "docs") return docsCommand(words);
 	if (command === "completions" || command === "man") return shellCommand(command, words);
+	if (command === "import") return { do: "import", ...wellFormed(parseImportArgs(words, given)) };
 	if (command === "init") return initCommand(Object.keys(given), words, role, given.config);
 	const model = command === "explain" ? words.shift() : undefined;
 	if (command === "explain" && model === undefined) {
 		throw new UsageError("`explain` needs a model: router explain MODEL");
 	}
+	const isOfBackup = command === "backup" || command === "restore";
+	const file = isOfBackup ? words.shift() : given.file;
+	if (isOfBackup && file === undefined) throw new UsageError(`\`${command}\` needs a file: router ${command} FILE`);
 	const admin = adminCommand(command, words, given);
-	const connect = command === "connect" ? connectOptions(words, given) : undefined;
-	const roll = command === "models" ? rollOptions(words, given) : undefined;
+	const connect = command === "connect" ? wellFormed(parseConnectArgs(words, given)) : undefined;
+	const roll = command === "models" ? wellFormed(parseRollArgs(words, given)) : undefined;
 	const twoWords = TWO_WORDS[`${command} ${words[0]}`];
 	if (twoWords) words.shift();
 	noMore(words);
@@ -180,13 +191,14 @@ export function parseCommand(args: readonly string[]): Command {
 			...(given.port !== undefined && { port: given.port }),
 			...(given.workers !== undefined && { workers: given.workers }),
 			...("insecure" in given && { insecure: true }),
-			...(admin || connect ? {} : agentFlags(role, given, vllmArgs)),
+			...(admin || connect ? {} : wellFormed(parseAgentFlags(role, given, vllmArgs))),
 		},
 		...(given["env-file"] !== undefined && { envFile: given["env-file"] }),
 	};
 	if (command === "explain") {
-		return { do: command, model: model!, ...(given.file !== undefined && { file: given.file }), ...shared };
+		return { do: command, model: model!, ...(file !== undefined && { file }), ...shared };
 	}
+	if (isOfBackup) return { do: command, file: file!, ...shared };
 	if (command === "start") return { do: command, ...("replace" in given && { isReplacing: true }), ...shared };
 	if (command === "upgrade") return { do: command, ...(given.to !== undefined && { file: given.to }), ...shared };
 	if (admin) return { do: "admin", admin, ...shared };
@@ -233,32 +245,16 @@ function roleFor(command: Subcommand, given: Given): Role {
 /** The administration command that these words are; undefined where they are none. Throws UsageError. */
 function adminCommand(command: Subcommand, words: string[], given: Given): AdminCommand | undefined {
 	const of = command === "agents" && AGENT_ADMIN.includes(words[0]!) ? command : ADMIN.find((name) => name === command);
-	const parsed = of && parseAdminArgs(of, words, given);
-	if (typeof parsed === "string") throw new UsageError(parsed);
-	return parsed;
+	return of && wellFormed(parseAdminArgs(of, words, given));
 }
 
-function connectOptions(words: string[], given: Given): ConnectOptions {
-	const parsed = parseConnectArgs(words, given);
-	if (typeof parsed === "string") throw new UsageError(parsed);
-	return parsed;
-}
-
-/** Undefined where the words are none of `models roll`. Throws UsageError. */
-function rollOptions(words: string[], given: Given): RollOptions | undefined {
-	const parsed = parseRollArgs(words, given);
+/** What was parsed. Throws UsageError where that is a message. */
+function wellFormed<T>(parsed: T | string): T {
 	if (typeof parsed === "string") throw new UsageError(parsed);
 	return parsed;
 }
 
 type Given = Partial<Record<keyof typeof FLAGS, string>>;
-
-/** The agent's flags. Throws UsageError where there is no agent, or no model, that they could belong to. */
-function agentFlags(role: Role, given: Given, args: readonly string[] | undefined): Flags {
-	const parsed = parseAgentFlags(role, given, args);
-	if (typeof parsed === "string") throw new UsageError(parsed);
-	return parsed;
-}
 
 function docsCommand(words: string[]): Command {
 	const topic = words.shift();

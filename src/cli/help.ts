@@ -15,6 +15,9 @@ Usage
   router --standalone         both in one process, for one box
   router check                say what would run, and every mistake in the configuration
   router init [FILE]          write a commented router.yaml; - or --stdout prints it
+  router import PROGRAM FILE [TO]
+                              write a router.yaml from another program's file, and name what has no counterpart:
+                              litellm (--keys FILE: its virtual keys), llama-swap, compose, gpustack
   router health               exit 0 if the router of this configuration takes calls, else 1
   router models               list the models of a running router, and what agents do with theirs
   router models roll NAME [--image IMAGE] [--canary 10%] [--no-wait]
@@ -48,6 +51,8 @@ Usage
                               claude-code, codex, opencode, gemini-cli, aider, continue, open-webui
   router upgrade [--to FILE]  have the running router start FILE, or its own program anew, which takes its place: calls
                               that run end in the old process, no connection is refused or cut
+  router backup FILE          write keys, ledger and all else of the data directory to one file, while the router runs
+  router restore FILE         add to the data directory what that file has and it lacks, whether or not the router runs
   router docs [TOPIC]         print a page of the documentation; without TOPIC list them
   router completions SHELL    print what has bash, zsh or fish complete commands and flags
   router man                  print the manual page: router man | man -l -

@@ -1,12 +1,15 @@
 /** Files of other programs that are given for `router.yaml`: whose they are, and what of them goes where. Pure. */
 import type { Finding } from "./config-error.ts";
 import { isRecord } from "./document.ts";
+import type { ImportFormat } from "./import/formats.ts";
 import { ConfigSchema } from "./schema.ts";
 
 /** A program's file. */
 interface ForeignFormat {
 	/** What it is, and what follows from that for the whole. */
 	readonly what: string;
+	/** What `router import` calls it; absent where that does not read it. */
+	readonly importName?: ImportFormat;
 	/** The setting that gives it away; undefined where the file is none of these. */
 	readonly sign: (file: ForeignFile) => string | undefined;
 	/** What goes where, a line for each part that the file may have. */
@@ -40,6 +43,7 @@ const hasInLitellm =
 
 const LITELLM: ForeignFormat = {
 	what: "a configuration of LiteLLM",
+	importName: "litellm",
 	sign: signOf("model_list", "litellm_settings", "router_settings", "general_settings"),
 	advice: [
 		[
@@ -127,6 +131,7 @@ const LITELLM: ForeignFormat = {
 
 const LLAMA_SWAP: ForeignFormat = {
 	what: "a configuration of llama-swap",
+	importName: "llama-swap",
 	sign: (file) => {
 		const isSwap = membersOf(file["models"]).some((model) => "cmd" in model || "proxy" in model);
 		const sign = signOf("healthCheckTimeout", "startPort", "macros")(file);
@@ -155,6 +160,7 @@ const LLAMA_SWAP: ForeignFormat = {
 
 const COMPOSE: ForeignFormat = {
 	what: "a compose file",
+	importName: "compose",
 	sign: ({ services }) => (isRecord(services) ? "services" : undefined),
 	advice: [
 		[
@@ -213,11 +219,15 @@ const SHARED = ["models"];
 export function foreignFile(file: ForeignFile): Finding | undefined {
 	const own = Object.keys(ConfigSchema.properties).filter((name) => !SHARED.includes(name));
 	if (own.some((name) => file[name] !== undefined) || Array.isArray(file["models"])) return undefined;
-	for (const { what, sign, advice } of FORMATS) {
+	for (const { what, importName, sign, advice } of FORMATS) {
 		const found = sign(file);
 		if (found === undefined) continue;
 		const lines = advice.flatMap(([applies, line]) => (applies(file) ? [`  ${line}`] : []));
-		const message = `this is ${what}, not of this router; \`router init\` writes a router.yaml to begin with. What goes where, by hand:`;
+		const begin =
+			importName === undefined
+				? "`router init` writes a router.yaml to begin with"
+				: `\`router import ${importName} THIS-FILE NEW.yaml\` makes one of this router's of it, and says what it leaves`;
+		const message = `this is ${what}, not of this router; ${begin}. What goes where, by hand:`;
 		return { path: [found], of: "key", message: [message, ...lines].join("\n") };
 	}
 	return undefined;

@@ -90,21 +90,51 @@ export function mergeInto(to: Database, from: Database): void {
 			`INSERT INTO responses (key_id, id, used_at, size, value) VALUES (${placeholders(5)}) ON CONFLICT DO NOTHING`,
 		);
 		copy(from, sumsAndBase(hasBase ? "base" : "usage_days"), to, ADD_SUMS);
-		const newest = `SELECT id FROM calls ORDER BY id DESC LIMIT ${MOST_CALLS}`;
-		copy(
-			from,
-			`SELECT * FROM calls WHERE id IN (${newest})`,
-			to,
-			`INSERT INTO calls VALUES (${placeholders(14)}) ON CONFLICT DO NOTHING`,
-		);
-		copy(
-			from,
-			`SELECT * FROM attempts WHERE call IN (${newest})`,
-			to,
-			`INSERT INTO attempts VALUES (${placeholders(8)}) ON CONFLICT DO NOTHING`,
-		);
+		copyCalls(from, to, `SELECT id FROM calls ORDER BY id DESC LIMIT ${MOST_CALLS}`);
 	});
 	add.immediate();
+}
+
+/** Single calls that are copied in one transaction, so that another process waits some ms for it and no longer. */
+const CALLS_AT_ONCE = 500;
+
+/**
+ * Adds to a file all single calls of another one that it does not have, in many short transactions: a router that uses it goes on. Throws
+ * SQLite's error.
+ * @param onAdded called in each transaction
+ */
+export function mergeCalls(to: Database, from: Database, onAdded: () => void): void {
+	const next = from.query<{ id: string }, [string]>(
+		`SELECT max(id) AS id FROM (SELECT id FROM calls WHERE id > ? ORDER BY id LIMIT ${CALLS_AT_ONCE})`,
+	);
+	let after = "";
+	for (;;) {
+		const last = next.get(after)?.id;
+		if (last === undefined || last === null) return;
+		const add = to.transaction(() => {
+			copyCalls(from, to, "SELECT id FROM calls WHERE id > ? AND id <= ?", [after, last]);
+			onAdded();
+		});
+		add.immediate();
+		after = last;
+	}
+}
+
+function copyCalls(from: Database, to: Database, ids: string, bounds: readonly string[] = []): void {
+	copy(
+		from,
+		`SELECT * FROM calls WHERE id IN (${ids})`,
+		to,
+		`INSERT INTO calls VALUES (${placeholders(14)}) ON CONFLICT DO NOTHING`,
+		bounds,
+	);
+	copy(
+		from,
+		`SELECT * FROM attempts WHERE call IN (${ids})`,
+		to,
+		`INSERT INTO attempts VALUES (${placeholders(8)}) ON CONFLICT DO NOTHING`,
+		bounds,
+	);
 }
 
 /** The columns of `usage_days`, then the base of each sum. */
@@ -134,9 +164,9 @@ function copyTable(from: Database, table: string, to: Database): void {
 	for (const row of all.values() as Value[][]) to.query(insert).run(...(row as never[]));
 }
 
-function copy(from: Database, select: string, to: Sql, insert: string): void {
+function copy(from: Database, select: string, to: Sql, insert: string, bounds: readonly string[] = []): void {
 	const statement = to.query(insert);
-	for (const row of from.query(select).values() as Value[][]) statement.run(...row);
+	for (const row of from.query(select).values(...bounds) as Value[][]) statement.run(...row);
 }
 
 const placeholders = (count: number): string => Array.from({ length: count }, () => "?").join(", ");

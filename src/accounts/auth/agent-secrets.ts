@@ -3,6 +3,9 @@ import { createHmac, randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
+/** The file of a data directory that has the key. */
+export const AGENT_SECRET_FILE = "agent-secret.key";
+
 /** The agent that a secret is for. */
 export interface AgentIdentity {
 	readonly name: string;
@@ -37,7 +40,7 @@ const BYTES = 32;
  * @param onProblem called then with why the key could not be read or written
  */
 export function agentSecrets(dataDir: string, onProblem?: (problem: string) => void): AgentSecrets {
-	const file = join(dataDir, "agent-secret.key");
+	const file = join(dataDir, AGENT_SECRET_FILE);
 	let current: { key: SecretKey; problem: string | undefined } | undefined;
 	const loaded = () => {
 		if (current) return current;

@@ -3,6 +3,9 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { hashKey } from "./keys.ts";
 
+/** The file of a data directory that has its hash. */
+export const GENERATED_KEY_FILE = "generated-key.sha256";
+
 /** What the start needs to know of it. */
 export interface GeneratedKey {
 	readonly hash: Buffer;
@@ -12,9 +15,9 @@ export interface GeneratedKey {
 	keep(): string | undefined;
 }
 
-/** The key of this data directory, made if there is none. Its hash alone is stored, in `generated-key.sha256`. */
+/** The key of this data directory, made if there is none. Its hash alone is stored, in {@link GENERATED_KEY_FILE}. */
 export function generatedKey(dataDir: string): GeneratedKey {
-	const file = join(dataDir, "generated-key.sha256");
+	const file = join(dataDir, GENERATED_KEY_FILE);
 	const stored = read(file);
 	if (stored instanceof Buffer) return { hash: stored, keep: () => undefined };
 	const secret = `rk-${Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64url")}`;

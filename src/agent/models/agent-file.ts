@@ -34,6 +34,9 @@ const AgentFileContent = Type.Object(
 );
 export type Remembered = Static<typeof AgentFileContent>;
 
+/** The files of a data directory that are the agent's: what it remembers, and who it is. */
+export const AGENT_FILES = { memory: "agent.json", instance: "agent-instance" } as const;
+
 /** The file of one data directory. */
 export interface AgentFile {
 	readonly content: Remembered;
@@ -43,7 +46,7 @@ export interface AgentFile {
 
 /** Reads it; one that is missing, or no such file, counts as empty. Never throws. */
 export function agentFile(dataDir: string): AgentFile {
-	const file = join(dataDir, "agent.json");
+	const file = join(dataDir, AGENT_FILES.memory);
 	let content = read(file);
 	return {
 		get content() {
@@ -89,7 +92,7 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** The instance of this data directory, in `agent-instance`; made if there is none. Never throws. */
 export function agentInstance(dataDir: string): Instance {
-	const file = join(dataDir, "agent-instance");
+	const file = join(dataDir, AGENT_FILES.instance);
 	try {
 		const stored = readInstance(file);
 		if (stored) return { id: stored };
