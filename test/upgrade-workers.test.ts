@@ -1,7 +1,8 @@
 /** Another process takes the place of a router of several worker threads. */
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { until } from "./kit/until.ts";
-import { callProblem, slowUpstream, startLoad, upgradedRouter } from "./kit/upgrades.ts";
+import { callProblem, isRouter, slowUpstream, startLoad, upgradedRouter } from "./kit/upgrades.ts";
 
 describe.if(process.platform === "linux")("an upgrade of a router of two workers", () => {
 	test("fails no call and cuts no stream; the ledger has each call", async () => {
@@ -21,4 +22,26 @@ describe.if(process.platform === "linux")("an upgrade of a router of two workers
 			upstream.stop();
 		}
 	});
+
+	test("leaves the old one's workers that end without others in their place, which would listen on the new one's port", async () => {
+		const upstream = slowUpstream();
+		const command = [process.execPath, join(import.meta.dir, "kit/ended-workers.ts")];
+		const router = await upgradedRouter(upstream.url, { workers: 2, command });
+		try {
+			const streams = Array.from({ length: 8 }, () => callProblem(router.url, true, true));
+			await until(() => upstream.open() === 8, "all streams");
+			expect((await router.upgrade()).code).toBe(0);
+			router.tell("terminate");
+			await router.printed(/A worker has ended, with its calls\..*/);
+			expect(router.output()).toContain("so none takes its place");
+			upstream.finish();
+			await Promise.all(streams);
+			await until(() => !isRouter(router.pid), "the end of the old process");
+			expect(router.output()).not.toContain("has taken the place of one that had ended");
+			expect(await callProblem(router.url, false, true)).toBeUndefined();
+		} finally {
+			await router.end();
+			upstream.stop();
+		}
+	}, 60_000);
 });

@@ -93,8 +93,9 @@ export async function upgradedRouter(
 	{
 		key = {},
 		source,
+		command: started,
 		...rest
-	}: { key?: object; source?: RouterOptions["source"]; workers?: number; env?: Record<string, string> } = {},
+	}: Pick<RouterOptions, "source" | "command" | "env"> & { key?: object; workers?: number } = {},
 ): Promise<UpgradedRouter> {
 	const config = {
 		keys: [{ name: "one", key: UPGRADE_KEY, ...key }],
@@ -106,6 +107,7 @@ export async function upgradedRouter(
 		config,
 		env: { ROUTER_AGENT_TOKEN: AGENT_TOKEN, ...rest.env },
 		...(source && { source }),
+		...(started && { command: started }),
 	});
 	const { directory } = router;
 	const env = {

@@ -135,7 +135,7 @@ function lookAfter(
 	{ lifecycle, log }: Pick<RoleServices, "lifecycle" | "log">,
 	certificate: SharedCertificate,
 ): void {
-	lifecycle.onDrain(() => threads.drain());
+	lifecycle.onDrain(() => threads.drain(lifecycle.state === "replaced"));
 	const telling = setInterval(() => threads.tellAgents(), TELL_MS);
 	lifecycle.onStop(() => clearInterval(telling));
 	// Another one would have workers listen anew, also where another process has the port.

@@ -54,6 +54,8 @@ export class WorkerThreads implements Stoppable {
 	/** By worker: how long until the next start. */
 	readonly #pauses = new Map<number, number>();
 	#isDraining = false;
+	/** Another process has the port: a worker that listened there would take its connections. */
+	#isReplaced = false;
 	#isStopping = false;
 	/** What changes of keys are waited for. */
 	#telling: Promise<void> = Promise.resolve();
@@ -117,13 +119,16 @@ export class WorkerThreads implements Stoppable {
 		this.#workers.get(thread)?.send({ type: "claim", message });
 	}
 
-	/** Another configuration is in force. A worker that can't take it is replaced by one that starts with it. */
+	/**
+	 * Another configuration is in force. A worker that can't take it is replaced by one that starts with it; where another process has the port
+	 * it ends with its calls, which go on as before.
+	 */
 	async changeConfig(config: Config): Promise<void> {
 		const asked = [...this.#workers.values()].map(async (worker) => {
 			const problem = await worker.ask({ type: "config", config });
 			if (problem === undefined || problem === "") return;
 			this.options.log.logger.error({ worker: worker.thread, problem }, "A worker can't take the configuration.");
-			worker.terminate();
+			if (!this.#isReplaced) worker.terminate();
 		});
 		await Promise.all(asked);
 	}
@@ -139,9 +144,11 @@ export class WorkerThreads implements Stoppable {
 		}
 	}
 
-	/** They say to their clients that the process no longer wants calls. */
-	drain(): void {
+	/** They say to their clients that the process no longer wants calls. @param isReplaced another process has the port: no worker is started any more */
+	drain(isReplaced: boolean): void {
 		this.#isDraining = true;
+		this.#isReplaced = isReplaced;
+		if (isReplaced) this.#clearStarts();
 		for (const worker of this.#workers.values()) worker.send({ type: "drain" });
 	}
 
@@ -149,7 +156,7 @@ export class WorkerThreads implements Stoppable {
 	async stop(isCut = false): Promise<void> {
 		this.#isStopping = true;
 		this.options.tunnels.exchangeOf(0).drained();
-		for (const timer of this.#timers.values()) clearTimeout(timer);
+		this.#clearStarts();
 		const taken = this.#port?.stop();
 		if (!isCut) await taken;
 		const running = [...this.#workers.values()];
@@ -167,7 +174,7 @@ export class WorkerThreads implements Stoppable {
 		this.#isStopping = true;
 		clearInterval(this.#reading);
 		this.#port?.cut();
-		for (const timer of this.#timers.values()) clearTimeout(timer);
+		this.#clearStarts();
 		for (const worker of this.#workers.values()) worker.terminate();
 		this.#workers.clear();
 	}
@@ -195,6 +202,8 @@ export class WorkerThreads implements Stoppable {
 		this.#port!.took(worker, place, listening);
 		const startedAt = performance.now();
 		void worker.ended.then((why) => this.#replace(worker, why, performance.now() - startedAt));
+		// It was about to listen when another process got the port.
+		if (this.#isReplaced && !this.#isStopping) worker.send({ type: "stop" });
 	}
 
 	#reports(thread: number, events: WorkerEvents): WorkerReports {
@@ -272,11 +281,16 @@ export class WorkerThreads implements Stoppable {
 		if (this.#isStopping) return;
 		if (ranMs >= STEADY_MS) this.#pauses.delete(thread);
 		this.options.metrics.workerEnded();
-		this.options.log.logger.error(
-			{ worker: thread, why },
-			"A worker has ended, with its calls. Another one takes its place.",
-		);
-		this.#startLater(thread);
+		const next = this.#isReplaced
+			? "Another process has the port, so none takes its place."
+			: "Another one takes its place.";
+		this.options.log.logger.error({ worker: thread, why }, `A worker has ended, with its calls. ${next}`);
+		if (!this.#isReplaced) this.#startLater(thread);
+	}
+
+	#clearStarts(): void {
+		for (const timer of this.#timers.values()) clearTimeout(timer);
+		this.#timers.clear();
 	}
 
 	#freeAll(thread: number): void {
@@ -299,7 +313,7 @@ export class WorkerThreads implements Stoppable {
 			await this.#start(thread);
 			logger.info({ worker: thread }, "A worker has taken the place of one that had ended.");
 		} catch (err) {
-			if (this.#isStopping) return;
+			if (this.#isStopping || this.#isReplaced) return;
 			logger.error({ worker: thread, err }, "A worker can't start; it is tried again.");
 			this.#startLater(thread);
 		}
