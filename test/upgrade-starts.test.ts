@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { parseCommand } from "../src/cli/flags.ts";
 import { libc } from "../src/libc.ts";
-import { tellServiceManager } from "../src/server/upgrade/service-manager.ts";
+import { serviceProblem, tellServiceManager } from "../src/server/upgrade/service-manager.ts";
 import { lockDirectory } from "../src/store/directory-lock.ts";
 import { cli, directory } from "./kit/cli.ts";
 import { command } from "./kit/router.ts";
@@ -75,6 +75,46 @@ describe.if(linux)("--replace", () => {
 			await router.end();
 		}
 	}, 60_000);
+});
+
+describe("a service of systemd that says nothing to it", () => {
+	test("is one whose main process this is; no child of it, no process with a parent of its own, none outside", () => {
+		const of = (env: Record<string, string>, ppid = 1) => serviceProblem(env, { pid: 12, ppid });
+		expect(of({ SYSTEMD_EXEC_PID: "12", INVOCATION_ID: "a" })).toContain("add `Type=notify` under `[Service]`");
+		// A user's: its parent is that user's systemd.
+		expect(of({ SYSTEMD_EXEC_PID: "12", INVOCATION_ID: "a" }, 900)).toContain("Type=notify");
+		// Before version 248.
+		expect(of({ INVOCATION_ID: "a" })).toContain("Type=notify");
+		expect(of({ SYSTEMD_EXEC_PID: "12", INVOCATION_ID: "a", NOTIFY_SOCKET: "@notify" })).toBeUndefined();
+		expect(of({ SYSTEMD_EXEC_PID: "11", INVOCATION_ID: "a" })).toBeUndefined();
+		expect(of({ INVOCATION_ID: "a" }, 900)).toBeUndefined();
+		expect(of({})).toBeUndefined();
+	});
+
+	test.if(linux)(
+		"is not replaced, as that would be its end: `router upgrade` and --replace say what its unit lacks",
+		async () => {
+			const upstream = slowUpstream();
+			const main = ["sh", "-c", 'export SYSTEMD_EXEC_PID=$$; exec "$@"', "sh", ...command("source")];
+			const router = await upgradedRouter(upstream.url, { command: main });
+			try {
+				const { code, output } = await router.upgrade();
+				expect(code).toBe(1);
+				expect(output).toContain("add `Type=notify`");
+				const replacing = await cli(["--replace", "--config", join(router.directory, "router.yaml")], {
+					cwd: router.directory,
+					env: router.env,
+				});
+				expect(replacing.code).toBe(1);
+				expect(replacing.stderr).toContain("add `Type=notify`");
+				expect(await callProblem(router.url, false, true)).toBeUndefined();
+			} finally {
+				await router.end();
+				upstream.stop();
+			}
+		},
+		60_000,
+	);
 });
 
 /** Listens for datagrams at a path, which Bun can't. `next` gives all that have come so far. */

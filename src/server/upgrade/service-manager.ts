@@ -1,5 +1,24 @@
 /** What systemd is told of a service of `Type=notify` (sd_notify(3)): a datagram, which Bun sends to addresses of the internet alone. */
+import type { Environment } from "../../config/interpolate.ts";
 import { libc } from "../../libc.ts";
+
+/**
+ * Why no other process can take the place of this one, the main one of a service that hears of no other (systemd.exec(5), systemd.service(5));
+ * undefined where it is none, or is heard. With the end of its main process a service ends, and all its processes with it.
+ *
+ * systemd sets `NOTIFY_SOCKET` where `NotifyAccess=` lets the service speak, which `Type=notify` does, and from version 248 on `SYSTEMD_EXEC_PID`;
+ * before, a main process is known by `INVOCATION_ID` and its parent.
+ */
+export function serviceProblem(
+	{ NOTIFY_SOCKET, SYSTEMD_EXEC_PID, INVOCATION_ID }: Environment,
+	{ pid, ppid }: { readonly pid: number; readonly ppid: number } = process,
+): string | undefined {
+	if (NOTIFY_SOCKET) return undefined;
+	const isMain = SYSTEMD_EXEC_PID ? Number(SYSTEMD_EXEC_PID) === pid : Boolean(INVOCATION_ID) && ppid === 1;
+	return isMain
+		? "systemd takes this router's service for ended when its process ends, and would end the new one with it: add `Type=notify` under `[Service]` of its unit (`router init --systemd` prints one), then `systemctl daemon-reload` and, this once, `systemctl restart`."
+		: undefined;
+}
 
 /** Of Linux's headers. */
 const AF_UNIX = 1;

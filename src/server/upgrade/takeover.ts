@@ -6,7 +6,7 @@ import type { ReloadedRouter } from "../reload.ts";
 import type { RoleServices } from "../role.ts";
 import { REPLACE, type RolePlan } from "../role-plan.ts";
 import { type HeirParts, Predecessor } from "./predecessor.ts";
-import { tellServiceManager } from "./service-manager.ts";
+import { serviceProblem, tellServiceManager } from "./service-manager.ts";
 import { Upgrades } from "./upgrades.ts";
 
 /** A router that listens. */
@@ -20,7 +20,7 @@ export interface OpenedRouter {
 /** One start of a router. */
 export class Takeover {
 	private constructor(
-		private readonly plan: Pick<RolePlan, "config" | "port">,
+		private readonly plan: Pick<RolePlan, "config" | "port" | "env">,
 		private readonly role: Role,
 		private readonly isSpread: boolean,
 		private readonly predecessor: Predecessor | undefined,
@@ -59,7 +59,7 @@ export class Takeover {
 			...opened,
 			dataDir: this.plan.config.data_dir,
 			settled: this.predecessor?.settled ?? Promise.resolve(),
-			refusal: refusalOf(this.role, this.isSpread),
+			refusal: refusalOf(this.role, this.isSpread) ?? serviceProblem(this.plan.env),
 		});
 		opened.services.lifecycle.onStop(await upgrades.open());
 	}
