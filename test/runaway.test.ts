@@ -221,6 +221,29 @@ test("the answer to a circle's call says so, and the list names its session and 
 	expect(text + router.output()).not.toContain("no such file");
 });
 
+test("a name or an id of a call that is no text makes no fault of the router's, twice in a history", async () => {
+	await start(QUICK);
+	const odd = { toString: 1, valueOf: 1 };
+	const round = [
+		{ role: "assistant", content: null, function_call: { name: odd, arguments: "{}" } },
+		{ role: "function", name: "look", content: "no" },
+	];
+	const chat = { model: "box/m", tools: TOOLS, messages: [...messages, ...round, ...round] };
+	const shell = [
+		{ type: "local_shell_call", call_id: odd, action: { type: "exec", command: ["ls"], arguments: "{}" } },
+		{ type: "local_shell_call_output", call_id: "c", output: "no" },
+	];
+	const input = [{ role: "user", content: "Mend it." }, ...shell, ...shell];
+	const look = { type: "function", name: "look", parameters: PARAMETERS };
+	const response = { model: "box/m", input, tools: [look] };
+	const statuses = [
+		(await post(`${router.url}/v1/chat/completions`, chat)).status,
+		(await post(`${router.url}/v1/responses`, response)).status,
+	];
+	expect(statuses).toEqual([200, 200]);
+	expect(router.output()).not.toContain("the router");
+});
+
 test("a key's own rule counts before the router's, and another key's circle is its own", async () => {
 	const keys = [
 		{ name: "agents", key: CLIENT_KEY, runaway: "stop" },

@@ -3,7 +3,8 @@ import { expect, test } from "bun:test";
 import { makeRunaways, Runaways } from "../src/accounts/runaway/runaways.ts";
 import { type RunawayEvent, RunawayGuard } from "../src/api/runaway-guard.ts";
 import { RouterError } from "../src/errors.ts";
-import { spendingWatch } from "../src/server/runaway-report.ts";
+import { ARGUMENT_FIELDS } from "../src/openai/tool-rounds.ts";
+import { runawayGuard, spendingWatch } from "../src/server/runaway-report.ts";
 import type { UsageRow } from "../src/store/ledger-batch.ts";
 import type { Json } from "./kit/exchange.ts";
 import { configOf } from "./kit/pipeline.ts";
@@ -34,11 +35,20 @@ function worked(runaway: Json = {}, ofKey: Json = {}) {
 	const events: RunawayEvent[] = [];
 	// Of another thread.
 	const runaways = view(1);
-	const guard = new RunawayGuard({ runaways, report: (event) => void events.push(event) });
+	const faults: unknown[] = [];
+	const guard = new RunawayGuard({
+		runaways,
+		report: (event) => void events.push(event),
+		onFault: (id, fault) => void faults.push([id, fault]),
+	});
 	const call = { id: "req_1", key: "team", keyId: KEY, headers: new Headers(), facts: { model: "fast" } };
-	const check = (keyId = KEY) =>
-		guard.check({ ...call, keyId } as never, config.keys[0] as never, config.runaway, { atEnd: () => {} } as never);
-	return { clock, spend, lines, check, events, list: () => runaways.list().keys };
+	/** @param rules as a reload may have left them @param facts what else its call says */
+	const check = (keyId = KEY, rules: Json = {}, facts: object = {}) => {
+		const all = { ...call, keyId, facts: { ...call.facts, ...facts } };
+		const now = { ...config.runaway, ...rules } as typeof config.runaway;
+		return guard.check(all as never, config.keys[0] as never, now, { atEnd: () => {} } as never);
+	};
+	return { clock, spend, lines, check, events, faults, list: () => runaways.list().keys };
 }
 
 test("what it usually spends, and up to ten times as much, is nothing", () => {
@@ -108,4 +118,67 @@ test("`off`, and a key's own rule, count before it; how many times is too much i
 	expect(twenty.check()).toBeUndefined();
 	twenty.spend(0.1);
 	expect(twenty.check()).toBeDefined();
+});
+
+test("what is done is as the configuration has it now, not as it was when the key was found", () => {
+	const { spend, check } = worked({ spending: "stop" });
+	spend(6);
+	expect(check(KEY, { spending: "off" })).toBeUndefined();
+	expect(check(KEY, { spending: "slow" })!.waitMs).toBe(1_200);
+	const warned = worked({ spending: "warn" });
+	warned.spend(6);
+	expect(() => warned.check(KEY, { spending: "stop" })).toThrow("This key has spent");
+});
+
+/** A call of an agent that has made the same call of a tool so many times. */
+const circle = (rounds: number) => {
+	const round = [
+		{ role: "assistant", tool_calls: [{ function: { name: "look", arguments: "{}" } }] },
+		{ role: "tool", content: "no such file" },
+	];
+	const list = Buffer.from(JSON.stringify(Array.from({ length: rounds }, () => round).flat()));
+	return { history: () => [], toolHistory: () => ({ list, argumentFields: ARGUMENT_FIELDS.chat }) };
+};
+
+test("a circle that is only told lifts neither the stop nor the wait of its key, nor the other way round", () => {
+	const looping = (spending: string) => {
+		const { spend, check } = worked({ spending });
+		check(KEY, {}, circle(2));
+		spend(6);
+		return (loops: string) => check(KEY, { loops }, circle(3));
+	};
+	expect(() => looping("stop")("warn")).toThrow("This key has spent");
+	expect(looping("slow")("warn")).toMatchObject({ waitMs: 1_200 });
+	expect(() => looping("warn")("stop")).toThrow("This agent repeats itself");
+	expect(looping("warn")("slow")).toMatchObject({ waitMs: 1_000 });
+	expect(looping("warn")("warn")!.headers["x-router-runaway"]).toStartWith("loop; ");
+});
+
+test("a history that can't be read is the router's fault: told once, and each call goes on, unless its key is stopped", () => {
+	const { spend, check, faults } = worked({ spending: "stop" });
+	const fault = new TypeError("no history");
+	const broken = {
+		toolHistory: () => {
+			throw fault;
+		},
+	};
+	expect([check(KEY, {}, broken), check(KEY, {}, broken)]).toEqual([undefined, undefined]);
+	expect(faults).toEqual([["req_1", fault]]);
+	spend(6);
+	expect(() => check(KEY, {}, broken)).toThrow("This key has spent");
+});
+
+test("such a fault is logged with where it came about, and without its message, which may say what the call said", () => {
+	const lines: string[] = [];
+	const logger = { error: (fields: object, msg: string) => void lines.push(JSON.stringify({ ...fields, msg })) };
+	const runaways = new Runaways(makeRunaways(), 0, () => 0);
+	const guard = runawayGuard({ runaways }, { log: { logger: logger as never }, metrics: { runaway: () => {} } });
+	const toolHistory = () => {
+		throw new RangeError("is no list:\n    at my secret");
+	};
+	const call = { id: "req_1", headers: new Headers(), facts: { model: "fast", toolHistory } };
+	guard.check(call as never, undefined, configOf({}).runaway, { atEnd: () => {} } as never);
+	expect(lines.map((line) => JSON.parse(line))).toMatchObject([{ id: "req_1", fault: "RangeError" }]);
+	expect(lines[0]).toContain("runaway-guard.ts");
+	expect(lines[0]).not.toContain("secret");
 });

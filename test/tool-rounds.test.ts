@@ -165,6 +165,59 @@ test("what Codex and gemini-cli write anew around the same output changes nothin
 	}
 });
 
+describe("names and ids that are no texts, and whose `toString` is none,", () => {
+	const odd = { toString: 1, valueOf: 1 };
+	const action = { type: "exec", command: ["ls"], arguments: "{}" };
+	test.each<[string, Json[]]>([
+		[
+			"of functions of chats",
+			[
+				{ role: "assistant", function_call: { name: odd, arguments: "{}" } },
+				{ role: "function", content: "no" },
+			],
+		],
+		[
+			"of tools of chats",
+			[
+				{ role: "assistant", tool_calls: [{ id: odd, function: { name: "look", arguments: "{}" } }] },
+				{ role: "tool", content: "no" },
+			],
+		],
+		[
+			"of parts",
+			[
+				{
+					role: "assistant",
+					content: "",
+					parts: [{ functionCall: { id: odd, name: odd, args: { arguments: "{}" } } }],
+				},
+				{ role: "user", parts: [{ functionResponse: { response: odd } }] },
+			],
+		],
+		[
+			"of items",
+			[
+				{ type: "local_shell_call", call_id: odd, action },
+				{ type: "local_shell_call_output", call_id: odd, output: odd },
+			],
+		],
+		[
+			"of blocks",
+			[
+				{ role: "assistant", content: [{ type: "tool_use", id: odd, name: odd, input: { a: 1 } }] },
+				{ role: "user", content: [{ type: "tool_result", content: [odd] }] },
+			],
+		],
+	])("%s are a round like any other", (_, round) => {
+		expect(repeatedRounds(JSON.stringify([asked, ...round, ...round, ...round]))).toMatchObject({
+			count: 2,
+			distinct: 1,
+		});
+		const other = JSON.parse(JSON.stringify(round).replaceAll('"toString":1', '"toString":2')) as Json[];
+		expect(repeatedRounds(JSON.stringify([asked, ...round, ...other]))?.count).not.toBe(2);
+	});
+});
+
 test("what is no list of messages, or has no tools, repeats nothing", () => {
 	for (const text of [
 		'"hello"',

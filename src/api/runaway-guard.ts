@@ -38,6 +38,8 @@ export interface RunawayGuardOptions {
 	readonly runaways: Pick<Runaways, "seen" | "ended" | "fast">;
 	/** Hears of each call of a runaway. */
 	readonly report: (event: RunawayEvent) => void;
+	/** Hears of the first call that could not be looked at, by its id, and why: a fault of the router's, with which each call goes on. */
+	readonly onFault: (id: string, fault: unknown) => void;
 }
 
 /** What is done about a call that goes on. */
@@ -52,10 +54,13 @@ export type GuardedCall = Pick<Call, "id" | "operation" | "facts" | "stream" | "
 
 /** One thread's. */
 export class RunawayGuard {
+	#hasFailed = false;
+
 	constructor(private readonly options: RunawayGuardOptions) {}
 
 	/**
-	 * Looks at a call before anything is taken for it. Undefined where nothing is wrong with it. Throws `runaway_stopped`.
+	 * Looks at a call before anything is taken for it. Undefined where nothing is wrong with it; of two things that are the longer wait counts.
+	 * Throws `runaway_stopped`, and nothing else.
 	 * @param record hears when the answer has ended
 	 */
 	check(
@@ -64,17 +69,34 @@ export class RunawayGuard {
 		rules: Config["runaway"],
 		record: Pick<CallRecord, "atEnd">,
 	): RunawayHold | undefined {
+		const looping = call.facts.toolHistory && this.#looping(call, caller, rules, record);
 		const fast = this.options.runaways.fast(call.keyId);
-		const history = call.facts.toolHistory?.();
-		if (history === undefined && !fast) return undefined;
-		const looping = history === undefined ? undefined : this.#loop(call, history, caller, rules, record);
-		return looping ?? (fast && this.#spending(call, fast));
+		const spending = fast && this.#spending(call, fast, caller?.runaway ?? rules.spending);
+		return looping && spending && spending.waitMs > looping.waitMs ? spending : (looping ?? spending);
 	}
 
 	/** A call that goes on: its answer says what is wrong, and it waits where it is slowed down. Rejects where its client leaves meanwhile. */
 	async hold({ headers, waitMs }: RunawayHold, call: Pick<Call, "client">, record: CallRecord): Promise<void> {
 		record.headers = { ...record.headers, ...headers };
 		if (waitMs > 0) await new Pause(call.client, record).wait(waitMs);
+	}
+
+	/** What its history says. A client may have written anything there: what can't be read is no reason to refuse the call. */
+	#looping(
+		call: GuardedCall,
+		caller: Pick<Caller, "runaway"> | undefined,
+		rules: Config["runaway"],
+		record: Pick<CallRecord, "atEnd">,
+	): RunawayHold | undefined {
+		try {
+			const history = call.facts.toolHistory?.();
+			return history && this.#loop(call, history, caller, rules, record);
+		} catch (thrown) {
+			if (thrown instanceof RouterError) throw thrown;
+			if (!this.#hasFailed) this.options.onFault(call.id, thrown);
+			this.#hasFailed = true;
+			return undefined;
+		}
 	}
 
 	#loop(
@@ -102,7 +124,9 @@ export class RunawayGuard {
 		};
 	}
 
-	#spending(call: GuardedCall, { usd, usual, action, until }: FastKey): RunawayHold {
+	/** @param action as the configuration in force has it: another may have held when the key was found */
+	#spending(call: GuardedCall, { usd, usual, until }: FastKey, action: RunawayReaction): RunawayHold | undefined {
+		if (action === "off") return undefined;
 		this.options.report({ ...whoseOf(call), kind: "spending", action, isNews: false });
 		if (action === "stop") throw spendingStopped(usd, usual, until);
 		const said = `spending; usd=${amount(usd)}; usual=${amount(usual)}; action=${action}`;

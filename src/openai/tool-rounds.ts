@@ -103,13 +103,13 @@ class Steps {
 	readonly all: Step[] = [];
 	#calls: string[] = [];
 	#results: string[] = [];
-	#ids: unknown[] = [];
+	#ids: (string | undefined)[] = [];
 
 	call(name: unknown, input: unknown, id: unknown): void {
 		// The model's next turn.
 		if (this.#results.length > 0) this.end();
-		this.#ids.push(id);
-		this.#calls.push(`${String(name)}\0${typeof input === "string" ? input : JSON.stringify(input)}`);
+		this.#ids.push(textOf(id));
+		this.#calls.push(`${textOf(name)}\0${textOf(input)}`);
 	}
 
 	result(content: unknown): void {
@@ -141,6 +141,9 @@ const REMINDER = "<system-reminder>";
  * the results say what has come of the call.
  */
 const VOLATILE = /(?:Chunk ID|Wall time|Process Group PGID): [^\n\\]*|\\?"duration_seconds\\?":\s*[\d.]+/g;
+
+/** A text as it is, anything else as JSON: to make a string of an object is to call what its client has named `toString`. */
+const textOf = (value: unknown): string | undefined => (typeof value === "string" ? value : JSON.stringify(value));
 
 /** Any object of a message. */
 type Part = Readonly<Record<string, unknown>>;

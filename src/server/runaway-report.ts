@@ -13,7 +13,18 @@ export function runawayGuard(
 	{ runaways }: { readonly runaways: Runaways },
 	{ log, metrics }: { readonly log: Pick<Log, "logger">; readonly metrics: Pick<Metrics, "runaway"> },
 ): RunawayGuard {
-	return new RunawayGuard({ runaways, report: (event) => reportRunaway(event, log, metrics) });
+	return new RunawayGuard({
+		runaways,
+		report: (event) => reportRunaway(event, log, metrics),
+		onFault: (id, fault) => reportFault(id, fault, log),
+	});
+}
+
+/** Where it failed. The message of an error may cite what the call said. */
+function reportFault(id: string, fault: unknown, { logger }: Pick<Log, "logger">): void {
+	const { name, message, stack = "" } = fault instanceof Error ? fault : new Error();
+	const frames = stack.replace(message, "").match(/^\s+at .*/gm);
+	logger.error({ id, fault: name, at: frames }, "the router could not tell whether an agent repeats itself");
 }
 
 /** A call of one. The log has a line when it begins, and whenever it has gone on for twice as many rounds. */
