@@ -35,6 +35,23 @@ describe.if(process.platform !== "win32")("the control socket", () => {
 		await expect(listenForControl(`${home.path}/${"long".repeat(40)}`, () => {})).rejects.toThrow();
 	});
 
+	test("that can't be asked whether a router listens there is not said to be nobody's", async () => {
+		await expect(connectToRouter(`/${"long".repeat(40)}`)).rejects.toThrow(/router\.sock can't be connected to \(EINVAL\)/);
+	});
+
+	test("is never anybody else's, not even before it is listened at, and leaves the mask of other files as it is", async () => {
+		using home = directory();
+		const mask = process.umask(0);
+		try {
+			const opened = listenForControl(home.path, echo("one"));
+			expect(readdirSync(home.path).map((name) => statSync(`${home.path}/${name}`).mode & 0o777)).toEqual([0o600]);
+			(await opened)();
+			expect(process.umask()).toBe(0);
+		} finally {
+			process.umask(mask);
+		}
+	});
+
 	test("ends a connection that sends what is no message", async () => {
 		using home = directory();
 		const end = await listenForControl(home.path, echo("one"));

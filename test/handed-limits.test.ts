@@ -108,6 +108,21 @@ test("what calls of the old process held is free when that ends, however it does
 	expect(next.counted({ id: "key:a", unit: "requests" }, time.now - BEHIND)).toBe(2);
 });
 
+test("a call that the new process does not decide in time is decided here; what it takes there all the same is given back at once", async () => {
+	const answer = Promise.withResolvers<ToldDecision>();
+	const ended: unknown[] = [];
+	const owner: LimitsOwner = { take: () => answer.promise, end: (end) => ended.push(end) };
+	const limiter = new HandedLimiter(new SlidingWindowLimiter(), owner, 1);
+	const late = await limiter.take([requests(1)], 0);
+	if (!late.isAllowed) throw new Error("refused");
+	expect(await limiter.take([requests(1)], 0)).toMatchObject({ isAllowed: false });
+	answer.resolve({ statuses: [{ remaining: 0, resetMs: 1 }], held: { amounts: [1], entries: [7] } });
+	await answer.promise;
+	expect(ended).toEqual([{ limits: [requests(1)], entries: [7] }]);
+	limiter.settle(late.reservation, 5, 0);
+	expect(ended).toHaveLength(1);
+});
+
 test("where the new process goes away again, the old one counts on with all that came to it meanwhile", async () => {
 	const time = { now: 10_000_000 };
 	const old = new SlidingWindowLimiter();

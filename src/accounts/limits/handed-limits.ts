@@ -30,9 +30,12 @@ export interface ToldEnd extends HeldLimits {
 	readonly spent?: number | undefined;
 }
 
+/** How long the process that counts may take for a decision, ms. */
+const ANSWER_MS = 1_500;
+
 /** The process that counts, as the one before sees it. */
 export interface LimitsOwner {
-	/** Resolves with undefined where it is gone. */
+	/** Resolves with undefined where it is gone, or decides nothing. */
 	take(limits: readonly Limit[]): Promise<ToldDecision | undefined>;
 	end(end: ToldEnd): void;
 }
@@ -41,12 +44,18 @@ export interface LimitsOwner {
 export class HandedLimiter implements Limiter {
 	/** What calls hold at the owner that have begun since. */
 	readonly #held = new WeakMap<Reservation, HeldLimits>();
+	/** Calls that it has not decided: it is told nothing of their ends. */
+	readonly #undecided = new WeakSet<Reservation>();
 	#owner: LimitsOwner | undefined;
 
-	/** @param own counts until then, and beside the owner */
+	/**
+	 * @param own counts until then, and beside the owner
+	 * @param answerMs how long a call waits for the owner's decision, ms; this process's own holds then
+	 */
 	constructor(
 		readonly own: SlidingWindowLimiter,
 		owner: LimitsOwner,
+		private readonly answerMs: number = ANSWER_MS,
 	) {
 		this.#owner = owner;
 	}
@@ -63,12 +72,12 @@ export class HandedLimiter implements Limiter {
 
 	settle(reservation: Reservation, tokens: number, now: number, spent?: number): void {
 		this.own.settle(reservation, tokens, now, spent);
-		this.#owner?.end({ ...this.#heldBy(reservation), tokens, spent });
+		if (!this.#undecided.has(reservation)) this.#owner?.end({ ...this.#heldBy(reservation), tokens, spent });
 	}
 
 	cancel(reservation: Reservation, now: number): void {
 		this.own.cancel(reservation, now);
-		this.#owner?.end(this.#heldBy(reservation));
+		if (!this.#undecided.has(reservation)) this.#owner?.end(this.#heldBy(reservation));
 	}
 
 	async #ask(
@@ -77,13 +86,15 @@ export class HandedLimiter implements Limiter {
 		now: number,
 		own: Extract<LimitDecision, { isAllowed: true }>,
 	): Promise<LimitDecision> {
-		const told = await owner.take(limits);
-		if (!told) return own;
+		const told = await this.#decision(owner, limits);
+		if (!told) {
+			this.#undecided.add(own.reservation);
+			return own;
+		}
 		const statuses = told.statuses.map((status, at): LimitStatus => ({ limit: limits[at]!, ...status }));
 		const { held, refused } = told;
 		if (held) {
-			const taken = limits.map((limit, at) => ({ ...limit, amount: held.amounts[at]! }));
-			this.#held.set(own.reservation, { limits: taken, entries: held.entries });
+			this.#held.set(own.reservation, heldOf(limits, held));
 			return { ...own, statuses };
 		}
 		this.own.cancel(own.reservation, now);
@@ -91,11 +102,31 @@ export class HandedLimiter implements Limiter {
 		return { isAllowed: false, refused: limits[refused!.limit]!, retryAfterMs, statuses };
 	}
 
+	/** Undefined where the owner decides nothing, or not in time: what it takes later is given back there. */
+	async #decision(owner: LimitsOwner, limits: readonly Limit[]): Promise<ToldDecision | undefined> {
+		const { promise, resolve } = Promise.withResolvers<undefined>();
+		let isLate = false;
+		const timer = setTimeout(() => {
+			isLate = true;
+			resolve(undefined);
+		}, this.answerMs);
+		const answer = owner.take(limits).then((told) => {
+			if (isLate && told?.held) this.#owner?.end(heldOf(limits, told.held));
+			return told;
+		});
+		return await Promise.race([answer, promise]).finally(() => clearTimeout(timer));
+	}
+
 	/** One that began before holds at the owner what it held here, by the same numbers. */
 	#heldBy(reservation: Reservation): HeldLimits {
 		const { limits, entries } = this.#held.get(reservation) ?? this.own.heldBy(reservation);
 		return { limits, entries };
 	}
+}
+
+/** What a call holds at the owner. */
+function heldOf(limits: readonly Limit[], { amounts, entries }: NonNullable<ToldDecision["held"]>): HeldLimits {
+	return { limits: limits.map((limit, at) => ({ ...limit, amount: amounts[at]! })), entries };
 }
 
 /** What calls of a process hold of one limit. */

@@ -2,12 +2,16 @@
  * The socket in the data directory by which a running router is told of another process that takes its place: JSON, a message a line, between
  * processes of one user. Whoever may not write to the directory can't connect.
  */
-import { chmodSync, renameSync, rmSync, statSync } from "node:fs";
+import { renameSync, rmSync, statSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
+import { StartError } from "../../errors.ts";
 
 /** Longest message, characters: what a router remembers of prompts is some MB. */
 const LONGEST = 256 * 1024 * 1024;
+
+/** How long the last message of a connection may take, ms. */
+const UNREAD_MS = 1_000;
 
 /** One message. */
 export type ControlMessage = { readonly type: string } & Readonly<Record<string, unknown>>;
@@ -42,6 +46,15 @@ export class ControlPeer<Sent extends { readonly type: string }, Received extend
 		this.socket.end();
 	}
 
+	/** Ends the connection, behind what was sent, also where the other end reads and ends nothing: after {@link UNREAD_MS}. */
+	destroy(): void {
+		const timer = setTimeout(() => this.socket.destroy(), UNREAD_MS);
+		this.socket.end(() => {
+			clearTimeout(timer);
+			this.socket.destroy();
+		});
+	}
+
 	#take(text: string): void {
 		this.#begun.push(text);
 		this.#length += text.length;
@@ -69,6 +82,16 @@ function parsed(line: string): ControlMessage | undefined {
 	}
 }
 
+/** What the system says where no router listens. */
+const NOBODY: ReadonlySet<string> = new Set(["ENOENT", "ECONNREFUSED"]);
+
+/** By what the system says. */
+const REMEDIES: Readonly<Record<string, string>> = {
+	EACCES: "it is its owner's alone. Do this as the user of the router that runs.",
+	EINVAL: "its path is too long for a socket (107 bytes). Give the data directory a shorter one (DATA_DIR).",
+};
+const REMEDY = "stop the router that runs, and start the new one.";
+
 /** Where a router of this data directory is told. */
 export const controlPath = (dataDir: string): string => join(dataDir, "router.sock");
 
@@ -84,9 +107,14 @@ export async function listenForControl(dataDir: string, accept: (socket: Socket)
 	const server = createServer(accept);
 	const { promise, resolve, reject } = Promise.withResolvers<void>();
 	server.on("error", reject);
-	server.listen(own, resolve);
+	// Nobody else can connect before the file has its mode: it is made with it, at once.
+	const mask = process.umask(0o177);
+	try {
+		server.listen(own, resolve);
+	} finally {
+		process.umask(mask);
+	}
 	await promise;
-	chmodSync(own, 0o600);
 	const { ino } = statSync(own);
 	renameSync(own, path);
 	server.unref();
@@ -96,11 +124,18 @@ export async function listenForControl(dataDir: string, accept: (socket: Socket)
 	};
 }
 
-/** Connects to the router of a data directory; undefined where none listens. */
+/**
+ * Connects to the router of a data directory; undefined where none listens.
+ * @throws {StartError} where the system does not let this process find out
+ */
 export async function connectToRouter(dataDir: string): Promise<Socket | undefined> {
-	const { promise, resolve } = Promise.withResolvers<Socket | undefined>();
-	const socket = connect(controlPath(dataDir));
+	const { promise, resolve, reject } = Promise.withResolvers<Socket | undefined>();
+	const path = controlPath(dataDir);
+	const socket = connect(path);
 	socket.once("connect", () => resolve(socket));
-	socket.once("error", () => resolve(undefined));
+	socket.once("error", ({ code = "" }: NodeJS.ErrnoException) => {
+		if (NOBODY.has(code)) resolve(undefined);
+		else reject(new StartError(`${path} can't be connected to (${code}): ${REMEDIES[code] ?? REMEDY}`));
+	});
 	return await promise;
 }

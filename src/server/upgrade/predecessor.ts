@@ -30,6 +30,8 @@ export class Predecessor {
 	#limits: PredecessorLimits | undefined;
 	#isSpread = false;
 	#state: HandedRouter | undefined;
+	/** Why it hands over no longer. */
+	#refusal: StartError | undefined;
 	readonly #stated = Promise.withResolvers<HandedRouter>();
 	readonly #settled = Promise.withResolvers<void>();
 	/** Resolves when that one no longer listens: until then no further process can take its place in the order of listeners. */
@@ -67,7 +69,8 @@ export class Predecessor {
 			this.#stated.reject(new StartError("The router that runs does not say what it knows."));
 			this.peer.end();
 		}, STATE_MS);
-		this.peer.send({ type: "replace", protocol: UPGRADE_PROTOCOL, version: VERSION, pid: process.pid });
+		const takesLimits = limiter instanceof SlidingWindowLimiter;
+		this.peer.send({ type: "replace", protocol: UPGRADE_PROTOCOL, version: VERSION, pid: process.pid, takesLimits });
 		const state = await this.#stated.promise.finally(() => clearTimeout(timer));
 		this.#state = state;
 		if (state.routing && targets instanceof LocalRoutingState) takeRouting(targets, state.routing);
@@ -78,23 +81,30 @@ export class Predecessor {
 		return state;
 	}
 
-	/** This process listens: all further connections come here. @param router names it to agents */
+	/**
+	 * This process listens: all further connections come here.
+	 * @param router names it to agents
+	 * @throws {StartError} where the one before has given it up meanwhile, and goes on
+	 */
 	async listening(router: string): Promise<void> {
 		const { port, listeners } = this.#state!;
 		const sockets = await portSockets();
+		if (this.#refusal) throw this.#refusal;
 		const own = sockets?.count(port).listening[0];
-		// Where its listeners are not known some connections still go there, and are reset when it stops.
-		if (sockets && own !== undefined && listeners > 0) sockets.direct(own, listeners);
+		// Where its listeners are not known some connections still go there, and are reset when it stops. One that has ended has none.
+		if (sockets && own !== undefined && listeners > 0 && !this.#isSpread) sockets.direct(own, listeners);
 		this.peer.send({ type: "listening", router });
 	}
 
 	#take(message: FromRouter): void {
 		if (message.type === "state") this.#stated.resolve(message.state);
-		else if (message.type === "done") this.#stated.reject(new StartError(message.text));
-		else if (message.type === "closed") void this.#spread();
+		else if (message.type === "done") {
+			this.#refusal = new StartError(message.text);
+			this.#stated.reject(this.#refusal);
+		} else if (message.type === "closed") void this.#spread();
 		else if (message.type === "end") this.#limits?.end(message.end);
-		else if (message.type === "take" && this.#limits) {
-			this.peer.send({ type: "decided", call: message.call, decision: this.#limits.take(message.limits) });
+		else if (message.type === "take") {
+			this.peer.send({ type: "decided", call: message.call, decision: this.#limits?.take(message.limits) });
 		}
 	}
 

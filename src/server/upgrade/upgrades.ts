@@ -24,6 +24,8 @@ const READY_MS = 10_000;
  * A packet that was lost is sent again after 1 s.
  */
 const ACCEPT_MS = 2_000;
+/** How long an upgrade waits until the process before no longer listens, which takes that one {@link ACCEPT_MS}, ms. */
+const SETTLED_MS = 5_000;
 /** How often it is looked whether a connection is open yet, ms. */
 const LOOK_MS = 100;
 
@@ -39,6 +41,10 @@ export interface UpgradeParts {
 	readonly settled: Promise<void>;
 	/** Why this process can't be replaced; undefined where it can. */
 	readonly refusal?: string | undefined;
+	/** How long a new process may take until it listens, ms; default 10 s. */
+	readonly readyMs?: number;
+	/** How long an upgrade waits for `settled`, ms; default 5 s. */
+	readonly settledMs?: number;
 }
 
 type Peer = ControlPeer<FromRouter, ToRouter>;
@@ -47,7 +53,10 @@ type Peer = ControlPeer<FromRouter, ToRouter>;
 interface Heir {
 	readonly peer: Peer;
 	readonly pid: number;
-	readonly limiter: HandedLimiter | undefined;
+	/** It knows all, and may say that it listens. */
+	isTold: boolean;
+	/** Asks it for limits, where it counts. */
+	limiter: HandedLimiter | undefined;
 	/** Calls whose limits it decides. */
 	readonly asked: Map<number, (decision: ToldDecision | undefined) => void>;
 	/** Gives it up where it does not listen in time. */
@@ -98,15 +107,21 @@ export class Upgrades {
 		const problem = this.#refusal() ?? programProblem(file ?? process.execPath);
 		if (problem !== undefined) return { isUpgraded: false, text: problem };
 		this.#isStarting = true;
-		await this.parts.settled;
+		const { readyMs = READY_MS } = this.parts;
 		let child: NewProcess | undefined;
 		const taken = Promise.withResolvers<number>();
 		this.#taken = taken;
 		try {
+			if (!(await this.#isSettled())) {
+				return {
+					isUpgraded: false,
+					text: `The process before this one (${process.pid}) still listens: no third one can. Try again when it has ended.`,
+				};
+			}
 			child = startNewProcess(file);
 			report(`process ${child.pid} has started; process ${process.pid} answers until it is ready`);
 			const late = Promise.withResolvers<string>();
-			const timer = setTimeout(() => late.resolve(`was not ready within ${READY_MS / 1_000} s`), READY_MS);
+			const timer = setTimeout(() => late.resolve(`was not ready within ${readyMs / 1_000} s`), readyMs);
 			const ended = child.ended.then((how) => `ended ${how} before it was ready`);
 			const outcome = await Promise.race([taken.promise, late.promise, ended]);
 			clearTimeout(timer);
@@ -116,6 +131,8 @@ export class Upgrades {
 					text: `process ${outcome} has taken over from process ${process.pid}, which ends with its last call`,
 				};
 			}
+			// What it has said may not be read yet: that it listens counts no more.
+			if (this.#heir?.pid === child.pid) this.#giveUp(this.#heir);
 			child.kill();
 			return {
 				isUpgraded: false,
@@ -127,6 +144,14 @@ export class Upgrades {
 			this.#isStarting = false;
 			this.#taken = undefined;
 		}
+	}
+
+	/** Whether the process before this one no longer listens, which is waited for. */
+	async #isSettled(): Promise<boolean> {
+		const { settled, settledMs = SETTLED_MS } = this.parts;
+		const late = Promise.withResolvers<boolean>();
+		const timer = setTimeout(() => late.resolve(false), settledMs);
+		return await Promise.race([settled.then(() => true), late.promise]).finally(() => clearTimeout(timer));
 	}
 
 	/** Why no upgrade can begin now. */
@@ -155,8 +180,8 @@ export class Upgrades {
 					`The router that runs (${VERSION}) hands over in another way (protocol ${UPGRADE_PROTOCOL}, not ${message.protocol}): stop it, and start the new one.`,
 				);
 			} else if (message.type === "upgrade") void this.#answer(peer, message.file);
-			else this.#hand(peer, message.pid);
-		} else if (message.type === "listening" && isHeir) void this.#replaced(message.router);
+			else this.#hand(peer, message);
+		} else if (message.type === "listening" && isHeir && this.#heir?.isTold) void this.#replaced(message.router);
 		else if (message.type === "decided" && isHeir) {
 			this.#heir?.asked.get(message.call)?.(message.decision);
 			this.#heir?.asked.delete(message.call);
@@ -171,39 +196,63 @@ export class Upgrades {
 		peer.end();
 	}
 
-	/** A process is about to listen: it is told all, and counts limits from here on. */
-	#hand(peer: Peer, pid: number): void {
-		const { refusal, services } = this.parts;
+	/** A process is about to listen: the place is its own from here on, for as long as it may take. */
+	#hand(peer: Peer, { pid, takesLimits = false }: Extract<ToRouter, { type: "replace" }>): void {
+		const { refusal, readyMs = READY_MS } = this.parts;
 		const problem = this.#heir
 			? `Process ${this.#heir.pid} is taking this router's place already.`
-			: (refusal ??
-				(this.#isReplaced || services.lifecycle.state !== "ready" ? "This router is ending already." : undefined));
+			: (refusal ?? this.#ending());
 		if (problem !== undefined) {
 			refuse(peer, problem);
 			return;
 		}
-		void this.#tellState(peer, pid);
+		const timer = setTimeout(() => this.#giveUp(heir), readyMs);
+		const heir: Heir = { peer, pid, isTold: false, limiter: undefined, asked: new Map(), timer };
+		this.#heir = heir;
+		void this.#tellState(heir, takesLimits);
 	}
 
-	async #tellState(peer: Peer, pid: number): Promise<void> {
+	/** Why nobody can take the place any more. */
+	#ending(): string | undefined {
+		const isReady = !this.#isReplaced && this.parts.services.lifecycle.state === "ready";
+		return isReady ? undefined : "This router is ending already.";
+	}
+
+	/** It is told all, and counts limits from here on, where it can. */
+	async #tellState(heir: Heir, takesLimits: boolean): Promise<void> {
 		const { router, services, server, hasRedis } = this.parts;
 		await this.parts.settled;
 		const sockets = await portSockets();
+		// It may have gone meanwhile, and this process may be about to.
+		if (this.#heir !== heir) return;
+		const problem = this.#ending();
+		if (problem !== undefined) {
+			this.#lose(heir);
+			refuse(heir.peer, problem);
+			return;
+		}
 		const { targets } = services.upstreams;
 		const { state, agents } = router;
-		const asked: Heir["asked"] = new Map();
 		// From here on all happens at once: what is told is what is counted.
 		const { limiter } = state;
 		const now = performance.now();
-		const counts = !hasRedis && limiter instanceof SlidingWindowLimiter ? limiter.handOn(now) : undefined;
+		const own = takesLimits && !hasRedis && limiter instanceof SlidingWindowLimiter ? limiter : undefined;
 		const told: HandedRouter = {
 			port: server.port,
 			listeners: sockets?.count(server.port).listening.length ?? 0,
 			routing: targets instanceof LocalRoutingState ? handRouting(targets) : undefined,
-			limits: counts && { now, counts },
+			limits: own && { now, counts: own.handOn(now) },
 			agents: agents.shared(),
 		};
-		const owner: LimitsOwner = {
+		heir.limiter = own && new HandedLimiter(own, this.#owner(heir));
+		if (heir.limiter) state.limiter = heir.limiter;
+		heir.isTold = true;
+		heir.peer.send({ type: "state", state: told });
+	}
+
+	/** Whoever takes over, as it counts limits. */
+	#owner({ peer, asked }: Heir): LimitsOwner {
+		return {
 			take: (limits) => {
 				const { promise, resolve } = Promise.withResolvers<ToldDecision | undefined>();
 				const call = ++this.#asked;
@@ -213,11 +262,6 @@ export class Upgrades {
 			},
 			end: (end) => peer.send({ type: "end", end }),
 		};
-		const handed = counts && new HandedLimiter(limiter as SlidingWindowLimiter, owner);
-		if (handed) state.limiter = handed;
-		const timer = setTimeout(() => peer.end(), READY_MS);
-		this.#heir = { peer, pid, limiter: handed, asked, timer };
-		peer.send({ type: "state", state: told });
 	}
 
 	/** It listens: this process gets no further connections, and ends with those that it has. */
@@ -252,12 +296,20 @@ export class Upgrades {
 		else while (sockets.count(server.port).connected > router.hub.size) await Bun.sleep(LOOK_MS);
 	}
 
+	/** It does not listen in time: whatever it says later is not heard. One that is frozen does not end a connection either. */
+	#giveUp(heir: Heir): void {
+		this.#lose(heir);
+		heir.peer.send({ type: "done", isUpgraded: false, text: `Process ${process.pid} has taken its place back: this one did not listen in time.` });
+		heir.peer.destroy();
+	}
+
 	/** The process that takes over has gone: where it did not listen yet this one goes on as before. */
 	#lose(heir: Heir): void {
 		clearTimeout(heir.timer);
 		this.#heir = undefined;
 		heir.limiter?.giveBack();
 		for (const resolve of heir.asked.values()) resolve(undefined);
+		heir.asked.clear();
 		const { state } = this.parts.router;
 		// Calls that it was asked for end with the handed limiter, which tells nobody any more.
 		if (!this.#isReplaced && heir.limiter) state.limiter = heir.limiter.own;
