@@ -36,7 +36,9 @@ describe.if(process.platform !== "win32")("the control socket", () => {
 	});
 
 	test("that can't be asked whether a router listens there is not said to be nobody's", async () => {
-		await expect(connectToRouter(`/${"long".repeat(40)}`)).rejects.toThrow(/router\.sock can't be connected to \(EINVAL\)/);
+		await expect(connectToRouter(`/${"long".repeat(40)}`)).rejects.toThrow(
+			/router\.sock can't be connected to \(EINVAL\)/,
+		);
 	});
 
 	test("is never anybody else's, not even before it is listened at, and leaves the mask of other files as it is", async () => {

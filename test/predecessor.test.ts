@@ -70,7 +70,10 @@ describe.if(process.platform === "linux")("a process that takes a router's place
 		const first = Bun.serve({ port: 0, hostname: "127.0.0.1", reusePort: true, fetch: () => new Response("first") });
 		const port = first.port!;
 		const second = Bun.serve({ port, hostname: "127.0.0.1", reusePort: true, fetch: () => new Response("second") });
-		ends.push(() => void first.stop(true), () => void second.stop(true));
+		ends.push(
+			() => void first.stop(true),
+			() => void second.stop(true),
+		);
 		const { router, predecessor } = await taking({ ...nothing, port, listeners: 1 });
 		router.end();
 		await router.closed;

@@ -299,7 +299,11 @@ export class Upgrades {
 	/** It does not listen in time: whatever it says later is not heard. One that is frozen does not end a connection either. */
 	#giveUp(heir: Heir): void {
 		this.#lose(heir);
-		heir.peer.send({ type: "done", isUpgraded: false, text: `Process ${process.pid} has taken its place back: this one did not listen in time.` });
+		heir.peer.send({
+			type: "done",
+			isUpgraded: false,
+			text: `Process ${process.pid} has taken its place back: this one did not listen in time.`,
+		});
 		heir.peer.destroy();
 	}
 
