@@ -16,15 +16,17 @@ const requests = (max: number): Limit => ({ id: "key:a", unit: "requests", max, 
 const tokens = (max: number, amount: number): Limit => ({ id: "key:a", unit: "tokens", max, windowMs: MINUTE, amount });
 const concurrency = (max: number): Limit => ({ id: "key:a", unit: "concurrency", max, windowMs: MINUTE, amount: 1 });
 
+const sent = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
+const sentDecision = (decision: ToldDecision | undefined) => decision && sent(decision);
+
 /** Two processes, of which the second takes over at `time` of the first; what they say to each other goes through JSON. */
 function takeOver(old: SlidingWindowLimiter, time: { now: number }) {
 	const next = new SlidingWindowLimiter();
-	const sent = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
 	const handed = sent({ now: time.now, counts: old.handOn(time.now) });
 	const predecessor = new PredecessorLimits(next, handed, () => time.now - BEHIND);
 	const link: { isGone: boolean } = { isGone: false };
 	const owner: LimitsOwner = {
-		take: async (limits) => (link.isGone ? undefined : sent<ToldDecision>(predecessor.take(sent(limits)))),
+		take: async (limits) => (link.isGone ? undefined : sentDecision(predecessor.take(sent(limits)))),
 		end: (end) => predecessor.end(sent(end)),
 	};
 	return { next, predecessor, link, limiter: new HandedLimiter(old, owner) };
@@ -106,6 +108,27 @@ test("what calls of the old process held is free when that ends, however it does
 	predecessor.ended();
 	expect(next.counted({ id: "key:a", unit: "concurrency" }, time.now - BEHIND)).toBe(1);
 	expect(next.counted({ id: "key:a", unit: "requests" }, time.now - BEHIND)).toBe(2);
+});
+
+test("a call of the first process frees its place at the third one, which has taken over from the second meanwhile", async () => {
+	const time = { now: 10_000_000 };
+	const old = new SlidingWindowLimiter();
+	const limits = [concurrency(2), tokens(100, 40)];
+	const before = old.take(limits, time.now);
+	const first = takeOver(old, time);
+	const since = await isAllowed(first.limiter, limits, time.now);
+	if (!before.isAllowed || !since.isAllowed) throw new Error("refused");
+	const now = time.now - BEHIND;
+	const handed = sent({ now, counts: first.next.handOn(now) });
+	const third = new SlidingWindowLimiter();
+	const second = new PredecessorLimits(third, handed, () => time.now);
+	first.predecessor.forward({ take: async (asked) => second.take(asked), end: (end) => second.end(sent(end)) });
+	expect(third.counted({ id: "key:a", unit: "concurrency" }, time.now)).toBe(2);
+	const alone = await isAllowed(first.limiter, [tokens(100, 7)], time.now);
+	if (!alone.isAllowed) throw new Error("refused");
+	for (const { reservation } of [before, since, alone]) first.limiter.settle(reservation, 10, time.now);
+	expect(third.counted({ id: "key:a", unit: "concurrency" }, time.now)).toBe(0);
+	expect(third.counted({ id: "key:a", unit: "tokens" }, time.now)).toBe(20);
 });
 
 test("a call that the new process does not decide in time is decided here; what it takes there all the same is given back at once", async () => {

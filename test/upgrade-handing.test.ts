@@ -21,7 +21,7 @@ async function openUpgrades(more: Partial<UpgradeParts> = {}) {
 		upstreams: { targets: {} },
 	};
 	const upgrades = new Upgrades({
-		...{ dataDir: home.path, server: { port: 1 }, hasRedis: false, settled: Promise.resolve() },
+		...{ dataDir: home.path, server: { port: 1 }, hasRedis: false, settled: Promise.resolve(), forwardLimits() {} },
 		router: { state, agents: { shared: () => [] }, hub: { size: 0, know() {} } } as unknown as UpgradeParts["router"],
 		services: services as unknown as UpgradeParts["services"],
 		...more,

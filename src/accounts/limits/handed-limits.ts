@@ -140,6 +140,7 @@ interface Holding {
 export class PredecessorLimits {
 	/** By unit and id: what calls of the one before hold. */
 	readonly #holdings = new Map<string, Holding>();
+	#next: LimitsOwner | undefined;
 
 	/** @param counts what the one before had counted: all that was under way is its own */
 	constructor(
@@ -155,8 +156,14 @@ export class PredecessorLimits {
 		}
 	}
 
-	/** A call comes to the one before. */
-	take(limits: readonly Limit[]): ToldDecision {
+	/** A third process counts from now on, with all that is counted here: it hears of ends, too. Undefined: it has gone. */
+	forward(next: LimitsOwner | undefined): void {
+		this.#next = next;
+	}
+
+	/** A call comes to the one before. Undefined where a third process counts: the few that still come there are decided there. */
+	take(limits: readonly Limit[]): ToldDecision | undefined {
+		if (this.#next) return undefined;
 		const decision = this.limiter.take(limits, this.time());
 		const statuses = decision.statuses.map(({ remaining, resetMs }) => ({ remaining, resetMs }));
 		if (!decision.isAllowed) {
@@ -173,7 +180,10 @@ export class PredecessorLimits {
 	}
 
 	/** A call of the one before is over. */
-	end({ limits, entries, tokens, spent }: ToldEnd): void {
+	end(told: ToldEnd): void {
+		const { limits, entries, tokens, spent } = told;
+		// By the same numbers: all that is under way here was handed on.
+		this.#next?.end(told);
 		const reservation = this.limiter.reservationOf({ limits, entries });
 		if (tokens === undefined) this.limiter.cancel(reservation, this.time());
 		else this.limiter.settle(reservation, tokens, this.time(), spent);

@@ -1,5 +1,5 @@
 /** The router whose place this process takes, as this one sees it. See "An upgrade" in ../design.md. */
-import { PredecessorLimits } from "../../accounts/limits/handed-limits.ts";
+import { type LimitsOwner, PredecessorLimits } from "../../accounts/limits/handed-limits.ts";
 import { SlidingWindowLimiter } from "../../accounts/limits/sliding-window.ts";
 import { StartError } from "../../errors.ts";
 import { portSockets } from "../../http/port-sockets.ts";
@@ -94,6 +94,11 @@ export class Predecessor {
 		// Where its listeners are not known some connections still go there, and are reset when it stops. One that has ended has none.
 		if (sockets && own !== undefined && listeners > 0 && !this.#isSpread) sockets.direct(own, listeners);
 		this.peer.send({ type: "listening", router });
+	}
+
+	/** A process that takes this one's place counts from now on, for that one's calls, too. Undefined: it has gone again. */
+	forwardLimits(next: LimitsOwner | undefined): void {
+		this.#limits?.forward(next);
 	}
 
 	#take(message: FromRouter): void {

@@ -59,6 +59,7 @@ export class Takeover {
 			...opened,
 			dataDir: this.plan.config.data_dir,
 			settled: this.predecessor?.settled ?? Promise.resolve(),
+			forwardLimits: (owner) => this.predecessor?.forwardLimits(owner),
 			refusal: refusalOf(this.role, this.isSpread) ?? serviceProblem(this.plan.env),
 		});
 		opened.services.lifecycle.onStop(await upgrades.open());

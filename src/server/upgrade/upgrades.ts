@@ -39,6 +39,8 @@ export interface UpgradeParts {
 	readonly hasRedis: boolean;
 	/** Resolves when the process whose place this one has taken no longer listens: two listen there at most. */
 	readonly settled: Promise<void>;
+	/** Tells of whoever counts limits instead of this process; undefined: this process does again. For calls of the process before, which may still run. */
+	forwardLimits(owner: LimitsOwner | undefined): void;
 	/** Why this process can't be replaced; undefined where it can. */
 	readonly refusal?: string | undefined;
 	/** How long a new process may take until it listens, ms; default 10 s. */
@@ -244,8 +246,12 @@ export class Upgrades {
 			limits: own && { now, counts: own.handOn(now) },
 			agents: agents.shared(),
 		};
-		heir.limiter = own && new HandedLimiter(own, this.#owner(heir));
-		if (heir.limiter) state.limiter = heir.limiter;
+		if (own) {
+			const owner = this.#owner(heir);
+			heir.limiter = new HandedLimiter(own, owner);
+			state.limiter = heir.limiter;
+			this.parts.forwardLimits(owner);
+		}
 		heir.isTold = true;
 		heir.peer.send({ type: "state", state: told });
 	}
@@ -312,6 +318,7 @@ export class Upgrades {
 		clearTimeout(heir.timer);
 		this.#heir = undefined;
 		heir.limiter?.giveBack();
+		this.parts.forwardLimits(undefined);
 		for (const resolve of heir.asked.values()) resolve(undefined);
 		heir.asked.clear();
 		const { state } = this.parts.router;
