@@ -199,6 +199,15 @@ describe("the engine of an environment", () => {
 		expect(isRootsEngine("podman", {})).toBe(own === 0);
 	});
 
+	test("is its user's before its socket is there, by the nearest directory above", () => {
+		using directory = new TemporaryDirectory();
+		// Root alone may give it away.
+		if (process.getuid!() === 0) chownSync(directory.path, 1000, 1000);
+		const socket = `unix://${join(directory.path, "podman", "podman.sock")}`;
+		expect(isRootsEngine("podman", { CONTAINER_HOST: socket })).toBe(false);
+		expect(isRootsEngine("docker", { DOCKER_HOST: socket })).toBe(false);
+	});
+
 	test.each([
 		["docker", { DOCKER_HOST: "unix:///nowhere/podman.sock" }],
 		["docker", { DOCKER_HOST: "tcp://10.0.0.1:2375" }],

@@ -105,6 +105,7 @@ describe("bash", () => {
 			["router completions f", "completions fish"],
 			["router usage --by=mo", "usage --by=model"],
 			["router docs met", "docs metrics"],
+			["router upgrade --to ./_rou", "upgrade --to ./_router"],
 		])("%s", async (line, completed) => {
 			expect(await zsh(line)).toBe(completed);
 		});
@@ -114,6 +115,14 @@ describe("bash", () => {
 {
 	const { describe, test } = needing("fish");
 	describe("fish", () => {
+		test("takes no word behind the command for one, nor a flag's value, nor what is behind --", async () => {
+			expect(await fish("router docs usage --b")).toEqual([]);
+			expect(await fish("router usage docs --b")).toEqual(["--by"]);
+			expect(await fish("router --config keys us")).toEqual(["usage"]);
+			expect(await fish("router keys create rotate rev")).toEqual([]);
+			expect(await fish("router -- che")).toEqual([]);
+		});
+
 		test("offers commands, their words and their flags, and none of another command's", async () => {
 			expect((await fish("router ")).sort()).toEqual([...SUBCOMMANDS].sort());
 			expect(await fish("router che")).toEqual(["check"]);
@@ -122,6 +131,8 @@ describe("bash", () => {
 			expect(await fish("router check --ov")).toEqual([]);
 			expect(await fish("router usage --by mo")).toEqual(["model"]);
 			expect(await fish("router docs met")).toEqual(["metrics"]);
+			expect(await fish("router upgrade --to ./rou")).toEqual(["./router"]);
+			expect(await fish("router usage --to ./rou")).toEqual([]);
 		});
 	});
 }

@@ -1,5 +1,8 @@
 /** A form is passed on while it comes: no more of it is held than is said, wherever its model stands. */
-import { expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { FormBody } from "../src/http/form-body.ts";
 import type { BodyStream } from "../src/openai/call.ts";
 
@@ -108,4 +111,32 @@ test("a model that it lacks is put in front", async () => {
 	expect(read.get("model")).toBe("painter");
 	expect(await (read.get("image") as unknown as File).text()).toBe("PNG");
 	await form.close();
+});
+
+describe("where the system's temporary directory takes no file", () => {
+	const before = process.env["TMPDIR"];
+	let data = "";
+	beforeEach(() => {
+		data = mkdtempSync(join(tmpdir(), "form-body-"));
+		process.env["TMPDIR"] = join(data, "absent");
+	});
+	afterEach(() => {
+		rmSync(data, { recursive: true, force: true });
+		if (before === undefined) delete process.env["TMPDIR"];
+		else process.env["TMPDIR"] = before;
+	});
+
+	test("a long one is refused with what to do, if the data directory takes none either", async () => {
+		const read = FormBody.read(longForm(2 * MB, "behind").request, 64 * MB, "model", join(data, "none"));
+		expect(await read.then(null, (error) => error.message)).toMatch(/no file can be made.*`model` in front/);
+	});
+
+	test("a long one is kept in the data directory, without a name, and can be sent again", async () => {
+		const form = (await FormBody.read(longForm(2 * MB, "behind").request, 64 * MB, "model", data))!;
+		expect(readdirSync(data)).toEqual([]);
+		const first = await hashOf(form.stream("model", "ears"));
+		expect(first.size).toBeGreaterThan(2 * MB);
+		expect(await hashOf(form.stream("model", "ears"))).toEqual(first);
+		await form.close();
+	});
 });

@@ -53,7 +53,7 @@ export async function passCall(
 		call = new IncomingCall(request, record, handling, caller, context.instance, config.usage.user_headers);
 		// A key that may not do everything is held to what its whole request says.
 		const isHeld = caller !== undefined && (caller.isRestricted || isBudgeted(caller));
-		const read = await readPassed(operation, request, config.server.body_limit, isHeld);
+		const read = await readPassed(operation, request, config, isHeld);
 		record.atEnd(() => void read.close?.());
 		if (read.json && context.objects?.hasObjects) refuseForeignFiles(context.objects, caller, read.json);
 		Object.assign(call, read.parsed, { passed: read.passed });

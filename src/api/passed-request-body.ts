@@ -1,4 +1,5 @@
 /** The request of an operation that is passed on, read as far as its model: a JSON body whole, a form until its model has come. */
+import type { Config } from "../config/schema.ts";
 import { requestOf } from "../dialects/openai-chat.ts";
 import { requestObject } from "../dialects/request-object.ts";
 import { RouterError } from "../errors.ts";
@@ -24,18 +25,19 @@ export interface ReadPassed {
 
 /**
  * Reads it.
- * @param limit bytes of the body
+ * @param config how long the body may be, and where a long form may be kept
  * @param isWhole a form is read to its end, so that all its fields are known
  * Throws `unsupported_media_type`, `body_too_large`, `invalid_json`, `invalid_value`, `duplicate_key`; `cancelled` where the client leaves.
  */
 export async function readPassed(
 	operation: PassedOperation,
 	request: Request,
-	limit: number,
+	config: Pick<Config, "server" | "data_dir">,
 	isWhole: boolean,
 ): Promise<ReadPassed> {
+	const limit = config.server.body_limit;
 	const takesForms = OPERATIONS[operation].passed?.takesForms === true;
-	const form = takesForms ? await FormBody.read(request, limit, isWhole ? "end" : "model") : undefined;
+	const form = takesForms ? await FormBody.read(request, limit, isWhole ? "end" : "model", config.data_dir) : undefined;
 	if (form) return formRequest(operation, request, form);
 	const type = request.headers.get("content-type") ?? "";
 	if (takesForms && !/json/i.test(type)) {

@@ -16,7 +16,11 @@ export interface FlagText {
 	/** The values that there are, or that it names a file. */
 	readonly values?: readonly string[] | "file";
 	readonly short?: string;
+	/** What it is to commands to which it means different things. */
+	readonly commands?: { readonly [command in Subcommand]?: Pick<FlagText, "text" | "value" | "values"> };
 }
+
+type Subcommand = (typeof SUBCOMMANDS)[number];
 
 const TEXTS = {
 	agent: { text: "the agent on a GPU host, in the place of the router" },
@@ -78,7 +82,15 @@ const TEXTS = {
 		text: "usage: what it is summed by, comma separated",
 	},
 	from: { value: "DAY", text: "usage: the first day, 2026-01-31; replay: the first time" },
-	to: { value: "DAY", text: "usage: the last day; replay: the last time; upgrade: the new program" },
+	to: {
+		value: "DAY|FILE",
+		text: "usage: the last day; replay: the last time; upgrade: the new program",
+		commands: {
+			usage: { value: "DAY", text: "the last day" },
+			replay: { value: "DAY", text: "the last time" },
+			upgrade: { value: "FILE", values: "file", text: "the new program" },
+		},
+	},
 	csv: { text: "usage: as CSV" },
 	focus: { text: "usage: as CSV of the FinOps Open Cost and Usage Specification" },
 	json: { text: "replay: as JSON" },
@@ -97,6 +109,12 @@ export const FLAG_TEXTS: { readonly [name in FlagName]: FlagText } = TEXTS;
 /** All flags, in the order of their table. */
 export const FLAG_NAMES = Object.keys(FLAGS) as readonly FlagName[];
 
+/** What there is to say of a flag behind a command. @param command "" is the start */
+export function flagText(name: FlagName, command: string): FlagText {
+	const text = FLAG_TEXTS[name];
+	return { ...text, ...text.commands?.[command as Subcommand] };
+}
+
 /** A word, and what it does. */
 interface WordText {
 	readonly name: string;
@@ -108,8 +126,6 @@ export interface CommandWords extends WordText {
 	/** Empty where any word, or none, may. */
 	readonly words: readonly WordText[];
 }
-
-type Subcommand = (typeof SUBCOMMANDS)[number];
 
 const COMMANDS: {
 	readonly [name in Subcommand]: { readonly text: string; readonly words?: Readonly<Record<string, string>> };

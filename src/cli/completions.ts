@@ -6,6 +6,7 @@ import {
 	FLAG_NAMES,
 	FLAG_TEXTS,
 	type FlagName,
+	flagText,
 } from "./command-texts.ts";
 import type { ShellName } from "./flags.ts";
 
@@ -22,13 +23,15 @@ const dashed = (name: FlagName): string[] => [
 	...(FLAG_TEXTS[name].short ? [`-${FLAG_TEXTS[name].short}`] : []),
 ];
 
+/** Flags whose next word is their value. */
+const VALUED = FLAG_NAMES.filter((name) => FLAG_TEXTS[name].value !== undefined);
+
 function bash(): string {
 	const flags = commandWords().map(
 		({ name, words }) =>
 			`\t${name || '""'})\n\t\tflags="${commandFlags(name).flatMap(dashed).join(" ")}"\n\t\twords="${words.map((word) => word.name).join(" ")}"\n\t\t;;`,
 	);
-	const valued = FLAG_NAMES.filter((name) => FLAG_TEXTS[name].value !== undefined);
-	const values = valued.map((name) => {
+	const values = VALUED.map((name) => {
 		const { values: some } = FLAG_TEXTS[name];
 		// Of the others files are offered (complete -o default).
 		const offered =
@@ -44,7 +47,7 @@ _router() {
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case \${COMP_WORDS[i]} in
 		--) return ;;
-		${valued.map((name) => `--${name}`).join(" | ")})
+		${VALUED.map((name) => `--${name}`).join(" | ")})
 			((i++))
 			if [[ \${COMP_WORDS[i]} == "=" ]]; then ((i++)); fi
 			;;
@@ -69,8 +72,8 @@ complete -o default -F _router router
 /** Inside single quotes of zsh's `_arguments`, where brackets and colons mean something. */
 const zshText = (text: string): string => text.replace(/[[\]:\\]/g, "\\$&").replaceAll("'", "'\\''");
 
-function zshFlag(name: FlagName): string {
-	const { short, text, value, values } = FLAG_TEXTS[name];
+function zshFlag(name: FlagName, command: string): string {
+	const { short, text, value, values } = flagText(name, command);
 	const about = `[${zshText(text)}]`;
 	const action = values === "file" ? "_files" : values ? `(${values.join(" ")})` : "";
 	const takes = value === undefined ? "" : `:${zshText(value)}:${action}`;
@@ -83,7 +86,7 @@ function zsh(): string {
 		words.map(({ name, text }) => `'${name}:${zshText(text)}'`).join(" ");
 	const [start, ...commands] = commandWords();
 	const cases = commands.map(({ name, words }) => {
-		const specs = commandFlags(name).map(zshFlag);
+		const specs = commandFlags(name).map((flag) => zshFlag(flag, name));
 		const first =
 			words.length > 0
 				? [
@@ -97,7 +100,7 @@ function zsh(): string {
 _router() {
 	local context state line
 	typeset -A opt_args
-	_arguments -s -C ${[...commandFlags("").map(zshFlag), "'1:command:->command'", "'*::argument:->argument'"].join(" \\\n\t\t")}
+	_arguments -s -C ${[...commandFlags("").map((flag) => zshFlag(flag, "")), "'1:command:->command'", "'*::argument:->argument'"].join(" \\\n\t\t")}
 	case $state in
 	command)
 		local -a commands=(${described(start!.words)})
@@ -117,28 +120,53 @@ if [[ $funcstack[1] == _router ]]; then _router "$@"; else compdef _router route
 /** In single quotes. */
 const fishText = (text: string): string => `'${text.replace(/[\\']/g, "\\$&")}'`;
 
-function fishFlag(name: FlagName, when: string): string {
-	const { short, text, value, values } = FLAG_TEXTS[name];
+function fishFlag(name: FlagName, command: string): string {
+	const { short, text, value, values } = flagText(name, command);
 	const takes =
 		value === undefined ? "" : values === "file" ? " -r -F" : ` -x${values ? ` -a ${fishText(values.join(" "))}` : ""}`;
-	return `complete -c router -n ${fishText(when)}${short ? ` -s ${short}` : ""} -l ${name}${takes} -d ${fishText(text)}`;
+	return `complete -c router -n '__router_in ${command}'${short ? ` -s ${short}` : ""} -l ${name}${takes} -d ${fishText(text)}`;
 }
 
 function fish(): string {
-	const [start] = commandWords();
-	const all = start!.words.map(({ name }) => name).join(" ");
-	const lines = commandWords().flatMap(({ name, words }) => {
-		const is = name === "" ? `not __fish_seen_subcommand_from ${all}` : `__fish_seen_subcommand_from ${name}`;
-		const isFirst =
-			name === "" || words.length === 0
-				? is
-				: `${is}; and not __fish_seen_subcommand_from ${words.map((word) => word.name).join(" ")}`;
-		return [
-			...words.map(
-				({ name: word, text }) => `complete -c router -f -n ${fishText(isFirst)} -a ${word} -d ${fishText(text)}`,
-			),
-			...commandFlags(name).map((flag) => fishFlag(flag, is)),
-		];
-	});
-	return `# fish completion for router: written by \`router completions fish\`\n${lines.join("\n")}\n`;
+	const lines = commandWords().flatMap(({ name, words }) => [
+		...words.map(
+			({ name: word, text }) => `complete -c router -f -n '__router_behind ${name}' -a ${word} -d ${fishText(text)}`,
+		),
+		...commandFlags(name).map((flag) => fishFlag(flag, name)),
+	]);
+	return `# fish completion for router: written by \`router completions fish\`
+# The words so far that are neither flags nor values of flags.
+function __router_words
+	set -l words (commandline -opc)
+	set -l is_value no
+	for word in $words[2..]
+		if test $is_value = yes
+			set is_value no
+			continue
+		end
+		switch $word
+			case ${VALUED.map((name) => `--${name}`).join(" ")}
+				set is_value yes
+			case --
+				# Nothing is a flag or a command behind it.
+				printf '%s\\n' --
+				return
+			case '-*'
+			case '*'
+				printf '%s\\n' $word
+		end
+	end
+end
+# Whether the command is this one; none: the start.
+function __router_in
+	set -l words (__router_words)
+	test "$words[1]" = "$argv[1]"
+end
+# Whether the next word is the first behind this command.
+function __router_behind
+	set -l words (__router_words)
+	test "$words" = "$argv"
+end
+${lines.join("\n")}
+`;
 }

@@ -45,7 +45,7 @@ spec:
       # Running calls may finish.
       terminationGracePeriodSeconds: ${STOP_SECONDS}
       automountServiceAccountToken: false
-      # Variables of services would be taken for settings (ROUTER_PORT).
+      # Variables of services would be taken for settings.
       enableServiceLinks: false
       securityContext:
         runAsNonRoot: true
@@ -123,8 +123,11 @@ spec:
     matchLabels: { app.kubernetes.io/name: router }
 ---
 # By calls under way, not by CPU: a stream of a slow model takes hardly any. The metric is the router's own; an adapter brings it to the cluster's
-# custom metrics (prometheus-adapter: a rule with seriesQuery 'router_in_flight_requests{namespace!="",pod!=""}' and
-# metricsQuery 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'). Without one there are as many replicas as minReplicas says.
+# custom metrics. For prometheus-adapter that is a rule:
+#   - seriesQuery: 'router_in_flight_requests{namespace!="",pod!=""}'
+#     resources: { overrides: { namespace: { resource: namespace }, pod: { resource: pod } } }
+#     metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'
+# Without one there are as many replicas as minReplicas says.
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata:

@@ -36,6 +36,7 @@ export class FormBody {
 		boundary: string,
 		private readonly length: number | undefined,
 		private readonly limit: number,
+		private readonly dataDir: string | undefined,
 	) {
 		this.#boundary = boundary;
 		this.#scanner = new FormScanner(boundary);
@@ -47,13 +48,16 @@ export class FormBody {
 	 * Reads so far, or to the end where it does not come so far.
 	 * @param limit bytes of the whole
 	 * @param until `model`: until that field is there; `end`: all is read, and all fields are known; `nothing`: all is sent while it comes
+	 * @param dataDir where its file is made if the system's temporary directory takes none, as on a read-only root; `nothing` needs no file
 	 * @returns undefined where the content-type is no form's
-	 * Throws `body_too_large`, `unsupported_media_type`, `invalid_value`, `duplicate_key`; `cancelled` where the client leaves.
+	 * Throws `body_too_large`, `unsupported_media_type`, `invalid_value`, `duplicate_key`; `cancelled` where the client leaves; `internal_error` where no
+	 * file can be made.
 	 */
 	static async read(
 		request: Request,
 		limit: number,
 		until: "model" | "end" | "nothing",
+		dataDir?: string,
 	): Promise<FormBody | undefined> {
 		const { headers } = request;
 		const boundary = boundaryOf(headers.get("content-type") ?? "");
@@ -65,7 +69,7 @@ export class FormBody {
 		const sent = headers.get("content-length");
 		const length = sent === null ? undefined : Number(sent);
 		if (length !== undefined && length > limit) throw tooLarge(limit);
-		const form = new FormBody(request.body, boundary, length, limit);
+		const form = new FormBody(request.body, boundary, length, limit, dataDir);
 		try {
 			if (until === "nothing") return form;
 			while (!form.#isWhole && (until === "end" || !form.field(until))) await form.#readAhead();
@@ -141,7 +145,7 @@ export class FormBody {
 	async #readAhead(): Promise<void> {
 		await this.#more();
 		if (this.#heldBytes <= MOST_IN_MEMORY && !this.#file) return;
-		this.#file ??= await namelessFile();
+		this.#file ??= await namelessFile(this.dataDir);
 		for (const piece of this.#pieces.splice(0)) {
 			await this.#file.appendFile(piece);
 			this.#fileSize += piece.byteLength;
@@ -220,15 +224,28 @@ function edited(pieces: AsyncGenerator<Uint8Array>, edit: FormEdit | undefined):
 	};
 }
 
-/** A file that is gone with the process, or with its last reader. Rejects with RouterError where there is no room for one. */
-async function namelessFile(): Promise<FileHandle> {
-	const path = join(tmpdir(), `router-${crypto.randomUUID()}`);
+/** A file, for its owner alone, that is gone with the process, or with its last reader. Rejects with RouterError where none can be made. */
+async function namelessFile(dataDir: string | undefined): Promise<FileHandle> {
 	try {
-		const file = await open(path, "wx+", 0o600);
+		return await namelessFileIn(tmpdir());
+	} catch (cause) {
+		const file = dataDir === undefined ? undefined : await namelessFileIn(dataDir).catch(() => undefined);
+		if (file) return file;
+		const message =
+			"A long form can't be kept: no file can be made in the router's temporary directory, nor in its data directory. Send its `model` in front of its files.";
+		throw new RouterError("internal_error", message, { cause });
+	}
+}
+
+async function namelessFileIn(directory: string): Promise<FileHandle> {
+	const path = join(directory, `router-${crypto.randomUUID()}`);
+	const file = await open(path, "wx+", 0o600);
+	try {
 		await unlink(path);
 		return file;
-	} catch (cause) {
-		throw new RouterError("internal_error", "A long form can't be kept: no file can be made.", { cause });
+	} catch (error) {
+		await file.close();
+		throw error;
 	}
 }
 

@@ -44,17 +44,23 @@ export function engineOf(command: "docker" | "podman", env: Environment): "docke
 }
 
 /**
- * Whether the engine is root's, as far as can be seen: podman without a service is this process's user's, one with a socket its owner's. One on another
- * machine counts as root's. Never throws.
+ * Whether the engine is root's, as far as can be seen: podman without a service is this process's user's, one with a socket its owner's. Until
+ * the socket is there, as at boot, that is the owner of the nearest directory above it: `/run/user/<uid>` is the user's. One on another machine counts
+ * as root's. Never throws.
  */
 export function isRootsEngine(command: "docker" | "podman", env: Environment): boolean {
 	const given = addressIn(command, env);
 	if (!given && command === "podman") return process.getuid?.() === 0;
 	const [path] = engineHost(command, env).sockets;
+	return path === undefined || ownerOf(path) === 0;
+}
+
+/** User id of whom a path belongs to, or the nearest directory above it where it is not there; root's where that can't be seen. */
+function ownerOf(path: string): number {
 	try {
-		return path === undefined || statSync(path).uid === 0;
-	} catch {
-		return true;
+		return statSync(path).uid;
+	} catch (error) {
+		return (error as NodeJS.ErrnoException).code === "ENOENT" && path !== "/" ? ownerOf(dirname(path)) : 0;
 	}
 }
 

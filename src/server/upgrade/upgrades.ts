@@ -1,6 +1,6 @@
 /**
  * How a router that runs lets another process take its place: told so by `router upgrade`, by SIGUSR2, or by a process that was started with
- * `--replace`. See "An upgrade" in ../design.md.
+ * `--replace`. See "An upgrade" in ./design.md.
  */
 import type { Socket } from "node:net";
 import { HandedLimiter, type LimitsOwner, type ToldDecision } from "../../accounts/limits/handed-limits.ts";
