@@ -150,11 +150,14 @@ test("they fit the router", async () => {
 	expect(readOnly).toBe(true);
 	const file = variables.ROUTER_CONFIG.slice(mountPath.length + 1);
 	const settings = parseAllDocuments(of("ConfigMap").data[file])[0]!.toJS();
-	const { drain, shutdown_timeout } = configOf(settings, { ...variables, ROUTER_CONFIG: "" }).server;
+	const config = configOf(settings, { ...variables, ROUTER_CONFIG: "" });
+	const { drain, shutdown_timeout } = config.server;
 	expect(spec.terminationGracePeriodSeconds * 1_000).toBeGreaterThan(drain + shutdown_timeout);
-	// All that is written lies in a volume.
+	// All that is written lies in a volume; long forms are kept in the data directory where the system's temporary one is in none.
+	expect(container.securityContext.readOnlyRootFilesystem).toBe(true);
 	const data = container.volumeMounts.find(({ name }: Manifest) => name === "data").mountPath;
 	for (const name of ["DATA_DIR", "LOG_DIR"]) expect(variables[name]).toStartWith(data);
+	expect(config.data_dir).toStartWith(data);
 	const image = await Bun.file(resolve(import.meta.dir, "../Dockerfile")).text();
 	expect(image).toContain(`USER ${spec.securityContext.runAsUser}:${spec.securityContext.runAsGroup}`);
 });

@@ -1,5 +1,8 @@
 /** Forms on their way: to every kind of upstream, through two routers, and where an upstream breaks off. */
 import { afterAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import OpenAI, { toFile } from "openai";
 import { serveApi } from "./kit/api-server.ts";
 import { clientError } from "./kit/contract.ts";
@@ -77,6 +80,27 @@ describe.each(["openai", "xai", "llm-d", "engine", "box"])("at %s", (provider) =
 		const spoken = await client.audio.speech.create({ model: `${provider}/voice`, voice: "a", input: "Hello" });
 		expect(Buffer.from(await spoken.arrayBuffer()).equals(sound)).toBe(true);
 	});
+});
+
+test("a model behind a long recording is read where nothing but the data directory can be written", async () => {
+	const data = mkdtempSync(join(tmpdir(), "passed-forms-"));
+	const server = serveApi(
+		pipeline({ config: { data_dir: data, providers: { engine: { type: "vllm", base_url: upstream.origin } } } }),
+	);
+	const before = process.env["TMPDIR"];
+	process.env["TMPDIR"] = join(data, "absent");
+	try {
+		upstream.answer(() => Response.json({ text: "Hello" }));
+		const body = recording("engine/whisper", sound, false);
+		const response = await fetch(`${server.url}/v1/audio/transcriptions`, { method: "POST", body });
+		expect([response.status, await response.json()]).toEqual([200, { text: "Hello" }]);
+		expect((await form()).get("model")).toBe("whisper");
+	} finally {
+		if (before === undefined) delete process.env["TMPDIR"];
+		else process.env["TMPDIR"] = before;
+		await server.stop();
+		rmSync(data, { recursive: true, force: true });
+	}
 });
 
 test("a form goes through two routers as through one", async () => {
