@@ -57,6 +57,19 @@ describe("is refused in Google's words", () => {
 		expect(errorOf({ status: models.status, text: await models.text() })).toEqual([401, "UNAUTHENTICATED"]);
 	});
 
+	test.each<[string, Json, Json]>([
+		["contents[0].parts[0].executableCode.language", { executableCode: { language: { toString: 1 } } }, {}],
+		["contents[0].parts[0].executableCode.code", { executableCode: { code: { toString: 1 } } }, {}],
+		["contents[0].parts[0].codeExecutionResult.outcome", { codeExecutionResult: { outcome: { toString: 1 } } }, {}],
+		["contents[0].parts[0].codeExecutionResult.output", { codeExecutionResult: { output: { toString: 1 } } }, {}],
+		["generationConfig.responseModalities[0]", { text: "hi" }, { responseModalities: [{ toString: 1 }] }],
+	])("%s that is no text", async (field, part, generationConfig) => {
+		const contents = [{ role: "model", parts: [part] }];
+		const answer = await send(pathOf("generateContent", "dummy"), { contents, generationConfig });
+		expect(errorOf(answer)).toEqual([400, "INVALID_ARGUMENT"]);
+		expect(answer.json()["error"].message).toStartWith(`The field "${field}" must be a string`);
+	});
+
 	test("a model that the key may not use, in calls, counts and vectors", async () => {
 		for (const method of ["generateContent", "streamGenerateContent?alt=sse", "countTokens"]) {
 			expect(errorOf(await send(pathOf(method), asking(), FEW))).toEqual([403, "PERMISSION_DENIED"]);

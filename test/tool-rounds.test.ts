@@ -1,5 +1,6 @@
 /** Whether an agent repeats itself is read from its history, in every wire; what is not the same twice is no repetition. */
 import { describe, expect, test } from "bun:test";
+import { ResponsesFacts } from "../src/dialects/openai-responses/request-facts.ts";
 import { ARGUMENT_FIELDS, repeatedRounds as roundsIn } from "../src/openai/tool-rounds.ts";
 import { clientRequests } from "./kit/client-recordings.ts";
 import type { Json } from "./kit/exchange.ts";
@@ -216,6 +217,21 @@ describe("names and ids that are no texts, and whose `toString` is none,", () =>
 		const other = JSON.parse(JSON.stringify(round).replaceAll('"toString":1', '"toString":2')) as Json[];
 		expect(repeatedRounds(JSON.stringify([asked, ...round, ...other]))?.count).not.toBe(2);
 	});
+});
+
+test("an item whose id is no text is none that was stored, in a request that refers to some", () => {
+	const odd = { type: "function_call", id: { toString: 1, valueOf: 1 }, call_id: "c", name: "look", arguments: "{}" };
+	const stored = { ...odd, id: "fc_1" };
+	const request = {
+		body: { model: "m", tools: [{}] },
+		tools: { leftOut: new Set() },
+		input: [odd, { type: "item_reference", id: "fc_1" }],
+		earlier: { items: new Map([["fc_1", stored]]) },
+	};
+	const facts = new ResponsesFacts(request as never, () => {
+		throw new Error("no chat is asked for");
+	});
+	expect(JSON.parse(facts.toolHistory()!.list.toString())).toEqual([odd, stored]);
 });
 
 test("what is no list of messages, or has no tools, repeats nothing", () => {

@@ -12,6 +12,8 @@ const number = optional(Type.Number());
 const integer = optional(Type.Integer());
 const flag = optional(Type.Boolean());
 const anyObject = Type.Object({}, open);
+/** A value of one of Google's enums: by its name or its number. */
+const enumValue = Type.Union([Type.String(), Type.Number()], { expects: "a string" });
 
 const inlineData = object({ mimeType: Type.String({ minLength: 1 }), data: Type.String() });
 const fileData = object({ mimeType: text, fileUri: Type.String({ minLength: 1 }) });
@@ -21,6 +23,8 @@ const Part = object({
 	thoughtSignature: text,
 	inlineData: optional(inlineData),
 	fileData: optional(fileData),
+	executableCode: optional(object({ language: optional(enumValue), code: text })),
+	codeExecutionResult: optional(object({ outcome: optional(enumValue), output: text })),
 	functionCall: optional(object({ id: text, name: Type.String({ minLength: 1 }), args: optional(anyObject) })),
 	functionResponse: optional(
 		object({
@@ -76,6 +80,7 @@ const generationConfig = object({
 	responseLogprobs: flag,
 	logprobs: integer,
 	responseMimeType: text,
+	responseModalities: optional(Type.Array(enumValue)),
 	responseSchema: optional(anyObject),
 	responseJsonSchema: optional(Type.Unknown()),
 	thinkingConfig: optional(thinkingConfig),

@@ -90,7 +90,7 @@ export class ResponsesFacts implements CallFacts {
 			return field && { list: sent.bytes.subarray(field.start, field.end), argumentFields: ARGUMENT_FIELDS.responses };
 		}
 		const items: readonly { readonly id?: unknown }[] = Array.isArray(input) ? input : [];
-		const whole = items.map((item) => earlier.items?.get(String(item.id)) ?? item);
+		const whole = items.map((item) => (typeof item.id === "string" && earlier.items?.get(item.id)) || item);
 		const list = Buffer.from(JSON.stringify([...(earlier.conversation ?? []), ...whole]));
 		return { list, argumentFields: ARGUMENT_FIELDS.responses };
 	}
