@@ -120,6 +120,16 @@ describe("what threads know together", () => {
 		expect(other.list().loops.length).toBe(500);
 	});
 
+	test("a key with ever more conversations pushes out its own circles, and none of another key's", () => {
+		const { one, other } = views();
+		const long = "界".repeat(200);
+		seen(one, 1, { keyId: "other" });
+		// Of so long a name the memory holds fewer.
+		for (const model of ["fast", long])
+			for (let at = 0; at < 600; at++) seen(one, 1, { conversation: `${model} ${at}`, model, session: long });
+		expect(seen(other, 2, { keyId: "other" }).rounds).toBe(3);
+	});
+
 	test("a key that spends too fast is so for all, until its time is over", () => {
 		const { one, other, clock } = views();
 		const fast = { keyId: "k", key: "team", usd: 20, usual: 0.5, action: "stop", until: clock.wall + 60_000 } as const;

@@ -55,10 +55,14 @@ function threads() {
 	const memory = { events: makeRecordQueue(256 * 1024), unsettled: makeUnsettledCalls() };
 	const store = heldStore();
 	const usage: number[] = [];
+	const written: (number | undefined)[] = [];
 	const ledger = new Ledger({
 		store,
 		bounds: BOUNDS,
-		onWritten: (rows) => void usage.push(...rows.map(({ calls }) => calls)),
+		onWritten: (rows, settledAt) => {
+			usage.push(...rows.map(({ calls }) => calls));
+			written.push(settledAt);
+		},
 	});
 	const logged: string[] = [];
 	const sinks = {
@@ -88,7 +92,7 @@ function threads() {
 		queue.callSettled(settled({ id, ...rest }));
 		return id;
 	};
-	return { main, maker, made, queue, call, store, ledger, usage, logged };
+	return { main, maker, made, queue, call, store, ledger, usage, written, logged };
 }
 
 test("what the database can't take now is told to the ledger, which writes it once it can", async () => {
@@ -105,6 +109,23 @@ test("what the database can't take now is told to the ledger, which writes it on
 	await ledger.flush();
 	expect(store.ids()).toEqual(ids);
 	expect([ledger.waiting, ledger.isStuck, usage]).toEqual([0, false, [3]]);
+});
+
+test("what is written says when the first of it settled, however late it is written", async () => {
+	const { call, maker, store, ledger, written, made } = threads();
+	store.result = "waits";
+	ledger.callSettled(settled({ id: "req_b" }), 2_000);
+	await ledger.flush();
+	ledger.callSettled(settled({ id: "req_a" }), 1_000);
+	ledger.callSettled(settled({ id: "req_c" }), 3_000);
+	store.result = "written";
+	await ledger.flush();
+	expect(written).toEqual([1_000]);
+	call();
+	maker.send();
+	await ledger.flush();
+	expect(made[0]!.settledAt).toBeGreaterThan(3_000);
+	expect(written).toEqual([1_000, made[0]!.settledAt]);
 });
 
 test("a row that the database refuses costs no other of its batch", async () => {
@@ -168,7 +189,14 @@ test("a writer that does not answer: 10,000 calls wait for it, and the ledger sa
 	const ledger = new Ledger({ store, bounds: BOUNDS, time: () => now });
 	const given: number[] = [];
 	const rows = (calls: number): MadeRows => ({
-		...{ bytes: encode({ calls: [], attempts: [], usage: [] }), usage: [], calls, rows: calls, position: 0 },
+		...{
+			bytes: encode({ calls: [], attempts: [], usage: [] }),
+			usage: [],
+			settledAt: 0,
+			calls,
+			rows: calls,
+			position: 0,
+		},
 	});
 	void ledger.takeRows(rows(9_000), () => given.push(1));
 	void ledger.takeRows(rows(1_000), () => given.push(2));

@@ -27,7 +27,7 @@ function worked(runaway: Json = {}, ofKey: Json = {}) {
 	const lines: object[] = [];
 	const logger = { warn: (fields: object, msg: string) => void lines.push({ ...fields, msg }) };
 	const written = spendingWatch(view(0), { snapshot: { config } }, { logger: logger as never }, () => clock.wall);
-	const spend = (cost: number) => written([{ keyId: KEY, key: "team", cost } as UsageRow]);
+	const spend = (cost: number) => written([{ keyId: KEY, key: "team", cost } as UsageRow], clock.wall);
 	for (let at = 0; at < 12; at++) {
 		spend(0.5);
 		clock.wall += FIVE;

@@ -135,8 +135,10 @@ async function createFile(of: ObjectCall): Promise<Response> {
 
 /** What its calls will come to nobody knows before they are made, so their models are all that is looked at. */
 async function createBatch(of: ObjectCall): Promise<Response> {
-	const { request, context, caller, objects, owner } = of;
-	const bytes = await readRequestBody(request, context.current.snapshot.config.server.body_limit);
+	const { request, context, caller, objects, owner, call, record } = of;
+	const { config } = context.current.snapshot;
+	const runaway = context.runaways?.check(call, caller, config.runaway, record);
+	const bytes = await readRequestBody(request, config.server.body_limit);
 	const { value } = parsedJson(bytes);
 	const input = value["input_file_id"];
 	if (typeof input !== "string" || input === "") {
@@ -145,6 +147,7 @@ async function createBatch(of: ObjectCall): Promise<Response> {
 	const file = objects.object(owner, "file", input);
 	if (!file) throw unknownObject("file", input, "input_file_id");
 	if (caller) await checkBatch(of, caller, file);
+	if (runaway) await context.runaways!.hold(runaway, call, record);
 	// Where it is not known whether it was made it is not made again: it would run twice.
 	const sent = { method: "POST", contentType: "application/json", isSpent: true, body: () => [bytes] } as const;
 	return remembered(of, await relayed(of, file.provider, sent), file.provider);

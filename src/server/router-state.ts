@@ -110,7 +110,7 @@ export class RouterState {
 	/** What calls have come to. */
 	readonly learned: LearnedView;
 	/** Hears what was spent, as it is written to the ledger. */
-	onSpent: ((rows: readonly UsageRow[]) => void) | undefined;
+	onSpent: LedgerOptions["onWritten"];
 	/** Hears whose files and batches there are, as other routers say. */
 	onObjects: ((rows: readonly SharedRow[]) => void) | undefined;
 	/** What this router counts of limits, whichever of its threads. */
@@ -241,8 +241,8 @@ export class RouterState {
 		const sharedSpend = this.#sharedSpend;
 		const spend = this.#shared?.spend;
 		return {
-			onWritten: (rows) => {
-				this.onSpent?.(rows);
+			onWritten: (rows, settledAt) => {
+				this.onSpent?.(rows, settledAt);
 				publisher?.grew(rows);
 				if (!spend) return;
 				spend.wrote(rows);

@@ -1,10 +1,10 @@
 /** What is said of agents that run away, in the log and the metrics. Which call it was and whose, never what it said. */
 import type { Runaways } from "../accounts/runaway/runaways.ts";
 import { SpendRates } from "../accounts/runaway/spend-rates.ts";
+import type { LedgerOptions } from "../accounts/usage/ledger.ts";
 import { type RunawayEvent, RunawayGuard } from "../api/runaway-guard.ts";
 import type { RunawayReaction } from "../config/access.ts";
 import type { Config } from "../config/schema.ts";
-import type { UsageRow } from "../store/ledger-batch.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 
@@ -46,12 +46,12 @@ export function spendingWatch(
 	current: { readonly snapshot: { readonly config: Pick<Config, "keys" | "runaway"> } },
 	{ logger }: Pick<Log, "logger">,
 	wall: () => number = Date.now,
-): (rows: readonly UsageRow[]) => void {
+): NonNullable<LedgerOptions["onWritten"]> {
 	const rates = new SpendRates();
-	return (rows) => {
+	return (rows, settledAt) => {
 		const { config } = current.snapshot;
 		runaways.calmed();
-		for (const fast of rates.spent(rows, wall(), config.runaway.factor)) {
+		for (const fast of rates.spent(rows, settledAt, wall(), config.runaway.factor)) {
 			const action = reactionTo(fast.keyId, config);
 			if (action === "off" || !runaways.sped({ ...fast, action })) continue;
 			const { key, usd, usual } = fast;

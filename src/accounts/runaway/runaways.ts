@@ -8,7 +8,7 @@ import { type TextMemory, textMemory } from "../../memory/shared-text.ts";
 import type { RepeatedRounds } from "../../openai/tool-rounds.ts";
 import { type AgentLoop, loopAfter, roundsOf } from "./agent-loop.ts";
 
-/** Circles that are remembered; those that were not seen for longest go first. */
+/** Circles that are remembered. Of more go those of the key that has most, the ones first that were not seen for longest: no key pushes out another's. */
 const MOST_LOOPS = 500;
 /** How long one is remembered that no call goes on with, ms. */
 const LOOP_MS = 3_600_000;
@@ -243,16 +243,32 @@ export class Runaways {
 	#forgetOld(): void {
 		const now = this.wall();
 		for (const [id, { at }] of this.#loops) {
-			if (this.#loops.size <= MOST_LOOPS && now - at < LOOP_MS) return;
+			if (now - at < LOOP_MS) break;
 			this.#loops.delete(id);
 		}
+		this.#leave(MOST_LOOPS);
 	}
 
-	/** The older half. */
+	/** Forgets half of the circles. */
 	#shorten(): boolean {
-		let left = Math.ceil(this.#loops.size / 2);
-		if (left === 0) return false;
-		for (const id of this.#loops.keys()) if (left-- > 0) this.#loops.delete(id);
+		if (this.#loops.size === 0) return false;
+		this.#leave(Math.floor(this.#loops.size / 2));
 		return true;
+	}
+
+	/** Leaves so many circles at most. */
+	#leave(most: number): void {
+		if (this.#loops.size <= most) return;
+		const ofKeys = new Map<string | undefined, string[]>();
+		for (const [id, { keyId }] of this.#loops) {
+			const ids = ofKeys.get(keyId);
+			if (ids) ids.push(id);
+			else ofKeys.set(keyId, [id]);
+		}
+		const all = [...ofKeys.values()];
+		while (this.#loops.size > most) {
+			const longest = all.reduce((one, other) => (other.length > one.length ? other : one));
+			this.#loops.delete(longest.shift()!);
+		}
 	}
 }

@@ -1,5 +1,7 @@
 /** How fast keys spend, beside what they usually do: fed with what the ledger has written, so no call waits for it. No clock. */
+
 import type { UsageRow } from "../../store/ledger-batch.ts";
+import { isShadow } from "../usage/shadow-account.ts";
 
 /** The time that is looked at, and its steps, ms. */
 const WINDOW_MS = 300_000;
@@ -43,16 +45,23 @@ export class SpendRates {
 	readonly #keys = new Map<string, KeyRate>();
 
 	/**
-	 * Takes down what was spent.
-	 * @param now Unix time, ms @param factor how many times the usual is too fast
+	 * Takes down what was spent. Written late it counts for when it was spent; what is older than what is looked at, or of unknown age, not at all.
+	 * @param settledAt when the first of it was spent; Unix times, ms @param factor how many times the usual is too fast
 	 * @returns keys among them that spend too fast now
 	 */
-	spent(rows: readonly Pick<UsageRow, "keyId" | "key" | "cost">[], now: number, factor: number): FastSpending[] {
+	spent(
+		rows: readonly Pick<UsageRow, "keyId" | "key" | "cost">[],
+		settledAt: number | undefined,
+		now: number,
+		factor: number,
+	): FastSpending[] {
+		const behind = settledAt === undefined ? STEPS : Math.floor(now / STEP_MS) - Math.floor(settledAt / STEP_MS);
+		if (behind >= STEPS) return [];
 		const touched = new Map<string, string>();
 		for (const { keyId, key, cost } of rows) {
-			if (keyId === "" || !(cost > 0 && cost < Number.POSITIVE_INFINITY)) continue;
+			if (keyId === "" || isShadow(keyId) || !(cost > 0 && cost < Number.POSITIVE_INFINITY)) continue;
 			const rate = this.#rateOf(keyId, now);
-			rate.steps[rate.step % STEPS]! += cost;
+			rate.steps[(rate.step - Math.max(0, behind)) % STEPS]! += cost;
 			rate.filling += cost;
 			touched.set(keyId, key);
 		}

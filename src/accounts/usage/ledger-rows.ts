@@ -57,6 +57,13 @@ const NO_ATTEMPTS: readonly AttemptClosed[] = [];
 const isSole = ({ failure, status }: AttemptClosed, call: CallSettled): boolean =>
 	call.attempts === 1 && failure === undefined && status === call.status;
 
+/** When the first of these settled, Unix time, ms; undefined where there are none. They stand in about that order: those of several threads come together. */
+export function firstSettled(calls: readonly LedgerCall[]): number | undefined {
+	let first: number | undefined;
+	for (const { at } of calls) if (first === undefined || at < first) first = at;
+	return first;
+}
+
 /** How far an attempt of a call may be behind those of calls before it: they close in nearly the same order as their calls settle. */
 const NEAR = 4;
 

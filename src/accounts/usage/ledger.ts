@@ -8,7 +8,7 @@ import type { LedgerAttempt, LedgerBatch, LedgerCall, TrimBounds, UsageRow } fro
 import type { LedgerStore } from "../../store/ledger-table.ts";
 import type { AttemptClosed, CallSettled, Sink } from "../../telemetry/events.ts";
 import { type LedgerBounds, trimBounds } from "./ledger-bounds.ts";
-import { addUsage, batchOf, EndUsers, isStored } from "./ledger-rows.ts";
+import { addUsage, batchOf, EndUsers, firstSettled, isStored } from "./ledger-rows.ts";
 import type { UnwrittenCall } from "./local-spend.ts";
 import { batchesOf, halvePending, joinPending, type PendingCalls } from "./pending-calls.ts";
 import type { MadeRows } from "./row-maker.ts";
@@ -38,8 +38,8 @@ export interface LedgerOptions {
 	readonly threads?: number | undefined;
 	/** Called with rows that are in no ledger. `refused`: the database takes them neither now nor later. */
 	readonly onLost?: (lost: LostRows) => void;
-	/** Called with the sums that have grown, and by how much. */
-	readonly onWritten?: (usage: readonly UsageRow[]) => void;
+	/** Called with the sums that have grown, by how much, and when the first of their calls settled, Unix time, ms; undefined where that is not known. */
+	readonly onWritten?: (usage: readonly UsageRow[], settledAt: number | undefined) => void;
 	/** Unix time, ms. */
 	readonly wall?: () => number;
 	/** ms, on a clock that never goes back. */
@@ -282,7 +282,7 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled" | "sha
 		} catch {
 			return "waits";
 		}
-		if (written === "written") onWritten?.(batch.usage);
+		if (written === "written") onWritten?.(batch.usage, firstSettled(batch.calls));
 		else if (written === "refused") this.#problem = store.fault();
 		return written;
 	}

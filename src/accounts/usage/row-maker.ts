@@ -6,7 +6,7 @@ import { encode, type UsageRow } from "../../store/ledger-batch.ts";
 import type { EventListener } from "../../telemetry/event-records.ts";
 import type { AttemptClosed, CallSettled } from "../../telemetry/events.ts";
 import { type LedgerBounds, trimBounds } from "./ledger-bounds.ts";
-import { batchOf, EndUsers, isStored } from "./ledger-rows.ts";
+import { batchOf, EndUsers, firstSettled, isStored } from "./ledger-rows.ts";
 
 /** Sent at least so often, ms; and as soon as so many calls have come, or twice as many attempts: more would keep others waiting for longer than 1 ms. */
 const SEND_MS = 500;
@@ -18,6 +18,8 @@ export interface MadeRows {
 	readonly bytes: ArrayBuffer | undefined;
 	/** The sums among them. */
 	readonly usage: readonly UsageRow[];
+	/** When the first of their calls settled, Unix time, ms; undefined where there are none. */
+	readonly settledAt: number | undefined;
 	/** How many calls they are of. */
 	readonly calls: number;
 	/** How many there are; 0 of `bytes` that are not needed. */
@@ -74,7 +76,7 @@ export class RowMaker implements EventListener {
 		const position = this.options.position();
 		const most = calls.length + attempts.length;
 		if (most === 0) {
-			this.options.send({ bytes: undefined, usage: [], calls: 0, rows: 0, position });
+			this.options.send({ bytes: undefined, usage: [], settledAt: undefined, calls: 0, rows: 0, position });
 			return;
 		}
 		try {
@@ -82,10 +84,24 @@ export class RowMaker implements EventListener {
 			const trim = newest === undefined ? undefined : trimBounds(this.options.bounds(), newest);
 			const batch = { ...batchOf(calls, times, attempts, this.#users), trim };
 			const rows = calls.length + batch.attempts.length + batch.usage.length;
-			this.options.send({ bytes: encode(batch), usage: batch.usage, calls: calls.length, rows, position });
+			this.options.send({
+				bytes: encode(batch),
+				usage: batch.usage,
+				settledAt: firstSettled(batch.calls),
+				calls: calls.length,
+				rows,
+				position,
+			});
 		} catch {
 			// A value that can't be sent: the main thread finds the row that has it.
-			this.options.send({ bytes: undefined, usage: [], calls: calls.length, rows: most, position });
+			this.options.send({
+				bytes: undefined,
+				usage: [],
+				settledAt: undefined,
+				calls: calls.length,
+				rows: most,
+				position,
+			});
 		}
 	}
 

@@ -6,8 +6,8 @@ import type { MadeRows } from "./row-maker.ts";
 /** What it works with. */
 export interface RowWritesOptions {
 	readonly store: Pick<LedgerStore, "writeEncoded">;
-	/** Called with the sums that have grown, and by how much. */
-	readonly onWritten?: (usage: readonly UsageRow[]) => void;
+	/** As the ledger's. */
+	readonly onWritten?: (usage: readonly UsageRow[], settledAt: number | undefined) => void;
 	/** How many calls may wait. */
 	readonly most: number;
 	/** ms, on a clock that never goes back. */
@@ -63,7 +63,7 @@ export class RowWrites {
 		return written;
 	}
 
-	async #write({ rows, usage }: MadeRows, bytes: ArrayBuffer, giveBack: () => void): Promise<void> {
+	async #write({ rows, usage, settledAt }: MadeRows, bytes: ArrayBuffer, giveBack: () => void): Promise<void> {
 		const { store, onWritten } = this.options;
 		let isWritten = false;
 		try {
@@ -71,7 +71,7 @@ export class RowWrites {
 		} catch {
 			// A store that throws is one that can't be written now.
 		}
-		if (isWritten) onWritten?.(usage);
+		if (isWritten) onWritten?.(usage, settledAt);
 		else giveBack();
 	}
 }
