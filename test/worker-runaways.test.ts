@@ -59,8 +59,8 @@ test("what one worker has seen outlives it", async () => {
 	const { url } = await start(loopingModel(), { loops: "stop", pause: "10m" });
 	expect([await send(url, 1), await send(url, 2)]).toEqual([200, 200]);
 	await Promise.all(recorded.workers.map(({ worker }) => worker.terminate()));
-	// Its place is taken by another one.
+	// Its place is taken by another one. While it ends it takes no connection, or Bun answers in its place: 503, with nothing in it.
 	let status: number | "none" = "none";
-	while (status === "none") status = await send(url, 3).catch(() => "none" as const);
+	while (status === "none" || status === 503) status = await send(url, 3).catch(() => "none" as const);
 	expect(status).toBe(400);
 });
