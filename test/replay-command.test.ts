@@ -1,5 +1,6 @@
 /** `router replay` as it is typed: what is wrong with its flags, its table and its JSON. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { ledgerTraffic } from "../src/server/replay/ledger-traffic.ts";
 import type { ReplayReport } from "../src/server/replay/report.ts";
@@ -56,6 +57,13 @@ describe("what is wrong is said in one line", () => {
 		const result = await replay(...args);
 		expect([result.code, result.stdout]).toEqual([code, ""]);
 		expect(result.stderr).toContain(message);
+	});
+
+	test.each(["replay", "usage"])("%s of a directory in which no router has run names it", async (command) => {
+		const nowhere = join(home.path, "nowhere");
+		const { code, stderr } = await cli([command, "--from", DAY], { cwd: home.path, env: { DATA_DIR: nowhere } });
+		expect(code).toBe(0);
+		expect(stderr).toContain(`There is no router.db in ${nowhere}`);
 	});
 
 	test("a time without calls has nothing to decide", async () => {
@@ -126,9 +134,10 @@ test.each([1, 2])(
 				expect(made.status).toBe(200);
 				await made.text();
 			}
+			await until(() => existsSync(join(router.directory, "data", "router.db")), "the database");
 			await until(async () => (await report()).calls.all === 6, "all rows");
 			const { calls, cost_usd, targets, error } = await report();
-			expect(calls).toEqual({ all: 6, decided: 6, older: 0, moved: 6, guessed: 6, extrapolated: 0 });
+			expect(calls).toEqual({ all: 6, decided: 6, unexplained: 0, moved: 6, guessed: 6, extrapolated: 0 });
 			expect([cost_usd.live, cost_usd.replay]).toEqual([expect.closeTo(144e-6, 9), expect.closeTo(72e-6, 9)]);
 			expect(targets.map(({ target, calls: its }) => [target, its.live, its.replay])).toEqual([
 				["dear/m", 6, 0],

@@ -1,11 +1,12 @@
 /** What a replay of past calls says, beside what really happened: ten minutes of calls, live under one policy and live under another. */
 import { describe, expect, test } from "bun:test";
+import { chargeFor } from "../src/accounts/usage/rates.ts";
 import { recordedCall } from "../src/server/replay/recorded-call.ts";
 import { RecordedTraffic } from "../src/server/replay/recorded-traffic.ts";
 import { changeOf, type ReplayReport, replayReport } from "../src/server/replay/report.ts";
 import { replayTraffic } from "../src/server/replay/simulation.ts";
 import type { LedgerCall } from "../src/store/ledger-batch.ts";
-import { ENGINES, type LiveRun, liveRows } from "./kit/live-policies.ts";
+import { ENGINES, TARGETS, type LiveRun, liveRows } from "./kit/live-policies.ts";
 
 const trafficOf = (rows: readonly LedgerCall[]) => new RecordedTraffic(rows.flatMap((row) => recordedCall(row) ?? []));
 const live = async (run: Omit<LiveRun, "minutes">, minutes = 10) => trafficOf(await liveRows({ minutes, ...run }));
@@ -28,13 +29,13 @@ function beside(replayed: RecordedTraffic, policy: LiveRun["policy"], other: Rec
 }
 
 describe("what can't be replayed", () => {
-	test("rows that are older than what a replay needs are counted, and decided by nobody", async () => {
+	test("rows that don't say what was known are counted, and decided by nobody", async () => {
 		const rows = (await liveRows({ policy: "fastest", minutes: 1, seed: 1 })).map((row, at) => {
 			const { snapshot, ...older } = JSON.parse(row.details);
 			return at % 2 ? row : { ...row, details: JSON.stringify(older) };
 		});
 		const { calls, error } = replayReport(trafficOf(rows), { policy: "cheapest" });
-		expect([calls.all, calls.older, calls.decided]).toEqual([
+		expect([calls.all, calls.unexplained, calls.decided]).toEqual([
 			rows.length,
 			Math.ceil(rows.length / 2),
 			Math.floor(rows.length / 2),
@@ -42,10 +43,61 @@ describe("what can't be replayed", () => {
 		expect(error.same_targets).toBeNumber();
 	});
 
+	test("a call to one target is none of several because its client asked for the reasons", async () => {
+		const [row] = await liveRows({ policy: "fastest", minutes: 1, seed: 1, targets: TARGETS.slice(0, 1) });
+		const { snapshot, ...without } = JSON.parse(row!.details);
+		const rows = [row!, { ...row!, details: JSON.stringify(without) }];
+		expect(snapshot).toBeString();
+		expect(replayReport(trafficOf(rows), {}).calls).toMatchObject({ all: 2, decided: 0, unexplained: 0 });
+	});
+
 	test("no calls at all make a report without figures", () => {
 		const { calls, wait_ms, targets, error } = replayReport(trafficOf([]), { policy: "cheapest" });
 		expect([calls.all, calls.decided, targets]).toEqual([0, 0, []]);
 		expect([wait_ms.median.replay, error]).toEqual([null, { same_targets: null, cost: null, median_wait: null }]);
+	});
+});
+
+describe("calls whose clients left", () => {
+	/** The rows again, every so manyth left by its client, before its first token or behind it. */
+	const left = (rows: readonly LedgerCall[], each: number, hasBegun: boolean) =>
+		rows.map((row, at): LedgerCall => {
+			if (at % each) return row;
+			const { attempt_ms, began_ms, first_token_ms, ...rest } = JSON.parse(row.details);
+			const attempts = [{ target: rest.target, ms: attempt_ms, began_ms, failure: "cancelled" }];
+			const details = JSON.stringify({ ...rest, ...(hasBegun && { first_token_ms }) });
+			return { ...row, details, attempts: JSON.stringify(attempts) };
+		});
+
+	test.each([false, true])("cost what they would have where they would have gone; had one begun: %p", async (hasBegun) => {
+		const traffic = trafficOf(left(await liveRows({ policy: "fastest", minutes: 2, seed: 1 }), 4, hasBegun));
+		const replayed = replayTraffic(traffic, { policy: "cheapest", isAsked: all });
+		const moved = replayed.filter(
+			({ call, target }, at) => at % 4 === 0 && call.attempts[0]!.isAnswer === hasBegun && call.target !== target,
+		);
+		expect(moved.length).toBeGreaterThan(0);
+		for (const { call, target, cost } of moved) {
+			const { price } = TARGETS.find(({ id }) => id === target)!;
+			expect(cost).toBeCloseTo(chargeFor(price!, call.tokens!), 12);
+		}
+	});
+
+	test("show what a target takes to its first token, where one had come", async () => {
+		const rows = await liveRows({ policy: "fastest", minutes: 2, seed: 1 });
+		const [whole, cut] = [trafficOf(rows), trafficOf(left(rows, 4, true))];
+		expect(cut.times.of("own/m").prompt(4_000)).toBe(whole.times.of("own/m").prompt(4_000));
+		expect(cut.calls.every((call) => cut.answerOf(call))).toBe(true);
+	});
+
+	test("of whom the other target's price is not known are counted as unknown, and guessed where nothing was seen of it", async () => {
+		const rows = left(await liveRows({ policy: "order", minutes: 2, seed: 31, rate: 0.5 }), 1, false).map((row) => {
+			const { price: _, ...details } = JSON.parse(row.details);
+			const snapshot = details.snapshot.replaceAll(/\$[^;]*/g, "");
+			return { ...row, details: JSON.stringify({ ...details, snapshot }) };
+		});
+		const { calls, cost_usd } = replayReport(trafficOf(rows), { policy: "fastest" });
+		expect(calls.moved).toBeGreaterThan(0);
+		expect([calls.guessed, cost_usd.unknown]).toEqual([calls.moved, calls.moved]);
 	});
 });
 

@@ -44,7 +44,9 @@ function anyWorld(draw: Random): { clock: Clock; way: Route } {
 		clock.now += draw.below(400);
 		const what = draw.below(10);
 		if (what === 0) clock.failed(id, 5);
-		else if (what === 1) clock.state.opened(id, true).closed({ failure: "rate", retryAfterMs: 5_000 });
+		else if (what === 9) {
+			for (let at = 0; at < 5; at++) clock.state.opened(id, true).closed({ failure: "overloaded", status: 503 });
+		} else if (what === 1) clock.state.opened(id, true).closed({ failure: "rate", retryAfterMs: 5_000 });
 		else if (what < 6) clock.served(id, 1 + draw.below(900), call("p".repeat(draw.below(2_000))));
 		else clock.state.opened(id, true, { prompt: call("q".repeat(draw.below(3_000))).prompt() });
 	}

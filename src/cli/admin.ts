@@ -17,6 +17,7 @@ import { callText, invitationsTable, keysTable, secretText, usageTable } from ".
 import { askRouter, plainKey } from "./ask-router.ts";
 import { auditLine } from "./audit-line.ts";
 import { keyChange, newKey } from "./key-flags.ts";
+import { missingDatabaseNote } from "./missing-database.ts";
 import { replayOutput } from "./replay-command.ts";
 
 /** The output: for stdout, and a note for the user, for stderr. */
@@ -44,7 +45,7 @@ export async function runAdminCommand(
 	config: Config,
 ): Promise<AdminOutput> {
 	if (command.what === "replay") return replayOutput(command.options, config);
-	const notes = url === undefined ? newDirectoryNotes(command, config) : [];
+	const notes = url === undefined ? directoryNotes(command, config) : [];
 	const { text, note } = await administer(url, config, notes, (client) => execute(command, client));
 	return { text, note: [note, ...notes].filter((each) => each !== undefined).join("\n") || undefined };
 }
@@ -88,7 +89,8 @@ export async function administer<Result>(
 }
 
 /** A running router whose data directory was deleted goes on with the file it has open, until it has looked into the new one. */
-function newDirectoryNotes(command: AdminCommand, { data_dir }: Config): string[] {
+function directoryNotes(command: AdminCommand, { data_dir }: Config): string[] {
+	if (command.what === "usage") return [missingDatabaseNote({ data_dir })].filter((note) => note !== undefined);
 	if (command.what !== "create-key" || existsSync(data_dir)) return [];
 	return [
 		`There was no ${data_dir}: it is made now. A router that was started before knows the key a few seconds later.`,

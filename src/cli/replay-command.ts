@@ -8,6 +8,7 @@ import { type LedgerTraffic, ledgerTraffic } from "../server/replay/ledger-traff
 import { type Compared, changeOf, type ReplayReport, replayReport } from "../server/replay/report.ts";
 import { RouterState } from "../server/router-state.ts";
 import type { ReplayOptions } from "./admin-args.ts";
+import { missingDatabaseNote } from "./missing-database.ts";
 import { plainText, table } from "./table.ts";
 
 const POLICIES: readonly Policy[] = ["balanced", "cheapest", "fastest", "order"];
@@ -21,11 +22,12 @@ export function replayOutput(
 	if (policy !== undefined && !POLICIES.includes(policy as Policy)) {
 		throw new StartError(`--policy must be one of ${POLICIES.join(", ")}, but is "${plainText(policy.slice(0, 40))}"`);
 	}
+	const missing = missingDatabaseNote(config);
 	const { traffic, cutAt } = trafficOf(options, config);
 	const report = replayReport(traffic, { policy: policy as Policy | undefined, model });
 	const note =
 		cutAt === undefined
-			? undefined
+			? missing
 			: `These are the latest ${traffic.calls.length} calls only, from ${new Date(cutAt).toISOString()} on: an earlier --to replays those before.`;
 	return { text: json ? `${JSON.stringify(report, undefined, 2)}\n` : replayText(report), note };
 }
@@ -50,8 +52,9 @@ function trafficOf({ from, to }: ReplayOptions, config: Config): LedgerTraffic {
 export function replayText(report: ReplayReport): string {
 	const { policy, model, calls, cost_usd, wait_ms, targets, error } = report;
 	const of = model === undefined ? "" : ` of ${plainText(model)}`;
-	const older = calls.older === 0 ? "" : `; ${calls.older} more are older than what a replay needs`;
-	const about = `${calls.all} calls, ${calls.decided}${of} with several targets${older}`;
+	const { unexplained } = calls;
+	const rest = unexplained === 0 ? "" : `; ${unexplained} more have rows that don't say what was known`;
+	const about = `${calls.all} calls, ${calls.decided}${of} with several targets${rest}`;
 	if (calls.decided === 0) return `${about}: there is nothing to decide again.\n`;
 	const by = policy ?? "the policies as they were";
 	const share = percent(calls.moved / calls.decided);

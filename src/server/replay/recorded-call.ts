@@ -13,7 +13,7 @@ export interface RecordedAttempt {
 	/** From its call's arrival. */
 	readonly beganMs: number;
 	readonly ms: number;
-	/** Its answer was used. */
+	/** Its answer was used, or its client left while it came. */
 	readonly isAnswer: boolean;
 }
 
@@ -50,12 +50,12 @@ export interface RecordedCall {
 	readonly rates: Rates | undefined;
 	/** In the order in which they began. None where the cache answered, or it was refused. */
 	readonly attempts: readonly RecordedAttempt[];
-	/** Undefined where there was one target, or the row is older than what is kept for replays. */
+	/** Undefined where there was one target, or the row does not say what was known of several. */
 	readonly plan: RecordedPlan | undefined;
 	/** A copy that a model's shadow got: it was a load like others, and is in no figure. */
 	readonly isCopy: boolean;
 	/** There were several targets, and the row does not say what was known of them. */
-	readonly isOlder: boolean;
+	readonly isUnexplained: boolean;
 }
 
 /** Reads a row. Undefined where its id has no time in it. */
@@ -80,7 +80,7 @@ export function recordedCall(row: LedgerCall): RecordedCall | undefined {
 		attempts: attemptsOf(row, details),
 		plan,
 		isCopy: details.shadow !== undefined,
-		isOlder: plan === undefined && details.decision !== undefined,
+		isUnexplained: plan === undefined && hadSeveral(details),
 	};
 }
 
@@ -103,7 +103,8 @@ function countedIn({ tokensIn, tokensOut }: LedgerCall): Tokens | undefined {
 	return tokensIn === undefined ? undefined : { input: tokensIn, output: tokensOut ?? 0 };
 }
 
-function attemptsOf(row: LedgerCall, { attempt_ms, began_ms: began, ms, target = "" }: CallDetails): RecordedAttempt[] {
+function attemptsOf(row: LedgerCall, details: CallDetails): RecordedAttempt[] {
+	const { attempt_ms, began_ms: began, ms, target = "", first_token_ms: firstTokenMs } = details;
 	// The only one, and good: where it does not say when it began its call ended with it.
 	if (attempt_ms !== undefined) {
 		const beganMs = began ?? Math.max(0, (ms ?? 0) - attempt_ms);
@@ -113,13 +114,23 @@ function attemptsOf(row: LedgerCall, { attempt_ms, began_ms: began, ms, target =
 	let end = 0;
 	const attempts = rows.map(({ target: its, ms: took, began_ms = end, failure, paid_by }) => {
 		end = began_ms + took;
-		return { target: its, beganMs: began_ms, ms: took, isAnswer: failure === undefined && paid_by === undefined };
+		// Its client left in the midst of it: it shows when a first token came as well as one that came to its end.
+		const isLeft = failure === "cancelled" && its === target && firstTokenMs !== undefined && firstTokenMs >= began_ms;
+		const isAnswer = (failure === undefined || isLeft) && paid_by === undefined;
+		return { target: its, beganMs: began_ms, ms: took, isAnswer };
 	});
 	return attempts.sort((one, other) => one.beganMs - other.beganMs);
 }
 
-function planOf({ decision, snapshot }: CallDetails): RecordedPlan | undefined {
-	const read = readSnapshot(snapshot);
+/** A call to one target has its decision kept, too, where its client asked for the reasons. */
+const hadSeveral = ({ decision }: CallDetails): boolean => {
+	const { candidates = [] } = (decision ?? {}) as Partial<Explanation>;
+	return candidates.length > 1;
+};
+
+function planOf(details: CallDetails): RecordedPlan | undefined {
+	const { decision, snapshot } = details;
+	const read = hadSeveral(details) ? readSnapshot(snapshot) : undefined;
 	const { candidates = [], policy, call, max_wait_ms: maxWaitMs } = (decision ?? {}) as Partial<Explanation>;
 	if (!read || !policy || !call || read.candidates.length === 0) return undefined;
 	const known = candidates.slice(0, read.candidates.length);

@@ -125,6 +125,8 @@ function viewOf(view: TargetView, { penalty, breaker, inputs, isReported }: Reco
 		...{ inFlight, waiting, queuedCharacters, waitingSince, firstToken, answer, answerTokens, waitPerCall },
 		prefixes: prefixes || isReported ? (cache as unknown as PrefixCache) : undefined,
 		breaker: penalty === "open" ? OPEN : breaker === "probe" ? PROBED : breaker === "ramp" ? COMING_BACK : CLOSED,
+		// A breaker that was listened to is so again, however many are open: else a dead target, which has nothing in flight, would come first.
+		isUnreachable: penalty === "open",
 		pausedUntil: penalty === "paused" ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY,
 		pausedFor: "",
 	};

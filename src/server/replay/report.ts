@@ -23,8 +23,8 @@ export interface ReplayReport {
 		readonly all: number;
 		/** Of those asked for that had several targets: all that follows is about them. */
 		readonly decided: number;
-		/** Had several, and are older than what a replay needs of a row. */
-		readonly older: number;
+		/** Had several, and their rows don't say what was known of those: older ones, and those of which that was not kept. */
+		readonly unexplained: number;
 		/** Of those decided, would have run elsewhere. */
 		readonly moved: number;
 		/** Of those, at targets that no call of that time was answered by: how long they take is a guess. */
@@ -82,7 +82,7 @@ export function replayReport(traffic: RecordedTraffic, { policy, model }: Replay
 		calls: {
 			all: traffic.calls.filter(({ isCopy }) => !isCopy).length,
 			decided: replay.length,
-			older: traffic.calls.filter((call) => call.isOlder && isAsked(call)).length,
+			unexplained: traffic.calls.filter((call) => call.isUnexplained && isAsked(call)).length,
 			moved: moved.length,
 			guessed: moved.filter(({ isGuess }) => isGuess).length,
 			extrapolated: targets

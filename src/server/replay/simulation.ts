@@ -135,7 +135,10 @@ class Simulation {
 			this.#answer(call, target, prompt, cached);
 			return;
 		}
-		this.#outcomes.set(call, { ...asItWas(call), target });
+		const candidate = call.plan.candidates.find(({ id }) => id === target);
+		// It was charged for all the same: its client left before a first token came.
+		const cost = call.cost === undefined ? undefined : candidate && this.traffic.costAt(call, candidate);
+		this.#outcomes.set(call, { ...asItWas(call), target, cost, isGuess: this.traffic.times.of(target).isGuess });
 		this.#failing(call, target, Math.max(0, call.arrivedAt + call.ms - this.#now), prompt);
 	}
 
