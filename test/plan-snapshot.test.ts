@@ -8,6 +8,7 @@ import type { RouteTarget } from "../src/routing/route.ts";
 import { settled } from "./kit/ledger.ts";
 import { random } from "./kit/random.ts";
 import { Clock, call, replica, route, target } from "./kit/routes.ts";
+import { HASH } from "./kit/snapshot-hash.ts";
 
 const MOST = 8;
 const planOf = (targets: readonly RouteTarget[], text = "hello", clock = new Clock(), over = {}) =>
@@ -63,7 +64,7 @@ describe("a row takes at most 300 bytes more", () => {
 		],
 	])("%s", (_, targets, blocks) => {
 		const made = planOf(targets, text(1, blocks), new Clock(), { session: "s".repeat(200) });
-		const snapshot = snapshotOf(made, MOST, undefined);
+		const snapshot = snapshotOf(made, MOST, undefined, HASH);
 		expect(bytesOf(snapshot) - bytesOf(undefined)).toBeLessThanOrEqual(300);
 		expect(bytesOf(snapshot) - bytesOf(undefined)).toBeGreaterThan(50);
 		const read = readSnapshot(snapshot)!;
@@ -86,7 +87,7 @@ describe("what is read of it", () => {
 			target("unpriced/m", { tier: "fallback", position: 4 }),
 		];
 		const made = planOf(targets, "hello", clock, { session: "one" });
-		const { candidates, session, conversation, marks } = readSnapshot(snapshotOf(made, MOST, undefined))!;
+		const { candidates, session, conversation, marks } = readSnapshot(snapshotOf(made, MOST, undefined, HASH))!;
 		const facts = {
 			isReplica: false,
 			isReported: false,
@@ -113,7 +114,7 @@ describe("what is read of it", () => {
 		clock.now = 2_000;
 		clock.served("back/m", 10);
 		const made = planOf([target("again/m"), target("back/m"), target("well/m")], "hello", clock);
-		const { candidates } = readSnapshot(snapshotOf(made, MOST, undefined))!;
+		const { candidates } = readSnapshot(snapshotOf(made, MOST, undefined, HASH))!;
 		const breakers = made.scored.map(({ target: { id } }, at) => [id, candidates[at]!.breaker]);
 		expect(Object.fromEntries(breakers)).toEqual({ "again/m": "probe", "back/m": "ramp", "well/m": undefined });
 	});
@@ -127,7 +128,7 @@ describe("what is read of it", () => {
 		const snapshots = [turns.slice(0, 1), turns].map((messages) => {
 			const needs = call(JSON.stringify(messages));
 			const made = plan(needs, route([target("a/m"), target("b/m")]), new Clock().state, 0, () => 0);
-			return readSnapshot(snapshotOf(made, MOST, needs.history()))!;
+			return readSnapshot(snapshotOf(made, MOST, needs.history(), HASH))!;
 		});
 		const [first, second] = snapshots.map(({ conversation }) => conversation!);
 		expect(second!.earlier).toBe(first!.whole);
@@ -138,7 +139,7 @@ describe("what is read of it", () => {
 describe("blocks that are made of marks again", () => {
 	const replicas = [replica("a/m"), replica("b/m")];
 	const again = (content: string, own: number) => {
-		const { marks } = readSnapshot(snapshotOf(planOf(replicas, content), MOST, undefined))!;
+		const { marks } = readSnapshot(snapshotOf(planOf(replicas, content), MOST, undefined, HASH))!;
 		return blocksOf(marks, Math.min(MOST_BLOCKS, Math.floor(content.length / BLOCK)), own);
 	};
 	const common = (one: Int32Array, other: Int32Array) => {

@@ -6,7 +6,7 @@ import { RecordedTraffic } from "../src/server/replay/recorded-traffic.ts";
 import { changeOf, type ReplayReport, replayReport } from "../src/server/replay/report.ts";
 import { replayTraffic } from "../src/server/replay/simulation.ts";
 import type { LedgerCall } from "../src/store/ledger-batch.ts";
-import { ENGINES, TARGETS, type LiveRun, liveRows } from "./kit/live-policies.ts";
+import { ENGINES, type LiveRun, liveRows, TARGETS } from "./kit/live-policies.ts";
 
 const trafficOf = (rows: readonly LedgerCall[]) => new RecordedTraffic(rows.flatMap((row) => recordedCall(row) ?? []));
 const live = async (run: Omit<LiveRun, "minutes">, minutes = 10) => trafficOf(await liveRows({ minutes, ...run }));
@@ -69,18 +69,21 @@ describe("calls whose clients left", () => {
 			return { ...row, details, attempts: JSON.stringify(attempts) };
 		});
 
-	test.each([false, true])("cost what they would have where they would have gone; had one begun: %p", async (hasBegun) => {
-		const traffic = trafficOf(left(await liveRows({ policy: "fastest", minutes: 2, seed: 1 }), 4, hasBegun));
-		const replayed = replayTraffic(traffic, { policy: "cheapest", isAsked: all });
-		const moved = replayed.filter(
-			({ call, target }, at) => at % 4 === 0 && call.attempts[0]!.isAnswer === hasBegun && call.target !== target,
-		);
-		expect(moved.length).toBeGreaterThan(0);
-		for (const { call, target, cost } of moved) {
-			const { price } = TARGETS.find(({ id }) => id === target)!;
-			expect(cost).toBeCloseTo(chargeFor(price!, call.tokens!), 12);
-		}
-	});
+	test.each([false, true])(
+		"cost what they would have where they would have gone; had one begun: %p",
+		async (hasBegun) => {
+			const traffic = trafficOf(left(await liveRows({ policy: "fastest", minutes: 2, seed: 1 }), 4, hasBegun));
+			const replayed = replayTraffic(traffic, { policy: "cheapest", isAsked: all });
+			const moved = replayed.filter(
+				({ call, target }, at) => at % 4 === 0 && call.attempts[0]!.isAnswer === hasBegun && call.target !== target,
+			);
+			expect(moved.length).toBeGreaterThan(0);
+			for (const { call, target, cost } of moved) {
+				const { price } = TARGETS.find(({ id }) => id === target)!;
+				expect(cost).toBeCloseTo(chargeFor(price!, call.tokens!), 12);
+			}
+		},
+	);
 
 	test("show what a target takes to its first token, where one had come", async () => {
 		const rows = await liveRows({ policy: "fastest", minutes: 2, seed: 1 });

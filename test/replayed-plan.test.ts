@@ -11,12 +11,13 @@ import { type PlannedCall, replannedTarget } from "../src/server/replay/replayed
 import { settled } from "./kit/ledger.ts";
 import { type Random, random } from "./kit/random.ts";
 import { Clock, call, replica, route, target } from "./kit/routes.ts";
+import { HASH } from "./kit/snapshot-hash.ts";
 
 /** A call as it is planned now, and as its row has it. */
 function planned(clock: Clock, needs: Needs, way: Route, chance: () => number = Math.random) {
 	const made = plan(needs, way, clock.state, clock.now, chance);
 	const decision = explain({ model: "m", needs, route: way, plan: made, now: clock.now }, 8);
-	const snapshot = snapshotOf(made, 8, undefined);
+	const snapshot = snapshotOf(made, 8, undefined, HASH);
 	const [row] = batchOf([settled({ decision, snapshot, stream: needs.isStream })], [0], [], new EndUsers()).calls;
 	return { recorded: recordedCall(row!) as PlannedCall, first: made.targets[0]?.id };
 }

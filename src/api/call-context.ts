@@ -10,6 +10,7 @@ import type { AnswerListener } from "../proxy/call-client.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import type { ProxyState } from "../proxy/proxy-state.ts";
 import type { Catalog } from "../routing/catalog.ts";
+import type { KeyedHash } from "../routing/keyed-hash.ts";
 import type { ObjectStore } from "../store/object-table.ts";
 import type { Sink } from "../telemetry/events.ts";
 import type { Tracer } from "../telemetry/otel/call-trace.ts";
@@ -66,6 +67,8 @@ export interface CallContext {
 	readonly state: ProxyState;
 	/** Told how long each plan took, ms. */
 	readonly onPlanned?: ((ms: number) => void) | undefined;
+	/** Of what the ledger has of prompts for replays; a router has it, an agent keeps no ledger. */
+	readonly snapshotHash?: KeyedHash | undefined;
 	/** It stands behind a router, which knows other places: a busy upstream is not waited for here, too. */
 	readonly isBehindRouter?: boolean | undefined;
 	/** This server among routers. One of its own for each role: in one process a call passes through both. */

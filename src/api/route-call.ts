@@ -6,6 +6,7 @@ import type { CallRecord } from "../proxy/call-record.ts";
 import type { SuspectsView } from "../proxy/suspects.ts";
 import type { KeyState } from "../routing/cached-target.ts";
 import { type Explained, type Explanation, explain } from "../routing/explain.ts";
+import type { KeyedHash } from "../routing/keyed-hash.ts";
 import { plan } from "../routing/plan.ts";
 import { snapshotOf } from "../routing/plan-snapshot.ts";
 import { historyRead, needsOf } from "../routing/requirements.ts";
@@ -19,6 +20,8 @@ export interface PlanContext {
 	readonly state: { readonly targets: RoutingState; readonly suspects?: SuspectsView; readonly keys?: KeyState };
 	/** Told how long a plan took, ms. */
 	readonly onPlanned?: ((ms: number) => void) | undefined;
+	/** Of what a snapshot has of the prompt; absent where no ledger keeps one. */
+	readonly snapshotHash?: KeyedHash | undefined;
 	/** 0 to 1. */
 	readonly random?: () => number;
 }
@@ -32,7 +35,7 @@ export interface Choice {
 	readonly explained?: Explained | undefined;
 	/** What is remembered of it; absent where there was nothing to choose. */
 	readonly decision?: Explanation | undefined;
-	/** What else it was made by: see `snapshotOf`. Absent where targets were refused, too. */
+	/** What else it was made by: see `snapshotOf`. Absent where targets were refused, or nobody keeps it, too. */
 	readonly snapshot?: string | undefined;
 	/** There where no target can do what the call asks. */
 	readonly refusal?: RouterError | undefined;
@@ -42,7 +45,7 @@ export interface Choice {
 export function choose(asked: Call, route: Route, chooser: PlanContext, wantsReasons: boolean): Choice {
 	const isSole = route.targets.length === 1;
 	if (isSole && !wantsReasons) return { targets: route.targets };
-	const { state, onPlanned, random = Math.random } = chooser;
+	const { state, onPlanned, snapshotHash, random = Math.random } = chooser;
 	const { targets: known } = state;
 	const startedAt = performance.now();
 	const needs = needsOf(asked);
@@ -59,7 +62,8 @@ export function choose(asked: Call, route: Route, chooser: PlanContext, wantsRea
 		work: made.work,
 		explained: wantsReasons ? explained : undefined,
 		decision: explain(explained, MOST_REMEMBERED),
-		snapshot: refusals?.size ? undefined : snapshotOf(made, MOST_REMEMBERED, historyRead(asked)),
+		snapshot:
+			refusals?.size || !snapshotHash ? undefined : snapshotOf(made, MOST_REMEMBERED, historyRead(asked), snapshotHash),
 		refusal:
 			isSole || made.targets.length > 0 ? undefined : cannot(missingOf(made.scored[0]!.target, needs)!, route.label),
 	};

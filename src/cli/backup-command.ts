@@ -6,7 +6,7 @@ import { AGENT_FILES } from "../agent/models/agent-file.ts";
 import type { Config } from "../config/schema.ts";
 import { type BackupCounts, restoreBackup, writeBackup } from "../store/backup.ts";
 
-/** What a directory has beside its database. A router's identity towards others (`replica.id`) is not taken along: the copy is another router. */
+/** What a directory has beside its database. A router's identity towards others (`replica.id`) is not taken along: the copy is another router. Nor is `snapshot.key`. */
 const FILES = [AGENT_SECRET_FILE, GENERATED_KEY_FILE, ...Object.values(AGENT_FILES)];
 
 /** Writes a backup; returns a line for the user. Throws StartError where that fails; nothing is written then. */

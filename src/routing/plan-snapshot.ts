@@ -1,10 +1,11 @@
 /**
  * What a plan was made by, besides what its explanation says, as a short text for the ledger: so that the same decision can be made again, with
- * another policy or in another state. Pure. What is made is made on the path of each call with several targets; test/bench/plan-cost.ts says what it costs.
+ * another policy or in another state. What it has of the prompt are hashes with a key, so that nobody who reads the ledger alone can try guesses of it. What is made is made on the path of each call with several targets; test/bench/plan-cost.ts says what it costs.
  */
 import type { Price } from "../accounts/usage/price-book.ts";
 import { MOST_BLOCKS } from "./affinity.ts";
 import type { History } from "./history.ts";
+import { HASHED_BYTES, type KeyedHash } from "./keyed-hash.ts";
 import type { Plan } from "./plan.ts";
 import type { Basis, Penalty } from "./score.ts";
 
@@ -31,11 +32,11 @@ export interface SnapshotCandidate {
 
 /** What is read of a text. */
 export interface PlanSnapshot {
-	/** A hash of the session's name; undefined where the call had none. */
+	/** 32 bits of a keyed hash of the session's name; undefined where the call had none. */
 	readonly session: string | undefined;
-	/** Hashes of the prompt and of the one before it in the conversation, where vendors' caches were compared. */
+	/** 32 bits of keyed hashes of the prompt and of the one before it in the conversation, where vendors' caches were compared. */
 	readonly conversation: { readonly whole: string; readonly earlier: string | undefined } | undefined;
-	/** A byte of the hash of some beginnings of the prompt: says of two prompts how far they are the same, and nothing of what they say. Empty where no replicas were compared. */
+	/** A byte of the keyed hash of some beginnings of the prompt: says of two prompts how far they are the same, and nothing of what they say. Empty where no replicas were compared. */
 	readonly marks: Uint8Array;
 	/** In the order of the explanation's. */
 	readonly candidates: readonly SnapshotCandidate[];
@@ -61,10 +62,20 @@ const RANKS = 1_000;
  * The text.
  * @param most candidates that are described, the best first
  * @param history of the call, where it was looked at
+ * @param hash by the same key wherever texts are compared
  */
-export function snapshotOf({ scored, work }: Plan, most: number, history: History | undefined): string {
-	const { prompt, session } = work;
-	const head = `${VERSION};${session === undefined ? "" : Bun.hash.xxHash32(session).toString(36)};${history ? conversationText(history) : ""};`;
+export function snapshotOf(
+	{ scored, work }: Plan,
+	most: number,
+	history: History | undefined,
+	hash: KeyedHash,
+): string {
+	const { session } = work;
+	const { blocks } = work.prompt;
+	const hashes = hashesOf(session, history, blocks, hash);
+	const whole = history ? hashes.text(Value.whole) : "";
+	const earlier = history?.earlier[0] ? `.${hashes.text(Value.earlier)}` : "";
+	const head = `${VERSION};${session === undefined ? "" : hashes.text(Value.session)};${whole}${earlier};`;
 	let candidates = "";
 	const count = Math.min(most, scored.length);
 	for (let at = 0; at < count; at++) {
@@ -81,11 +92,9 @@ export function snapshotOf({ scored, work }: Plan, most: number, history: Histor
 		if (head.length + candidates.length + text.length > LONGEST) break;
 		candidates += text;
 	}
-	const { blocks } = prompt;
 	if (blocks.length === 0) return head + candidates;
 	const room = Math.floor((LONGEST - head.length - candidates.length) / 4) * 3;
-	const marks = Math.min(putMarks(blocks), room);
-	return head + scratch.toString("base64", 0, marks) + candidates;
+	return head + hashes.marks(room) + candidates;
 }
 
 /** The text again; undefined where there is none, or it is of another form. */
@@ -137,13 +146,6 @@ function priceIn(text: string): Price {
 	return { input, output, cached };
 }
 
-/** 32 bits of each are enough to find the call before it in one log. */
-const shortHash = (hash: bigint): string => Number(hash & 0xffff_ffffn).toString(36);
-
-function conversationText({ whole, earlier }: History): string {
-	return earlier[0] ? `${shortHash(whole.hash)}.${shortHash(earlier[0].hash)}` : shortHash(whole.hash);
-}
-
 /**
  * How many blocks of a prompt the marks stand behind: each of the first 32, then 16 in what doubles the length. So two prompts are seen to part with a
  * sixteenth of where they do at most, and the longest has 128.
@@ -158,15 +160,71 @@ function markedLengths(): readonly number[] {
 	return lengths;
 }
 
-const scratch = Buffer.alloc(MARKED.length + 1);
+/** Values that are hashed, by their places: these, then one a mark. */
+const Value = { session: 0, whole: 1, earlier: 2, marks: 3 } as const;
+const values = Buffer.alloc((Value.marks + MARKED.length + 1) * HASHED_BYTES);
+const markBytes = Buffer.alloc(MARKED.length + 1);
 
-/** Puts the marks of a prompt of these blocks into `scratch`. Returns how many there are. */
+/** Hashes of what a call has, as texts. */
+interface CallHashes {
+	/** 32 bits of one: enough to find the call before it in one log. */
+	text(value: number): string;
+	/** At most so many marks, base64. */
+	marks(most: number): string;
+}
+
+/** All values are hashed at once; where there are none nothing is. */
+function hashesOf(
+	session: string | undefined,
+	history: History | undefined,
+	blocks: Int32Array,
+	hash: KeyedHash,
+): CallHashes {
+	if (session !== undefined) put(Value.session, Bun.hash.wyhash(session), Value.session);
+	if (history) {
+		put(Value.whole, history.whole.hash, Value.whole);
+		// Of the same kind: the one before is found by it.
+		put(Value.earlier, history.earlier[0]?.hash ?? 0n, Value.whole);
+	}
+	const count = blocks.length > 0 ? putMarks(blocks) : 0;
+	const isNone = session === undefined && history === undefined && count === 0;
+	const hashed = isNone ? undefined : hash(values.subarray(0, (Value.marks + count) * HASHED_BYTES));
+	return {
+		text(value) {
+			const at = value * HASHED_BYTES;
+			return (
+				(hashed![at]! | (hashed![at + 1]! << 8) | (hashed![at + 2]! << 16) | (hashed![at + 3]! << 24)) >>>
+				0
+			).toString(36);
+		},
+		marks(most) {
+			const some = Math.min(count, most);
+			for (let mark = 0; mark < some; mark++) markBytes[mark] = hashed![(Value.marks + mark) * HASHED_BYTES]!;
+			return markBytes.toString("base64", 0, some);
+		},
+	};
+}
+
+/** @param kind values of two kinds have nothing in common */
+function put(value: number, hash: bigint, kind: number): void {
+	const at = value * HASHED_BYTES;
+	values.writeBigUInt64LE(hash, at);
+	values[at + 8] = kind;
+}
+
+/** Puts the hashes of the blocks that are marked among the values. Returns how many there are. */
 function putMarks(blocks: Int32Array): number {
 	const last = blocks.length;
 	let count = 0;
-	for (; count < MARKED.length && MARKED[count]! <= last; count++) scratch[count] = blocks[MARKED[count]! - 1]!;
-	if (MARKED[count - 1] !== last) scratch[count++] = blocks[last - 1]!;
+	for (; count < MARKED.length && MARKED[count]! <= last; count++) putMark(count, blocks[MARKED[count]! - 1]!);
+	if (MARKED[count - 1] !== last) putMark(count++, blocks[last - 1]!);
 	return count;
+}
+
+function putMark(mark: number, block: number): void {
+	const at = (Value.marks + mark) * HASHED_BYTES;
+	values.writeInt32LE(block, at);
+	values[at + 8] = Value.marks;
 }
 
 /**

@@ -17,9 +17,11 @@ import type { PageAccess, SignedInPageAccess } from "../http/page-access.ts";
 import { refusingStrangers, routesForPassed } from "../http/passed-connections.ts";
 import { requestGuard } from "../http/request-guard.ts";
 import { type ProxyParts, ProxyState } from "../proxy/proxy-state.ts";
+import { keyedHash } from "../routing/keyed-hash.ts";
 import type { Running } from "../running.ts";
 import { type DirectoryLock, lockDirectory } from "../store/directory-lock.ts";
 import { unwritable } from "../store/private-file.ts";
+import { snapshotKey } from "../store/snapshot-key.ts";
 import type { Sink } from "../telemetry/events.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
@@ -153,7 +155,7 @@ export function crossSiteRule(current: CurrentSnapshot): PageAccess {
 }
 
 /** What the API's routes work with. */
-export function callContext({ role }: RolePlan, services: RoleServices, options: RoleAppOptions): CallContext {
+export function callContext({ role, config }: RolePlan, services: RoleServices, options: RoleAppOptions): CallContext {
 	const { metrics, log, upstreams, lifecycle, otel } = services;
 	const { current, sinks, cache, objects, runaways, startPage, instance = crypto.randomUUID().slice(0, 8) } = options;
 	const { responses = new StoredResponses(() => current.snapshot.config.server.body_limit) } = options;
@@ -172,6 +174,7 @@ export function callContext({ role }: RolePlan, services: RoleServices, options:
 		state: upstreams,
 		isBehindRouter: role === "agent",
 		onPlanned: metrics.planned,
+		snapshotHash: role === "router" ? keyedHash(() => snapshotKey(config.data_dir)) : undefined,
 		instance,
 		cache,
 		responses,

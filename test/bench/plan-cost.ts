@@ -8,6 +8,7 @@ import { snapshotOf } from "../../src/routing/plan-snapshot.ts";
 import type { Needs } from "../../src/routing/requirements.ts";
 import type { Route, RouteTarget } from "../../src/routing/route.ts";
 import { random } from "../kit/random.ts";
+import { HASH } from "../kit/snapshot-hash.ts";
 import { median } from "./measure.ts";
 
 const TARGETS = 100;
@@ -69,7 +70,7 @@ export function snapshotCosts(): PlanCost[] {
 			return { id: `a${position}/m`, provider: {} as Provider, model: "m", tier: "targets", position, ...facts };
 		});
 		const made = plan(needs, { targets, reason: "models: m", label: "m" }, state, 0, Math.random);
-		return { name, micros: microsOf(() => snapshotOf(made, 8, undefined)) };
+		return { name, micros: microsOf(() => snapshotOf(made, 8, undefined, HASH)) };
 	};
 	return [
 		costOf("four vendors", 4, { kind: "cloud", price: { input: 0.25, output: 2, cached: 0.025 } }),

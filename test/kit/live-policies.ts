@@ -16,6 +16,7 @@ import { settled } from "./ledger.ts";
 import { type Random, random } from "./random.ts";
 import { call, replica, route, target } from "./routes.ts";
 import { SimulatedTime } from "./simulated-time.ts";
+import { HASH } from "./snapshot-hash.ts";
 
 /** A run. */
 export interface LiveRun {
@@ -115,7 +116,7 @@ export async function liveRows(run: LiveRun): Promise<LedgerCall[]> {
 			const made = plan(needs, way, state, time.now, () => chance.below(1e6) / 1e6);
 			const { id: to, model, provider, price } = made.targets.find((each) => !failed.includes(each.id))!;
 			const decision = explain({ model: "m", needs, route: way, plan: made, now: time.now }, 8);
-			const snapshot = snapshotOf(made, 8, undefined);
+			const snapshot = snapshotOf(made, 8, undefined, HASH);
 			const attempt = state.opened(to, isStream, made.work);
 			const from = time.now;
 			const tokens = { input: Math.ceil(needs.tokens), output };
