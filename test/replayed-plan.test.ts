@@ -45,11 +45,18 @@ function anyWorld(draw: Random): { clock: Clock; way: Route } {
 		clock.now += draw.below(400);
 		const what = draw.below(10);
 		if (what === 0) clock.failed(id, 5);
-		else if (what === 9) {
-			for (let at = 0; at < 5; at++) clock.state.opened(id, true).closed({ failure: "overloaded", status: 503 });
-		} else if (what === 1) clock.state.opened(id, true).closed({ failure: "rate", retryAfterMs: 5_000 });
+		else if (what === 1) clock.state.opened(id, true).closed({ failure: "rate", retryAfterMs: 5_000 });
 		else if (what < 6) clock.served(id, 1 + draw.below(900), call("p".repeat(draw.below(2_000))));
 		else clock.state.opened(id, true, { prompt: call("q".repeat(draw.below(3_000))).prompt() });
+	}
+	// Most of them out of use at once, some of those dead and some that still take connections.
+	if (draw.below(4) === 0) {
+		for (const { id } of targets) {
+			const isDead = draw.below(2) === 0;
+			if (draw.below(5) === 0) continue;
+			if (isDead) clock.failed(id, 5);
+			else for (let at = 0; at < 5; at++) clock.state.opened(id, true).closed({ failure: "overloaded", status: 503 });
+		}
 	}
 	return { clock, way: route(targets, { policy, ...some(() => ({ max_wait: 500 })) }) };
 }
@@ -88,6 +95,14 @@ describe("another policy", () => {
 		expect(replanned(clock, route([targets[1]!, target("keyless/m", { isKeyless: true })]), "cheapest")).toBe(
 			"cheap/m",
 		);
+	});
+
+	test("takes no dead target where one that takes connections was tried all the same, most being out of use", () => {
+		const clock = new Clock();
+		for (const id of ["dead/m", "gone/m"]) clock.failed(id, 5);
+		for (let at = 0; at < 5; at++) clock.state.opened("ill/m", true).closed({ failure: "overloaded", status: 503 });
+		const targets = ["dead/m", "gone/m", "ill/m"].map((id, at) => target(id, { price: price(at + 1) }));
+		expect(replanned(clock, route(targets), "cheapest")).toBe("ill/m");
 	});
 
 	test("takes no notice of shares, which it would have chosen in place of", () => {
