@@ -1,16 +1,21 @@
 /** `router replay` as it is typed: what is wrong with its flags, its table and its JSON. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { keyedHash } from "../src/routing/keyed-hash.ts";
+import { plan } from "../src/routing/plan.ts";
+import { readSnapshot, snapshotOf } from "../src/routing/plan-snapshot.ts";
 import { ledgerTraffic } from "../src/server/replay/ledger-traffic.ts";
 import type { ReplayReport } from "../src/server/replay/report.ts";
 import type { LedgerCall } from "../src/store/ledger-batch.ts";
+import { SNAPSHOT_KEY_FILE } from "../src/store/snapshot-key.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { cli, directory } from "./kit/cli.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers } from "./kit/faults.ts";
 import { BEGAN, liveRows } from "./kit/live-policies.ts";
 import { startRouter } from "./kit/router.ts";
+import { Clock, call, route, target } from "./kit/routes.ts";
 import { until } from "./kit/until.ts";
 
 let home: ReturnType<typeof directory>;
@@ -102,6 +107,28 @@ test("JSON has all figures, of one model where that is asked for; the sums are t
 	expect(other).toMatchObject({ model: "other", policy: null, calls: { all: rows.length, decided: 0 } });
 });
 
+/** The sessions that the snapshots of a data directory's rows name, each once. */
+function sessionsIn(data: string): (string | undefined)[] {
+	const store = sqliteStore(data, () => {});
+	const { calls } = ledgerTraffic(store.ledger, { from: "req_", before: "req_~" }).traffic;
+	store.close();
+	return [...new Set(calls.map(({ plan }) => plan!.session))];
+}
+
+/** The session "one" as the key of this router's directory has it. */
+function keyedSession(home: string): string | undefined {
+	const key = readFileSync(join(home, "data", SNAPSHOT_KEY_FILE), "utf8").trim();
+	const made = plan(call("", { session: "one" }), route([target("a/m")]), new Clock().state, 0, () => 0);
+	return readSnapshot(
+		snapshotOf(
+			made,
+			8,
+			undefined,
+			keyedHash(() => Buffer.from(key, "hex")),
+		),
+	)!.session;
+}
+
 test.each([1, 2])(
 	"calls of a router that runs, with %i workers, are replayed while it does",
 	async (workers) => {
@@ -128,7 +155,7 @@ test.each([1, 2])(
 		};
 		try {
 			const body = JSON.stringify({ model: "m", messages: [{ role: "user", content: "Hi" }] });
-			const headers = { "content-type": "application/json" };
+			const headers = { "content-type": "application/json", "x-session-id": "one", connection: "close" };
 			for (let nth = 0; nth < 6; nth++) {
 				const made = await fetch(`${router.url}/v1/chat/completions`, { method: "POST", headers, body });
 				expect(made.status).toBe(200);
@@ -137,6 +164,7 @@ test.each([1, 2])(
 			await until(() => existsSync(join(router.directory, "data", "router.db")), "the database");
 			await until(async () => (await report()).calls.all === 6, "all rows");
 			const { calls, cost_usd, targets, error } = await report();
+			expect(sessionsIn(join(router.directory, "data"))).toEqual([keyedSession(router.directory)]);
 			expect(calls).toEqual({ all: 6, decided: 6, unexplained: 0, moved: 6, guessed: 6, extrapolated: 0 });
 			expect([cost_usd.live, cost_usd.replay]).toEqual([expect.closeTo(144e-6, 9), expect.closeTo(72e-6, 9)]);
 			expect(targets.map(({ target, calls: its }) => [target, its.live, its.replay])).toEqual([
