@@ -166,22 +166,13 @@ export function callContext({ role, config }: RolePlan, services: RoleServices, 
 	const shadows = role === "router" ? new ShadowCalls({ state: upstreams, sinks: all, onFault }) : undefined;
 	if (shadows) lifecycle.onDrain(() => shadows.drain());
 	return {
-		current,
-		objects,
-		shadows,
+		...{ current, objects, shadows, instance, cache, responses, connections, runaways, startPage, onFault },
 		sinks: all,
 		tracer: otel?.tracer,
 		state: upstreams,
 		isBehindRouter: role === "agent",
 		onPlanned: metrics.planned,
 		snapshotHash: role === "router" ? keyedHash(() => snapshotKey(config.data_dir)) : undefined,
-		instance,
-		cache,
-		responses,
-		connections,
-		runaways,
-		startPage,
-		onFault,
 	};
 }
 
