@@ -37,7 +37,10 @@ const asked = ({
 	...rest,
 });
 
-function admission(limits: ConstructorParameters<typeof AdmissionControl>[0]["limits"] = { models: {} }) {
+function admission(
+	limits: ConstructorParameters<typeof AdmissionControl>[0]["limits"] = { models: {} },
+	onSessionSpent?: () => void,
+) {
 	const clock = { now: 0, wall: Date.parse("2026-03-10T12:00:00Z") };
 	const refusals: string[] = [];
 	const ledger = { spent: () => 0, spenders: () => [] };
@@ -45,6 +48,7 @@ function admission(limits: ConstructorParameters<typeof AdmissionControl>[0]["li
 		limits,
 		counters: { limiter: new SlidingWindowLimiter(), spend: new LocalSpend(ledger) },
 		onRefused: (by, counts) => refusals.push(`${by} ${counts}`),
+		onSessionSpent,
 		time: () => clock.now,
 		wall: () => clock.wall,
 	});
@@ -177,6 +181,19 @@ describe("limits", () => {
 
 	test("on nothing give no header", () => {
 		expect(limitHeaders([])).toBeUndefined();
+	});
+});
+
+describe("the budget of a session", () => {
+	test("that calls under way hold to the last is not spent: none of them may come to anything", () => {
+		let spent = 0;
+		const { enter, refusal } = admission({ models: {}, session_usd: 0.5 }, () => spent++);
+		const call = { caller: caller(), session: "one", usd: 0.1 };
+		const calls = Array.from({ length: 5 }, () => enter(call)!);
+		expect([refusal(call).headers["retry-after"], refusal(call).headers["x-should-retry"]]).toEqual(["1", undefined]);
+		expect([refusal(call).message, spent]).toEqual([expect.stringContaining("Calls under way of this session"), 0]);
+		for (const each of calls) each.settle(used(1, 0.1));
+		expect([refusal(call).headers["x-should-retry"], spent]).toEqual(["false", 1]);
 	});
 });
 

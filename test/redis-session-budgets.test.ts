@@ -81,3 +81,31 @@ test("one call alone may pass what is left, wherever it comes; beside another on
 	await done();
 	expect((await other.take(budget(1, 3))).isAllowed).toBe(true);
 });
+
+test("what calls under way hold of a session to the last is not spent", async () => {
+	const [one, other] = routers as [ReturnType<typeof router>, ReturnType<typeof router>];
+	const first = [taken(await one.take(budget(1, 0.5))), taken(await other.take(budget(1, 0.5)))];
+	const held = await other.take(budget(1, 0.5));
+	expect(held.isAllowed || held.retryAfterMs).toBe(1_000);
+	one.settle(first[0]!, 0.5);
+	other.settle(first[1]!, 0.5);
+	await done();
+	const spent = await other.take(budget(1, 0.5));
+	expect(spent.isAllowed || spent.retryAfterMs).toBeGreaterThan(DAY_MS / 2);
+});
+
+test("a Redis that has forgotten since when it lost nothing, and has lost nothing, is told nothing twice", async () => {
+	const [one] = routers as [ReturnType<typeof router>];
+	one.settle(taken(await one.take(budget(5, 1))), 1);
+	await done();
+	expect(await server.client.del("t:{limits}:since")).toBe(1);
+	// One that finds that out, and one after what it says then.
+	await one.take(budget(5, 0, "session:two"));
+	await done();
+	expect(await one.take(budget(5, 0))).toMatchObject({ statuses: [{ remaining: unitsOf(4) }] });
+	// What it has lost it is told all the same.
+	await server.client.flushall();
+	await one.take(budget(5, 0, "session:two"));
+	await done();
+	expect(await one.take(budget(5, 0))).toMatchObject({ statuses: [{ remaining: unitsOf(4) }] });
+});

@@ -10,6 +10,7 @@ import { googleClient } from "./kit/google-client.ts";
 import { type LoopingModel, startLoopingModel } from "./kit/looping-model.ts";
 import { CLIENT_KEY, post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
+import { until } from "./kit/until.ts";
 
 const ADMIN = "admin-key-of-the-test";
 const STOPPED = "key-of-agents-that-are-stopped";
@@ -264,6 +265,20 @@ test("one that is slowed down waits before its call is made, and still gets its 
 	expect(seconds).toBeGreaterThan(1);
 	// What it waited for is none of the router's own time.
 	expect(Number(slowed.headers.get("x-router-overhead-ms")) / 1_000).toBeLessThan(seconds - 0.9);
+});
+
+test("one that is slowed down takes no place of other calls while it waits", async () => {
+	await start({ loops: "slow", ...QUICK }, [{ name: "agents", key: CLIENT_KEY, concurrency: 1, rpm: 100 }]);
+	await send(2);
+	const slowed = send(3);
+	await until(
+		async () => (await router.metric("router_runaway_calls_total", { kind: "loop", action: "slow" })) === 1,
+		"a call that waits",
+	);
+	expect((await send(1)).status).toBe(200);
+	const { status, headers } = await slowed;
+	expect([status, headers.get("x-router-runaway")]).toEqual([200, "loop; rounds=3; action=slow"]);
+	expect(headers.get("x-ratelimit-limit-requests")).toBe("100");
 });
 
 test("rounds, and what is done, are as the configuration says; nonsense is refused by name", async () => {

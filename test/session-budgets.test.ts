@@ -1,9 +1,10 @@
 /** What one session may spend: a hard stop before anything is sent, for the clients' own session headers, apart for each key. */
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import Anthropic from "@anthropic-ai/sdk";
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 import { clientRequests } from "./kit/client-recordings.ts";
 import type { Json, Loose } from "./kit/exchange.ts";
+import { startFileUpstream } from "./kit/file-upstream.ts";
 import { type LoopingModel, startLoopingModel } from "./kit/looping-model.ts";
 import { needing } from "./kit/needing.ts";
 import { configOf } from "./kit/pipeline.ts";
@@ -132,17 +133,40 @@ test("a key that is made while the router runs has it, too, and shows it", async
 	expect((await send(session)).status).toBe(429);
 });
 
-test("a model whose price nobody knows is refused to a key whose sessions have a budget", async () => {
+test.each([
+	[
+		"a key whose sessions have a budget",
+		{ keys: [{ name: "team", key: CLIENT_KEY, session_usd: 1 }] },
+		'the key "team"',
+	],
+	[
+		"a key where all sessions have one",
+		{ keys: [{ name: "team", key: CLIENT_KEY }], limits: { session_usd: 1 } },
+		'the key "team"',
+	],
+	["callers without a key whose sessions have one", { limits: { session_usd: 1 } }, "limits.session_usd"],
+])("a model whose price nobody knows, and a batch, are refused to %s", async (_, config, told) => {
+	const files = startFileUpstream();
 	const unpriced = await startRouter({
-		config: { keys: [{ name: "team", key: CLIENT_KEY, session_usd: 1 }] },
-		env: { OPENAI_BASE_URL: model.origin, OPENAI_API_KEY: "sk-x" },
+		config,
+		env: { OPENAI_BASE_URL: files.origin, OPENAI_API_KEY: "sk-x" },
 	});
 	try {
 		const body = { ...HI, model: "openai/nobody-knows" };
 		const { status, text } = await post(`${unpriced.url}/v1/chat/completions`, body, newSession());
 		expect([status, JSON.parse(text).error.code]).toEqual([403, "price_unknown"]);
+		expect(JSON.parse(text).error.message).toContain(told);
+		const client = new OpenAI({ baseURL: `${unpriced.url}/v1`, apiKey: CLIENT_KEY, maxRetries: 0 });
+		const file = await client.files.create({
+			file: await toFile(Buffer.from("{}\n"), "in.jsonl"),
+			purpose: "batch",
+		});
+		const batch = await post(`${unpriced.url}/v1/batches`, { input_file_id: file.id });
+		expect([batch.status, JSON.parse(batch.text).error.code]).toEqual([403, "price_unknown"]);
+		expect(JSON.parse(batch.text).error.message).toContain(told);
 	} finally {
 		await unpriced.stop();
+		await files.stop();
 	}
 });
 

@@ -280,6 +280,19 @@ describe.each(LIMITERS)("a limiter %s", (_, limiterOf) => {
 		});
 	});
 
+	test("what calls under way may cost of a session is not spent: it is worth another try at once, until they have cost it", () => {
+		const limiter = limiterOf();
+		const spend = (amount: number): Limit => ({
+			...{ id: "session:a", unit: "spend", max: 10, windowMs: 86_400_000 },
+			...{ amount, certain: 1 },
+		});
+		const calls = [1, 2].map(() => taken(limiter.take([spend(5)], 0)));
+		expect(refused(limiter.take([spend(5)], 1)).retryAfterMs).toBe(1_000);
+		limiter.settle(calls[0]!, 0, 2, 10);
+		limiter.settle(calls[1]!, 0, 2, 0);
+		expect(refused(limiter.take([spend(5)], 3)).retryAfterMs).toBe(86_399_997);
+	});
+
 	test("calls at once are free again when they are over, however long they took", () => {
 		const limiter = limiterOf();
 		const first = taken(limiter.take([atOnce(2)], 0));

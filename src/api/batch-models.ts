@@ -5,7 +5,7 @@ import { objectIn } from "../openai/usage.ts";
 import { type ByteSource, isOk } from "../providers/provider.ts";
 import type { Catalog } from "../routing/catalog.ts";
 import type { StoredObject } from "../store/object-table.ts";
-import { isBudgeted } from "./model-access.ts";
+import { budgetOf, isBudgeted } from "./model-access.ts";
 import { type AskingCall, getObject, objectTarget } from "./object-provider.ts";
 
 /** Longest line, bytes. */
@@ -14,16 +14,16 @@ const LONGEST_LINE = 8 * 1024 * 1024;
 const READ_MS = 120_000;
 
 /**
- * Throws `price_unknown` for a key with a budget, since nobody knows what the batch will come to; and `model_not_allowed` for a key that may use some
+ * Throws `price_unknown` for a caller with a budget, since nobody knows what the batch will come to; and `model_not_allowed` for a key that may use some
  * models only, where a line of the file asks for another one, or can't be read: the file is fetched for that, line by line.
  */
-export async function checkBatch(of: AskingCall, caller: Caller, file: StoredObject): Promise<void> {
-	if (isBudgeted(caller)) {
-		const message = `What a batch costs is not known before it ends, and the key "${caller.name}" has a budget: make the calls one by one.`;
+export async function checkBatch(of: AskingCall, caller: Caller | undefined, file: StoredObject): Promise<void> {
+	const { catalog, accounts } = of.context.current.snapshot;
+	if (accounts && isBudgeted(caller, accounts)) {
+		const message = `What a batch costs is not known before it ends, and ${budgetOf(caller)}: make the calls one by one.`;
 		throw new RouterError("price_unknown", message);
 	}
-	if (!caller.isRestricted) return;
-	const { catalog } = of.context.current.snapshot;
+	if (!caller?.isRestricted) return;
 	const { provider } = objectTarget(catalog, file.provider, "files");
 	if (provider.routesModels) {
 		throw refused(

@@ -120,12 +120,13 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		if (parsed.unasked) return unaskedAnswer(parsed.unasked(readCall), dialect, record);
 		const runaway = context.runaways?.check(call, caller, config.runaway, record);
 		record.tellsCost = accounts !== undefined && config.usage.cost_in_answers;
+		if (server) record.connection = { server, request, idleSeconds: IDLE_SECONDS };
+		// Before its limits: while it waits it takes nobody's place.
+		if (runaway) await context.runaways!.hold(runaway, call, record);
 		if (accounts && isLimited) {
 			const entering = limitCall(accounts, { call, caller, route, record, request, server });
 			if (entering) await entering;
 		} else record.cost = new CallCost(call, caller, route, accounts?.usage);
-		if (server) record.connection = { server, request, idleSeconds: IDLE_SECONDS };
-		if (runaway) await context.runaways!.hold(runaway, call, record);
 		const finding = cache && lookUp(cache, call, route, record, config, repeat);
 		if (finding instanceof Response) return fromCache(finding, sent, repeat?.sent ?? cache?.recentCalls.latest);
 		record.answeredModels = answered;
@@ -163,8 +164,8 @@ function allowedRoute(
 	facts: CallFacts,
 	found: Route,
 ): Route {
-	const isOpen = !caller?.isRestricted && !isBudgeted(caller);
-	const route = isOpen ? found : usableRoute(caller!, facts, found, accounts?.usage.prices);
+	const prices = accounts && isBudgeted(caller, accounts) ? accounts.usage.prices : undefined;
+	const route = caller?.isRestricted || prices ? usableRoute(caller, facts, found, prices) : found;
 	if (!isBehindRouter) refuseEngineFields(caller, facts, route);
 	return route;
 }
@@ -275,13 +276,14 @@ export function limitCall(
 	const address = !caller && control.limitsAddresses ? addresses.of(request, server) : undefined;
 	const admission = control.enter({ caller, cost, names, address, session });
 	if (admission instanceof Promise) return admission.then((made) => admitted(record, made));
-	record.headers = admission?.headers;
-	record.admission = admission;
+	if (admission) admitted(record, admission);
 	return undefined;
 }
 
+/** What its answer says already, of an agent that runs away, it goes on saying. */
 function admitted(record: CallToLimit["record"], admission: Admission): void {
-	record.headers = admission.headers;
+	const { headers } = admission;
+	record.headers = record.headers && headers ? { ...record.headers, ...headers } : (headers ?? record.headers);
 	record.admission = admission;
 }
 

@@ -1,5 +1,6 @@
 /** Which models a caller may use, and where their names lead: the same for calls, their explanations and the lists of models. */
 import type { Caller } from "../accounts/auth/keys.ts";
+import type { AdmissionControl } from "../accounts/limits/admission.ts";
 import type { PriceBook } from "../accounts/usage/price-book.ts";
 import { RouterError } from "../errors.ts";
 import type { CallFacts } from "../openai/call-facts.ts";
@@ -38,41 +39,48 @@ export function permittedRoute(caller: Caller | undefined, model: string, route:
 /**
  * What a call's caller may use of its route, and may pay for. Throws `model_not_allowed`, also where the call asks its upstream to go on to
  * other models, and `price_unknown`.
+ * @param prices where it, or its session, has a budget ({@link isBudgeted})
  */
 export function usableRoute(
-	caller: Caller,
+	caller: Caller | undefined,
 	facts: Pick<CallFacts, "model" | "routingField">,
 	found: Route,
 	prices: Prices | undefined,
 ): Route {
 	const { model } = facts;
 	let route = permittedRoute(caller, model, found);
-	if (isBudgeted(caller) && prices) route = affordable(caller, model, route, prices);
-	if (caller.isRestricted) refuseReroutes(caller, facts, route);
+	if (prices) route = affordable(caller, model, route, prices);
+	if (caller?.isRestricted) refuseReroutes(caller, facts, route);
 	return route;
 }
 
-/** Whether it, or each of its sessions, has a budget of its own. */
-export const isBudgeted = (caller: Caller | undefined): boolean =>
-	caller?.budget !== undefined || caller?.limits.session_usd !== undefined;
+/** Whether a caller has a budget, or each of its sessions has one: its own, or that of all. */
+export const isBudgeted = (
+	caller: Caller | undefined,
+	{ admission }: { readonly admission: Pick<AdmissionControl, "sessionUsd"> },
+): boolean => caller?.budget !== undefined || admission.sessionUsd(caller) !== undefined;
 
 type Prices = Pick<PriceBook, "of">;
 
 /**
- * The route, without targets whose price nobody knows, for a key with a budget: it could spend without end. Throws `price_unknown`
+ * The route, without targets whose price nobody knows, for a caller with a budget: it could spend without end. Throws `price_unknown`
  * where none is left.
  */
-function affordable(caller: Caller, model: string, route: Route, prices: Prices): Route {
+function affordable(caller: Caller | undefined, model: string, route: Route, prices: Prices): Route {
 	const targets = route.targets.filter((target) => prices.of(target).rates !== undefined);
 	if (targets.length === route.targets.length) return route;
 	if (targets.length > 0) return { ...route, targets };
 	const [first] = route.targets;
 	const id = first?.deployment ?? first?.id ?? model;
 	const message =
-		`The price of "${model.slice(0, 100)}" is not known, and the key "${caller.name}" has a budget: ` +
+		`The price of "${model.slice(0, 100)}" is not known, and ${budgetOf(caller)}: ` +
 		`set the price of "${id.slice(0, 100)}" under \`prices:\`.`;
 	throw new RouterError("price_unknown", message, { param: "model" });
 }
+
+/** Whose budget it is that something of unknown cost is refused for; in the words of an error. */
+export const budgetOf = (caller: Caller | undefined): string =>
+	caller ? `the key "${caller.name}" has a budget` : "sessions have a budget (limits.session_usd)";
 
 /** Throws `model_not_allowed` naming the field, where an upstream that the call may reach could heed it. */
 function refuseReroutes(caller: Caller, facts: Pick<CallFacts, "model" | "routingField">, { targets }: Route): void {

@@ -19,7 +19,7 @@ import { refuseForeignFiles } from "./file-references.ts";
 import { type CallServer, failedCall, limitCall, MAX_REQUESTED } from "./handler.ts";
 import { IncomingCall, MAX_USER } from "./incoming-call.ts";
 import { callPlan } from "./late-route.ts";
-import { isBudgeted, resolveModel, usableRoute } from "./model-access.ts";
+import { budgetOf, isBudgeted, resolveModel, usableRoute } from "./model-access.ts";
 import { openCall } from "./open-call.ts";
 import { readPassed } from "./passed-request-body.ts";
 import { type Choice, EXPLAIN_HEADER, planCall } from "./route-call.ts";
@@ -52,7 +52,8 @@ export async function passCall(
 		const handling = { operation, dialect };
 		call = new IncomingCall(request, record, handling, caller, context.instance, config.usage.user_headers);
 		// A key that may not do everything is held to what its whole request says.
-		const isHeld = caller !== undefined && (caller.isRestricted || isBudgeted(caller));
+		const prices = accounts && isBudgeted(caller, accounts) ? accounts.usage.prices : undefined;
+		const isHeld = caller?.isRestricted || prices !== undefined;
 		const read = await readPassed(operation, request, config, isHeld);
 		record.atEnd(() => void read.close?.());
 		if (read.json && context.objects?.hasObjects) refuseForeignFiles(context.objects, caller, read.json);
@@ -68,9 +69,9 @@ export async function passCall(
 		const { passed } = read;
 		const permit = (to: Route): Route => {
 			const served = servedRoute(to, operation, model);
-			const usable = isHeld ? usableRoute(caller, facts, served, accounts?.usage.prices) : served;
+			const usable = isHeld ? usableRoute(caller, facts, served, prices) : served;
 			if (!context.isBehindRouter) refuseEngineFields(caller, facts, served);
-			return accounts ? payable(usable, { operation, passed }, caller, accounts.usage) : usable;
+			return prices ? payable(usable, { operation, passed }, caller, prices) : usable;
 		};
 		const route = permit(found);
 		const runaway = context.runaways?.check(call, caller, config.runaway, record);
@@ -100,16 +101,16 @@ export function servedRoute(route: Route, operation: PassedOperation, model: str
 }
 
 /**
- * The route, for a key with a budget, without targets whose answers do not say what is to be paid for. Throws `price_unknown` where none is left.
+ * The route, for a caller with a budget, without targets whose answers do not say what is to be paid for. Throws `price_unknown` where none is left.
  */
 function payable(
 	route: Route,
 	{ operation, passed }: Pick<Call, "operation" | "passed">,
 	caller: Caller | undefined,
-	{ prices }: Accounts["usage"],
+	prices: Accounts["usage"]["prices"],
 ): Route {
 	const { title, passed: row } = OPERATIONS[operation];
-	if (!caller || !isBudgeted(caller) || row?.unit === undefined) return route;
+	if (row?.unit === undefined) return route;
 	const name = UNIT_PRICES[row.unit];
 	const targets = route.targets.filter((target) => {
 		const { rates } = prices.of(target);
@@ -124,7 +125,7 @@ function payable(
 	const remedy = passed?.isUncounted
 		? "ask for `response_format: json`, which says how long the sound was"
 		: `set \`prices\` of "${id}": \`${name}\``;
-	const message = `What ${title} of "${id}" cost can't be told, and the key "${caller.name}" has a budget: ${remedy}.`;
+	const message = `What ${title} of "${id}" cost can't be told, and ${budgetOf(caller)}: ${remedy}.`;
 	throw new RouterError("price_unknown", message, { param: passed?.isUncounted ? "response_format" : "model" });
 }
 

@@ -146,7 +146,7 @@ async function createBatch(of: ObjectCall): Promise<Response> {
 	}
 	const file = objects.object(owner, "file", input);
 	if (!file) throw unknownObject("file", input, "input_file_id");
-	if (caller) await checkBatch(of, caller, file);
+	await checkBatch(of, caller, file);
 	if (runaway) await context.runaways!.hold(runaway, call, record);
 	// Where it is not known whether it was made it is not made again: it would run twice.
 	const sent = { method: "POST", contentType: "application/json", isSpent: true, body: () => [bytes] } as const;

@@ -9,15 +9,8 @@ import type { SpentSession } from "../runaway/runaways.ts";
 import type { CallCost, CallReserve } from "../usage/call-cost.ts";
 import { periodsOf, type SpendStore, unitsOf } from "../usage/spend.ts";
 import { RETRY_MS } from "./counters.ts";
-import {
-	limitHeaders,
-	limitRefusal,
-	reservedRefusal,
-	SESSION_HOURS,
-	sessionRefusal,
-	spentRefusal,
-} from "./limit-headers.ts";
-import type { Limit, LimitDecision, Limiter, Reservation } from "./limiter.ts";
+import { limitHeaders, limitRefusal, reservedRefusal, sessionRefusal, spentRefusal } from "./limit-headers.ts";
+import { type Limit, type LimitDecision, type Limiter, LONGEST_WINDOW_MS, type Reservation } from "./limiter.ts";
 
 /** A call that asks for admission. */
 export interface AdmissionRequest {
@@ -307,7 +300,7 @@ function sessionLimit({ caller, session }: AdmissionRequest, usd: number, reserv
 		.digest("base64url")
 		.slice(0, 22);
 	const amount = Math.ceil(unitsOf(reserved));
-	const windowMs = SESSION_HOURS * 60 * MINUTE_MS;
+	const windowMs = LONGEST_WINDOW_MS;
 	return { id: `session:${name}`, unit: "spend", max: unitsOf(usd), windowMs, amount, certain: Math.min(amount, 1) };
 }
 

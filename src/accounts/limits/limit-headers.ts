@@ -5,7 +5,7 @@ import type { Budget } from "../auth/key-store.ts";
 import type { CallReserve } from "../usage/call-cost.ts";
 import { usdOf } from "../usage/spend.ts";
 import { RETRY_MS } from "./counters.ts";
-import type { LimitDecision, LimitStatus } from "./limiter.ts";
+import { type LimitDecision, type LimitStatus, SESSION_HOURS } from "./limiter.ts";
 
 /** The names of the headers: to make them for each call takes longer than all that they say. */
 const NAMES = {
@@ -162,9 +162,6 @@ export function sessionRefusal(
 		},
 	});
 }
-
-/** How long what a session has spent counts. */
-export const SESSION_HOURS = 24;
 
 const periodText = (per: Budget["per"]): string => (per === "total" ? "in all" : `a ${per}`);
 

@@ -10,6 +10,11 @@ import type { Spending } from "../usage/spend.ts";
  */
 export type LimitUnit = "requests" | "tokens" | "spend" | "concurrency" | "usd";
 
+/** How long what a session has spent counts: the longest window that there is. */
+export const SESSION_HOURS = 24;
+/** Length of the longest window, ms. */
+export const LONGEST_WINDOW_MS = SESSION_HOURS * 3_600_000;
+
 /** One limit, and what a call would take of it. */
 export interface Limit {
 	/** Whose count it is: `key:team-a`, `model:fast`, `address:10.0.0.7`. Calls with the same id share the count. */

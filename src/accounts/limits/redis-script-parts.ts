@@ -5,12 +5,14 @@
  * has left the window. So no window of that length ever holds more than the limit, and what is freed is freed 0.42 % of the
  * window late at most. The clock is Redis's: those of the replicas may differ.
  *
- * - requests, tokens, spend: a hash with `s`, the sum; `o` and `n`, the oldest and the newest step; and a field a step
+ * - requests, tokens, spend: a hash with `s`, the sum; `o` and `n`, the oldest and the newest step; `b`, since when Redis had lost nothing as it
+ *   was begun (µs); and a field a step
  * - concurrency, and of tokens and spend the calls with a guess: a sorted set of reservations by when they lapse
  * - usd: what each replica has spent in a period, a hash with `s`, the sum, and a field a replica, whose number only grows, so that to be
  *   sent twice, late or never does no harm; of a key, a sorted set of reservations as `id amount` by when they lapse, and their sum
  * - the routers that are there, a sorted set by when that lapses; and the names of windows and of concurrency by when they last changed
  */
+import { LONGEST_WINDOW_MS } from "./limiter.ts";
 
 /** Steps a window is kept in. */
 export const STEPS = 240;
@@ -19,10 +21,13 @@ export const LEASE_MS = 30_000;
 /** When a call under way will be over nobody knows; asking again after so long costs little, ms. */
 export const ASK_AGAIN_MS = 1_000;
 
-/** How long it is remembered since when Redis has lost nothing, ms: renewed each second, and longer than any window. */
-export const SINCE_MS = 3_600_000;
+/** How long it is remembered since when Redis has lost nothing, ms: renewed each second, and longer than any window is kept. */
+export const SINCE_MS = 2 * LONGEST_WINDOW_MS;
 
-/** How long it is remembered when a limit changed last, ms: a router that begins hears of all of a window. */
+/**
+ * How long it is remembered when a limit changed last, ms: a router that begins hears of all windows of a minute. Of longer ones it hears what has
+ * changed lately; while Redis answers it knows all of them.
+ */
 export const CHANGED_MS = 60_000;
 
 /** What all scripts share: the clock, and a window brought up to date. */
@@ -32,11 +37,11 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local micros = time[1] * 1000000 + time[2]
 local function stepOf(at, window) return math.floor(at * ${STEPS} / window) end
 local function endOf(step, window) return (step + 1) * window / ${STEPS} end
--- Lets go of the steps that have left the window. Returns sum, oldest and newest step.
+-- Lets go of the steps that have left the window. Returns sum, oldest and newest step, and whether nothing is kept of it.
 local function advance(key, window)
 	local kept = redis.call('HMGET', key, 's', 'o', 'n')
 	local current = stepOf(now, window)
-	if not kept[1] then return 0, current, current end
+	if not kept[1] then return 0, current, current, true end
 	local sum, oldest, newest = tonumber(kept[1]), tonumber(kept[2]), tonumber(kept[3])
 	local from = oldest
 	while oldest <= newest and endOf(oldest, window) + window <= now do
@@ -49,10 +54,10 @@ local function advance(key, window)
 	end
 	if oldest > newest then
 		redis.call('DEL', key)
-		return 0, current, current
+		return 0, current, current, true
 	end
 	if oldest > from then redis.call('HSET', key, 's', sum, 'o', oldest) end
-	return sum, oldest, newest
+	return sum, oldest, newest, false
 end
 `;
 

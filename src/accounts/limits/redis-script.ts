@@ -54,7 +54,7 @@ for index = 1, count do
 	else
 		local window, certain = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 4])
 		local isBeside = false
-		state.sum, state.oldest, state.newest = advance(key, window)
+		state.sum, state.oldest, state.newest, state.isNew = advance(key, window)
 		if certain >= 0 and state.sum + amount > limit then
 			redis.call('ZREMRANGEBYSCORE', KEYS[index + 1], '-inf', now)
 			isBeside = redis.call('ZCARD', KEYS[index + 1]) > 0
@@ -62,9 +62,11 @@ for index = 1, count do
 		end
 		wait = waitOf(key, state.sum, state.oldest, state.newest, window, limit, amount)
 		if isBeside then
-			-- What is certain is let in once the others are over, which may be at any moment.
+			-- What is certain is let in once the others are over, which may be at any moment. What they may cost is not spent.
 			local alone = waitOf(key, state.sum, state.oldest, state.newest, window, limit, certain)
-			if alone ~= -1 then
+			if counts == 's' then
+				wait = ${ASK_AGAIN_MS}
+			elseif alone ~= -1 then
 				alone = math.max(alone or 0, ${ASK_AGAIN_MS})
 				if wait == -1 or alone < wait then wait = alone end
 			end
@@ -96,6 +98,7 @@ for index = 1, count do
 		else
 			local window = tonumber(ARGV[at + 2])
 			state.newest = stepOf(now, window)
+			if state.isNew then redis.call('HSET', key, 'b', whole(answer[5])) end
 			redis.call('HINCRBY', key, state.newest, amount)
 			redis.call('HSET', key, 's', sum + amount, 'o', state.oldest, 'n', state.newest)
 			redis.call('PEXPIRE', key, math.ceil(window + 2 * window / ${STEPS}))
@@ -192,19 +195,26 @@ return 1`,
 };
 
 /**
- * KEYS: windows; last, what has changed. ARGV: who puts back what Redis has lost, or nothing; then of each window its length in ms, and how many steps of it follow:
- * a moment of it, ms, and how much. Adds that to what is counted there. What Redis has lost each router puts back once.
+ * KEYS: windows; last, since when Redis has lost nothing, and what has changed. ARGV: who puts back what Redis has lost, or nothing; then of each window its length in ms, and how many steps of it follow:
+ * a moment of it, ms, and how much. Adds that to what is counted there. What Redis has lost each router puts back once,
+ * and only in windows that were begun since: one that was begun before was not lost.
  */
 export const COUNT = {
 	name: "routerCount",
-	lua: `${WINDOW_LUA}${CHANGED_LUA}
+	lua: `${WINDOW_LUA}${UNBROKEN_LUA}${CHANGED_LUA}
+local since = string.format('%.0f', sinceOf(KEYS[#KEYS - 1]))
+local function lacks(key)
+	local begun = redis.call('HGET', key, 'b')
+	return (not begun or begun == since) and redis.call('HSETNX', key, ARGV[1], 1) == 1
+end
 local at = 2
-for index = 1, #KEYS - 1 do
+for index = 1, #KEYS - 2 do
 	local key = KEYS[index]
 	local window, steps = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
 	at = at + 2
-	local sum, oldest, newest = advance(key, window)
-	if steps > 0 and (ARGV[1] == '' or redis.call('HSETNX', key, ARGV[1], 1) == 1) then
+	local sum, oldest, newest, isNew = advance(key, window)
+	if isNew and steps > 0 then redis.call('HSET', key, 'b', since) end
+	if steps > 0 and (ARGV[1] == '' or lacks(key)) then
 		for from = at, at + 2 * steps - 1, 2 do
 			local step, amount = stepOf(math.min(now, tonumber(ARGV[from])), window), tonumber(ARGV[from + 1])
 			if endOf(step, window) + window > now then

@@ -256,8 +256,12 @@ function withoutGuess(limit: Limit, counter: Counter): Limit {
 	return counter.running > 0 || counter.hasRoom(limit) ? limit : { ...limit, amount: limit.certain! };
 }
 
-/** When there will be room, ms. What is certain of a call is admitted as soon as no other is under way, which may be at any moment. */
+/**
+ * When there will be room, ms. What is certain of a call is admitted as soon as no other is under way, which may be at any moment. What calls under
+ * way may cost of `spend` is not spent: they may come to nothing.
+ */
 function waitFor(limit: Limit, counter: Counter, now: number): number {
+	if (limit.unit === "spend" && counter.running > 0) return RETRY_MS;
 	const wait = counter.waitFor(limit, now);
 	const { certain } = limit;
 	if (certain === undefined || certain === limit.amount) return wait;

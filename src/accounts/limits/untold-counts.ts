@@ -5,7 +5,7 @@
 import type { SharedRedis } from "../../store/redis.ts";
 import type { HeardLimits } from "./heard-limits.ts";
 import type { Limit, LocalLimiter, TakenAt } from "./limiter.ts";
-import { changedKey } from "./redis-limit-keys.ts";
+import { changedKey, sinceKey } from "./redis-limit-keys.ts";
 import { COUNT } from "./redis-script.ts";
 import { STEPS } from "./redis-script-parts.ts";
 
@@ -123,7 +123,7 @@ export class UntoldCounts {
 				steps += counts.length;
 			}
 			const to = at;
-			keys.push(changedKey(this.redis));
+			keys.push(sinceKey(this.redis), changedKey(this.redis));
 			const sent = this.redis.ask(COUNT, keys, args);
 			// What was sent may have been carried out, though nobody hears of it: it is not sent twice, unless Redis says that it was not.
 			if (sent) void sent.whole.then(() => sent.isRefused && refused(from, to));

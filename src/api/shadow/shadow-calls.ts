@@ -104,7 +104,8 @@ export class ShadowCalls implements Shadows {
 		const asker = { ...(caller ?? account), budget: account.budget };
 		const asked = { model: shadow.to, routingField: () => call.facts.routingField() };
 		try {
-			const route = usableRoute(asker, asked, found, accounts.usage.prices);
+			const isBudgeted = asker.budget !== undefined || asker.limits.session_usd !== undefined;
+			const route = usableRoute(asker, asked, found, isBudgeted ? accounts.usage.prices : undefined);
 			refuseEngineFields(caller, call.facts, route);
 			return { ...shadowed, alias, shadow, route, account, accounts, since: performance.now() };
 		} catch (thrown) {
