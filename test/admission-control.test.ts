@@ -39,7 +39,7 @@ const asked = ({
 
 function admission(
 	limits: ConstructorParameters<typeof AdmissionControl>[0]["limits"] = { models: {} },
-	onSessionSpent?: () => void,
+	onSessionSpent: () => void = () => {},
 ) {
 	const clock = { now: 0, wall: Date.parse("2026-03-10T12:00:00Z") };
 	const refusals: string[] = [];
