@@ -39,6 +39,7 @@ function replica<T>(share: (connected: Connected, bus: RedisBus) => { made: T; o
 let time = 1_790_000_000_000;
 const keysOf = (store: KeyStore = memoryKeys(() => time++)) =>
 	replica(({ redis }, bus) => ({ made: store, open: mirrorKeys(redis, bus, store) }));
+const NEW_HASH = "f".repeat(64);
 const NEW = { name: "team", team: "t", models: ["*"], limits: { rpm: 5 }, budget: { usd: 1, per: "day" as const } };
 
 describe("keys", () => {
@@ -124,8 +125,36 @@ describe("keys", () => {
 			false,
 		]);
 		expect([isNewer(revoked, later), isNewer(later, revoked)]).toEqual([true, false]);
-		const twin: StoredKey = { ...key, hash: "f".repeat(64) };
+		const twin: StoredKey = { ...key, models: ["fast"] };
 		expect(isNewer(twin, key)).toBe(!isNewer(key, twin));
+	});
+
+	test.each([
+		[
+			"edited and rotated at once",
+			{ limits: { rpm: 7 }, changedAt: 9 },
+			{ hash: NEW_HASH, rotatedAt: 8, changedAt: 8 },
+		],
+		["edited, and rotated after", { limits: { rpm: 7 }, changedAt: 8 }, { hash: NEW_HASH, rotatedAt: 9, changedAt: 9 }],
+		["edited twice in one millisecond", { limits: { rpm: 7 }, changedAt: 9 }, { limits: { rpm: 3 }, changedAt: 9 }],
+	])("%s, at routers that had not heard of each other, are the same at all", async (_, one, other) => {
+		const stores = [one, other, other].map((change) => {
+			const store = memoryKeys(() => 5);
+			const { key } = store.create(NEW);
+			store.merge([{ ...key, ...change }]);
+			return store;
+		});
+		stores.slice(0, 2).map(keysOf);
+		// One that comes later hears what is in Redis alone.
+		const [first, second, late] = stores.map((store) => () => JSON.stringify(store.list())) as (() => string)[];
+		await until(() => first!() === second!());
+		keysOf(stores[2]!);
+		await until(() => first!() === late!());
+		const [key] = stores[0]!.list();
+		expect([key!.limits.rpm, "hash" in other && key!.hash]).toEqual([
+			"hash" in other && other.changedAt < one.changedAt ? 7 : key!.limits.rpm,
+			"hash" in other && NEW_HASH,
+		]);
 	});
 });
 

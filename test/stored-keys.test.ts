@@ -246,6 +246,59 @@ describe("what other replicas know", () => {
 		expect(keysIn(home.path).keys.list()).toEqual([later]);
 	});
 
+	test("of a new secret outlives changes of who had not heard of it, in whatever order news come", () => {
+		using here = directory();
+		using there = directory();
+		const [one, other] = [keysIn(here.path), keysIn(there.path)];
+		const { secret, key: made } = one.keys.create(asked);
+		other.keys.merge([made]);
+		const { secret: newSecret, key: rotated } = one.keys.rotate("team-a", 0)!;
+		other.clock.wall += HOUR;
+		const edited = other.keys.edit("team-a", (key) => ({ ...key, limits: { rpm: 7 } }))!;
+		one.keys.merge([edited]);
+		other.keys.merge([rotated]);
+		for (const { name, keys } of [one, other]) {
+			expect([name(secret), name(newSecret)]).toEqual(["invalid_api_key", "team-a"]);
+			expect(keys.list()[0]!.limits).toEqual({ rpm: 7 });
+		}
+		expect(one.keys.list()).toEqual(other.keys.list());
+		one.store.close();
+		expect(keysIn(here.path).name(newSecret)).toBe("team-a");
+	});
+
+	test("of a new secret outlives changes of another process that has not looked since", () => {
+		using home = directory();
+		const [one, other] = [keysIn(home.path), keysIn(home.path)];
+		const { secret } = one.keys.create(asked);
+		expect(other.name(secret)).toBe("team-a");
+		const { secret: newSecret } = one.keys.rotate("team-a", HOUR)!;
+		other.clock.wall += HOUR / 2;
+		expect(other.keys.edit("team-a", (key) => ({ ...key, limits: { rpm: 7 } }))?.limits).toEqual({ rpm: 7 });
+		for (const { name, keys, clock } of [one, other]) {
+			expect([name(newSecret), name(secret)]).toEqual(["team-a", "team-a"]);
+			expect(keys.list()[0]!.limits).toEqual({ rpm: 7 });
+			clock.wall += HOUR;
+			expect(name(secret)).toBe("invalid_api_key");
+		}
+		expect(one.keys.list()).toEqual(other.keys.list());
+		one.store.close();
+		other.store.close();
+		const later = keysIn(home.path);
+		expect([later.name(newSecret), later.name(secret)]).toEqual(["team-a", "team-a"]);
+	});
+
+	test("of two changes in one millisecond is the same at both", () => {
+		using here = directory();
+		using there = directory();
+		const [one, other] = [keysIn(here.path).keys, keysIn(there.path).keys];
+		const [first, second] = [key({ limits: { rpm: 1 } }), key({ limits: { rpm: 2 } })];
+		one.merge([first]);
+		other.merge([second]);
+		one.merge([second]);
+		other.merge([first]);
+		expect(one.list()).toEqual(other.list());
+	});
+
 	test("never brings a revoked key back, and is told to nobody", () => {
 		using home = directory();
 		const { keys } = keysIn(home.path);

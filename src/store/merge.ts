@@ -12,11 +12,23 @@ const TAKEN_OVER = ["keys", "agent_tokens", "agents", "served_names", "usage_day
 /** The newest calls that are copied to a file: as many as wait on a full disk. More would keep calls waiting for seconds. */
 const MOST_CALLS = 10_000;
 
-/** A revoked key stays revoked, whichever version is later; else the later version counts. Text that is no JSON is overwritten. */
-export const SAVE_KEY = `INSERT INTO keys (id, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value
-	WHERE CASE WHEN NOT json_valid(keys.value) OR NOT json_valid(excluded.value) THEN 1
-	ELSE (excluded.value ->> 'revokedAt' IS NOT NULL, coalesce(excluded.value ->> 'changedAt', 0))
-		>= (keys.value ->> 'revokedAt' IS NOT NULL, coalesce(keys.value ->> 'changedAt', 0)) END`;
+/** What a version of a key goes by in SQL, and its secret, which a change of another process that had not heard of it does not undo. */
+const changeOf = (key: string): string => `(${key} ->> 'revokedAt' IS NOT NULL, coalesce(${key} ->> 'changedAt', 0))`;
+const secretOf = (key: string): string =>
+	`(coalesce(${key} ->> 'rotatedAt', ${key} ->> 'createdAt', 0), coalesce(${key} ->> 'changedAt', 0))`;
+
+/**
+ * A revoked key stays revoked, whichever version is later; else the later version counts, with the secret that was made last (`mergedKey` in
+ * `accounts/auth/key-store.ts`). Text that is no JSON is overwritten.
+ */
+export const SAVE_KEY = `INSERT INTO keys (id, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value =
+	CASE WHEN NOT json_valid(keys.value) OR NOT json_valid(excluded.value) THEN excluded.value
+	ELSE (SELECT CASE WHEN settings ->> 'revokedAt' IS NOT NULL OR settings ->> 'hash' IS secret ->> 'hash' THEN settings
+		ELSE json_patch(settings, json_object('hash', secret -> 'hash', 'previous', secret -> 'previous',
+			'prefix', secret -> 'prefix', 'rotatedAt', secret -> 'rotatedAt')) END
+		FROM (SELECT
+			iif(${changeOf("excluded.value")} >= ${changeOf("keys.value")}, excluded.value, keys.value) AS settings,
+			iif(${secretOf("excluded.value")} >= ${secretOf("keys.value")}, excluded.value, keys.value) AS secret)) END`;
 
 const NAMED_BY = ["day", "key_id", "user", "model", "provider"];
 

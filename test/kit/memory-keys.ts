@@ -1,5 +1,5 @@
 /** Keys of a replica, in memory: what the mirror needs of the real store. */
-import { isNewer, type KeyStore, type StoredKey } from "../../src/accounts/auth/key-store.ts";
+import { type KeyStore, mergedKey, type StoredKey } from "../../src/accounts/auth/key-store.ts";
 
 /** A store whose clock the test winds. */
 export function memoryKeys(now: () => number): KeyStore {
@@ -29,12 +29,15 @@ export function memoryKeys(now: () => number): KeyStore {
 			if (!key) return undefined;
 			const secret = `rk-${key.name}-${now()}`;
 			const previous = { hash: key.hash, until: now() + overlapMs };
-			return { key: change({ ...key, previous, hash: hashOf(secret), changedAt: now() }), secret };
+			return { key: change({ ...key, previous, hash: hashOf(secret), rotatedAt: now(), changedAt: now() }), secret };
 		},
 		merge(others) {
-			const newer = others.filter((other) => isNewer(other, keys.get(other.id)));
-			for (const key of newer) keys.set(key.id, key);
-			return newer;
+			return others.filter((other) => {
+				const known = keys.get(other.id);
+				const merged = mergedKey(other, known);
+				keys.set(other.id, merged);
+				return merged !== known;
+			});
 		},
 		onChange(listener) {
 			listeners.add(listener);

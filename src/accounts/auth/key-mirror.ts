@@ -4,7 +4,7 @@ import { LazyCheck } from "../../lazy-check.ts";
 import type { SharedRedis } from "../../store/redis.ts";
 import type { RedisBus } from "../../store/redis-bus.ts";
 import { type SharedRow, SharedTable } from "../../store/shared-table.ts";
-import type { KeyStore, StoredKey } from "./key-store.ts";
+import { type KeyStore, type StoredKey, secretVersion, tieOf } from "./key-store.ts";
 
 /** A year: replicas that are there renew it, and each has all keys in its own database. */
 const TTL_MS = 365 * 86_400_000;
@@ -39,20 +39,24 @@ const KeyRow = Type.Object({
 	engineFields: optional(Type.Boolean()),
 	role: optional(Type.Literal("viewer")),
 	createdAt: Type.Number(),
+	rotatedAt: optional(Type.Number()),
 	revokedAt: optional(Type.Number()),
 	changedAt: Type.Number(),
 });
 const check = new LazyCheck(KeyRow);
 
-/** Keeps a store's keys the same as the other replicas'. Returns how to end it. */
+/**
+ * Keeps a store's keys the same as the other replicas'. A key whose secret was replaced has two rows, the version that was changed last and the one
+ * whose secret was made last, which may be of replicas that had not heard of each other. Returns how to end it.
+ */
 export function mirrorKeys(redis: SharedRedis, bus: RedisBus, store: KeyStore): () => () => void {
 	const table = new SharedTable(redis, bus, "keys", TTL_MS, {
 		take: (rows) => void store.merge(rows.flatMap((row) => keyOf(row) ?? [])),
-		rows: () => store.list().map(rowOf),
+		rows: () => store.list().flatMap(rowsOf),
 	});
 	return () => {
 		const close = table.open();
-		const unhear = store.onChange((key) => void table.put([rowOf(key)]));
+		const unhear = store.onChange((key) => void table.put(rowsOf(key)));
 		return () => {
 			unhear();
 			close();
@@ -60,9 +64,14 @@ export function mirrorKeys(redis: SharedRedis, bus: RedisBus, store: KeyStore): 
 	};
 }
 
-function rowOf(key: StoredKey): SharedRow {
-	const version = key.changedAt + (key.revokedAt === undefined ? 0 : REVOKED);
-	return { field: key.id, version, value: JSON.stringify(key) };
+function rowsOf(key: StoredKey): SharedRow[] {
+	const value = JSON.stringify(key);
+	// Nothing is said of a revoked key but that.
+	const version = key.changedAt + (key.revokedAt === undefined ? tieOf(key) : REVOKED);
+	const rows = [{ field: key.id, version, value }];
+	const made = secretVersion(key);
+	if (made !== undefined) rows.push({ field: `${key.id}:secret`, version: made, value });
+	return rows;
 }
 
 function keyOf({ value }: SharedRow): StoredKey | undefined {

@@ -4,7 +4,7 @@ import { Type } from "@sinclair/typebox";
 import { RouterError } from "../../errors.ts";
 import { LazyCheck } from "../../lazy-check.ts";
 import type { Store } from "../../store/store.ts";
-import { isNewer, type KeyStore, type NewKey, type StoredKey } from "./key-store.ts";
+import { type KeyStore, mergedKey, type NewKey, type StoredKey } from "./key-store.ts";
 import { hashKey } from "./keys.ts";
 
 /**
@@ -104,15 +104,18 @@ export class StoredKeys implements KeyStore {
 		const secret = newSecret();
 		const now = this.#after(key);
 		const previous = overlapMs > 0 ? { hash: key.hash, until: this.#wall() + overlapMs } : undefined;
-		return { key: this.#change({ ...key, ...hashed(secret), previous, changedAt: now }), secret };
+		return { key: this.#change({ ...key, ...hashed(secret), previous, rotatedAt: now, changedAt: now }), secret };
 	}
 
 	merge(keys: readonly StoredKey[]): readonly StoredKey[] {
 		this.#look();
-		const newer = keys.filter((key) => {
-			const known = this.#byId.get(key.id);
-			return isNewer(key, known) && !isSame(key, known);
-		});
+		const merged = new Map<string, StoredKey>();
+		for (const key of keys) {
+			const known = merged.get(key.id) ?? this.#byId.get(key.id);
+			const now = mergedKey(key, known);
+			if (now !== known) merged.set(key.id, now);
+		}
+		const newer = [...merged.values()];
 		if (newer.length === 0) return newer;
 		this.#save(newer);
 		for (const listener of this.#mergeListeners) listener(newer);
@@ -121,7 +124,7 @@ export class StoredKeys implements KeyStore {
 
 	/** Takes over what is stored already: another thread of this process has changed these keys. */
 	take(keys: readonly StoredKey[]): void {
-		for (const key of keys) if (isNewer(key, this.#byId.get(key.id))) this.#put(key);
+		for (const key of keys) this.#take(key);
 	}
 
 	onChange(listener: (key: StoredKey) => void): () => void {
@@ -155,11 +158,18 @@ export class StoredKeys implements KeyStore {
 		if (this.#store.isUnreadable !== true) this.#version = found;
 		for (const text of texts) {
 			const key = keyIn(text);
-			const known = key && this.#byId.get(key.id);
-			if (!key || !isNewer(key, known) || known?.changedAt === key.changedAt) continue;
-			this.#put(key);
-			if (!isFirst) this.#notify(key);
+			const taken = key && this.#take(key);
+			if (taken && !isFirst) this.#notify(taken);
 		}
+	}
+
+	/** What is stored already. Returns the key as it is now; undefined where that is as it was. */
+	#take(key: StoredKey): StoredKey | undefined {
+		const known = this.#byId.get(key.id);
+		const merged = mergedKey(key, known);
+		if (merged === known) return undefined;
+		this.#put(merged);
+		return merged;
 	}
 
 	#put(key: StoredKey): void {
@@ -214,10 +224,6 @@ function hashesOf({ hash, previous }: StoredKey): string[] {
 	return previous ? [hash, previous.hash] : [hash];
 }
 
-function isSame(key: StoredKey, held: StoredKey | undefined): boolean {
-	return held !== undefined && key.changedAt === held.changedAt && key.hash === held.hash;
-}
-
 const HASH = Type.String({ pattern: "^[0-9a-f]{64}$" });
 const many = Type.Optional(Type.Number({ minimum: 0 }));
 
@@ -241,6 +247,7 @@ const KEY = new LazyCheck(
 		engineFields: Type.Optional(Type.Boolean()),
 		role: Type.Optional(Type.Literal("viewer")),
 		createdAt: Type.Number(),
+		rotatedAt: Type.Optional(Type.Number()),
 		revokedAt: Type.Optional(Type.Number()),
 		changedAt: Type.Number(),
 	}),
