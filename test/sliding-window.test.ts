@@ -1,6 +1,7 @@
 /** Limits in one process, by one thread or by several: exact sliding windows, all or nothing, reserved and settled. */
 import { describe, expect, test } from "bun:test";
-import type { Limit, LimitDecision, Limiter, Reservation } from "../src/accounts/limits/limiter.ts";
+import type { Limit, LimitDecision, Limiter, LocalLimiter, Reservation } from "../src/accounts/limits/limiter.ts";
+import { MOST_SESSIONS, sessionCountId } from "../src/accounts/limits/session-order.ts";
 import { SharedLimiter } from "../src/accounts/limits/shared-limiter.ts";
 import { SlidingWindowLimiter } from "../src/accounts/limits/sliding-window.ts";
 import { makeBlocks, SharedBlocks } from "../src/memory/shared-blocks.ts";
@@ -33,7 +34,7 @@ const LIMITERS: readonly (readonly [string, () => Pick<Limiter, "settle" | "canc
 	["of one thread", () => new SlidingWindowLimiter()],
 	["that threads share", () => new SharedLimiter(new SharedBlocks(makeBlocks(BLOCKS), BLOCKS, 3), 17.5)],
 ];
-interface Taking {
+interface Taking extends Pick<LocalLimiter, "counted" | "takenBefore"> {
 	take(limits: readonly Limit[], now: number): LimitDecision;
 }
 const BLOCKS = 20_000;
@@ -46,6 +47,31 @@ function refused(decision: LimitDecision) {
 	if (decision.isAllowed) throw new Error("it was admitted");
 	return decision;
 }
+
+test("a key's new sessions, however many, push out none of another key's", () => {
+	const limiter = new SlidingWindowLimiter();
+	const spend = (owner: string, name: string): Limit => ({
+		...{ id: sessionCountId(owner, name), unit: "spend", max: 10, windowMs: 86_400_000, amount: 10, certain: 1 },
+	});
+	const spent = (owner: string, name: string, now: number) =>
+		limiter.settle(taken(limiter.take([spend(owner, name)], now)), 0, now, 10);
+	spent("key_a", "spent", 0);
+	spent("key_b", "kept", 0);
+	for (let call = 1; call < MOST_SESSIONS + 5_000; call++) {
+		spent("key_b", `new ${call}`, call);
+		// It is used, though it may not spend anything.
+		expect(limiter.take([spend("key_b", "kept")], call).isAllowed).toBe(false);
+	}
+	expect(refused(limiter.take([spend("key_a", "spent")], 30_000)).refused.unit).toBe("spend");
+	const counted = limiter.handOn(30_000).map(({ id }) => id);
+	expect(counted).toHaveLength(MOST_SESSIONS);
+	expect(counted).not.toContain(sessionCountId("key_b", "new 1"));
+	// Another process goes on with what was counted, and makes room as this one.
+	const next = new SlidingWindowLimiter();
+	next.takeOver(limiter.handOn(30_000), 0);
+	for (let call = 0; call < 100; call++) next.take([spend("key_b", `newer ${call}`)], 30_000);
+	expect(refused(next.take([spend("key_a", "spent")], 30_000)).refused.unit).toBe("spend");
+});
 
 describe.each(LIMITERS)("a limiter %s", (_, limiterOf) => {
 	describe("a window", () => {
@@ -280,6 +306,7 @@ describe.each(LIMITERS)("a limiter %s", (_, limiterOf) => {
 		});
 	});
 
+<<<<<<< ours
 	test("what calls under way may cost of a session is not spent: it is worth another try at once, until they have cost it", () => {
 		const limiter = limiterOf();
 		const spend = (amount: number): Limit => ({
@@ -291,6 +318,30 @@ describe.each(LIMITERS)("a limiter %s", (_, limiterOf) => {
 		limiter.settle(calls[0]!, 0, 2, 10);
 		limiter.settle(calls[1]!, 0, 2, 0);
 		expect(refused(limiter.take([spend(5)], 3)).retryAfterMs).toBe(86_399_997);
+=======
+	test("a day of a session's calls, free ones or not, takes no more memory than some thousand, and is counted", () => {
+		const limiter = limiterOf();
+		const spend = (id: string): Limit => ({
+			...{ id: `session:key:${id}`, unit: "spend", max: 1e12, windowMs: 86_400_000, amount: 10, certain: 1 },
+		});
+		const day = (id: string, usd: number) => {
+			for (let now = 0; now < 86_400_000; now += 200) {
+				limiter.settle(taken(limiter.take([spend(id)], now)), 0, now + 50, usd);
+			}
+		};
+		day("paid", 7);
+		day("free", 0);
+		const name = { id: "session:key:paid", unit: "spend" as const };
+		const end = 86_399_999;
+		expect(limiter.counted(name, end)).toBe(432_000 * 7);
+		expect(limiter.takenBefore(name, Number.POSITIVE_INFINITY).length).toBeLessThan(9_000);
+		expect(limiter.takenBefore({ ...name, id: "session:key:free" }, Number.POSITIVE_INFINITY).length).toBeLessThan(9_000);
+		// What came within some seconds leaves together, and not before it may.
+		const left = limiter.counted(name, end + 43_200_000);
+		expect(left).toBeGreaterThanOrEqual(216_000 * 7);
+		expect(left).toBeLessThan(216_300 * 7);
+		expect(limiter.counted(name, end + 86_500_000)).toBe(0);
+>>>>>>> theirs
 	});
 
 	test("calls at once are free again when they are over, however long they took", () => {

@@ -11,6 +11,7 @@ import { periodsOf, type SpendStore, unitsOf } from "../usage/spend.ts";
 import { RETRY_MS } from "./counters.ts";
 import { limitHeaders, limitRefusal, reservedRefusal, sessionRefusal, spentRefusal } from "./limit-headers.ts";
 import { type Limit, type LimitDecision, type Limiter, LONGEST_WINDOW_MS, type Reservation } from "./limiter.ts";
+import { sessionCountId } from "./session-order.ts";
 
 /** A call that asks for admission. */
 export interface AdmissionRequest {
@@ -295,13 +296,17 @@ export class AdmissionControl {
  * key's: another one with the same name has nothing to do with it.
  */
 function sessionLimit({ caller, session }: AdmissionRequest, usd: number, reserved: number): Limit {
-	const name = new Bun.SHA256()
-		.update(`${caller?.id ?? ""}\n${session}`)
-		.digest("base64url")
-		.slice(0, 22);
+	const name = new Bun.SHA256().update(session!).digest("base64url").slice(0, 22);
 	const amount = Math.ceil(unitsOf(reserved));
 	const windowMs = LONGEST_WINDOW_MS;
-	return { id: `session:${name}`, unit: "spend", max: unitsOf(usd), windowMs, amount, certain: Math.min(amount, 1) };
+	return {
+		id: sessionCountId(caller?.id ?? "", name),
+		unit: "spend",
+		max: unitsOf(usd),
+		windowMs,
+		amount,
+		certain: Math.min(amount, 1),
+	};
 }
 
 function setOf(id: string, settings: LimitsConfig | Caller["limits"]): LimitSet {

@@ -3,6 +3,8 @@ import type { Limit, TakenAt } from "./limiter.ts";
 
 /** The fewest entries that a window has room for. */
 const SMALLEST = 16;
+/** So many entries are exact to the last digit. Beyond that there is one for each such part of the window. */
+const EXACT_ENTRIES = 4_096;
 /** How soon it is worth another try where nobody knows when there will be room, ms. */
 export const RETRY_MS = 1_000;
 
@@ -145,12 +147,14 @@ export class WindowCounter implements Counter {
 	/** Numbers of the oldest entry and of the next one; entries are numbered through. */
 	#first = 0;
 	#next = 0;
+	/** When the newest entry was made; calls may have been added to it since. */
+	#begunAt = 0;
 
 	/** @param windowMs its length */
 	constructor(readonly windowMs: number) {}
 
 	get isEmpty(): boolean {
-		return this.#first === this.#next && this.running === 0;
+		return this.running === 0 && (this.#first === this.#next || this.sum === 0);
 	}
 
 	get state(): CountState {
@@ -163,7 +167,11 @@ export class WindowCounter implements Counter {
 		this.sum = 0;
 		this.#first = first;
 		this.#next = first;
-		for (const [at, amount] of entries) this.add(amount, at);
+		// Each by itself: calls under way know them by their numbers.
+		for (const [at, amount] of entries) {
+			this.sum += amount;
+			this.#push(amount, at);
+		}
 		this.running = running;
 	}
 
@@ -182,13 +190,33 @@ export class WindowCounter implements Counter {
 	}
 
 	add(amount: number, now: number): number {
+		this.running++;
+		this.sum += amount;
+		if (this.#fitsNewest(now)) {
+			// What the newest entry takes in leaves with this one: later than it would have, never sooner.
+			const newest = (this.#next - 1) & (this.#times.length - 1);
+			this.#times[newest] = now;
+			this.#amounts[newest]! += amount;
+			return this.#next - 1;
+		}
+		return this.#push(amount, now);
+	}
+
+	#push(amount: number, now: number): number {
+		this.#begunAt = now;
 		if (this.#next - this.#first === this.#times.length) this.#resize(this.#times.length * 2);
 		const at = this.#next & (this.#times.length - 1);
 		this.#times[at] = now;
 		this.#amounts[at] = amount;
-		this.sum += amount;
-		this.running++;
 		return this.#next++;
+	}
+
+	/** Whether what is taken now is added to the newest entry: where that has come to nothing, and beyond {@link EXACT_ENTRIES}. */
+	#fitsNewest(now: number): boolean {
+		const count = this.#next - this.#first;
+		if (count === 0) return false;
+		if (this.#amounts[(this.#next - 1) & (this.#amounts.length - 1)] === 0) return true;
+		return count >= EXACT_ENTRIES && now - this.#begunAt < this.windowMs / EXACT_ENTRIES;
 	}
 
 	change(entry: number, difference: number): void {

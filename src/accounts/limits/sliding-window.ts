@@ -1,6 +1,6 @@
 /**
  * Limits counted in this process: an exact sliding window for requests and tokens, a plain count for what is under way, a sum for what
- * is reserved of budgets. 16 bytes a call in the window.
+ * is reserved of budgets. 16 bytes a call in the window, and no more than 128 kB: of some thousand calls those that came at about one time are one entry.
  */
 import {
 	BudgetCounter,
@@ -21,6 +21,7 @@ import type {
 	TakenAt,
 	WindowName,
 } from "./limiter.ts";
+import { MOST_SESSIONS, SessionOrder } from "./session-order.ts";
 
 /** How often counters that count nothing any more are dropped, ms. */
 export const SWEEP_MS = 60_000;
@@ -128,6 +129,7 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 		concurrency: new Map(),
 		usd: new Map(),
 	};
+	readonly #sessions = new SessionOrder();
 	#sweptAt = 0;
 
 	/** All that is counted, for the process that takes this one's place. */
@@ -149,6 +151,7 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 			const counter = newCounter(unit, windowMs);
 			counter.state = { ...state, entries: state.entries.map(([at, amount]) => [at + ahead, amount] as const) };
 			this.#counters[unit].set(id, counter);
+			if (unit === "spend") this.#sessions.used(id);
 		}
 	}
 
@@ -202,34 +205,32 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 		const counters = this.#counters[unit];
 		let counter = counters.get(id);
 		if (!counter) {
-			if (unit === "spend") makeRoom(counters);
+			if (unit === "spend" && this.#sessions.size >= MOST_SESSIONS) this.#dropSession();
 			counter = newCounter(unit, windowMs);
 			counters.set(id, counter);
 		}
+		if (unit === "spend") this.#sessions.used(id);
 		return counter;
+	}
+
+	#dropSession(): void {
+		const { spend } = this.#counters;
+		const id = this.#sessions.next((each) => spend.get(each)!.running > 0);
+		if (id === undefined) return;
+		spend.delete(id);
+		this.#sessions.dropped(id);
 	}
 
 	#sweep(now: number): void {
 		this.#sweptAt = now;
-		for (const counters of Object.values(this.#counters)) {
+		for (const [unit, counters] of Object.entries(this.#counters)) {
 			for (const [id, counter] of counters) {
 				counter.expire(now);
-				if (counter.isEmpty) counters.delete(id);
+				if (!counter.isEmpty) continue;
+				counters.delete(id);
+				if (unit === "spend") this.#sessions.dropped(id);
 			}
 		}
-	}
-}
-
-/** Sessions whose spending is counted at once: clients choose their names, and their windows are long. */
-const MOST_SESSIONS = 20_000;
-
-/** Drops the oldest counter that no call under way holds, where there are too many. */
-function makeRoom(counters: Map<string, Counter>): void {
-	if (counters.size < MOST_SESSIONS) return;
-	for (const [id, { running }] of counters) {
-		if (running > 0) continue;
-		counters.delete(id);
-		return;
 	}
 }
 
