@@ -306,7 +306,6 @@ describe.each(LIMITERS)("a limiter %s", (_, limiterOf) => {
 		});
 	});
 
-<<<<<<< ours
 	test("what calls under way may cost of a session is not spent: it is worth another try at once, until they have cost it", () => {
 		const limiter = limiterOf();
 		const spend = (amount: number): Limit => ({
@@ -318,7 +317,8 @@ describe.each(LIMITERS)("a limiter %s", (_, limiterOf) => {
 		limiter.settle(calls[0]!, 0, 2, 10);
 		limiter.settle(calls[1]!, 0, 2, 0);
 		expect(refused(limiter.take([spend(5)], 3)).retryAfterMs).toBe(86_399_997);
-=======
+	});
+
 	test("a day of a session's calls, free ones or not, takes no more memory than some thousand, and is counted", () => {
 		const limiter = limiterOf();
 		const spend = (id: string): Limit => ({
@@ -341,7 +341,6 @@ describe.each(LIMITERS)("a limiter %s", (_, limiterOf) => {
 		expect(left).toBeGreaterThanOrEqual(216_000 * 7);
 		expect(left).toBeLessThan(216_300 * 7);
 		expect(limiter.counted(name, end + 86_500_000)).toBe(0);
->>>>>>> theirs
 	});
 
 	test("calls at once are free again when they are over, however long they took", () => {
