@@ -1,7 +1,7 @@
 /** Limits in one process, by one thread or by several: exact sliding windows, all or nothing, reserved and settled. */
 import { describe, expect, test } from "bun:test";
 import type { Limit, LimitDecision, Limiter, LocalLimiter, Reservation } from "../src/accounts/limits/limiter.ts";
-import { MOST_SESSIONS, sessionCountId } from "../src/accounts/limits/session-order.ts";
+import { MOST_SESSION_COUNTS, sessionCountId } from "../src/accounts/limits/session-order.ts";
 import { SharedLimiter } from "../src/accounts/limits/shared-limiter.ts";
 import { SlidingWindowLimiter } from "../src/accounts/limits/sliding-window.ts";
 import { makeBlocks, SharedBlocks } from "../src/memory/shared-blocks.ts";
@@ -57,14 +57,14 @@ test("a key's new sessions, however many, push out none of another key's", () =>
 		limiter.settle(taken(limiter.take([spend(owner, name)], now)), 0, now, 10);
 	spent("key_a", "spent", 0);
 	spent("key_b", "kept", 0);
-	for (let call = 1; call < MOST_SESSIONS + 5_000; call++) {
+	for (let call = 1; call < MOST_SESSION_COUNTS + 5_000; call++) {
 		spent("key_b", `new ${call}`, call);
 		// It is used, though it may not spend anything.
 		expect(limiter.take([spend("key_b", "kept")], call).isAllowed).toBe(false);
 	}
 	expect(refused(limiter.take([spend("key_a", "spent")], 30_000)).refused.unit).toBe("spend");
 	const counted = limiter.handOn(30_000).map(({ id }) => id);
-	expect(counted).toHaveLength(MOST_SESSIONS);
+	expect(counted).toHaveLength(MOST_SESSION_COUNTS);
 	expect(counted).not.toContain(sessionCountId("key_b", "new 1"));
 	// Another process goes on with what was counted, and makes room as this one.
 	const next = new SlidingWindowLimiter();
@@ -335,7 +335,9 @@ describe.each(LIMITERS)("a limiter %s", (_, limiterOf) => {
 		const end = 86_399_999;
 		expect(limiter.counted(name, end)).toBe(432_000 * 7);
 		expect(limiter.takenBefore(name, Number.POSITIVE_INFINITY).length).toBeLessThan(9_000);
-		expect(limiter.takenBefore({ ...name, id: "session:key:free" }, Number.POSITIVE_INFINITY).length).toBeLessThan(9_000);
+		expect(limiter.takenBefore({ ...name, id: "session:key:free" }, Number.POSITIVE_INFINITY).length).toBeLessThan(
+			9_000,
+		);
 		// What came within some seconds leaves together, and not before it may.
 		const left = limiter.counted(name, end + 43_200_000);
 		expect(left).toBeGreaterThanOrEqual(216_000 * 7);

@@ -30,7 +30,7 @@ import { type Choice, EXPLAIN_HEADER, planCall } from "./route-call.ts";
 
 /**
  * What is done for a call, in this order: `auth` finds its caller, `limits` holds it against limits and budget, `cache` answers it where
- * it can, `relay` has an upstream answer it.
+ * it can, `relay` has an upstream answer it. An agent that is slowed down waits before `limits`, where it takes nobody's place.
  */
 export type CallStep = "auth" | "limits" | "cache" | "relay";
 
@@ -121,7 +121,6 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		const runaway = context.runaways?.check(call, caller, config.runaway, record);
 		record.tellsCost = accounts !== undefined && config.usage.cost_in_answers;
 		if (server) record.connection = { server, request, idleSeconds: IDLE_SECONDS };
-		// Before its limits: while it waits it takes nobody's place.
 		if (runaway) await context.runaways!.hold(runaway, call, record);
 		if (accounts && isLimited) {
 			const entering = limitCall(accounts, { call, caller, route, record, request, server });

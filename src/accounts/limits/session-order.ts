@@ -1,7 +1,7 @@
 /** Sessions whose spending is counted, by their keys and when they were used last: clients choose their names, and their windows are long. */
 
 /** Sessions that are counted at once in one thread. */
-export const MOST_SESSIONS = 20_000;
+export const MOST_SESSION_COUNTS = 20_000;
 
 /** The name of a session's count. @param owner the id of its key; "" of none @param name what a client calls it, hashed: no `:` in it */
 export const sessionCountId = (owner: string, name: string): string => `session:${owner}:${name}`;

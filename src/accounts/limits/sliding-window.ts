@@ -21,7 +21,7 @@ import type {
 	TakenAt,
 	WindowName,
 } from "./limiter.ts";
-import { MOST_SESSIONS, SessionOrder } from "./session-order.ts";
+import { MOST_SESSION_COUNTS, SessionOrder } from "./session-order.ts";
 
 /** How often counters that count nothing any more are dropped, ms. */
 export const SWEEP_MS = 60_000;
@@ -205,7 +205,7 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 		const counters = this.#counters[unit];
 		let counter = counters.get(id);
 		if (!counter) {
-			if (unit === "spend" && this.#sessions.size >= MOST_SESSIONS) this.#dropSession();
+			if (unit === "spend" && this.#sessions.size >= MOST_SESSION_COUNTS) this.#dropSession();
 			counter = newCounter(unit, windowMs);
 			counters.set(id, counter);
 		}
