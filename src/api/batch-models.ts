@@ -19,7 +19,7 @@ const READ_MS = 120_000;
  */
 export async function checkBatch(of: AskingCall, caller: Caller | undefined, file: StoredObject): Promise<void> {
 	const { catalog, accounts } = of.context.current.snapshot;
-	if (accounts && isBudgeted(caller, accounts)) {
+	if (isBudgeted(caller, accounts)) {
 		const message = `What a batch costs is not known before it ends, and ${budgetOf(caller)}: make the calls one by one.`;
 		throw new RouterError("price_unknown", message);
 	}

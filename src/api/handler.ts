@@ -163,7 +163,7 @@ function allowedRoute(
 	facts: CallFacts,
 	found: Route,
 ): Route {
-	const prices = accounts && isBudgeted(caller, accounts) ? accounts.usage.prices : undefined;
+	const prices = isBudgeted(caller, accounts) ? accounts?.usage.prices : undefined;
 	const route = caller?.isRestricted || prices ? usableRoute(caller, facts, found, prices) : found;
 	if (!isBehindRouter) refuseEngineFields(caller, facts, route);
 	return route;

@@ -57,8 +57,10 @@ export function usableRoute(
 /** Whether a caller has a budget, or each of its sessions has one: its own, or that of all. */
 export const isBudgeted = (
 	caller: Caller | undefined,
-	{ admission }: { readonly admission: Pick<AdmissionControl, "sessionUsd"> },
-): boolean => caller?.budget !== undefined || admission.sessionUsd(caller) !== undefined;
+	accounts: { readonly admission: Pick<AdmissionControl, "sessionUsd"> } | undefined,
+): boolean =>
+	caller?.budget !== undefined ||
+	(accounts ? accounts.admission.sessionUsd(caller) : caller?.limits.session_usd) !== undefined;
 
 type Prices = Pick<PriceBook, "of">;
 

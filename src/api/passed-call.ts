@@ -52,7 +52,7 @@ export async function passCall(
 		const handling = { operation, dialect };
 		call = new IncomingCall(request, record, handling, caller, context.instance, config.usage.user_headers);
 		// A key that may not do everything is held to what its whole request says.
-		const prices = accounts && isBudgeted(caller, accounts) ? accounts.usage.prices : undefined;
+		const prices = isBudgeted(caller, accounts) ? accounts?.usage.prices : undefined;
 		const isHeld = caller?.isRestricted || prices !== undefined;
 		const read = await readPassed(operation, request, config, isHeld);
 		record.atEnd(() => void read.close?.());
