@@ -75,9 +75,10 @@ export async function passCall(
 		};
 		const route = permit(found);
 		const runaway = context.runaways?.check(call, caller, config.runaway, record);
+		// Before its limits: while it waits it takes nobody's place.
+		if (runaway) await context.runaways!.hold(runaway, call, record);
 		if (accounts) await limitCall(accounts, { call, caller, route, record, request, server });
 		else record.cost = new CallCost(call, caller, route, undefined);
-		if (runaway) await context.runaways!.hold(runaway, call, record);
 		const isPlain = route.targets.length === 1 && request.headers.get(EXPLAIN_HEADER) !== "1";
 		const choice: Choice = isPlain ? route : planCall(call, route, context, record);
 		const plan = callPlan(choice, { call, route, catalog, record, permit, accounts }, context, config);
