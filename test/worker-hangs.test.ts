@@ -78,4 +78,17 @@ describe("a worker that hangs", () => {
 		const answers = await Promise.all(Array.from({ length: 16 }, () => callOnce(url)));
 		expect(answers.map(({ status }) => status)).toEqual(Array(16).fill(200));
 	});
+
+	test("keeps one question of an administrator's waiting, not each until it is replaced", async () => {
+		using recorded = recordWorkers(join(import.meta.dir, "kit/hanging-worker.ts"));
+		router = await startHere(twoWorkers({ admin: { keys: [{ name: "ops", key: "admin-key-of-the-test" }] } }));
+		const { url } = router;
+		recorded.workers[0]!.worker.postMessage("hang");
+		const headers = { authorization: "Bearer admin-key-of-the-test" };
+		const usage = async () => (await fetch(`${url}/admin/usage`, { headers })).status;
+		// From here on there is an open connection to the other one.
+		expect(await Promise.any(Array.from({ length: 16 }, usage))).toBe(200);
+		for (let question = 0; question < 12; question++) expect(await usage()).toBe(200);
+		expect(router.log()).not.toContain("A worker has ended");
+	});
 });

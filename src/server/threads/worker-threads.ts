@@ -33,8 +33,8 @@ const CUT_MS = 6_000;
 const END_MS = 1_000;
 /** How often it is seen to that the rows that came are on the disk, ms. */
 const READ_MS = 500;
-/** Requests before whose answer all that is known of calls is wanted. */
-const READS_CALLS = /^\/admin\//;
+/** Requests before whose answer all that is known of calls is wanted: lists of calls, and sums, which keys show, too. */
+const READS_CALLS = /^\/admin\/(?:calls|usage|shadow|keys|runaways)(?:\/|$)/;
 
 /** All of them. */
 export class WorkerThreads implements Stoppable {
@@ -45,6 +45,8 @@ export class WorkerThreads implements Stoppable {
 	/** Rows have come since the ledger was saved. */
 	#isUnsaved = false;
 	readonly #free: FreeThread[] = [];
+	/** They have not answered in time, and are not waited for until they do. */
+	readonly #late = new Set<WorkerThread>();
 	readonly #metrics = new MergedMetrics();
 	readonly #timers = new Map<number, ReturnType<typeof setTimeout>>();
 	/** How many were started. */
@@ -319,9 +321,20 @@ export class WorkerThreads implements Stoppable {
 		}
 	}
 
-	/** Resolves when all have done it, or ended; after a while in any case. */
+	/** Resolves when all have done it, or ended; after a while in any case. One that hangs takes one such while, not one a question. */
 	async #askAll(message: Asking<ToWorker>): Promise<void> {
-		await within(ASK_MS, Promise.all([...this.#workers.values()].map((worker) => worker.ask(message))));
+		const waiting = new Set<WorkerThread>();
+		const asked = [...this.#workers.values()].map(async (worker) => {
+			const answered = worker.ask(message).then(() => {
+				waiting.delete(worker);
+				this.#late.delete(worker);
+			});
+			if (this.#late.has(worker)) return;
+			waiting.add(worker);
+			await answered;
+		});
+		await within(ASK_MS, Promise.all(asked));
+		for (const worker of waiting) this.#late.add(worker);
 	}
 }
 
