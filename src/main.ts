@@ -12,6 +12,7 @@
  */
 import { totalmem } from "node:os";
 import { startsServer } from "./cli/flags.ts";
+import { withOwn } from "./start-environment.ts";
 
 const LIMIT = "BUN_CONFIG_MAX_HTTP_REQUESTS";
 /** Bun takes no more. */
@@ -38,12 +39,8 @@ if (Bun.isMainThread) {
 			// Windows has no such call.
 			if (!process.execve) throw new Error("this system can't");
 			const heap = memory > HEAP_MEMORY ? { [HEAP]: String(HEAP_MEMORY) } : {};
-			process.execve(process.execPath, [process.execPath, ...args], {
-				...PURGE,
-				...heap,
-				...process.env,
-				[LIMIT]: MOST,
-			});
+			const env = withOwn({ ...process.env, [LIMIT]: undefined }, { ...PURGE, ...heap, [LIMIT]: MOST });
+			process.execve(process.execPath, [process.execPath, ...args], env);
 		} catch (error) {
 			const reason = error instanceof Error ? error.message : "unknown reason";
 			process.stderr.write(

@@ -6,6 +6,7 @@
 import { describe, expect, test } from "bun:test";
 import { totalmem } from "node:os";
 import { join } from "node:path";
+import { withOwn, withoutOwn } from "../src/start-environment.ts";
 import { cli, directory } from "./kit/cli.ts";
 
 const PROBE =
@@ -65,4 +66,14 @@ describe("the memory that the engine is told of", () => {
 	test("is what the user set", async () => {
 		expect(await startsWith(name, { [name]: "2000000000" })).toEqual(["[2000000000", "[2000000000"]);
 	});
+});
+
+test("a process that is started by another one gets none of what that one set for itself, and all that the user set", () => {
+	const user = { HOME: "/root", BUN_JSC_forceRAMSize: "2000000000" };
+	const env = withOwn(user, { BUN_JSC_forceRAMSize: "4294967296", BUN_CONFIG_MAX_HTTP_REQUESTS: "65535" });
+	expect(env).toMatchObject({ ...user, BUN_CONFIG_MAX_HTTP_REQUESTS: "65535" });
+	expect(withoutOwn(env)).toEqual(user);
+	// A user who sets the number of requests has the process start once.
+	const once = { ...user, BUN_CONFIG_MAX_HTTP_REQUESTS: "300" };
+	expect(withoutOwn(once)).toEqual(once);
 });

@@ -1,6 +1,7 @@
-/** The process of a new version, started beside this one with the same words and environment. */
+/** The process of a new version, started beside this one with the same words and environment, less what this one set for itself. */
 import { accessSync, constants, statSync } from "node:fs";
 import { resolve } from "node:path";
+import { withoutOwn } from "../../start-environment.ts";
 
 /** A process that was started. */
 export interface NewProcess {
@@ -39,7 +40,8 @@ export function startNewProcess(file?: string): NewProcess {
 	words.splice(end === -1 ? words.length : end, 0, FLAG);
 	const source = Bun.isStandaloneExecutable ? [] : [...process.execArgv, process.argv[1]!];
 	const program = file === undefined ? [process.execPath, ...source] : [resolve(file)];
-	const child = Bun.spawn([...program, ...words], { stdin: "ignore", stdout: "inherit", stderr: "inherit" });
+	const env = withoutOwn(process.env);
+	const child = Bun.spawn([...program, ...words], { env, stdin: "ignore", stdout: "inherit", stderr: "inherit" });
 	// This process ends before that one.
 	child.unref();
 	return {
