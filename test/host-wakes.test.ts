@@ -85,6 +85,19 @@ describe("a host is not woken", () => {
 		if (over?.lease === undefined) await expect(hosts.wait("gpu-1", never)).rejects.toBeInstanceOf(HostAsleep);
 	});
 
+	test("by a process whose place another one has, as that one hears of agents; a wake under way goes on", () => {
+		const late = router();
+		late.wakes.replaced();
+		late.pass(1);
+		late.wakes.begin("gpu-1");
+		expect([late.agent.wake, late.sent]).toEqual([undefined, []]);
+		const early = router();
+		early.wakes.begin("gpu-1");
+		early.wakes.replaced();
+		early.pass(6);
+		expect([early.agent.wake, early.sent.length]).toEqual(["waking", 2]);
+	});
+
 	test("for a model that another agent serves", () => {
 		const { agents, agentOf, fleet, leases } = router();
 		const other = agentOf("gpu-2", [{ name: "qwen", state: "ready" }]);

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createLifecycle } from "../src/http/lifecycle.ts";
+import { createLifecycle, untilReplaced } from "../src/http/lifecycle.ts";
 import { type Event, lifecycleStep, type State } from "../src/http/lifecycle-state.ts";
 import { NO_SIGNALS, quietLog } from "./kit/http-base.ts";
 
@@ -197,4 +197,48 @@ test("a server that fails to stop does not keep the process", async () => {
 	lifecycle.started({ stop: () => Promise.reject(new Error("no")) });
 	await lifecycle.stop();
 	expect(await lifecycle.finished).toBe(0);
+});
+
+describe("a process whose place another one takes", () => {
+	const times = { drainMs: 0, shutdownMs: 60_000, log: quietLog(), signals: NO_SIGNALS };
+
+	test("has work that the other one goes on with end at once, and once", async () => {
+		const lifecycle = createLifecycle(times);
+		const ends: string[] = [];
+		lifecycle.onStop(untilReplaced(lifecycle, () => void ends.push(lifecycle.state)));
+		lifecycle.started({ stop: async () => {} });
+		lifecycle.replaced(new Promise(() => {}));
+		expect(ends).toEqual(["replaced"]);
+		await lifecycle.stop();
+		expect(ends).toEqual(["replaced"]);
+	});
+
+	test("has it end with the process where none has the place", async () => {
+		const lifecycle = createLifecycle(times);
+		const ends: string[] = [];
+		lifecycle.onStop(untilReplaced(lifecycle, () => void ends.push(lifecycle.state)));
+		lifecycle.started({ stop: async () => {} });
+		await lifecycle.stop();
+		expect(ends).toEqual(["stopped"]);
+	});
+});
+
+describe("a stop behind another process", () => {
+	test("waits for its end, and for its deadline at the most", async () => {
+		const other = Promise.withResolvers<void>();
+		const ends: string[] = [];
+		const patient = createLifecycle({ drainMs: 0, shutdownMs: 60_000, log: quietLog(), signals: NO_SIGNALS });
+		patient.stopsBehind(other.promise.then(() => void ends.push("other")));
+		patient.started({ stop: async () => {} });
+		const stopped = patient.stop().then(() => void ends.push("this"));
+		const hurried = createLifecycle({ drainMs: 0, shutdownMs: 1, log: quietLog(), signals: NO_SIGNALS });
+		hurried.stopsBehind(other.promise);
+		hurried.started({ stop: async () => {} });
+		// It takes longer than the other one would have without the wait.
+		await hurried.stop();
+		expect(ends).toEqual([]);
+		other.resolve();
+		await stopped;
+		expect(ends).toEqual(["other", "this"]);
+	});
 });

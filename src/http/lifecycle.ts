@@ -51,6 +51,8 @@ export interface Lifecycle {
 	 * @param left resolves when none is open any more; the process then stops
 	 */
 	replaced(left: Promise<void>): void;
+	/** A stop waits for this, too, as long as for running calls: for another process whose calls end with this one. */
+	stopsBehind(other: Promise<unknown>): void;
 	/** Stops without a drain; running calls may finish. Resolves when all is done. Safe to call twice. */
 	stop(): Promise<void>;
 	/** Resolves with the exit code once all is done: 0; 143 (SIGTERM) or 130 (SIGINT) after a second signal. */
@@ -60,6 +62,23 @@ export interface Lifecycle {
 /** A lifecycle in state `starting`. Its state table is in design.md. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
 	return new ServerLifecycle(options);
+}
+
+/**
+ * Has work end once another process has this one's place, which goes on with it.
+ * @param end ends it, at once
+ * @returns how to end it with this process, where it has not ended yet
+ */
+export function untilReplaced(lifecycle: Pick<Lifecycle, "state" | "onDrain">, end: () => void): () => void {
+	let isOver = false;
+	const endOnce = () => {
+		if (!isOver) end();
+		isOver = true;
+	};
+	lifecycle.onDrain(() => {
+		if (lifecycle.state === "replaced") endOnce();
+	});
+	return endOnce;
 }
 
 class ServerLifecycle implements Lifecycle {
@@ -74,6 +93,7 @@ class ServerLifecycle implements Lifecycle {
 	#lastSignal: StopSignal = "SIGTERM";
 	#server: Stoppable | undefined;
 	#cut: Promise<unknown> = Promise.resolve();
+	#other: Promise<unknown> = Promise.resolve();
 
 	constructor(options: LifecycleOptions) {
 		this.#options = options;
@@ -100,6 +120,10 @@ class ServerLifecycle implements Lifecycle {
 	replaced(left: Promise<void>): void {
 		this.#dispatch("replaced");
 		void left.then(() => this.#dispatch("left"));
+	}
+
+	stopsBehind(other: Promise<unknown>): void {
+		this.#other = other;
 	}
 
 	async stop(): Promise<void> {
@@ -148,6 +172,7 @@ class ServerLifecycle implements Lifecycle {
 		} catch (err) {
 			this.#options.log.logger.error({ err }, "The server failed to stop; going on.");
 		}
+		await this.#other;
 		this.#dispatch("idle");
 	}
 

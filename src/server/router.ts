@@ -10,7 +10,7 @@ import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import type { HealthNotes } from "../http/health.ts";
-import type { Lifecycle } from "../http/lifecycle.ts";
+import { type Lifecycle, untilReplaced } from "../http/lifecycle.ts";
 import type { AgentRegistrar } from "../protocol/agent.ts";
 import type { Upstream } from "../providers/registry.ts";
 import { readCa } from "../proxy/net/transport.ts";
@@ -205,14 +205,16 @@ function createAgents(
 function openRouter(
 	router: ReloadedRouter,
 	live: LiveConfiguration,
-	lifecycle: Pick<Lifecycle, "onStop">,
+	lifecycle: Pick<Lifecycle, "onStop" | "onDrain" | "state">,
 	redis: RedisFeatures | undefined,
 ): void {
 	const { state, agents, hostWakes, hub } = router;
 	state.onSpent = spendingWatch(state.runaways, router, router.log);
 	lifecycle.onStop(watchPower(agents, state.energy));
 	const closeState = state.open();
-	const closeAgents = agents.open();
+	// Agents speak to the process that has the place.
+	const closeAgents = untilReplaced(lifecycle, agents.open());
+	untilReplaced(lifecycle, () => hostWakes.replaced());
 	lifecycle.onStop(hostWakes.open(() => router.snapshot.config.agents));
 	const asking = setInterval(() => askAddressedAgents(router.snapshot.catalog), ASK_AGENTS_MS);
 	lifecycle.onStop(() => clearInterval(asking));
@@ -252,7 +254,7 @@ function replicaScaler(
 		wake: (agent, why) => router.hostWakes.begin(agent, why),
 		log,
 	});
-	lifecycle.onStop(scaler.open());
+	lifecycle.onStop(untilReplaced(lifecycle, scaler.open()));
 	return scaler;
 }
 

@@ -61,6 +61,7 @@ export class HostWakes {
 	readonly #failedAt = new Map<string, number>();
 	/** Of the configuration in force. */
 	#settings: () => WakingSettings = () => NONE;
+	#isReplaced = false;
 	readonly #send: NonNullable<HostWakesOptions["send"]>;
 	readonly #time: () => number;
 
@@ -75,6 +76,11 @@ export class HostWakes {
 		const timer = setInterval(() => this.tick(), TICK_MS);
 		timer.unref();
 		return () => clearInterval(timer);
+	}
+
+	/** Another process has this one's place, and hears of agents: no further host is taken for asleep. Wakes that are under way go on to their end. */
+	replaced(): void {
+		this.#isReplaced = true;
 	}
 
 	/** A host is needed: it is woken, unless that is under way, or it may not be. @param why for the log */
@@ -143,6 +149,7 @@ export class HostWakes {
 		const { wake } = this.#settings();
 		if (!Object.hasOwn(wake, agent.name) || agent.isInProcess || registry.leaseOf(agent) !== "gone") return undefined;
 		if (this.#wakes.has(agent.name)) return "waking";
+		if (this.#isReplaced) return undefined;
 		const failedAt = this.#failedAt.get(agent.name);
 		if (failedAt !== undefined && this.#time() - failedAt < REST_MS) return undefined;
 		return [...agent.models.values()].some(canServe) ? "asleep" : undefined;

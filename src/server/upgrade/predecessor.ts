@@ -37,7 +37,11 @@ export class Predecessor {
 	/** Resolves when that one no longer listens: until then no further process can take its place in the order of listeners. */
 	readonly settled: Promise<void> = this.#settled.promise;
 
+	/** Resolves when that one has ended, with its last call. */
+	readonly ended: Promise<unknown>;
+
 	private constructor(private readonly peer: ControlPeer<ToRouter, FromRouter>) {
+		this.ended = peer.closed;
 		peer.onMessage = (message) => this.#take(message);
 		void peer.closed.then(() => {
 			this.#stated.reject(new StartError("The router that runs has ended while this one was taking its place."));

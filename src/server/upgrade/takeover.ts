@@ -55,6 +55,9 @@ export class Takeover {
 	async opened(opened: OpenedRouter): Promise<void> {
 		await this.predecessor?.listening(opened.router.hub.router);
 		void tellServiceManager("READY=1");
+		const { lifecycle } = opened.services;
+		// With the main process the service ends, and with it whatever calls the one before still has.
+		if (this.predecessor && this.plan.env["NOTIFY_SOCKET"]) lifecycle.stopsBehind(this.predecessor.ended);
 		const upgrades = new Upgrades({
 			...opened,
 			dataDir: this.plan.config.data_dir,
@@ -62,7 +65,7 @@ export class Takeover {
 			forwardLimits: (owner) => this.predecessor?.forwardLimits(owner),
 			refusal: refusalOf(this.role, this.isSpread) ?? serviceProblem(this.plan.env),
 		});
-		opened.services.lifecycle.onStop(await upgrades.open());
+		lifecycle.onStop(await upgrades.open());
 	}
 }
 
