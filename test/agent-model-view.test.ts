@@ -38,7 +38,7 @@ function views(models: readonly Json[], items: readonly object[] = [], gpus: rea
 
 test("each replica is reported with its state and its own load, where there are to be several", async () => {
 	const metrics = { running: 2, waiting: 1.4, kvCache: 1.2, tokens: 0 };
-	const container = { id: "c1", key: "m#1", model: "m", monitor: { metrics } };
+	const container = { id: "c1", key: "m#1", model: "m", memory: { allocations: [] }, monitor: { metrics } };
 	const {
 		views: made,
 		statuses,
@@ -72,7 +72,7 @@ test("each replica is reported with its state and its own load, where there are 
 	expect([m, one].map((report) => Value.Check(ModelReport, report))).toEqual([true, true]);
 });
 
-test("what a replica's GPUs draw is reported of a model that has one, and else of each", () => {
+test("a replica's GPUs and what they draw are reported of a model that has one, and else of each", () => {
 	const memory = (gpu: number) => ({ allocations: [{ gpu, bytes: 1 }] });
 	const items = [
 		{ id: "c1", key: "one#0", model: "one", memory: memory(0) },
@@ -89,6 +89,8 @@ test("what a replica's GPUs draw is reported of a model that has one, and else o
 		undefined,
 		[undefined, 90.5],
 	]);
+	// A router shares out itself what a GPU draws that several are on.
+	expect([one!.gpus, two!.gpus, two!.replicas?.map(({ gpus }) => gpus)]).toEqual([[0], undefined, [[], [1]]]);
 	expect([one, two].map((report) => Value.Check(ModelReport, report))).toEqual([true, true]);
 	const [silent] = views(models, items, [gpu(0, 0)]).views.reports();
 	expect(silent).not.toHaveProperty("power");

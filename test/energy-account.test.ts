@@ -2,17 +2,22 @@
 import { describe, expect, test } from "bun:test";
 import { ACCOUNT_NUMBERS, EnergyAccount, type EnergyMark } from "../src/accounts/usage/energy-account.ts";
 import { LocalEnergyMeters, MOST_ENGINES } from "../src/accounts/usage/energy-meters.ts";
+import { GPU_NUMBERS, GpuEnergy } from "../src/accounts/usage/gpu-energy.ts";
 import { makeEnergyMeters, SharedEnergyMeters } from "../src/accounts/usage/shared-energy-meters.ts";
 import { random } from "./kit/random.ts";
 
-const account = () => new EnergyAccount(new Float64Array(ACCOUNT_NUMBERS));
+/** An engine on a GPU of its own, which draws so much, W. */
+function engineOf(watts: number) {
+	const gpu = new GpuEnergy(new Float64Array(GPU_NUMBERS));
+	const engine = new EnergyAccount(new Float64Array(ACCOUNT_NUMBERS));
+	gpu.setPower(watts, 1_000);
+	engine.setGpus([gpu], 1_000);
+	return { engine, gpu };
+}
+const on = (watts: number) => [{ gpu: "0", watts }];
 
 describe("an engine of 300 W", () => {
-	const drawing = () => {
-		const made = account();
-		made.setPower(300, 1_000);
-		return made;
-	};
+	const drawing = () => engineOf(300).engine;
 
 	test("gives nothing to an attempt that takes no time, and all that it draws meanwhile to one that is alone", () => {
 		const engine = drawing();
@@ -47,10 +52,10 @@ describe("an engine of 300 W", () => {
 	});
 
 	test("counts as it draws: more, less, and nothing where that is not known any more", () => {
-		const engine = drawing();
+		const { engine, gpu } = engineOf(300);
 		const mark = engine.begin(0, 2_000);
-		engine.setPower(100, 3_000);
-		engine.setPower(0, 5_000);
+		gpu.setPower(100, 3_000);
+		engine.setGpus([], 5_000);
 		expect(engine.end(0, mark, 1, 60_000)).toBe(300 + 200);
 	});
 });
@@ -58,7 +63,7 @@ describe("an engine of 300 W", () => {
 test("at each moment at which nothing runs attempts have got the power times the time while anything ran, and the rest was idle", () => {
 	for (let seed = 1; seed <= 200; seed++) {
 		const { below, next } = random(seed);
-		const engine = account();
+		const { engine, gpu } = engineOf(0);
 		let [now, watts, busy, idle] = [1_000, 0, 0, 0];
 		let given = 0;
 		const running: { mark: EnergyMark; thread: number }[] = [];
@@ -69,7 +74,7 @@ test("at each moment at which nothing runs attempts have got the power times the
 		};
 		const end = (at: number) => {
 			const [{ mark, thread }] = running.splice(at, 1) as [(typeof running)[number]];
-			const share = engine.end(thread, mark, below(4) === 0 ? undefined : below(2_000), now);
+			const share = engine.end(thread, mark, below(4) === 0 ? undefined : below(2_000), now)!;
 			expect(share).toBeGreaterThanOrEqual(0);
 			given += share;
 			expect(given).toBeLessThanOrEqual(busy * (1 + 1e-9) + 1e-6);
@@ -80,7 +85,7 @@ test("at each moment at which nothing runs attempts have got the power times the
 			const what = below(10);
 			if (what === 0) {
 				watts = below(3) * 350;
-				engine.setPower(watts, now);
+				gpu.setPower(watts, now);
 			} else if (what < 6 || running.length === 0) {
 				const thread = below(3);
 				running.push({ mark: engine.begin(thread, now), thread });
@@ -98,8 +103,7 @@ test("at each moment at which nothing runs attempts have got the power times the
 
 test("among many calls at once those of twice the tokens get about twice the energy", () => {
 	const { below, next } = random(9);
-	const engine = account();
-	engine.setPower(400, 1_000);
+	const { engine } = engineOf(400);
 	const got = [0, 0];
 	const counts = [0, 0];
 	const running: { mark: EnergyMark; kind: number; endsAt: number }[] = [];
@@ -111,7 +115,7 @@ test("among many calls at once those of twice the tokens get about twice the ene
 			const { mark, kind, endsAt } = running[at]!;
 			if (endsAt > now) continue;
 			running.splice(at, 1);
-			got[kind]! += engine.end(0, mark, (1 + kind) * 100, now);
+			got[kind]! += engine.end(0, mark, (1 + kind) * 100, now)!;
 			counts[kind]!++;
 		}
 	}
@@ -120,12 +124,10 @@ test("among many calls at once those of twice the tokens get about twice the ene
 });
 
 describe("meters", () => {
-	test("know nothing of engines of whose power nothing was said, and nobody has to ask", () => {
+	test("know nothing of engines of which nothing was said, and nobody has to ask", () => {
 		for (const meters of [new LocalEnergyMeters(), new SharedEnergyMeters(makeEnergyMeters(), 0, 0)]) {
 			expect([meters.isKnown, meters.start("a"), meters.sums().size]).toEqual([false, undefined, 0]);
-			meters.setPower("a", 0);
-			expect(meters.isKnown).toBe(false);
-			meters.setPower("a", 100);
+			meters.setGpus("a", on(100));
 			expect([meters.isKnown, meters.start("b")]).toEqual([true, undefined]);
 			expect(meters.start("a")).toBeDefined();
 		}
@@ -138,13 +140,16 @@ describe("meters", () => {
 		let now = 1_000;
 		const meters = metersOf(() => now);
 		const names = Array.from({ length: MOST_ENGINES }, (_, at) => `old-${at}`);
-		for (const name of names) meters.setPower(name, 100);
-		meters.setPower("new", 300);
+		const own = (gpu: string, watts: number) => [{ gpu, watts }];
+		for (const name of names) meters.setGpus(name, own(name, 100));
+		meters.setGpus("new", own("new", 300));
 		expect([meters.start("new"), meters.sums().size]).toEqual([undefined, MOST_ENGINES]);
 		// The first ends while a call runs there, of the others the third rests longest.
 		const call = meters.start("old-0")!;
-		for (const name of ["old-0", "old-2", "old-1"]) meters.setPower(name, 0);
-		meters.setPower("new", 300);
+		for (const name of ["old-0", "old-2", "old-1"]) meters.setGpus(name, []);
+		meters.setGpus("none yet", []);
+		expect(meters.start("none yet")).toBeUndefined();
+		meters.setGpus("new", own("new", 300));
 		const other = meters.start("new")!;
 		now += 2_000;
 		expect([other.end(10), call.end(10)]).toEqual([600, 0]);
@@ -152,9 +157,9 @@ describe("meters", () => {
 		const known = ["old-0", "old-1", "old-2", "new"].map((name) => meters.sums().has(name));
 		expect([size, known]).toEqual([MOST_ENGINES, [true, true, false, true]]);
 		for (let roll = 0; roll < 3 * MOST_ENGINES; roll++) {
-			meters.setPower(`roll-${roll}`, 100);
+			meters.setGpus(`roll-${roll}`, own(`roll-${roll}`, 100));
 			expect(meters.start(`roll-${roll}`)?.end(1)).toBe(0);
-			meters.setPower(`roll-${roll}`, 0);
+			meters.setGpus(`roll-${roll}`, []);
 		}
 	});
 
@@ -166,7 +171,7 @@ describe("meters", () => {
 			SharedEnergyMeters,
 			SharedEnergyMeters,
 		];
-		main.setPower("a", 200);
+		main.setGpus("a", on(200));
 		expect(one.isKnown).toBe(true);
 		const dies = one.start("a");
 		const lives = two.start("a")!;

@@ -1,8 +1,8 @@
 /** The energy of calls at agents that say what their GPUs draw: in the answer's header, the log, and the metrics. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { replicaPowers } from "../src/agent/gpu/replica-power.ts";
-import type { ModelReport } from "../src/protocol/agent.ts";
-import { enginePowers } from "../src/server/agents/engine-power.ts";
+import type { GpuReport, ModelReport } from "../src/protocol/agent.ts";
+import { engineGpus } from "../src/server/agents/engine-power.ts";
 import { startFakeAgent } from "./kit/fake-agent.ts";
 import { until } from "./kit/until.ts";
 import { callOnce, startHere } from "./kit/worker-router.ts";
@@ -12,14 +12,15 @@ afterEach(async () => {
 	for (const stop of stops.splice(0).reverse()) await stop();
 });
 
-/** A router, and an agent whose model draws so much, W. */
-async function started(workers: number, power: number | undefined) {
+/** A router, and an agent that has these models, or one that draws so much, W, as older ones say it. */
+async function started(workers: number, of: number | ModelReport[] | undefined, gpus: readonly GpuReport[] = []) {
 	const router = await startHere({ server: { workers, drain: "0s" }, admin: { keys: [{ name: "ops", key: ADMIN }] } });
 	stops.push(() => router.stop());
-	const model: ModelReport = { name: "qwen", state: "ready", ...(power === undefined ? {} : { power }) };
+	const qwen: ModelReport = { name: "qwen", state: "ready", ...(typeof of === "number" && { power: of }) };
 	const agent = startFakeAgent({
 		router: router.url,
-		models: [model],
+		models: Array.isArray(of) ? of : [qwen],
+		gpus,
 		before: () => Bun.sleep(20).then(() => undefined),
 	});
 	stops.push(() => agent.stop());
@@ -55,6 +56,21 @@ test("nothing is said of agents that do not say what they draw, nor of others", 
 	expect(await joules(router.url)).toEqual({});
 	expect(router.log()).not.toContain("energy_j");
 });
+
+test.each([1, 2])(
+	"calls that are alone in turn in two models on one GPU get all that it draws meanwhile; workers: %d",
+	async (workers) => {
+		const gpus = [{ index: 0, name: "L4", memory_total: 1, memory_used: 0, power: 200 }];
+		const on = (name: string): ModelReport => ({ name, state: "ready", gpus: [0] });
+		const { router } = await started(workers, [on("qwen"), on("other")], gpus);
+		await until(async () => "idle" in (await joules(router.url)), "the power");
+		for (const model of ["qwen", "other", "qwen", "other"]) {
+			const answer = await callOnce(router.url, { model });
+			await answer.text();
+			expect(Number(headerOf(answer))).toBeGreaterThan(200 * 0.02 * 0.9);
+		}
+	},
+);
 
 test.each([1, 2])(
 	"what calls got is in their headers and lines, and in the metrics as one sum; workers: %d",
@@ -99,32 +115,77 @@ test.each([1, 2])(
 );
 
 describe("what engines draw", () => {
-	const agent = (name: string, ...models: ModelReport[]) =>
-		[name, { name, models: new Map(models.map((model) => [model.name, model])) }] as const;
+	const on = (...gpus: [string, number][]) => gpus.map(([gpu, watts]) => ({ gpu, watts }));
+	const gpu = (index: number, power?: number) => ({
+		index,
+		name: "L4",
+		memory_total: 1,
+		memory_used: 0,
+		...(power && { power }),
+	});
+	const agent = (name: string, gpus: readonly ReturnType<typeof gpu>[], ...models: ModelReport[]) =>
+		[name, { name, gpus, models: new Map(models.map((model) => [model.name, model])) }] as const;
+	const leaseOf = ({ name }: { readonly name: string }) => (name === "gone" ? "gone" : "fresh");
 
-	test("is known by model and by replica, not of adapters, and not of agents that are gone", () => {
+	test("is unknown of agents that are gone, and of those whose driver reports no power", () => {
 		const agents = new Map([
-			agent("a", { name: "m", state: "ready", power: 100 }, { name: "lora", parent: "m", state: "ready", power: 100 }),
-			agent("b", {
-				name: "m",
-				state: "ready",
-				replicas: [
-					{ replica: 0, state: "ready", power: 50 },
-					{ replica: 1, state: "stopped" },
-				],
-			}),
-			agent("c", { name: "m", state: "ready", power: 70 }),
+			agent("gone", [gpu(0, 70)], { name: "m", state: "ready", gpus: [0] }),
+			agent("silent", [gpu(0)], { name: "m", state: "ready", gpus: [0] }),
+			agent("cpu", [], { name: "m", state: "ready", gpus: [] }),
 		]);
-		const leaseOf = ({ name }: { readonly name: string }) => (name === "c" ? "gone" : "fresh");
-		expect(enginePowers({ agents, leaseOf })).toEqual(
+		expect(engineGpus({ agents, leaseOf })).toEqual(new Map());
+	});
+
+	test("is that of its GPUs, by model and by replica, not by adapter; of one that is on none yet it is nothing", () => {
+		const replicas = [
+			{ replica: 0, state: "ready", gpus: [1] },
+			{ replica: 1, state: "stopped", gpus: [] },
+		] as const;
+		const agents = new Map([
+			agent(
+				"a",
+				[gpu(0, 100), gpu(1, 50), gpu(2)],
+				{ name: "both", state: "ready", gpus: [0, 1], power: 125 },
+				{ name: "lora", parent: "both", state: "ready", gpus: [0, 1], power: 125 },
+				{ name: "silent", state: "ready", gpus: [2] },
+				{ name: "stopped", state: "stopped", gpus: [] },
+				{ name: "two", state: "ready", replicas: replicas.map((each) => ({ ...each, gpus: [...each.gpus] })) },
+			),
+		]);
+		expect(engineGpus({ agents, leaseOf })).toEqual(
 			new Map([
-				["local/a/m", 100],
-				["local/b/m#0", 50],
+				["local/a/both", on(["a#0", 100], ["a#1", 50])],
+				["local/a/silent", []],
+				["local/a/stopped", []],
+				["local/a/two#0", on(["a#1", 50])],
+				["local/a/two#1", []],
 			]),
 		);
 	});
 
-	test("is the sum over a replica's GPUs; of a shared one those have it that work on calls, else all", () => {
+	test("is what an older agent says that the model has of its GPUs", () => {
+		const two: ModelReport = {
+			name: "two",
+			state: "ready",
+			replicas: [
+				{ replica: 0, state: "ready", power: 50 },
+				{ replica: 1, state: "stopped" },
+			],
+		};
+		const agents = new Map([
+			agent("old", [gpu(0, 150)], { name: "m", state: "ready", power: 100 }, { name: "later", state: "stopped" }),
+			agent("older", [], two),
+		]);
+		expect(engineGpus({ agents, leaseOf })).toEqual(
+			new Map([
+				["local/old/m", on(["local/old/m", 100])],
+				["local/old/later", []],
+				["local/older/two#0", on(["local/older/two#0", 50])],
+			]),
+		);
+	});
+
+	test("is told to older routers as the sum over a replica's GPUs; of a shared one those have it that work on calls, else all", () => {
 		const gpus = [
 			{ index: 0, power: 300 },
 			{ index: 1, power: 200 },

@@ -116,7 +116,9 @@ export const price = Type.Object(
 		minute: Type.Optional(amount("USD a minute of sound, of `/v1/audio/transcriptions` and `translations`.")),
 		characters: kind("characters, of `/v1/audio/speech`."),
 		gpu_hour: Type.Optional(
-			amount("USD an hour of the model's hardware: calls that run at once share it, and idle time is not charged."),
+			amount(
+				"USD an hour of the model's hardware: calls that run at once share it, and idle time is not charged; a model on the CPU is, too.",
+			),
 		),
 	},
 	closed,

@@ -12,14 +12,21 @@ const watts = () =>
 	Type.Number({
 		minimum: 0,
 		maximum: 1_000_000,
-		description: "What its GPUs draw, W; of one that it shares with other models a part.",
+		description:
+			"What its GPUs draw, W; of one that it shares with other models a part. For routers that do not know `gpus`.",
+	});
+
+const gpuIndexes = () =>
+	Type.Array(Type.Integer({ minimum: 0, maximum: 1023 }), {
+		maxItems: MAX_GPUS,
+		description: "Indexes of the GPUs that it is on, none where it is on none: what those draw its calls get.",
 	});
 
 /** Time between two heartbeats, ms. */
 export const HEARTBEAT_MS = 5_000;
 /** Most models and GPUs of one agent. */
 export const MAX_MODELS = 256;
-const MAX_GPUS = 64;
+export const MAX_GPUS = 64;
 /** Most replicas of one model. */
 export const MAX_REPLICAS = 64;
 /** Largest body of a registration or a heartbeat, bytes: 256 models with a reason each stay below. */
@@ -76,6 +83,7 @@ export type LoadMode = Static<typeof LoadMode>;
 export const ReplicaReport = open(
 	{
 		replica: Type.Integer({ minimum: 0, maximum: 1023, description: "Its number among the model's, from 0." }),
+		gpus: Type.Optional(gpuIndexes()),
 		power: Type.Optional(watts()),
 		state: ModelState,
 		running: Type.Optional(count("Requests it works on.")),
@@ -142,6 +150,7 @@ export const ModelReport = open(
 			Type.Number({ minimum: 0, maximum: 1, description: "Share of its KV cache in use, 0 to 1." }),
 		),
 		max_model_len: Type.Optional(count("Longest context, tokens.")),
+		gpus: Type.Optional(gpuIndexes()),
 		power: Type.Optional(watts()),
 		placement: Type.Optional(PlacementReport),
 		replicas: Type.Optional(

@@ -184,7 +184,8 @@ export class CallRecord {
 		const { target, meter, state, span, startedAt } = attempt;
 		meter?.stop();
 		if (span && firstTokenAt !== undefined) span.firstTokenMs = firstTokenAt - startedAt;
-		if (attempt.energy) this.energyJ = (this.energyJ ?? 0) + attempt.energy.end(computedTokens(tokens));
+		const joules = attempt.energy?.end(computedTokens(tokens));
+		if (joules !== undefined) this.energyJ = (this.energyJ ?? 0) + joules;
 		const isUnbilled = unbilled !== undefined || isOtherForm === true;
 		const usd = isUnused || isUnbilled ? this.#ownCost(attempt, tokens, cost, unbilled) : cost;
 		const isCharged = isOtherForm && !isUnused && !attempt.isSecond && this.caller !== undefined;

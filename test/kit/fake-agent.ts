@@ -1,7 +1,7 @@
 /** An agent of the smallest kind: a server that speaks OpenAI, joined to a router by the real link. */
 import { type RouterLink, startLink } from "../../src/agent/router-link/router-link.ts";
 import { TunnelClient } from "../../src/agent/router-link/tunnel-client.ts";
-import type { ModelReport } from "../../src/protocol/agent.ts";
+import type { GpuReport, ModelReport } from "../../src/protocol/agent.ts";
 import { httpTransport } from "../../src/proxy/net/transport.ts";
 import { DONE, finishEvent, textEvent, usageEvent } from "./events.ts";
 
@@ -13,6 +13,7 @@ export interface FakeAgentOptions {
 	readonly name?: string;
 	readonly instance?: string;
 	readonly models?: (string | ModelReport)[];
+	readonly gpus?: readonly GpuReport[];
 	readonly port?: number;
 	/** How the router calls it; by its address unless given. */
 	readonly tunnel?: "always" | "auto";
@@ -61,7 +62,7 @@ export function startFakeAgent(options: FakeAgentOptions = {}): FakeAgent {
 	const { router, name = "gpu-1", instance = crypto.randomUUID(), models = ["qwen"] } = options;
 	const authorizations: (string | null)[] = [];
 	const secrets: string[] = [];
-	const report = { models };
+	const report = { models, gpus: options.gpus };
 	let isDead = false;
 	const server = Bun.serve({
 		port: options.port ?? 0,

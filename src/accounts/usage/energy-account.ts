@@ -1,17 +1,19 @@
 /**
- * The energy that one engine's GPUs draw, and the calls that get it. What they draw while attempts run there is shared among these by their tokens;
- * what they draw while none runs is idle energy, which no call gets. At each moment at which nothing runs the shares of all attempts together are
- * exactly the power times the time while anything ran. Plain arithmetic on numbers that several threads may share: the caller keeps others away.
+ * The energy that one engine gets of its GPUs (`gpu-energy.ts`), and the calls that get it. What it gets while attempts run there is shared among
+ * these by their tokens; the rest is idle energy, which no call gets. At each moment at which nothing runs the shares of all attempts together are
+ * exactly what the engine got while anything ran. Plain arithmetic on numbers that several threads may share: the caller keeps others away.
  *
  * An attempt gets its share when it ends, by what its tokens are of those that the engine made meanwhile. Of the attempts that ran beside it and
  * still run nobody knows these yet: for them stands what attempts have made there a second so far. What such a guess has given too little of, or
  * too much, those get that end after it, and the last of them all that is left.
  */
+import type { GpuEnergy } from "./gpu-energy.ts";
 
 /** Numbers of an account, and for how many threads it has a column each of attempts under way. */
 export const ACCOUNT_THREADS = 9;
 const AT = 0;
-const WATTS = 1;
+/** 1 once it has been on a GPU. */
+const KNOWN = 1;
 /** J while anything ran, since nothing last ran; and the same for each attempt, if all had equal shares. */
 const DRAWN = 2;
 const EQUAL = 3;
@@ -26,7 +28,10 @@ const SECONDS = 8;
 /** Attempts under way, and what `EQUAL` was when they began, summed: a column for each thread. */
 const RUNNING = 9;
 const BEGAN = RUNNING + ACCOUNT_THREADS;
-export const ACCOUNT_NUMBERS = BEGAN + ACCOUNT_THREADS;
+/** What its GPUs' shares came to when they were last looked at, summed. */
+const BUSY_SEEN = BEGAN + ACCOUNT_THREADS;
+const IDLE_SEEN = BUSY_SEEN + 1;
+export const ACCOUNT_NUMBERS = IDLE_SEEN + 1;
 
 /** What an attempt that ends leaves of those before it. */
 const MEMORY = 0.98;
@@ -48,21 +53,32 @@ export interface EnergySums {
 
 /** One account, where it stands. Times in ms; they may go back a little between threads. */
 export class EnergyAccount {
-	/** @param numbers zero at first @param from where the {@link ACCOUNT_NUMBERS} of the account begin */
+	/**
+	 * @param numbers zero at first
+	 * @param from where the {@link ACCOUNT_NUMBERS} of the account begin
+	 * @param gpus that the engine is on
+	 */
 	constructor(
 		private readonly numbers: Float64Array,
 		private readonly from = 0,
+		private gpus: readonly GpuEnergy[] = [],
 	) {}
 
-	/** From now on the GPUs draw so much, W. */
-	setPower(watts: number, now: number): void {
+	/** From now on the engine is on these GPUs. */
+	setGpus(gpus: readonly GpuEnergy[], now: number): void {
 		this.#advance(now);
-		this.#set(WATTS, watts);
+		const { isBusy, gpus: before } = this;
+		this.gpus = gpus;
+		for (const gpu of gpus) gpu.join(isBusy, now);
+		for (const gpu of before) gpu.leave(isBusy, now);
+		if (gpus.length > 0) this.#set(KNOWN, 1);
+		this.#look();
 	}
 
 	/** An attempt begins. */
 	begin(thread: number, now: number): EnergyMark {
 		this.#advance(now);
+		if (!this.isBusy) for (const gpu of this.gpus) gpu.setBusy(true, now);
 		const mark = { drawn: this.#get(DRAWN), equal: this.#get(EQUAL), at: this.#get(AT) };
 		this.#add(RUNNING + thread, 1);
 		this.#add(BEGAN + thread, mark.equal);
@@ -72,9 +88,9 @@ export class EnergyAccount {
 	/**
 	 * It ends.
 	 * @param tokens of its prompt as far as no cache had them, and of its answer; undefined where nobody knows: it gets as much as any other
-	 * @returns what it gets, J
+	 * @returns what it gets, J; undefined where nobody has said yet what the engine's GPUs draw
 	 */
-	end(thread: number, mark: EnergyMark, tokens: number | undefined, now: number): number {
+	end(thread: number, mark: EnergyMark, tokens: number | undefined, now: number): number | undefined {
 		this.#advance(now);
 		const running = this.#running();
 		const seconds = Math.max(0, this.#get(AT) - mark.at) / 1_000;
@@ -89,17 +105,22 @@ export class EnergyAccount {
 		this.#add(BEGAN + thread, -mark.equal);
 		this.#add(GIVEN, given);
 		this.#set(LEFT, left - given);
-		if (running <= 1) this.#rest();
-		return given;
+		if (running <= 1) {
+			for (const gpu of this.gpus) gpu.setBusy(false, now);
+			this.#rest();
+		}
+		return this.isKnown ? given : undefined;
 	}
 
 	/** A thread has ended, with its attempts: what they would have got goes to those that run, and to nobody where there are none. */
 	freed(thread: number, now: number): void {
 		this.#advance(now);
+		const wasBusy = this.isBusy;
 		this.#set(RUNNING + thread, 0);
 		this.#set(BEGAN + thread, 0);
-		if (this.#running() > 0) return;
+		if (this.isBusy) return;
 		this.#add(IDLE, this.#get(LEFT));
+		if (wasBusy) for (const gpu of this.gpus) gpu.setBusy(false, now);
 		this.#rest();
 	}
 
@@ -109,9 +130,19 @@ export class EnergyAccount {
 		return { given: this.#get(GIVEN), idle: this.#get(IDLE) };
 	}
 
-	/** Nothing runs, and nothing is drawn: until either begins again nothing changes. */
+	/** Attempts run there. */
+	get isBusy(): boolean {
+		return this.#running() > 0;
+	}
+
+	/** It is or was on GPUs of which somebody says what they draw. */
+	get isKnown(): boolean {
+		return this.#get(KNOWN) === 1;
+	}
+
+	/** Nothing runs, and it is on no GPU: until either begins again nothing changes. */
 	get isResting(): boolean {
-		return this.#get(WATTS) === 0 && this.#running() === 0;
+		return this.gpus.length === 0 && !this.isBusy;
 	}
 
 	#share({ drawn }: EnergyMark, equal: number, seconds: number, tokens: number | undefined): number {
@@ -132,20 +163,30 @@ export class EnergyAccount {
 	}
 
 	#advance(now: number): void {
-		const before = this.#get(AT);
-		// The first look: nothing is known of what was before.
-		if (before === 0) this.#set(AT, now);
-		if (before === 0 || now <= before) return;
-		this.#set(AT, now);
-		const joules = (this.#get(WATTS) * (now - before)) / 1_000;
+		for (const gpu of this.gpus) gpu.advance(now);
+		if (now > this.#get(AT)) this.#set(AT, now);
+		const [busyBefore, idleBefore] = [this.#get(BUSY_SEEN), this.#get(IDLE_SEEN)];
+		this.#look();
 		const running = this.#running();
 		if (running === 0) {
-			this.#add(IDLE, joules);
+			this.#add(IDLE, this.#get(IDLE_SEEN) - idleBefore);
 			return;
 		}
+		const joules = this.#get(BUSY_SEEN) - busyBefore;
 		this.#add(DRAWN, joules);
 		this.#add(EQUAL, joules / running);
 		this.#add(LEFT, joules);
+	}
+
+	/** Notes what its GPUs' shares come to. */
+	#look(): void {
+		let [busy, idle] = [0, 0];
+		for (const gpu of this.gpus) {
+			busy += gpu.busyShare;
+			idle += gpu.idleShare;
+		}
+		this.#set(BUSY_SEEN, busy);
+		this.#set(IDLE_SEEN, idle);
 	}
 
 	/** Begins anew, so that no rounding adds up. */

@@ -2,6 +2,7 @@
 import {
 	type GpuReport,
 	type LoadMode,
+	MAX_GPUS,
 	MAX_REPLICAS,
 	type ModelReport,
 	type ModelState,
@@ -163,13 +164,19 @@ export class ModelViews {
 		return [...reports, ...adapters];
 	}
 
-	/** By replica, W. */
+	/** Indexes of the GPUs that a replica has memory on. */
+	#gpusOf(key: string): number[] {
+		const item = this.inventory.items.find((each) => each.key === key);
+		return (item?.memory.allocations ?? []).flatMap(({ gpu }) => (gpu === HOST ? [] : [gpu])).slice(0, MAX_GPUS);
+	}
+
+	/** By replica, W: for routers that do not share out by themselves what GPUs draw. */
 	#powers(): ReadonlyMap<string, number> {
 		const { gpus } = this.gpus.reading;
 		if (!gpus.some(({ power }) => power > 0)) return NO_POWERS;
-		const replicas = this.inventory.items.map(({ key, id, memory }) => ({
+		const replicas = this.inventory.items.map(({ key, id }) => ({
 			key,
-			gpus: memory.allocations.flatMap(({ gpu }) => (gpu === HOST ? [] : [gpu])),
+			gpus: this.#gpusOf(key),
 			isBusy: this.traffic.runningIn(id) > 0,
 		}));
 		return replicaPowers(replicas, gpus);
@@ -180,7 +187,8 @@ export class ModelViews {
 		const { name, model } = spec;
 		const replicas = this.generations.replicas(entry).map(({ replica }) => replica);
 		const reason = reportedReason(this.statuses.of(name));
-		const power = replicas.length === 1 ? powers.get(replicaKey(name, replicas[0]!)) : undefined;
+		const only = replicas.length === 1 ? replicaKey(name, replicas[0]!) : undefined;
+		const power = only === undefined ? undefined : powers.get(only);
 		const placement = this.offers.of(entry);
 		return {
 			name,
@@ -189,6 +197,7 @@ export class ModelViews {
 			load,
 			...(reason !== undefined && { reason: shortText(reason, MAX_REASON) }),
 			...this.#measured(name),
+			...(only !== undefined && { gpus: this.#gpusOf(only) }),
 			...(power !== undefined && { power }),
 			...(placement && { placement }),
 			...(replicas.length > 1 && { replicas: this.#replicaReports(name, replicas, powers) }),
@@ -214,6 +223,7 @@ export class ModelViews {
 				running: item ? this.traffic.runningIn(item.id) : 0,
 				...(waiting !== undefined && { waiting: Math.round(waiting) }),
 				...(kvCache !== undefined && { kv_cache: Math.min(1, kvCache) }),
+				gpus: this.#gpusOf(key),
 				...(power !== undefined && { power }),
 				...this.#generation(name, replica),
 				...this.#canary(name, replica),

@@ -1,39 +1,76 @@
-/** What the engines of agents draw, as the agents say it, for the meters of energy. */
-import type { EnergyMeters } from "../../accounts/usage/energy-meters.ts";
+/** On which GPUs the engines of agents are and what these draw, as the agents say it, for the meters of energy. */
+import type { EnergyMeters, GpuPower } from "../../accounts/usage/energy-meters.ts";
+import type { ModelReport } from "../../protocol/agent.ts";
 import type { Lease } from "../../routing/lease.ts";
 import { type AgentRecord, targetId } from "./agent-record.ts";
 
-/** How often that is looked at, ms: agents say it every 5 s. */
-const LOOK_MS = 1_000;
+/** How often is looked whether an agent has said something, ms: each does every 5 s, and at once where a model's state changes. */
+const LOOK_MS = 250;
 
 /** The agents. */
 interface PowerSource {
-	readonly agents: ReadonlyMap<string, Pick<AgentRecord, "name" | "models">>;
+	readonly agents: ReadonlyMap<string, Pick<AgentRecord, "name" | "models" | "gpus">>;
 	leaseOf(agent: AgentRecord): Lease;
 }
 
-/** By engine, W; an adapter runs in its model's engine. Agents that are not heard of any more say nothing. Pure. */
-export function enginePowers(source: PowerSource): Map<string, number> {
-	const powers = new Map<string, number>();
+/**
+ * By engine, its GPUs; an adapter runs in its model's engine. Agents that are not heard of any more say nothing. An engine of an agent that measures
+ * is there before it is on a GPU, so that the call has its energy for which it is loaded. Pure.
+ */
+export function engineGpus(source: PowerSource): Map<string, readonly GpuPower[]> {
+	const engines = new Map<string, readonly GpuPower[]>();
 	for (const agent of source.agents.values()) {
 		if (source.leaseOf(agent as AgentRecord) === "gone") continue;
-		for (const { name, parent, power, replicas = [] } of agent.models.values()) {
+		const watts = gpuWatts(agent);
+		for (const { parent, replicas = [], ...model } of agent.models.values()) {
 			if (parent !== undefined) continue;
-			if (power) powers.set(targetId(agent.name, name), power);
-			for (const each of replicas) if (each.power) powers.set(targetId(agent.name, name, each.replica), each.power);
+			const add = (report: Pick<ModelReport, "gpus" | "power">, replica?: number) => {
+				const engine = targetId(agent.name, model.name, replica);
+				const gpus = gpusOf(agent.name, engine, report, watts);
+				if (gpus) engines.set(engine, gpus);
+			};
+			if (replicas.length === 0) add(model);
+			for (const each of replicas) add(each, each.replica);
 		}
 	}
-	return powers;
+	return engines;
+}
+
+/** By index, W; those of which the driver says nothing are left out. */
+function gpuWatts({ gpus = [] }: Pick<AgentRecord, "gpus">): ReadonlyMap<number, number> {
+	return new Map(gpus.flatMap(({ index, power }): [number, number][] => (power ? [[index, power]] : [])));
+}
+
+/** Undefined where the agent does not measure. An older agent does not say which GPUs, but what its model has of them: that counts as a GPU of its own. */
+function gpusOf(
+	agent: string,
+	engine: string,
+	{ gpus, power }: Pick<ModelReport, "gpus" | "power">,
+	watts: ReadonlyMap<number, number>,
+): readonly GpuPower[] | undefined {
+	if (gpus === undefined && power) return [{ gpu: engine, watts: power }];
+	if (watts.size === 0) return undefined;
+	return (gpus ?? []).flatMap((index) => {
+		const drawn = watts.get(index);
+		return drawn === undefined ? [] : { gpu: `${agent}#${index}`, watts: drawn };
+	});
 }
 
 /** Tells the meters from now on. Returns how to end that. */
-export function watchPower(source: PowerSource, meters: Pick<EnergyMeters, "setPower">): () => void {
-	let before: ReadonlyMap<string, number> = new Map();
+export function watchPower(source: PowerSource, meters: Pick<EnergyMeters, "setGpus">): () => void {
+	let before: ReadonlyMap<string, readonly GpuPower[]> = new Map();
+	let reports: readonly unknown[] = [];
 	const look = () => {
-		const powers = enginePowers(source);
-		for (const [engine, watts] of powers) if (before.get(engine) !== watts) meters.setPower(engine, watts);
-		for (const engine of before.keys()) if (!powers.has(engine)) meters.setPower(engine, 0);
-		before = powers;
+		// Each report makes other models.
+		const said = [...source.agents.values()].flatMap((agent) =>
+			source.leaseOf(agent as AgentRecord) === "gone" ? [] : [agent.models],
+		);
+		if (said.length === reports.length && said.every((each, at) => each === reports[at])) return;
+		reports = said;
+		const engines = engineGpus(source);
+		for (const [engine, gpus] of engines) if (!Bun.deepEquals(before.get(engine), gpus)) meters.setGpus(engine, gpus);
+		for (const [engine, gpus] of before) if (gpus.length > 0 && !engines.has(engine)) meters.setGpus(engine, []);
+		before = engines;
 	};
 	const timer = setInterval(look, LOOK_MS);
 	timer.unref();
