@@ -31,11 +31,11 @@ needing("docker").describe("on the CPU", () => {
 	}, 60_000);
 
 	test("what does not fit is said with the arithmetic before it is started; another agent of the name knows what runs", async () => {
-		const first = await start([{ ...small, memory: "2GiB" }]);
+		const first = await start([{ ...small, memory: "3GiB" }]);
 		await becomes(first, "small", "ready");
 		await agents.pop()!.stop();
 		const agent = await start([
-			{ ...small, memory: "2GiB" },
+			{ ...small, memory: "3GiB" },
 			{ ...small, name: "large", memory: "100000GiB" },
 		]);
 		const large = await becomes(agent, "large", "failed");
@@ -71,7 +71,7 @@ needing("docker").describe("on the CPU", () => {
 	}, 60_000);
 
 	test("a container that the kernel killed within its limit is told as that, and started again", async () => {
-		const agent = await start([{ ...small, memory: "1GiB" }]);
+		const agent = await start([{ ...small, memory: "3GiB" }]);
 		await becomes(agent, "small", "ready");
 		const [id] = await host.containers();
 		// The look-alike needs little: its limit comes down to what it has.
@@ -85,7 +85,7 @@ needing("docker").describe("on the CPU", () => {
 			});
 		await until(async () => {
 			await call().catch(() => undefined);
-			return /needed more than the 1\.0 GiB that its container may use/.test(agent.output());
+			return /needed more than the 3\.0 GiB that its container may use/.test(agent.output());
 		}, "the kernel's kill");
 		await until(async () => (await host.containers()).some((each) => each !== id), "another container");
 		await becomes(agent, "small", "ready");

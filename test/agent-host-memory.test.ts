@@ -196,8 +196,29 @@ describe("a limit", () => {
 		);
 	});
 
-	test("below what vLLM itself needs is refused", () => {
-		expect(specProblem(spec({ memory: 256 * 1024 ** 2 }), "config")).toStartWith("memory: ");
+	test("of what vLLM itself needs on GPUs, or less, is refused", () => {
+		const problems = [GIB / 4, GIB].map((memory) => specProblem(spec({ memory, gpus: 1 }), "config"));
+		expect(new Set(problems)).toEqual(new Set(["memory: vLLM alone needs more than 1GiB"]));
+		expect(specProblem(spec({ memory: GIB + 1, gpus: 1 }), "config")).toBeUndefined();
+	});
+
+	test.each<[Partial<ModelSpec>, string]>([
+		[{ memory: GIB / 2 }, "is 0.5 GiB, and a model on the CPU needs its weights × 1.1 and 3.0 GiB (2, KV cache 1.0)"],
+		[{ memory: GIB }, "needs its weights × 1.1 and 3.0 GiB (2, KV cache 1.0)"],
+		[{ memory: 2 * GIB, gpu_memory: GIB }, "and 3.0 GiB (2, KV cache 1.0)"],
+		[{ memory: 5 * GIB, gpu_memory: 4 * GIB }, "and 6.0 GiB (2, KV cache 4.0)"],
+		[{ memory: 3 * GIB, args: ["-tp", "2"] }, "and 4.0 GiB (2, KV cache 2.0)"],
+	])("that is too small on the CPU whatever the weights are is refused with the arithmetic: %j", (more, why) => {
+		const problem = specProblem(spec(more), "config");
+		expect(problem).toContain(`${why}: raise it to `);
+		// Where only a start shows that it runs on the CPU.
+		expect(refused(more, host(64), [], null).message).toContain(why);
+	});
+
+	test("of 2 GiB and the KV cache may do, since nobody knows the weights", () => {
+		const given = [{ memory: 3 * GIB }, { memory: 6 * GIB, gpu_memory: 4 * GIB }];
+		expect(given.map((more) => specProblem(spec(more), "config"))).toEqual([undefined, undefined]);
+		expect(given.map((more) => placed(more, host(64), [], null).bytes)).toEqual([3 * GIB, 6 * GIB]);
 	});
 });
 

@@ -54,6 +54,19 @@ export function cacheSizeProblem({ gpu_memory: cache, memory }: ModelSpec): Prob
 	};
 }
 
+/** Why `memory` is too little on the CPU whatever the weights are, and what to write instead; undefined where it may do. */
+export function limitProblem(spec: ModelSpec): Problem | undefined {
+	const { memory } = spec;
+	const cache = cacheNeed({ spec, replica: 0 }).min;
+	const least = RUNTIME_BYTES + cache;
+	if (memory === undefined || memory >= least) return undefined;
+	const need = `its weights × ${WEIGHT_FACTOR} and ${gib(least)} GiB (${RUNTIME_BYTES / GIB}, KV cache ${gib(cache)})`;
+	return {
+		reason: `is ${gib(memory)} GiB, and a model on the CPU needs ${need}`,
+		fix: `raise it to ${Math.ceil(least / GIB)}GiB and what its weights take`,
+	};
+}
+
 /**
  * Whether the host's memory takes one more replica, and the KV cache that leaves it. `allocated` is what all others hold; those that
  * still load use less of it than that. With a limit (`memory`) it is the limit that is taken.
@@ -64,6 +77,10 @@ export function placeOnHost(request: HostRequest, allocated: readonly Allocation
 	const problem = cacheSizeProblem(spec);
 	if (problem !== undefined) {
 		return { message: `the \`gpu_memory\` of ${spec.name} ${problem.reason}`, fix: problem.fix, candidates: [] };
+	}
+	const limit = request.size ? undefined : limitProblem(spec);
+	if (limit !== undefined) {
+		return { message: `the \`memory\` of ${spec.name} ${limit.reason}`, fix: limit.fix, candidates: [] };
 	}
 	const { base, cache, text } = hostNeed(request);
 	const others = allocated.filter(

@@ -2,7 +2,7 @@
 
 import { basename } from "node:path";
 import { type Finding, pathText } from "../../config/config-error.ts";
-import { cacheSizeProblem } from "../gpu/host-memory.ts";
+import { cacheSizeProblem, limitProblem } from "../gpu/host-memory.ts";
 import { adaptersProblems } from "../vllm/lora-modules.ts";
 import { argsProblems, gpusPerReplica, isMig } from "../vllm/vllm-args.ts";
 import { type Accelerator, BUILT_IN, isModelName, MAX_MODEL_NAME, type ModelSpec } from "./model-spec.ts";
@@ -38,11 +38,12 @@ export function specProblems(spec: ModelSpec, { from, accelerator }: SpecContext
 	const modelMessage = modelProblem(spec.model, isApi);
 	const mountsMessage =
 		isApi && mounts.length > 0 ? "files of this host can be named in the configuration only" : undefined;
-	const cacheProblem = spec.gpus === 0 || accelerator === "cpu" ? cacheSizeProblem(spec) : undefined;
+	const isOnCpu = spec.gpus === 0 || accelerator === "cpu";
+	const cacheProblem = isOnCpu ? cacheSizeProblem(spec) : undefined;
 	return [
 		...nameProblems(spec, modelMessage),
 		...only("model", modelMessage),
-		...only("memory", spec.memory !== undefined && spec.memory < GIB ? "vLLM alone needs more than 1GiB" : undefined),
+		...only("memory", cacheProblem ? undefined : memoryProblem(spec, isOnCpu)),
 		...only(
 			"gpu_memory",
 			spec.gpu_memory === 0 ? NO_MEMORY : cacheProblem && `${cacheProblem.reason}: ${cacheProblem.fix}`,
@@ -95,6 +96,13 @@ function modelProblem(model: string, isApi: boolean): string | undefined {
 	const unmountable = modelMountProblem(model);
 	if (unmountable !== undefined) return `${shown(model)} ${unmountable}: name the directory with the model's own files`;
 	return isSafe(PATH, model, 4096) ? undefined : `${shown(model)} is no absolute path of letters, digits and . _ -`;
+}
+
+/** The container's limit of the host's memory. */
+function memoryProblem(spec: ModelSpec, isOnCpu: boolean): string | undefined {
+	const problem = isOnCpu ? limitProblem(spec) : undefined;
+	if (problem) return `${problem.reason}: ${problem.fix}`;
+	return spec.memory !== undefined && spec.memory <= GIB ? "vLLM alone needs more than 1GiB" : undefined;
 }
 
 function imageProblem(image: string | undefined): string | undefined {
