@@ -18,16 +18,19 @@ type ShownModel = ShownAgent["models"][number];
 export async function agentsTable(url: string | undefined, config: Config, env: Environment): Promise<string> {
 	const agents = (await askRouter(url, config).list<ShownAgent>("/agents", adminToken(config, env))) ?? [];
 	if (agents.length === 0) return "No agent has registered. `router agents invite` makes the line that starts one.\n";
-	const rows = agents.map(({ name, state, wake, reachable, endpoint, models, gpus, version, last_heartbeat }) => [
-		name,
-		wake ?? (reachable || state === "gone" ? state : "unreachable"),
-		endpoint,
-		models.map((model) => `${model.name} (${stateText(model)})`).join(", ") || "none",
-		gpuText(gpus),
-		version ?? "",
-		ago(last_heartbeat),
-	]);
-	const problems = agents.flatMap(({ name, problem, models }) => [
+	const rows = agents.map(
+		({ name, state, refused, wake, reachable, endpoint, models, gpus, version, last_heartbeat }) => [
+			name,
+			wake ?? (refused ? "refused" : reachable || state === "gone" ? state : "unreachable"),
+			endpoint,
+			models.map((model) => `${model.name} (${stateText(model)})`).join(", ") || "none",
+			gpuText(gpus),
+			version ?? "",
+			ago(last_heartbeat),
+		],
+	);
+	const problems = agents.flatMap(({ name, problem, refused, models }) => [
+		...(refused ? [`${name}: refused: ${refused}`] : []),
 		...(problem ? [`${name}: ${problem}`] : []),
 		...models.flatMap((model) => (model.reason ? [`${name}: ${model.name} is ${model.state}: ${model.reason}`] : [])),
 	]);

@@ -34,9 +34,10 @@ export async function check(loaded: Loaded, env: Environment): Promise<string> {
 	if (role === "agent") return report(loaded, [], undefined, otel);
 	const { describeProviders } = await import("../providers/registry.ts");
 	const { workerCount } = await import("../server/threads/worker-count.ts");
-	const { retiringLines } = await import("../server/router-plan.ts");
+	const { refusedAgents, retiringLines } = await import("../server/router-plan.ts");
 	const retiring = await retiringLines(config, variables);
-	return report(loaded, describeProviders(config, variables), workerCount(config), otel, retiring);
+	const refused = refusedAgents(config, variables);
+	return report(loaded, describeProviders(config, variables), workerCount(config), otel, retiring, refused);
 }
 
 /**
@@ -81,7 +82,7 @@ function findingsOf(step: () => void): readonly Finding[] {
 
 /**
  * What would run, with a line end. `providers`: see `describeProviders`. `workers`: how many threads would answer calls. `otel`: see
- * `otelLines`. `retiring`: see `retiringLines`.
+ * `otelLines`. `retiring`: see `retiringLines`. `refused`: see `refusedAgents`.
  */
 export function report(
 	loaded: Loaded,
@@ -89,6 +90,7 @@ export function report(
 	workers?: number,
 	otel: readonly (readonly [word: string, text: string])[] = [],
 	retiring: readonly string[] = [],
+	refused?: string,
 ): string {
 	const rows = settingRows(loaded, workers);
 	return [
@@ -99,6 +101,7 @@ export function report(
 		...(providers.length > 0 ? ["", "Providers", ...columns(providers.map(providerRow))] : []),
 		...(otel.length > 0 ? ["", "OpenTelemetry", ...columns(otel.map(([word, text]) => [word, text]))] : []),
 		...(retiring.length > 0 ? ["", "Models that retire", ...retiring.map((line) => `  ${line}`)] : []),
+		...(refused === undefined ? [] : ["", "Agents", `  ${refused}`]),
 		"",
 		"The configuration is valid.",
 		"",

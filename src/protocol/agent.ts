@@ -35,6 +35,9 @@ export const MAX_REPORT_BYTES = 1024 * 1024;
 /** Header of a refused registration: the address that the router saw it come from. */
 export const PEER_HEADER = "x-router-peer";
 
+/** Header of an agent's registrations, heartbeats and tunnels: its name, which the router knows before it reads a body. Older agents send it with tunnels alone. */
+export const AGENT_HEADER = "x-router-agent";
+
 /**
  * Names one replica of a model, as its report numbers it. On the router's call: the replica that is to take it. On the agent's answer: the
  * one that did. No client's header of this name goes further than the router.

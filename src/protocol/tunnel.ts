@@ -39,9 +39,8 @@ export const MOST_STREAMS = 4096;
 export const PING_MS = 5_000;
 export const SILENCE_MS = 15_000;
 
-/** The path of the WebSocket at the router, and the headers that say whose it is. */
+/** The path of the WebSocket at the router, and the headers that say whose it is, beside `AGENT_HEADER`. */
 export const TUNNEL_PATH = "/agents/tunnel";
-export const TUNNEL_AGENT_HEADER = "x-router-agent";
 export const TUNNEL_INSTANCE_HEADER = "x-router-instance";
 /** Routers that the agent has tunnels to, separated by commas: one that finds itself there wants no other. */
 export const TUNNEL_ROUTERS_HEADER = "x-router-tunnels";

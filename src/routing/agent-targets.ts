@@ -64,6 +64,8 @@ export interface AgentView {
 	readonly reopensUntil?: number | undefined;
 	/** A call could not reach it since it was last heard of. */
 	readonly isSuspect: boolean;
+	/** Why the router refused a request in its name since it was last heard of: a clause. */
+	readonly refused?: string | undefined;
 	/** By name, in the order of its report. */
 	readonly models: ReadonlyMap<string, ModelReport>;
 	readonly gpus?: readonly GpuReport[] | undefined;
@@ -291,7 +293,7 @@ export function absenceOf(model: string, agents: Iterable<AgentView>, now: numbe
 const LONGEST_REASON = 600;
 
 function trouble(agent: AgentView, { name, state, load, reason }: ModelReport, lease: Lease): string {
-	if (lease === "gone") return "not heard of any more";
+	if (lease === "gone") return agent.refused ? `refused: ${agent.refused}` : "not heard of any more";
 	if (!agent.isReachable) return "the router can't reach it";
 	if (reason) return `${state} (${shortText(reason, LONGEST_REASON)})`;
 	return state === "stopped" && load === "manual" ? `stopped (POST /models/${name}/load there loads it)` : state;

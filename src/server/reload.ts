@@ -15,6 +15,7 @@ import { readCa } from "../proxy/net/transport.ts";
 import type { SuspectsView } from "../proxy/suspects.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import { shutOutAgents } from "./agents/agent-access.ts";
 import type { AgentRegistry } from "./agents/agent-registry.ts";
 import type { AgentTransport } from "./agents/agent-transport.ts";
 import type { AgentFleet } from "./agents/fleet.ts";
@@ -165,10 +166,13 @@ export class LiveConfiguration {
 			locate = read.locate;
 			const next = planned(this.router, read, this.router.thinking);
 			const { auth, config } = next.snapshot;
+			const wereShutOut = shutOutAgents(before, this.router.env, this.router.state.store);
 			putInForce(this.router, next);
 			this.loaded = read;
 			metrics.reloaded("loaded");
 			logChanges(log, watched, before.config, config);
+			const shutOut = shutOutAgents(next.snapshot, this.router.env, this.router.state.store);
+			if (shutOut !== wereShutOut && shutOut !== undefined) log.logger.warn(shutOut);
 			if (auth.isKeyless && !before.auth.isKeyless)
 				log.logger.warn("No key is left: whoever reaches this port may call.");
 			// Variables are as they were: the start has said what was mended in them.

@@ -6,6 +6,7 @@ import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import { configureUpstreams, lacksPrices, type Upstream } from "../providers/registry.ts";
 import { createCatalog } from "../routing/catalog.ts";
+import { shutOutAgents } from "./agents/agent-access.ts";
 import { redisServer } from "./redis-features.ts";
 import { catalogEntries, plannedEntries, type RolePlan } from "./role-plan.ts";
 import { RouterState } from "./router-state.ts";
@@ -43,6 +44,14 @@ export function checkRouter(config: Config, env: Environment): void {
 	redisServer(config);
 	const { keys } = new RouterState(config);
 	createCatalog(config, plannedEntries(plan, keys));
+}
+
+/** What `shutOutAgents` says of the router that would start. */
+export function refusedAgents(config: Config, env: Environment): string | undefined {
+	const { generatesKey } = routerPlan(config, env);
+	const { keys, store } = new RouterState(config);
+	const isKeyless = config.keys.length === 0 && !generatesKey && keys.isEmpty;
+	return shutOutAgents({ auth: { isKeyless }, config }, env, store);
 }
 
 /** Asks the vendors that `models:` names, and resolves with a sentence for each target that ends. Never rejects for want of an answer. */

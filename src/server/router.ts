@@ -26,11 +26,12 @@ import { AgentAccess } from "./agents/agent-access.ts";
 import { agentApiHandler, ownApiPlugin } from "./agents/agent-api-route.ts";
 import { AgentPrefixes } from "./agents/agent-prefixes.ts";
 import { AgentRegistry } from "./agents/agent-registry.ts";
-import { admitTunnel, agentRoutes, inProcessRegistrar, replicaRoutes } from "./agents/agent-routes.ts";
+import { admitTunnel, agentRoutes, inProcessRegistrar, namedAgent, replicaRoutes } from "./agents/agent-routes.ts";
 import { AgentTransport } from "./agents/agent-transport.ts";
 import { watchPower } from "./agents/engine-power.ts";
 import { AgentFleet } from "./agents/fleet.ts";
 import { HostWakes, WakingHosts } from "./agents/host-wakes.ts";
+import { RefusedAgents } from "./agents/refused-agents.ts";
 import { ReplicaScaler } from "./agents/replica-scaler.ts";
 import { sharePrefixes } from "./agents/shared-agent-prefixes.ts";
 import { shareAgents } from "./agents/shared-agents.ts";
@@ -118,7 +119,7 @@ async function createRouter(
 	const threads = workerThreads(plan, router, services, shared);
 	const cache = threads?.cache ?? createAnswerCache(config, redis?.answers());
 	watchCounts(metrics, state, cache);
-	const access = new AgentAccess(env, state.store, router, shown.administrators);
+	const access = agentAccess(router, shown.administrators);
 	const options: RoleAppOptions = {
 		current: router,
 		routes: tunnelRoutes(tunnels, async (request, peer) => void admitTunnel(request, peer, agents, access)),
@@ -145,6 +146,15 @@ async function createRouter(
 	openRouter(router, live, lifecycle, redis);
 	await takeover.opened({ router, services, server, hasRedis: redis !== undefined });
 	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
+}
+
+/** Who may register agents; whoever may not is told in the log. */
+function agentAccess(router: ReloadedRouter, administrators: Administrators): AgentAccess {
+	const { agents, env, log, state } = router;
+	const refused = new RefusedAgents(agents.agents, log);
+	return new AgentAccess(env, state.store, router, administrators, (request, peer, why) =>
+		refused.refused(namedAgent(request), peer, why),
+	);
 }
 
 /** What may kill engines is refused, and told. */

@@ -2,6 +2,7 @@
 import { RouterError } from "../../errors.ts";
 import { LazyCheck } from "../../lazy-check.ts";
 import {
+	AGENT_HEADER,
 	type AgentRegistrar,
 	type Heartbeat,
 	HeartbeatAnswer,
@@ -38,14 +39,23 @@ export interface RouterClient {
 	heartbeat(body: Heartbeat, signal: AbortSignal): Promise<RouterReply<HeartbeatAnswer>>;
 }
 
-/** @param router its base URL, with or without a closing slash or `/v1` */
-export function routerClient(router: string, token: string | undefined, transport: Transport): RouterClient {
+/**
+ * @param router its base URL, with or without a closing slash or `/v1`
+ * @param agent this agent's name
+ */
+export function routerClient(
+	router: string,
+	token: string | undefined,
+	transport: Transport,
+	agent: string,
+): RouterClient {
 	const base = router.replace(/\/+$/, "").replace(/\/v1$/, "");
 	const headers: Record<string, string> = {
 		"content-type": "application/json",
 		accept: "application/json",
 		"accept-encoding": "identity",
 		"user-agent": `router-agent/${VERSION}`,
+		[AGENT_HEADER]: agent,
 		...(token ? { authorization: `Bearer ${token}` } : {}),
 	};
 	async function ask<Answer>(

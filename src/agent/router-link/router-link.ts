@@ -63,7 +63,7 @@ export class RouterLink {
 		this.#changes = options.changes ?? new Notify();
 		this.#addresses = options.addresses ?? { to: localAddressTo, now: localAddresses };
 		this.#isTunnelled = options.tunnel?.mode === "always";
-		this.#client = options.client ?? routerClient(options.router, options.token, options.transport);
+		this.#client = options.client ?? routerClient(options.router, options.token, options.transport, options.name);
 	}
 
 	get state(): LinkStatus {

@@ -2,9 +2,9 @@
  * The agent's tunnels: a WebSocket to the router, opened again and again as long as the agent runs. Of several routers of one Redis behind one
  * address each has one of its own: the agent opens further ones until it has met them all.
  */
+import { AGENT_HEADER } from "../../protocol/agent.ts";
 import {
 	PING_MS,
-	TUNNEL_AGENT_HEADER,
 	TUNNEL_CLOSE,
 	TUNNEL_INSTANCE_HEADER,
 	TUNNEL_PATH,
@@ -73,7 +73,7 @@ export class TunnelClient {
 		const { router, token, name, instance } = options;
 		this.#base = router.replace(/\/+$/, "").replace(/\/v1$/, "");
 		this.#headers = {
-			[TUNNEL_AGENT_HEADER]: name,
+			[AGENT_HEADER]: name,
 			...(instance === undefined ? {} : { [TUNNEL_INSTANCE_HEADER]: instance }),
 			...(token ? { authorization: `Bearer ${token}` } : {}),
 		};

@@ -93,7 +93,7 @@ export const AGENTS: Detail = {
 	operationId: "listAgents",
 	summary: "The agents",
 	description:
-		"`wake` is there for an agent that is gone and whose host a call would wake (`asleep`), or has (`waking`): `agents.wake`. Takes the agent token or an admin key.",
+		"`wake` is there for an agent that is gone and whose host a call would wake (`asleep`), or has (`waking`): `agents.wake`; `refused` for one that is late or gone and whose requests the router does not let in: why. Takes the agent token or an admin key.",
 	responses: {
 		200: answer("All that have registered, the first to come first.", {
 			object: "list",

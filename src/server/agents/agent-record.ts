@@ -46,6 +46,8 @@ export interface AgentRecord extends AgentView {
 	/** See AgentView. */
 	reopensUntil: number | undefined;
 	isSuspect: boolean;
+	/** Why a request in its name was refused since it was last heard of: a clause. */
+	refused: string | undefined;
 	/** Its host sleeps, and may be woken; undefined: it does not, or may not be. */
 	wake: WakeState | undefined;
 	/** `agents.wake` has its host: it is remembered however long it sleeps. */
@@ -87,7 +89,7 @@ export function agentRecord(
 		models: modelsByName(heard.models),
 		isReachable: rest.problem === undefined,
 		isSuspect: false,
-		...{ wake: undefined, canWake: false, mustRegister: false },
+		...{ refused: undefined, wake: undefined, canWake: false, mustRegister: false },
 		loggedLease: leaseAt(heard.heardAt, now),
 		isDirty: false,
 		sharedAt: Number.NEGATIVE_INFINITY,
@@ -105,8 +107,7 @@ export function hearAgain(
 	agent.gpus = gpus ?? agent.gpus;
 	agent.heardAt = now;
 	agent.heardAtTime = nextHeardAt(agent, wall);
-	agent.isSuspect = false;
-	agent.isDirty = true;
+	Object.assign(agent, { isSuspect: false, isDirty: true, refused: undefined });
 }
 
 /** What a registration is answered. @param secret which it is given @param takesPrefixes whether reports of prefix caches are taken */
@@ -235,17 +236,8 @@ export function readyTargets(
 
 /** The agent as it is stored. */
 export function storedOf(agent: AgentRecord): StoredAgent {
-	const { name, instance, endpoint, gpus, version, registeredAt, heardAtTime } = agent;
-	return {
-		name,
-		instance,
-		endpoint,
-		models: [...agent.models.values()],
-		gpus,
-		version,
-		registeredAt,
-		heardAt: heardAtTime,
-	};
+	const { name, instance, endpoint, gpus, version, registeredAt, heardAtTime: heardAt } = agent;
+	return { name, instance, endpoint, models: [...agent.models.values()], gpus, version, registeredAt, heardAt };
 }
 
 /** An agent as routers of one Redis tell each other of it: an older one tells no secret. */
@@ -302,11 +294,12 @@ export function isOtherForCalls(before: AgentRecord | undefined, after: AgentRec
 
 /** The agent as `GET /agents` shows it. Of the instance only a part: whoever knows all of it could register as this agent. */
 export function shownOf(agent: AgentRecord, state: Lease, inFlight: (model: string, replica?: number) => number) {
-	const { name, instance, endpoint, isReachable, problem, wake, gpus, version, registeredAt, heardAtTime } = agent;
+	const { name, instance, endpoint, isReachable, problem, refused, wake, gpus, version } = agent;
 	return {
 		...{ name, endpoint, state, reachable: isReachable },
 		...(wake === undefined ? {} : { wake }),
 		...(problem === undefined ? {} : { problem }),
+		...(refused === undefined || state === "fresh" ? {} : { refused }),
 		models: [...agent.models.values()].map((model) => ({
 			...model,
 			in_flight: inFlight(model.name),
@@ -317,8 +310,8 @@ export function shownOf(agent: AgentRecord, state: Lease, inFlight: (model: stri
 		gpus: gpus ?? [],
 		...(version === undefined ? {} : { version }),
 		...(instance === undefined ? {} : { instance: instance.slice(0, 8) }),
-		registered_at: new Date(registeredAt).toISOString(),
-		last_heartbeat: new Date(heardAtTime).toISOString(),
+		registered_at: new Date(agent.registeredAt).toISOString(),
+		last_heartbeat: new Date(agent.heardAtTime).toISOString(),
 	};
 }
 

@@ -21,6 +21,7 @@ export interface AgentState
 	readonly isReachable: boolean;
 	readonly isSuspect: boolean;
 	readonly reopensUntil: number | undefined;
+	readonly refused: string | undefined;
 	readonly wake: WakeState | undefined;
 	/** What it is called with. */
 	readonly secret: string;
@@ -80,10 +81,10 @@ export class AgentChanges {
 
 function stateOf({ models, provider, gpus, ...agent }: AgentRecord): AgentState {
 	const { name, instance, endpoint, version, registeredAt, isInProcess, heardAt, heardAtTime } = agent;
-	const { isReachable, isSuspect, reopensUntil, goals, wake } = agent;
+	const { isReachable, isSuspect, reopensUntil, goals, refused, wake } = agent;
 	return {
 		...{ name, instance, endpoint, version, registeredAt, isInProcess, heardAt, heardAtTime },
-		...{ isReachable, isSuspect, reopensUntil, gpus, goals, wake },
+		...{ isReachable, isSuspect, reopensUntil, gpus, goals, refused, wake },
 		...{ models: [...models.values()], secret: provider.secret! },
 	};
 }

@@ -3,8 +3,15 @@ import { networkInterfaces } from "node:os";
 import { Elysia } from "elysia";
 import { RouterError } from "../../errors.ts";
 import { LazyCheck } from "../../lazy-check.ts";
-import { AgentName, type AgentRegistrar, Heartbeat, PEER_HEADER, Register } from "../../protocol/agent.ts";
-import { TUNNEL_AGENT_HEADER, TUNNEL_PATH, TUNNEL_PREFIX, tunnelEndpoint } from "../../protocol/tunnel.ts";
+import {
+	AGENT_HEADER,
+	AgentName,
+	type AgentRegistrar,
+	Heartbeat,
+	PEER_HEADER,
+	Register,
+} from "../../protocol/agent.ts";
+import { TUNNEL_PATH, TUNNEL_PREFIX, tunnelEndpoint } from "../../protocol/tunnel.ts";
 import { bodyReader } from "../json-body.ts";
 import type { CurrentSnapshot } from "../snapshot.ts";
 import type { AgentAccess } from "./agent-access.ts";
@@ -109,7 +116,7 @@ export function admitTunnel(
 	access.admitAgent(request, peer);
 	const { agent, instance, standsBack } = tunnelHeaders(request);
 	if (!agentName.Check(agent)) {
-		throw new RouterError("invalid_value", `The header ${TUNNEL_AGENT_HEADER} must be an agent's name.`);
+		throw new RouterError("invalid_value", `The header ${AGENT_HEADER} must be an agent's name.`);
 	}
 	registry.admitTunnel(agent, instance === "" ? undefined : instance, standsBack);
 	if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
@@ -123,6 +130,12 @@ export function inProcessRegistrar(registry: AgentRegistry): AgentRegistrar {
 		register: (body) => registry.register(body, body.endpoint, true),
 		heartbeat: (body) => registry.heartbeat(body, () => true),
 	};
+}
+
+/** Who says to be the agent that asks: a valid name; undefined where the request has none, as those of older agents. */
+export function namedAgent({ headers }: Request): string | undefined {
+	const name = headers.get(AGENT_HEADER);
+	return agentName.Check(name) ? (name as string) : undefined;
 }
 
 function peerOf(request: Request, server: Peers | null): string {

@@ -1,7 +1,7 @@
 /** `GET /agents/tunnel` as Bun's router has it: the WebSocket of a tunnel is opened in the thread that gets the request. */
 import { asRouterError, RouterError } from "../../errors.ts";
+import { AGENT_HEADER } from "../../protocol/agent.ts";
 import {
-	TUNNEL_AGENT_HEADER,
 	TUNNEL_INSTANCE_HEADER,
 	TUNNEL_PATH,
 	TUNNEL_ROUTERS_HEADER,
@@ -19,7 +19,7 @@ interface Upgrading {
 /** What a tunnel's request says of its agent. */
 export function tunnelHeaders({ headers }: Request) {
 	return {
-		agent: headers.get(TUNNEL_AGENT_HEADER) ?? "",
+		agent: headers.get(AGENT_HEADER) ?? "",
 		/** "" where it has none. */
 		instance: headers.get(TUNNEL_INSTANCE_HEADER) ?? "",
 		/** Routers that it has tunnels to. */

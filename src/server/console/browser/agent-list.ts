@@ -10,6 +10,8 @@ export interface FleetAgent {
 	/** Its host sleeps and can be woken, or is being woken. */
 	readonly wake?: "asleep" | "waking";
 	readonly problem?: string;
+	/** Why the router does not let it in, where it is late or gone: a clause. */
+	readonly refused?: string;
 	readonly models: readonly FleetModel[];
 	readonly gpus: readonly FleetGpu[];
 	readonly version?: string;

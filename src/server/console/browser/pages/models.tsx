@@ -80,9 +80,10 @@ function AgentCard({ agent, reload }: { readonly agent: FleetAgent; readonly rel
 	);
 }
 
-function Lease({ agent: { state, reachable, wake } }: { readonly agent: FleetAgent }) {
+function Lease({ agent: { state, reachable, refused, wake } }: { readonly agent: FleetAgent }) {
 	if (wake === "asleep") return <Badge text="asleep: a call for its models wakes it" tone="plain" />;
 	if (wake === "waking") return <Badge text="waking" tone="warn" />;
+	if (refused) return <Badge text={`refused: ${refused}`} tone="bad" />;
 	if (state === "gone") return <Badge text="gone: not heard of for 30 s" tone="bad" />;
 	if (!reachable) return <Badge text="unreachable" tone="bad" />;
 	if (state === "suspect") return <Badge text="suspect: not heard of for 15 s" tone="warn" />;
