@@ -26,6 +26,18 @@ describe("a roll is taken back", () => {
 		expect([host.hashes, host.model.roll, host.fewestReady]).toEqual([["old"], undefined, 1]);
 	});
 
+	test("for the reason that its container's log says, once that has been read", () => {
+		const host = begun();
+		host.broken.add(1);
+		host.step();
+		host.fail();
+		host.fail();
+		host.step({ problem: { reason: "its container ended", fix: "" }, isReadingLog: true });
+		expect([host.model.roll?.phase, host.model.last]).toEqual(["starting", undefined]);
+		host.step({ problem: { reason: "RuntimeError: CUDA error", fix: "router models load {name}" } });
+		expect(host.model.last?.reason).toBe("RuntimeError: CUDA error. What to do: router models load m");
+	});
+
 	test("where its canary is worse", () => {
 		const host = begun();
 		host.run(3);

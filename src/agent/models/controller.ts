@@ -253,6 +253,7 @@ export class ModelController {
 				own.some((item) => item.replica === replica) || effects.inFlight.has(replicaKey(name, replica)),
 			isPulled: records.images.has(wanted.image),
 			problem: keys.map((key) => this.#supervisorState.failures.get(key)?.problem).find((each) => each),
+			isReadingLog: keys.some((key) => effects.inFlight.get(key) === "stop"),
 		};
 		const news = generations.step(name, seen, spec.image);
 		if (news) this.#rolled(name, news);

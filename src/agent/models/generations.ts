@@ -34,7 +34,8 @@ export interface RollOrder {
 }
 
 /** What a tick has seen of one model; the rest is known here. */
-export interface SeenModel extends Pick<RollInputs, "count" | "isUp" | "isReady" | "isThere" | "isPulled" | "problem"> {
+export interface SeenModel
+	extends Pick<RollInputs, "count" | "isUp" | "isReady" | "isThere" | "isPulled" | "problem" | "isReadingLog"> {
 	readonly wanted: Generation;
 	/** The configuration's share of calls for a canary. */
 	readonly share: number;

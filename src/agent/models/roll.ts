@@ -2,7 +2,7 @@
  * A rolling change: a new image, arguments or version of a model beside the one that serves. `(what was, what is seen) → what is to be`, pure.
  * The phases, and why, are in design.md (src/agent).
  */
-import type { Problem } from "../problem.ts";
+import { type Problem, problemOf, problemText } from "../problem.ts";
 import type { CanaryResult } from "./canary-analysis.ts";
 import type { ModelSpec } from "./model-spec.ts";
 
@@ -37,7 +37,7 @@ export interface RollEnd {
 	readonly result: "promoted" | "taken back";
 	readonly hash: string;
 	readonly image: string;
-	/** One clause. */
+	/** One clause, and where its containers failed what to do about that. */
 	readonly reason: string;
 	/** Unix time, ms. */
 	readonly at: number;
@@ -81,6 +81,8 @@ export interface RollInputs {
 	readonly isPulled: boolean;
 	/** Why replicas of the roll fail. */
 	readonly problem?: Problem | undefined;
+	/** The log of one that failed is being read: `problem` says no more than that it ended. */
+	readonly isReadingLog?: boolean | undefined;
 	readonly analysis: () => CanaryResult;
 }
 
@@ -172,7 +174,10 @@ function rolling(model: ModelGenerations, roll: Roll, seen: RollInputs): ModelGe
 	}
 	if (roll.phase === "replacing") return replacing(model, roll, seen);
 	if (roll.failures >= MOST_FAILURES) {
-		return takenBack(model, roll, seen.problem?.reason ?? `its containers failed ${roll.failures} times`, seen);
+		if (seen.isReadingLog) return model;
+		const { problem } = seen;
+		const why = problem && problemText(problemOf(wanted.spec.name, problem));
+		return takenBack(model, roll, why ?? `its containers failed ${roll.failures} times`, seen);
 	}
 	if (roll.phase === "starting") return starting(model, roll, seen);
 	const { decision, reason } = seen.analysis();
