@@ -111,6 +111,7 @@ beforeAll(async () => {
 	broken = await agentOn(["--model", "Qwen/Qwen3-0.6B", "--name", "small", "--advertise", "http://127.0.0.1:1"], {
 		ROUTER_AGENT_NAME: "gpu-2",
 		DOCKER_HOST: "tcp://127.0.0.1:1",
+		ROUTER_TUNNEL: "never",
 	});
 	using home = directory();
 	const { stdout: rules } = await cli(["init", "--prometheus-rules"], { cwd: home.path });

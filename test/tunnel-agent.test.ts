@@ -60,6 +60,20 @@ const call = (router: RunningRouter, stream = false) =>
 		body: JSON.stringify({ model: "local/qwen", stream, messages: [{ role: "user", content: "hi" }] }),
 	});
 
+test("an agent that advertises an address which the router can't call gets a tunnel, unless it is to have none", async () => {
+	const router = await startWith();
+	// Nothing listens on that port: it is privileged.
+	const advertise = ["--advertise", "http://127.0.0.1:9"];
+	const without = await startAgent(router, advertise, { ROUTER_TUNNEL: "never" });
+	await without.printed(/can't call this agent back: .* with --tunnel/);
+	await without.stop();
+	const agent = await startAgent(router, advertise);
+	await until(async () => (await agentsOf(router))[0]?.["endpoint"] === "tunnel://gpu-1", "the tunnel");
+	await until(async () => (await call(router)).status === 200, "a call");
+	await agent.stop();
+	await router.stop();
+});
+
 test("an agent with --tunnel is called through it, and not at all with another token", async () => {
 	const router = await startWith();
 	const refused = await startAgent(router, ["--tunnel"], { ROUTER_AGENT_TOKEN: "a-wrong-agent-token" });

@@ -139,9 +139,8 @@ function linkTo(
 	const external = vllm_url ? new ExternalVllm(config, http, changes) : undefined;
 	external?.start();
 	const token = agentTokens(env)[0];
-	const isTunnelled = mode === "always" || (mode === "auto" && advertise === undefined);
 	const client =
-		isTunnelled && !registrar
+		mode !== "never" && !registrar
 			? new TunnelClient({
 					...parts,
 					router,

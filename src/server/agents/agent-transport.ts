@@ -64,10 +64,10 @@ export async function callBack(
 		if (isTunnel)
 			return "The agent does not answer through its tunnel, or has none open at this moment: it opens it by itself.";
 		if (giveUp.signal.aborted) {
-			return `${origin} does not answer within ${ms / 1000} s: a firewall may block port ${number} on ${hostname}, or the agent listens on another address.`;
+			return `${origin} does not answer within ${ms / 1000} s: a firewall may block port ${number} on ${hostname}, or the agent listens on another address. Open the port, or start the agent with --tunnel.`;
 		}
 		const code = thrown instanceof Error && "code" in thrown ? ` (${thrown.code})` : "";
-		return `${origin} can't be reached${code}: nothing listens on port ${number} of ${hostname}, or a firewall refuses it. Start the agent with --host 0.0.0.0, or open the port.`;
+		return `${origin} can't be reached${code}: nothing listens on port ${number} of ${hostname}, or a firewall refuses it. Open the port, have the agent listen there (--host 0.0.0.0), mend its --advertise where it has one, or start it with --tunnel.`;
 	} finally {
 		clearTimeout(timer);
 		// Its body is of no interest.
