@@ -268,6 +268,9 @@ describe("what a model may not be", () => {
 		[{ gpu_memory: 0, gpus: 0 }, /^gpu_memory: is nothing/],
 		[{ name: "dummy" }, /^name: "dummy" is the built-in model's/],
 		[{ name: "dummy", model: "dummy" }, /^name: /],
+		[{ name: "local" }, /^name: "local" would be another model's to callers/],
+		[{ name: "local/qwen" }, /^name: "local\/qwen" would be another/],
+		[{ name: "local/qwen", model: "local/qwen" }, /^name: /],
 		[{ args: ["--lora-modules", "dummy=/a"] }, /built-in model/],
 		[{ args: ["--max-model-len"] }, /^args: "--max-model-len" has no value/],
 		[{ args: ["--max_model_len", "--enforce-eager"] }, /"--max_model_len" has no value/],
@@ -280,6 +283,8 @@ describe("what a model may not be", () => {
 	test.each([
 		[{ name: "Qwen/Qwen3-8B" }],
 		[{ name: "chat:latest" }],
+		[{ name: "local-chat" }],
+		[{ name: "org/local" }],
 		[{ model: "gpt2" }],
 		[{ model: "unsloth/Qwen3-8B-GGUF:Q4_K_M" }],
 		[{ devices: [0, 1, 2, 3], replicas: 2 }],

@@ -211,6 +211,32 @@ describe("what newcomers write is answered with what they meant", () => {
 });
 
 describe("names and needs the schema can't express", () => {
+	test.each([
+		[
+			"prices: { qwen3-8b: { input: 1, output: 2 } }",
+			'router.yaml:1:11 prices.qwen3-8b: is no `provider/model`, and matches none: write "local/qwen3-8b"',
+		],
+		["agents: { replicas: { local/ondem: { min: 1 } } }", 'the name that the agents give it: "ondem"'],
+		["agent: { image: 'vllm sim' }", "agent.image: must be an image's name such as"],
+		["agent: { roll: { watch: 10m, limit: 1m } }", "agent.roll.watch: is 10m, and `limit` is 1m"],
+		["agent: { roll: { limit: 30s } }", "agent.roll.watch: is 1m, and `limit` is 30s"],
+	])("what would do nothing is refused: %s", (yaml, said) => {
+		expect(mistakes(yaml)).toEqual([expect.stringContaining(said)]);
+	});
+
+	test("a tunnel that is always used leads to a router", () => {
+		const settings = (agent: string) => ({ yaml: `agent: { ${agent} }`, role: "agent" as const });
+		expect(() => configure(settings("tunnel: always"))).toThrow("no router is named that it could lead to");
+		expect(() => configure({ ...settings("tunnel: always"), role: "standalone" })).toThrow("needs none: leave it out");
+		configure(settings("tunnel: always, router: http://r:8000"));
+		configure({ ...settings("tunnel: always"), env: { ROUTER_URL: "http://r:8000" } });
+		configure({ ...settings("tunnel: always"), role: "router" });
+	});
+
+	test("a price of any provider's model may be a pattern without a slash", () => {
+		configure({ yaml: "prices: { '*-mini': { input: 1, output: 2 } }" });
+	});
+
 	test("two keys or two models of one name are refused", () => {
 		const lines = mistakes(
 			"keys: [{ name: a, key: secret-1 }, { name: a, key: secret-2 }]\nmodels: [{ name: m, targets: [x] }, { name: m, targets: [y] }]",

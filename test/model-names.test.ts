@@ -169,7 +169,6 @@ describe("a price", () => {
 		["openrouter/qwen/qwen3-8b", "openrouter/qwen/qwen3-8b:nitro", true],
 		["openrouter/qwen/qwen3-8b", "openrouter/qwen/qwen3-8b:free", false],
 		["openai/gpt-4o", "openrouter/openai/gpt-4o", false],
-		["gpt-4o", "openai/gpt-4o", false],
 	])("of %s is that of %s: %p", (pattern, name, expected) => expect(priced(pattern, name)).toBe(expected));
 
 	test("as it is written comes before any other spelling, and a name before a star", () => {

@@ -56,6 +56,11 @@ function prices(values: unknown): Finding[] {
 		const isWhole = [gpu_hour, request, image, minute, characters].some((each) => each !== undefined);
 		const hasBoth = input !== undefined && output !== undefined;
 		const hasTokens = input !== undefined || output !== undefined || Object.keys(others).length > 0;
+		// Every name that is priced is `provider/model`; a star may stand for the slash.
+		if (!/[/*]/.test(name)) {
+			const message = `is no \`provider/model\`, and matches none: write "local/${name}" for a model of your agents, else its provider before it`;
+			return [{ path: ["prices", name], of: "key" as const, message }];
+		}
 		if (hasBoth || (!hasTokens && isWhole)) return [];
 		const message = "needs input and output, or gpu_hour, or request: a price that is missing is not zero";
 		return [{ path: ["prices", name], message }];

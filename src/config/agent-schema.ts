@@ -166,8 +166,9 @@ export const agent = section(
 		}),
 		image: Type.Optional(
 			Type.String({
-				minLength: 1,
 				maxLength: 512,
+				pattern: "^[A-Za-z0-9][A-Za-z0-9._:/@-]*$",
+				expects: "an image's name such as vllm/vllm-openai:v0.33.0",
 				description: "vLLM's image; default: a pinned version.",
 				examples: ["vllm/vllm-openai:v0.11.0"],
 			}),

@@ -3,7 +3,7 @@ import { accessSync, constants, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { PROVIDER_TYPES, VENDORS } from "../vendors.ts";
 import { accessRules } from "./access-rules.ts";
-import { argumentProblem } from "./agent-args.ts";
+import { agentRules } from "./agent-rules.ts";
 import { parseAllowedHost } from "./allowed-host.ts";
 import type { Finding, Path } from "./config-error.ts";
 import { didYouMean } from "./did-you-mean.ts";
@@ -42,11 +42,9 @@ export function semantics(values: Record<string, unknown>, context: RuleContext)
 		...repeated(entries(values["models"]), ["models"], "name", "another model has this name too; names must differ"),
 		...entries(values["models"]).flatMap(([index, model]) => weights(model, ["models", index])),
 		...entries(values["models"]).flatMap(([index, model]) => ownShadow(model, ["models", index])),
-		...repeatedModels(values["agent"]),
-		...vllmArguments(values["agent"]),
+		...agentRules(values, context.role),
 		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, context.env) : [])),
 		...allowedHosts(values["agents"]),
-		...replicaBounds(values, context.role),
 		...redisUrl(values["redis"]),
 		...operation(["agent", "vllm_url"], isRecord(values["agent"]) ? values["agent"]["vllm_url"] : undefined),
 		...["server", "agent"].flatMap((section) => hostOnly(section, values[section])),
@@ -82,26 +80,6 @@ function weights(model: ListedEntry, path: Path): Finding[] {
 function ownShadow({ name, shadow }: ListedEntry, path: Path): Finding[] {
 	if (!isRecord(shadow) || shadow["to"] !== name) return [];
 	return [{ path: [...path, "shadow", "to"], message: "is this model itself: name another one" }];
-}
-
-/** A model that has no name is called what it is. */
-function repeatedModels(agent: unknown): Finding[] {
-	const named = entries(isRecord(agent) ? agent["models"] : undefined).map(([index, entry]): [number, ListedEntry] => [
-		index,
-		{ name: entry["name"] ?? entry["model"] },
-	]);
-	const message = "another model has this name too; give one of them another `name`";
-	return repeated(named, ["agent", "models"], "name", message);
-}
-
-function vllmArguments(agent: unknown): Finding[] {
-	return entries(isRecord(agent) ? agent["models"] : undefined).flatMap(([index, { args }]) => {
-		const words = Array.isArray(args) ? [...args.entries()] : [];
-		return words.flatMap(([at, word]) => {
-			const message = typeof word === "string" ? argumentProblem(word) : undefined;
-			return message === undefined ? [] : [{ path: ["agent", "models", index, "args", at], message }];
-		});
-	});
 }
 
 function provider(name: string, entry: ListedEntry, env: Environment): Finding[] {
@@ -149,27 +127,6 @@ function operation(path: Path, url: unknown): Finding[] {
 
 /** One word alone may be an ingress's path to a server; behind a version it is an operation. */
 const OPERATION = /(?:[^/](\/chat\/completions)|\/v\d\w*(\/(?:completions|embeddings|messages|responses)))\/?$/;
-
-/** Bounds that can't be kept. Which models other agents have nobody knows here. */
-function replicaBounds({ agents, agent }: Record<string, unknown>, role: Role): Finding[] {
-	const bounds = isRecord(agents) && isRecord(agents["replicas"]) ? Object.entries(agents["replicas"]) : [];
-	const own = new Map(
-		entries(isRecord(agent) ? agent["models"] : undefined).map(([, entry]) => [entry["name"] ?? entry["model"], entry]),
-	);
-	return bounds.flatMap(([name, bound]): Finding[] => {
-		if (!isRecord(bound)) return [];
-		const path = ["agents", "replicas", name];
-		const { min, max } = bound;
-		if (typeof min === "number" && typeof max === "number" && min > max)
-			return [
-				{ path: [...path, "min"], message: `is ${min}, and \`max\` is ${max}: at least one of them has to change` },
-			];
-		const load = own.get(name)?.["load"];
-		if (role === "agent" || load === undefined || load === "on-demand") return [];
-		const message = `is about models with \`load: on-demand\`, and this file's agent has "${name}" with \`load: ${String(load)}\``;
-		return [{ path, of: "key", message }];
-	});
-}
 
 function allowedHosts(agents: unknown): Finding[] {
 	const allow = isRecord(agents) && Array.isArray(agents["allow"]) ? agents["allow"] : [];

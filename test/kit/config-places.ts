@@ -39,10 +39,12 @@ export function sample(schema: TSchema): unknown {
 		}
 		case "object": {
 			const [free] = Object.values<TSchema>(schema["patternProperties"] ?? {});
-			// A provider of this name needs no address.
-			if (free) return { openrouter: sample(free) };
+			// A provider of this name needs no address; prices are of `provider/model`.
+			if (free) return { [free["properties"]?.["gpu_hour"] ? "openrouter/x" : "openrouter"]: sample(free) };
 			const properties = Object.entries<TSchema>(schema["properties"]);
-			return Object.fromEntries(properties.map(([name, child]) => [name, sample(child)]));
+			const whole = Object.fromEntries(properties.map(([name, child]) => [name, sample(child)]));
+			// A model's shadow is another model.
+			return isRecord(whole["shadow"]) ? { ...whole, name: "shadowed" } : whole;
 		}
 	}
 	// Two keys must not have one secret.

@@ -16,6 +16,8 @@ const IMAGE = /^[A-Za-z0-9][A-Za-z0-9._:/@-]*$/;
 const VARIABLE = /^[A-Z][A-Z0-9_]*$/;
 /** The CLI's own: from the agent's environment they would steer it, not the container. */
 const AGENT_VARIABLES = /^(?:PATH|HOME|LD_|DOCKER_|CONTAINER|CONTAINERS_|XDG_|ROUTER_)/;
+/** What calls of agents' models begin with. */
+const ANY_LOCAL = "local";
 /** What a name must be. */
 const NAME_FORM = `letters, digits and . _ - in parts joined by / or :, no "..", at most ${MAX_MODEL_NAME}`;
 
@@ -77,6 +79,10 @@ function only(field: keyof ModelSpec, message: string | undefined): Finding[] {
 function nameProblems({ name, model }: ModelSpec, modelMessage: string | undefined): Finding[] {
 	if (name === BUILT_IN)
 		return only("name", `"${BUILT_IN}" is the built-in model's, which no call passes by: choose another`);
+	if (name === ANY_LOCAL || name.startsWith(`${ANY_LOCAL}/`)) {
+		const message = `"${name}" would be another model's to callers ("${ANY_LOCAL}" is whichever is ready, "${ANY_LOCAL}/NAME" the model NAME): choose another`;
+		return [{ path: ["name"], at: [name === model ? "model" : "name"], message }];
+	}
 	if (isModelName(name)) return [];
 	if (name !== model) return only("name", `${shown(name)} is no name: ${NAME_FORM}`);
 	const isDirectory = model.startsWith("/");
