@@ -103,12 +103,16 @@ export async function startRouter(options: RouterOptions = {}): Promise<RunningR
 			const url = /listening on (https?:\/\/\S+)/.exec(line)?.[1];
 			if (url) found(url.replace(/[/,.]+$/, ""));
 		};
-		lines(child.stdout, read).catch(failed);
-		lines(child.stderr, read).catch(failed);
-		child.exited.then(
-			(code) => failed(new Error(`the router ended with ${code} before it listened:\n${output}`)),
-			failed,
-		);
+		const printed = Promise.all([lines(child.stdout, read), lines(child.stderr, read)]);
+		printed.catch(failed);
+		// Its end may be seen before its last words; a process that it has started may hold the pipes open for longer.
+		child.exited
+			.then((code) =>
+				Promise.race([printed, Bun.sleep(1_000)]).then(() =>
+					failed(new Error(`the router ended with ${code} before it listened:\n${output}`)),
+				),
+			)
+			.catch(failed);
 		setTimeout(() => failed(new Error(`the router did not say where it listens:\n${output}`)), START_MS).unref();
 	});
 	let isWanted = true;
