@@ -249,6 +249,36 @@ describe.each(EXCHANGED_KINDS)("routers of %s:", (_, kind) => {
 		});
 	});
 
+	describe("several routers that listen again later than another one tells", () => {
+		test("learn what it told, though none of those who answer them knows it", async () => {
+			const [a, b, z] = await joined("a", "b", "z");
+			a.isDeaf = b.isDeaf = true;
+			give(z, "box/m", 1);
+			z.state.opened("box/m", true, { prompt: promptOf("", []), session: "s" }).closed({});
+			await until(() => network.sent.some((each) => each.includes('"sessions":[["s"')));
+			a.isDeaf = b.isDeaf = false;
+			a.resume();
+			b.resume();
+			for (const router of [a, b]) {
+				await until(() => uncached(router, "box/m", 1) === 1 && router.state.session("s") === "box/m");
+			}
+		});
+
+		test("learn where a session went last, whoever tells what again", async () => {
+			const [a, b, z] = await joined("a", "b", "z");
+			const move = (router: typeof a, target: string) =>
+				router.state.opened(target, true, { prompt: promptOf("", []), session: "s" }).closed({});
+			move(z, "box/m");
+			await until(() => [a, b].every((router) => router.state.session("s") === "box/m"));
+			move(b, "other/m");
+			await until(() => [a, z].every((router) => router.state.session("s") === "other/m"));
+			for (const router of [z, a, b]) router.resume();
+			await until(() => network.sent.filter((each) => each.includes('"sessions":[["s","other/m"')).length > 1);
+			expect([a, b, z].map((router) => router.state.session("s"))).toEqual(["other/m", "other/m", "other/m"]);
+			expect(network.sent.filter((each) => each.includes('"sessions":[["s","box/m"')).length).toBe(1);
+		});
+	});
+
 	describe("while Redis is away", () => {
 		test("nothing is sent, and what was noted meanwhile is told when it is back", async () => {
 			const [a, b] = await joined("a", "b");

@@ -12,7 +12,7 @@ import {
 	type ReadRoutingMessage,
 	type RoutingMessage,
 } from "./routing-message.ts";
-import { RoutingNotes } from "./routing-notes.ts";
+import { type RoutingBatch, RoutingNotes } from "./routing-notes.ts";
 import type { ExchangedState, RoutingState } from "./target-state.ts";
 
 const CHANNEL = "routing";
@@ -22,6 +22,11 @@ const PAUSE_MS = 50;
 const BURST_MS = 4 * PAUSE_MS;
 /** How often all that is under way is told, which heals what was lost, and says that this router is there, ms. */
 const WHOLE_MS = 500;
+/**
+ * How long what was told is kept to be told again, ms: after an outage a router may tell all that it has noted before the others listen again, which
+ * each does when it does.
+ */
+const AGAIN_MS = 10_000;
 /** How often a router asks for what the others remember until somebody tells it, each `WHOLE_MS`. */
 const MOST_ASKS = 4;
 /** From this time on routers answer that don't know either: all have been started at once. */
@@ -56,6 +61,8 @@ export class RoutingExchange {
 	#cancelTick: (() => void) | undefined;
 	/** Until then messages are paid for, on its clock, ms. */
 	#paidUntil = Number.NEGATIVE_INFINITY;
+	/** What was told lately, the first first, and when. */
+	#told: { readonly at: number; readonly batch: RoutingBatch }[] = [];
 	#isOpen = false;
 	#isSending = false;
 	/** The next message tells all that is under way. */
@@ -117,8 +124,9 @@ export class RoutingExchange {
 		this.#schedule();
 	}
 
-	/** Messages may have been missed. */
+	/** Messages may have been missed, and the last ones of its own by all who asked meanwhile. */
 	#ask(): void {
+		this.#tellAgain();
 		this.#asks = 1;
 		this.#isWholeDue = true;
 		this.#schedule();
@@ -162,9 +170,37 @@ export class RoutingExchange {
 			: batch.changed!.map((target) => [target, this.state.ownLoad(target)] as const);
 		const { router: from } = this;
 		const asks = { asks: this.#asks, isNew: this.#isNew };
-		if (await this.#publish({ from, ...asks, isWhole, loads, emptied, prompts, sessions, conversations })) return;
+		if (await this.#publish({ from, ...asks, isWhole, loads, emptied, prompts, sessions, conversations })) {
+			this.#keepTold(batch);
+			return;
+		}
 		this.#notes.giveBack(batch);
 		this.#isWholeDue = true;
+	}
+
+	#keepTold(batch: RoutingBatch): void {
+		const now = this.clock.now();
+		const { emptied, prompts, sessions, conversations } = batch;
+		this.#told = this.#told.filter(({ at }) => now - at < AGAIN_MS);
+		if (prompts.length + sessions.length + conversations.length + emptied.length > 0)
+			this.#told.push({ at: now, batch });
+	}
+
+	/**
+	 * Has what was told lately told once more. Not which caches became empty: others may have been told since what is in them. And no session that
+	 * another router has moved since, or that this one has a later word of.
+	 */
+	#tellAgain(): void {
+		const now = this.clock.now();
+		const emptied = new Set<string>();
+		for (const { at, batch } of this.#told.reverse()) {
+			if (now - at >= AGAIN_MS) break;
+			const prompts = batch.prompts.filter(([target]) => !emptied.has(target));
+			const sessions = batch.sessions.filter(([session, target]) => this.state.session(session) === target);
+			for (const target of batch.emptied) emptied.add(target);
+			this.#notes.giveBack({ ...batch, changed: [], emptied: [], prompts, sessions });
+		}
+		this.#told = [];
 	}
 
 	/** Whether Redis took it. */
@@ -206,6 +242,7 @@ export class RoutingExchange {
 
 	/** One router tells what is remembered: the first by name, and after each time that it was asked for in vain one more. */
 	#answer(asker: string, asks: number): void {
+		this.#tellAgain();
 		this.#isWholeDue = true;
 		this.#schedule();
 		if (this.#isNew ? asks < ANYBODY_ASKS : this.#others.countBefore(this.router, asker) >= asks) return;
