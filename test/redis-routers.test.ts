@@ -182,10 +182,10 @@ test("Redis hung, slow, killed and flushed under load: no call fails, the log sa
 	expect(failed).toBe(0);
 	for (const router of routers) {
 		await router.printed(/Redis is used/);
-		const told = router.output().match(/Redis can't be used/g)?.length ?? 0;
-		// Once each for hung, slow and killed; a busy machine may add a short one.
-		expect(told).toBeGreaterThanOrEqual(3);
-		expect(told).toBeLessThanOrEqual(6);
+		// Hung, slow and killed at least, and as often as a busy machine makes Redis late; each time once, until it is used again.
+		const told = router.output().match(/Redis (?:can't be|is) used/g) ?? [];
+		expect(told.filter((each) => each.includes("can't")).length).toBeGreaterThanOrEqual(3);
+		expect(told.filter((each, at) => each === told[at - 1])).toEqual([]);
 		expect(await router.metric("router_redis_failures_total", { reason: "timeout" })).toBeGreaterThan(0);
 		expect(await router.metric("router_redis_failures_total", { reason: "refused" })).toBeGreaterThan(0);
 	}
