@@ -31,7 +31,7 @@ function router(more: Json = {}): Pipeline {
 	});
 	const prices = { of: () => ({ rates: RATES, source: "prices" }), hasHourlyRates: false };
 	const usage = { prices, learned: new LearnedUsage(), clocks: new HardwareClocks() };
-	const admission = { limitsModels: false, limitsAddresses: false };
+	const admission = { limitsModels: false, limitsAddresses: false, sessionUsd: () => undefined };
 	Object.assign(made.snapshot, { accounts: { usage, admission, addresses: {} } });
 	return made;
 }

@@ -54,7 +54,7 @@ function routing({ alias = {} as Json, rates = { input: 0, output: 0 } as Rates 
 		hasHourlyRates: rates?.gpu_hour !== undefined,
 	};
 	const usage = { prices, learned: new LearnedUsage(), clocks: new HardwareClocks() };
-	const admission = { limitsModels: false, limitsAddresses: false };
+	const admission = { limitsModels: false, limitsAddresses: false, sessionUsd: () => undefined };
 	Object.assign(router.snapshot, { accounts: { usage, admission, addresses: {} } });
 	return router;
 }

@@ -246,7 +246,8 @@ export class WindowCounter implements Counter {
 	}
 
 	resetMs(now: number): number {
-		if (this.#first === this.#next) return 0;
+		// What is left of entries that came to nothing holds nobody up.
+		if (this.#first === this.#next || this.sum === 0) return 0;
 		return this.#times[(this.#next - 1) & (this.#times.length - 1)]! + this.windowMs - now;
 	}
 

@@ -212,7 +212,7 @@ class SharedWindow extends SharedCounter {
 		return timeUntilLeft(this.blocks, this.block, this.sum + amount - max, now);
 	}
 	override resetMs(now: number): number {
-		return timeUntilEmpty(this.blocks, this.block, now);
+		return this.sum === 0 ? 0 : timeUntilEmpty(this.blocks, this.block, now);
 	}
 	override takenBefore(before: number): readonly TakenAt[] {
 		return entriesBefore(this.blocks, this.block, before);
