@@ -1,6 +1,7 @@
 /** How many replicas an on-demand model has over all agents, and at which: on a simulated clock. */
 import { describe, expect, test } from "bun:test";
-import type { ReplicaBounds } from "../src/routing/scaling-state.ts";
+import { scaleModel } from "../src/routing/replica-scaling.ts";
+import { type ReplicaBounds, UNSCALED } from "../src/routing/scaling-state.ts";
 import { random } from "./kit/random.ts";
 import { type LoggedEvent, type SimulatedAgent, SimulatedFleet } from "./kit/simulated-fleet.ts";
 
@@ -9,6 +10,13 @@ const bounds = (over: Partial<ReplicaBounds> = {}): ReplicaBounds => ({ min: 0, 
 const said = (events: readonly LoggedEvent[]) => events.map(({ what, agent }) => `${what} ${agent}`);
 const fleet = (over: Partial<ReplicaBounds>, ...agents: Partial<SimulatedAgent>[]) =>
 	new SimulatedFleet(bounds(over), agents);
+
+function stepUntil(over: SimulatedFleet, isSo: () => boolean): void {
+	for (let second = 0; !isSo(); second++) {
+		if (second === 1000) throw new Error(`not after ${second} s: ${JSON.stringify(said(over.events))}`);
+		over.step();
+	}
+}
 
 describe("no replica is loaded", () => {
 	test("at an agent that is late, or gone, or drains: `min` says what is missing, and why", () => {
@@ -113,6 +121,21 @@ describe("a replica is loaded", () => {
 		expect(three.run(200).ready).toBe(3);
 	});
 
+	test("for one that calls have not reached for 15 s, though its agent is heard of: it is in nobody's way", () => {
+		const host = (agent: string, state: "ready" | "stopped", isFresh: boolean) =>
+			({ ...fleet({}, { name: agent, state }).agents[0]!.heard, isFresh }) as const;
+		let state = UNSCALED;
+		const events: string[] = [];
+		const decide = (second: number) => {
+			const hosts = [host("gpu-1", "ready", false), host("gpu-2", "stopped", true)];
+			const made = scaleModel("qwen", hosts, bounds({ min: 1, max: 1 }), state, second * 1000);
+			events.push(...made.events.map(({ what, agent }) => `${second}: ${what} ${agent}`));
+			state = made.state;
+		};
+		for (let second = 0; second < 30; second++) decide(second);
+		expect(events).toEqual(["15: load gpu-2"]);
+	});
+
 	test("for one whose agent is gone, once that is certain; none for one that was late for a moment", () => {
 		const two = fleet({ min: 1, max: 1 }, {}, {}).run(60);
 		const holder = two.agents.find(({ state }) => state === "ready")!;
@@ -164,6 +187,66 @@ describe("a replica goes", () => {
 		two.demand = 30;
 		two.run(20);
 		expect([said(two.events).at(-1), two.ready]).toEqual([`stay ${retired}`, 2]);
+	});
+
+	test("never a living one where the other's agent has died: that one counts for nothing, though its lease is not over", () => {
+		for (const dead of [0, 1]) {
+			const two = fleet({ min: 1, max: 2, calls: 2, ttl: 20_000 }, { state: "ready" }, { state: "ready" });
+			two.demand = 4;
+			two.run(60);
+			two.agents[dead]!.isAway = true;
+			two.demand = 0;
+			expect([said(two.run(120).events), two.ready]).toEqual([[], 1]);
+			const living = two.agents[1 - dead]!;
+			expect(living.goal).toEqual({ goal: "keep" });
+			// It is back, with its replica: that one has the `ttl` of its agent.
+			two.agents[dead]!.isAway = false;
+			expect([two.run(60).ready, two.events, living.state]).toEqual([1, [], "ready"]);
+		}
+	});
+
+	test("not while calls run at it and it is the last that serves: the other's agent is late, and the order is taken back", () => {
+		const two = fleet({ min: 1, max: 2, ttl: 20_000 }, { state: "ready", streams: 1 }, { state: "ready", streams: 1 });
+		stepUntil(two, () => two.events.length > 0);
+		const retired = two.agents.find(({ name }) => name === two.events[0]!.agent)!;
+		const other = two.agents.find((agent) => agent !== retired)!;
+		other.isAway = true;
+		two.run(25);
+		retired.streams = 0;
+		two.run(60);
+		expect([said(two.events), two.ready]).toEqual([[`retire ${retired.name}`, `stay ${retired.name}`], 1]);
+	});
+
+	test("that can't be reached, where one is too many, and not the one that serves; one that is still being loaded goes before both", () => {
+		const max = fleet({ min: 1, max: 2 }, { state: "ready" }, { state: "ready" }).run(10);
+		max.agents[0]!.isAway = true;
+		max.run(18);
+		max.bounds = { ...max.bounds, max: 1 };
+		expect(said(max.run(3).events)).toEqual(["retire gpu-1"]);
+		const back = fleet({ min: 1, max: 1 }, { state: "ready" }, {}).run(10);
+		back.agents[0]!.isAway = true;
+		back.run(35);
+		back.agents[0]!.isAway = false;
+		back.run(60);
+		expect([said(back.events), back.ready]).toEqual([["load gpu-2", "retire gpu-2"], 1]);
+	});
+
+	test("only after `ttl` of its own: a quiet time begins anew once another one serves, and the reason says what was", () => {
+		const two = fleet({ min: 1, max: 2, calls: 2, ttl: 20_000 }, { state: "ready" }, {}).run(60);
+		// Asked for by hand, not by calls: there were none all the time.
+		two.bounds = { ...two.bounds, min: 2 };
+		stepUntil(two, () => two.agents[1]!.state === "ready");
+		const readyAt = two.now;
+		two.bounds = { ...two.bounds, min: 1 };
+		two.agents[0]!.streams = 1;
+		stepUntil(two, () => {
+			// Calls that come and go within a second: the agent knows of them, so that it does not go by itself.
+			for (const agent of two.agents) agent.idleSince = two.now;
+			return two.events.at(-1)!.what === "retire";
+		});
+		const { at, why } = two.events.at(-1)!;
+		expect(at - readyAt).toBeGreaterThanOrEqual(20_000);
+		expect(why).toBe("at most 1 call for 2 replicas for 20 s");
 	});
 
 	test("not below `min`, though nobody calls for an hour", () => {

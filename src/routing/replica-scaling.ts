@@ -22,9 +22,12 @@ const QUIET_SHARE = 0.5;
 const BEGIN_MS = 30_000;
 /** For how long nothing is loaded where a load has failed, while there is another place, ms. */
 const AVOID_MS = 300_000;
+/** After so long without being fresh an agent counts as gone though it is heard of, ms: as long as one that is late is waited for. */
+const ABSENT_MS = 15_000;
 
 const holdsModel = ({ state }: ReplicaHost): boolean =>
 	state === "ready" || state === "starting" || state === "pulling";
+const canServe = ({ state, isFresh }: ReplicaHost): boolean => state === "ready" && isFresh;
 const sizeOf = (hosts: readonly ReplicaHost[]): number => hosts.reduce((sum, { size }) => sum + size, 0);
 
 /** Decides for one model. @param hosts those that are heard of; a gone one is none, so its replicas count no more @param sleepers gone ones whose hosts may be woken */
@@ -50,11 +53,14 @@ class Draft {
 	readonly #avoided: Map<string, number>;
 	readonly #events: ScalingEvent[] = [];
 	#busySince: number | undefined;
-	#quietSince: number | undefined;
+	#quiet: ScalingState["quiet"];
+	readonly #awaySince: Map<string, number>;
+	/** Those that count. */
+	private readonly hosts: readonly ReplicaHost[];
 
 	constructor(
 		private readonly model: string,
-		private readonly hosts: readonly ReplicaHost[],
+		private readonly heard: readonly ReplicaHost[],
 		private readonly bounds: ReplicaBounds,
 		private readonly before: ScalingState,
 		private readonly now: number,
@@ -62,6 +68,9 @@ class Draft {
 	) {
 		this.#orders = new Map(before.orders);
 		this.#avoided = new Map([...before.avoided].filter(([, until]) => now < until));
+		const away = heard.filter(({ isFresh }) => !isFresh);
+		this.#awaySince = new Map(away.map(({ agent }) => [agent, before.awaySince?.get(agent) ?? now]));
+		this.hosts = heard.filter(({ agent }) => now - (this.#awaySince.get(agent) ?? now) < ABSENT_MS);
 	}
 
 	/** Orders that are done, or have come to nothing, are forgotten. */
@@ -83,15 +92,19 @@ class Draft {
 		}
 	}
 
-	/** Has replicas loaded until there are `min`. Returns how many are still missing. */
+	/**
+	 * Has replicas loaded until there are `min`. Returns how many are still missing. One at an agent that is late counts as one that comes, since
+	 * it may be back in a moment; none that serves goes for it.
+	 */
 	restoreMin(): number {
-		let missing = Math.max(0, this.bounds.min - sizeOf(this.#staying()));
-		for (const { agent, size } of missing > 0 ? this.#retiring() : []) {
-			if (missing > 0) this.#stay(agent, `fewer than ${this.bounds.min} would be left`);
-			missing -= size;
+		const { min } = this.bounds;
+		for (const { agent } of this.#retiring()) {
+			if (this.#serving() >= min) break;
+			this.#stay(agent, `fewer than ${min} would be left`);
 		}
+		let missing = Math.max(0, min - sizeOf(this.#staying()));
 		while (missing > 0) {
-			const host = this.#load(`${this.bounds.min} are to be loaded`);
+			const host = this.#load(`${min} are to be loaded`);
 			if (!host) return missing;
 			missing -= host.size;
 		}
@@ -100,7 +113,7 @@ class Draft {
 
 	/** One more where there have been too many calls for some time, one less where there have been few for longer. */
 	followDemand(): void {
-		const ready = this.#staying().filter(({ state }) => state === "ready");
+		const ready = this.#staying().filter(canServe);
 		const replicas = sizeOf(ready);
 		const calls = ready.reduce((sum, each) => sum + each.calls, 0);
 		const pressure = this.#pressure(ready, replicas, calls);
@@ -109,7 +122,7 @@ class Draft {
 		const isWaited = pressure !== undefined || ready.some(({ isWaiting }) => isWaiting);
 		const isQuiet = ready.length > 0 && !isWaited && isFew(smallest);
 		this.#busySince = pressure === undefined ? undefined : (this.before.busySince ?? this.now);
-		this.#quietSince = isQuiet ? (this.before.quietSince ?? this.now) : undefined;
+		this.#quiet = isQuiet ? this.#quietOf(ready, calls) : undefined;
 		// One at a time: what is on its way may be enough.
 		if (this.#staying().some(({ state }) => state !== "ready")) return;
 		if (pressure !== undefined && this.now - this.#busySince! >= BUSY_MS) {
@@ -117,24 +130,34 @@ class Draft {
 			if (back) this.#stay(back.agent, pressure);
 			else if (!this.#load(pressure)) return;
 			this.#busySince = this.now;
-		} else if (isQuiet && this.now - this.#quietSince! >= this.bounds.ttl && this.#orders.size === 0) {
+		} else if (this.#quiet && this.now - this.#quiet.since >= this.bounds.ttl && this.#orders.size === 0) {
 			// The last one goes by itself, once it has idled: its agent knows best for how long it has.
 			if (replicas <= Math.max(this.bounds.min, smallest)) return;
 			const seconds = Math.round(this.bounds.ttl / 1000);
 			const spare = ready.filter(({ size }) => isFew(size));
-			this.#retire(spare, replicas - this.bounds.min, `${calls} calls for ${replicas} replicas for ${seconds} s`);
-			this.#quietSince = this.now;
+			const { most } = this.#quiet;
+			const few = `at most ${most} ${most === 1 ? "call" : "calls"} for ${replicas} replicas for ${seconds} s`;
+			this.#retire(spare, few);
+			this.#quiet = undefined;
 		}
+	}
+
+	/** Goes on while the same replicas serve: one that has just become ready had no time yet to be of use. */
+	#quietOf(ready: readonly ReplicaHost[], calls: number): ScalingState["quiet"] {
+		const among = String(ready.map(({ agent }) => agent).sort());
+		const { quiet } = this.before;
+		if (quiet?.among !== among) return { since: this.now, among, most: calls };
+		return { ...quiet, most: Math.max(quiet.most, calls) };
 	}
 
 	/** Another limit is in force, or an agent has come back with its replica. */
 	retireSurplus(): void {
-		const { max = Number.POSITIVE_INFINITY, min } = this.bounds;
+		const { max = Number.POSITIVE_INFINITY } = this.bounds;
 		for (;;) {
 			const staying = this.#staying();
 			const surplus = sizeOf(staying) - max;
 			if (!(surplus > 0)) return;
-			if (!this.#retire(staying, sizeOf(staying) - min, `${sizeOf(staying)} replicas are more than ${max}`)) return;
+			if (!this.#retire(staying, `${sizeOf(staying)} replicas are more than ${max}`)) return;
 		}
 	}
 
@@ -157,14 +180,15 @@ class Draft {
 				avoided: this.#avoided,
 				kept,
 				busySince: this.#busySince,
-				quietSince: this.#quietSince,
+				quiet: this.#quiet,
+				awaySince: this.#awaySince,
 			},
 			goals,
 			events: this.#events,
 			wake: missing > 0 ? this.#wake() : undefined,
 			ready,
 			coming: sizeOf(staying) - ready,
-			shortage: missing > 0 || this.hosts.length + this.sleepers.length === 0 ? this.#shortage() : undefined,
+			shortage: missing > 0 || this.heard.length + this.sleepers.length === 0 ? this.#shortage() : undefined,
 		};
 	}
 
@@ -176,9 +200,14 @@ class Draft {
 		});
 	}
 
+	/** Replicas that serve, and do not go. */
+	#serving(): number {
+		return sizeOf(this.#staying().filter(canServe));
+	}
+
 	/** What goes, and still serves. */
 	#retiring(): ReplicaHost[] {
-		return this.hosts.filter(({ agent, state }) => state === "ready" && this.#orders.get(agent)?.what === "retire");
+		return this.hosts.filter((host) => canServe(host) && this.#orders.get(host.agent)?.what === "retire");
 	}
 
 	/** Why there should be more; undefined where there are enough. */
@@ -242,12 +271,19 @@ class Draft {
 		return { agent: best.offer.agent, why: `min of ${this.model} is ${this.bounds.min}` };
 	}
 
-	/** Has the one with the fewest calls go, of those that are not more than may go. False where there is none. */
-	#retire(among: readonly ReplicaHost[], mayGo: number, why: string): boolean {
+	/**
+	 * Has one go: first one that can't serve now, then the one with the fewest calls; never so that fewer than `min` serve. False where there is
+	 * none.
+	 */
+	#retire(among: readonly ReplicaHost[], why: string): boolean {
+		const { min } = this.bounds;
+		const mayGo = sizeOf(this.#staying()) - min;
+		const servingMayGo = Math.min(mayGo, this.#serving() - min);
 		const [least] = among
-			.filter(({ takesGoals, size }) => takesGoals && size <= mayGo)
+			.filter((host) => host.takesGoals && host.size <= (canServe(host) ? servingMayGo : mayGo))
 			.sort(
 				(a, b) =>
+					Number(canServe(a)) - Number(canServe(b)) ||
 					Number(this.before.kept.has(a.agent)) - Number(this.before.kept.has(b.agent)) ||
 					a.calls - b.calls ||
 					(a.agent < b.agent ? 1 : -1),
@@ -270,7 +306,7 @@ class Draft {
 	}
 
 	/**
-	 * The `min` that are kept: those that were, then the ready ones, the busiest first. Where no other place is, one that has failed is tried again
+	 * The `min` that are kept: of agents that are fresh those that were, then the ready ones, the busiest first. Where no other place is, one that has failed is tried again
 	 * where it was, as its agent does that.
 	 */
 	#kept(staying: readonly ReplicaHost[], short: number): Set<string> {
@@ -279,6 +315,7 @@ class Draft {
 		const { kept: before } = this.before;
 		const inOrder = [...staying].sort(
 			(a, b) =>
+				Number(b.isFresh) - Number(a.isFresh) ||
 				Number(before.has(b.agent)) - Number(before.has(a.agent)) ||
 				Number(b.state === "ready") - Number(a.state === "ready") ||
 				b.calls - a.calls ||
@@ -295,10 +332,10 @@ class Draft {
 
 	/** Why `min` can't be had; or that the model is nobody's. */
 	#shortage(): string {
-		if (this.hosts.length + this.sleepers.length === 0) return "no agent that is heard of has it in its list";
-		const said = this.hosts.flatMap((host) => {
+		if (this.heard.length + this.sleepers.length === 0) return "no agent that is heard of has it in its list";
+		const said = this.heard.flatMap((host) => {
 			const { agent, isFresh, state, takesGoals, offer } = host;
-			if (holdsModel(host) || this.#orders.has(agent)) return [];
+			if ((this.hosts.includes(host) && holdsModel(host)) || this.#orders.has(agent)) return [];
 			if (!takesGoals) return [`${agent}: its \`load\` is not on-demand there, or the agent is an older version`];
 			if (!isFresh) return [`${agent}: not heard of lately, or not reached`];
 			if (this.#avoided.has(agent)) return [`${agent}: it failed there`];

@@ -54,9 +54,12 @@ export interface ScalingState {
 	readonly avoided: ReadonlyMap<string, number>;
 	/** Agents whose replicas are kept. */
 	readonly kept: ReadonlySet<string>;
-	/** Since when there have been too many calls; so few that one replica less would do. */
+	/** Since when there have been too many calls. */
 	readonly busySince?: number | undefined;
-	readonly quietSince?: number | undefined;
+	/** Since when there have been so few that one replica less would do, among which agents' replicas, and the most at one time. */
+	readonly quiet?: { readonly since: number; readonly among: string; readonly most: number } | undefined;
+	/** Since when agents that are heard of are late, or can't be reached. */
+	readonly awaySince?: ReadonlyMap<string, number> | undefined;
 }
 
 /** Nothing was decided yet. */
