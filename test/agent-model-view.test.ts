@@ -72,6 +72,22 @@ test("each replica is reported with its state and its own load, where there are 
 	expect([m, one].map((report) => Value.Check(ModelReport, report))).toEqual([true, true]);
 });
 
+test.each(["promoted", "taken back"] as const)(
+	"a rolling change that was %s is reported with when that was",
+	(result) => {
+		const { views: made, generations } = views([{ model: "a/m", name: "m" }]);
+		const last = {
+			result,
+			hash: "h",
+			image: "vllm:2",
+			reason: "it was worse",
+			at: Date.UTC(2026, 10, 30, 22, 45, 40, 498),
+		};
+		Object.assign(generations, { of: () => ({ current: {}, replicas: [0], leaving: [], last }) });
+		expect(made.reports()[0]!.roll).toBe(`${result} at 2026-11-30T22:45:40Z: it was worse`);
+	},
+);
+
 test("a replica's GPUs and what they draw are reported of a model that has one, and else of each", () => {
 	const memory = (gpu: number) => ({ allocations: [{ gpu, bytes: 1 }] });
 	const items = [

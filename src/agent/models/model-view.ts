@@ -260,13 +260,15 @@ export class ModelViews {
 		return { roll: { state: result, image, reason, at: new Date(at).toISOString() } };
 	}
 
-	/** For the router, one line. */
+	/** For the router, one line. One that has ended says when, since it is told long after. */
 	#rollText(name: string): { roll?: string } {
 		const { roll } = this.#roll(name);
 		if (!roll) return {};
+		const isEnded = roll.state === "promoted" || roll.state === "taken back";
+		const ended = isEnded ? ` at ${wholeSeconds(roll.at)}` : "";
 		const share = roll.state === "canary" ? ` (${Math.round((roll.canary ?? 0) * 100)} % of calls)` : "";
 		const why = roll.reason === undefined ? "" : `: ${roll.reason}`;
-		return { roll: shortText(`${roll.state}${share}${why}`, MAX_REASON) };
+		return { roll: shortText(`${roll.state}${ended}${share}${why}`, MAX_REASON) };
 	}
 
 	/** From its vLLMs' metrics and its queue. */
@@ -323,7 +325,7 @@ function generationId({ hash, image }: Generation): string {
 function reportedReason({ state, problem, failures = 0, retryAt }: ModelStatus): string | undefined {
 	if (!problem) return undefined;
 	// Whole seconds: the text stays the same from report to report.
-	const again = retryAt === undefined ? "" : `; it is tried again at ${wallTime(retryAt).replace(/\.\d+/, "")}`;
+	const again = retryAt === undefined ? "" : `; it is tried again at ${wholeSeconds(wallTime(retryAt))}`;
 	const often = state === "failed" && failures > 1 ? ` (${failures} times in a row${again})` : "";
 	return problemText({ ...problem, reason: problem.reason + often });
 }
@@ -332,6 +334,9 @@ function reportedReason({ state, problem, failures = 0, retryAt }: ModelStatus):
 function wallTime(steady: number): string {
 	return new Date(asWall(steady)).toISOString();
 }
+
+/** @param time ISO */
+const wholeSeconds = (time: string): string => time.replace(/\.\d+/, "");
 
 /** One GPU, for the router. */
 export function gpuReport({
