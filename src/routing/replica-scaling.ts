@@ -306,8 +306,8 @@ class Draft {
 	}
 
 	/**
-	 * The `min` that are kept: of agents that are fresh those that were, then the ready ones, the busiest first. Where no other place is, one that has failed is tried again
-	 * where it was, as its agent does that.
+	 * The `min` that are kept, those at agents that are fresh before others: those that were, then the ready ones, the busiest first. Where no other
+	 * place is, one that has failed is tried again where it was, as its agent does that.
 	 */
 	#kept(staying: readonly ReplicaHost[], short: number): Set<string> {
 		const failed = this.hosts.filter(({ agent, state }) => state === "failed" && this.before.kept.has(agent));
