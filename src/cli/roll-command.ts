@@ -1,5 +1,6 @@
 /** `router models roll`: a rolling change at every agent that has the model, one agent after the other. */
-import type { ModelView, RollView } from "../agent/models/model-view.ts";
+import type { ModelView } from "../agent/models/model-view.ts";
+import type { RollView } from "../agent/models/roll-view.ts";
 import type { Config } from "../config/schema.ts";
 import { StartError } from "../errors.ts";
 import type { ShownAgent } from "../server/agents/agent-record.ts";

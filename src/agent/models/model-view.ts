@@ -23,7 +23,8 @@ import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelStatus, ModelStatuses } from "./model-status.ts";
 import type { PlacementOffers } from "./placement-offers.ts";
 import { replicaKey } from "./replica-state.ts";
-import type { Generation, Roll, RollEnd } from "./roll.ts";
+import type { Generation } from "./roll.ts";
+import { type RollView, rollText, rollView } from "./roll-view.ts";
 import type { Traffic } from "./traffic.ts";
 
 /** The longest `reason` that a report may carry, characters. */
@@ -58,19 +59,6 @@ export interface ModelView {
 	readonly replicas: readonly ReplicaView[];
 	/** A rolling change that is under way, or the last one. */
 	readonly roll?: RollView;
-}
-
-/** A rolling change, as the agent's API shows it. */
-export interface RollView {
-	readonly state: Roll["phase"] | RollEnd["result"];
-	/** The new image. */
-	readonly image: string;
-	/** Why, where it has ended or its canary was good. */
-	readonly reason?: string;
-	/** Of calls that the canary gets, 0 to 1. */
-	readonly canary?: number;
-	/** When it began, or where it has ended when that was; ISO. */
-	readonly at: string;
 }
 
 /** One replica, as the agent's API shows it. */
@@ -135,6 +123,7 @@ export class ModelViews {
 		const { problem, retryAt, failures } = this.statuses.of(name);
 		const measured = this.#measured(name);
 		const progress = this.statuses.progress(name);
+		const roll = rollView(this.generations.of(name));
 		return {
 			name,
 			model,
@@ -149,7 +138,7 @@ export class ModelViews {
 			...measured,
 			...(ttl !== undefined && { ttl_ms: ttl }),
 			replicas: this.generations.replicas(entry).map(({ replica }) => this.#replica(name, replica)),
-			...this.#roll(name),
+			...(roll && { roll }),
 		};
 	}
 
@@ -190,6 +179,7 @@ export class ModelViews {
 		const only = replicas.length === 1 ? replicaKey(name, replicas[0]!) : undefined;
 		const power = only === undefined ? undefined : powers.get(only);
 		const placement = this.offers.of(entry);
+		const roll = rollView(this.generations.of(name));
 		return {
 			name,
 			model,
@@ -201,7 +191,7 @@ export class ModelViews {
 			...(power !== undefined && { power }),
 			...(placement && { placement }),
 			...(replicas.length > 1 && { replicas: this.#replicaReports(name, replicas, powers) }),
-			...this.#rollText(name),
+			...(roll && { roll: rollText(roll, MAX_REASON) }),
 		};
 	}
 
@@ -246,29 +236,6 @@ export class ModelViews {
 	#canary(name: string, replica: number): { canary?: number } {
 		const share = this.generations.shareOf(name, replica);
 		return share === undefined ? {} : { canary: share };
-	}
-
-	#roll(name: string): { roll?: RollView } {
-		const { roll, last } = this.generations.of(name) ?? {};
-		if (roll) {
-			const { phase, to, reason, share, startedAt } = roll;
-			const shown = { state: phase, image: to.image, canary: share, at: new Date(startedAt).toISOString() };
-			return { roll: { ...shown, ...(reason !== undefined && { reason }) } };
-		}
-		if (!last) return {};
-		const { result, image, reason, at } = last;
-		return { roll: { state: result, image, reason, at: new Date(at).toISOString() } };
-	}
-
-	/** For the router, one line. One that has ended says when, since it is told long after. */
-	#rollText(name: string): { roll?: string } {
-		const { roll } = this.#roll(name);
-		if (!roll) return {};
-		const isEnded = roll.state === "promoted" || roll.state === "taken back";
-		const ended = isEnded ? ` at ${wholeSeconds(roll.at)}` : "";
-		const share = roll.state === "canary" ? ` (${Math.round((roll.canary ?? 0) * 100)} % of calls)` : "";
-		const why = roll.reason === undefined ? "" : `: ${roll.reason}`;
-		return { roll: shortText(`${roll.state}${ended}${share}${why}`, MAX_REASON) };
 	}
 
 	/** From its vLLMs' metrics and its queue. */
@@ -325,7 +292,7 @@ function generationId({ hash, image }: Generation): string {
 function reportedReason({ state, problem, failures = 0, retryAt }: ModelStatus): string | undefined {
 	if (!problem) return undefined;
 	// Whole seconds: the text stays the same from report to report.
-	const again = retryAt === undefined ? "" : `; it is tried again at ${wholeSeconds(wallTime(retryAt))}`;
+	const again = retryAt === undefined ? "" : `; it is tried again at ${wallTime(retryAt).replace(/\.\d+/, "")}`;
 	const often = state === "failed" && failures > 1 ? ` (${failures} times in a row${again})` : "";
 	return problemText({ ...problem, reason: problem.reason + often });
 }
@@ -334,9 +301,6 @@ function reportedReason({ state, problem, failures = 0, retryAt }: ModelStatus):
 function wallTime(steady: number): string {
 	return new Date(asWall(steady)).toISOString();
 }
-
-/** @param time ISO */
-const wholeSeconds = (time: string): string => time.replace(/\.\d+/, "");
 
 /** One GPU, for the router. */
 export function gpuReport({
