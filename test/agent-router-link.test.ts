@@ -105,11 +105,11 @@ describe("a link", () => {
 		expect((await router.hears(isHeartbeat)).body.models).toEqual(["qwen", "llama"]);
 	});
 
-	test("tells a replica that is gone before the next heartbeat is due, and not how busy one is", async () => {
+	test("tells a replica that is gone, and one that is on a GPU, before the next heartbeat is due, and not how busy one is", async () => {
 		const router = fake();
 		router.answer(({ path }) => (path === "/register" ? Response.json({ ...TAKEN, heartbeat_ms: 60_000 }) : undefined));
-		const replicas = (second: ModelState, running = 0) => [
-			{ replica: 0, state: "ready" as const, running },
+		const replicas = (second: ModelState, running = 0, gpus: number[] = []) => [
+			{ replica: 0, state: "ready" as const, running, gpus },
 			{ replica: 1, state: second },
 		];
 		const { report } = link(router.url);
@@ -121,6 +121,8 @@ describe("a link", () => {
 		expect(router.heard.filter(isHeartbeat)).toHaveLength(1);
 		report.models = [{ name: "qwen", state: "ready", replicas: replicas("draining", 3) }];
 		await router.hears((heard) => isHeartbeat(heard) && JSON.stringify(heard.body.models).includes('"draining"'));
+		report.models = [{ name: "qwen", state: "ready", replicas: replicas("draining", 3, [7]) }];
+		await router.hears((heard) => isHeartbeat(heard) && JSON.stringify(heard.body.models).includes("[7]"));
 	});
 
 	test("tells at once what it is told to", async () => {
@@ -275,15 +277,16 @@ describe("a link", () => {
 		await until(() => lines.some((line) => line.includes(problem)));
 	});
 
-	test("says that its models drain when it stops", async () => {
+	test("says that its models drain when it stops, and on which GPUs their calls still run", async () => {
 		const router = fake();
-		const { running } = link(router.url);
+		const { running, report } = link(router.url);
+		report.models = [{ name: "qwen", state: "ready", gpus: [0] }];
 		await router.hears(isHeartbeat);
 		await running.stop();
 		await running.stop();
 		expect(router.heard.at(-1)).toMatchObject({
 			path: "/heartbeat",
-			body: { models: [{ name: "qwen", state: "draining" }] },
+			body: { models: [{ name: "qwen", state: "draining", gpus: [0] }] },
 		});
 		expect(running.state.state).toBe("stopped");
 	});

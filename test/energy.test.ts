@@ -14,6 +14,8 @@ afterEach(async () => {
 
 /** A router, and an agent that has these models, or one that draws so much, W, as older ones say it. */
 async function started(workers: number, of: number | ModelReport[] | undefined, gpus: readonly GpuReport[] = []) {
+	/** What is done before a call is answered, which takes some time. */
+	const during = { call: async () => {} };
 	const router = await startHere({ server: { workers, drain: "0s" }, admin: { keys: [{ name: "ops", key: ADMIN }] } });
 	stops.push(() => router.stop());
 	const qwen: ModelReport = { name: "qwen", state: "ready", ...(typeof of === "number" && { power: of }) };
@@ -21,16 +23,23 @@ async function started(workers: number, of: number | ModelReport[] | undefined, 
 		router: router.url,
 		models: Array.isArray(of) ? of : [qwen],
 		gpus,
-		before: () => Bun.sleep(20).then(() => undefined),
+		before: async () => {
+			await during.call();
+			await Bun.sleep(20);
+			return undefined;
+		},
 	});
 	stops.push(() => agent.stop());
 	await until(() => agent.secrets.length > 0, "the registration");
-	return { router, agent };
+	return { router, agent, during };
 }
 
+const metricsOf = async (url: string): Promise<string> => (await fetch(`${url}/metrics`)).text();
+
 async function joules(url: string): Promise<Record<string, number>> {
-	const text = await (await fetch(`${url}/metrics`)).text();
-	const found = text.matchAll(/^router_energy_joules_total\{target="local\/gpu-1\/qwen",use="(\w+)"\} (\S+)$/gm);
+	const found = (await metricsOf(url)).matchAll(
+		/^router_energy_joules_total\{target="local\/gpu-1\/qwen",use="(\w+)"\} (\S+)$/gm,
+	);
 	return Object.fromEntries([...found].map(([, use, value]) => [use!, Number(value)]));
 }
 
@@ -44,6 +53,7 @@ async function usageOf(url: string): Promise<Record<string, number>> {
 	return data[0] ?? {};
 }
 
+const GPUS: readonly GpuReport[] = [{ index: 0, name: "L4", memory_total: 1, memory_used: 0, power: 200 }];
 const headerOf = (answer: Response) => answer.headers.get("x-router-energy-j");
 
 test("nothing is said of agents that do not say what they draw, nor of others", async () => {
@@ -57,12 +67,32 @@ test("nothing is said of agents that do not say what they draw, nor of others", 
 	expect(router.log()).not.toContain("energy_j");
 });
 
+test("a call that its model is loaded for gets what is drawn once its agent says on which GPU that is", async () => {
+	const other: ModelReport = { name: "other", state: "ready", gpus: [0] };
+	const { router, agent, during } = await started(
+		1,
+		[{ name: "qwen", state: "stopped", load: "on-demand", gpus: [] }, other],
+		GPUS,
+	);
+	await until(async () => (await metricsOf(router.url)).includes("local/gpu-1/other"), "the first report");
+	during.call = async () => {
+		expect(await joules(router.url)).toEqual({});
+		agent.report.models = [{ name: "qwen", state: "ready", gpus: [0] }, other];
+		await until(async () => "idle" in (await joules(router.url)), "the GPU");
+	};
+	const answer = await callOnce(router.url, { model: "qwen" });
+	await answer.text();
+	const got = Number(headerOf(answer));
+	expect(got).toBeGreaterThan(200 * 0.02 * 0.9);
+	// Four digits in the header.
+	expect((await joules(router.url)).calls!).toBeWithin(got * 0.999, got * 1.001);
+});
+
 test.each([1, 2])(
 	"calls that are alone in turn in two models on one GPU get all that it draws meanwhile; workers: %d",
 	async (workers) => {
-		const gpus = [{ index: 0, name: "L4", memory_total: 1, memory_used: 0, power: 200 }];
 		const on = (name: string): ModelReport => ({ name, state: "ready", gpus: [0] });
-		const { router } = await started(workers, [on("qwen"), on("other")], gpus);
+		const { router } = await started(workers, [on("qwen"), on("other")], GPUS);
 		await until(async () => "idle" in (await joules(router.url)), "the power");
 		for (const model of ["qwen", "other", "qwen", "other"]) {
 			const answer = await callOnce(router.url, { model });

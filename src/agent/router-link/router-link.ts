@@ -268,18 +268,20 @@ export class RouterLink {
 		if (!wasJoined) return;
 		const { models, ...rest } = this.#body();
 		const draining = models.map((model): ModelReport => {
-			return { name: modelReport(model).name, state: "draining", reason: "the agent is stopping" };
+			const { name, gpus } = modelReport(model);
+			return { name, state: "draining", reason: "the agent is stopping", ...(gpus && { gpus }) };
 		});
 		await this.#client.heartbeat({ ...rest, models: draining }, AbortSignal.timeout(LAST_HEARTBEAT_MS));
 	}
 }
 
-/** The part of a report that is sent as soon as it changes: which models there are and what they do, not how busy they are. */
+/** The part of a report that is sent as soon as it changes: which models there are, where and what they do, not how busy they are. */
 function signature(models: LinkReport["models"]): string {
 	return models
 		.map((each) => {
-			const { name, state, load, reason, replicas } = modelReport(each);
-			return [name, state, load, reason, replicaStates(replicas)].join(" ");
+			const { name, state, load, reason, replicas = [], ...model } = modelReport(each);
+			const places = [model, ...replicas].map(({ gpus }) => gpus?.join("+")).join();
+			return [name, state, load, reason, replicaStates(replicas), places].join(" ");
 		})
 		.join("\n");
 }
