@@ -50,6 +50,11 @@ async function perform(command: Command, env: Environment): Promise<number> {
 			out(await upgradeCommand(loaded.config, command.file, printError));
 			return SUCCESS;
 		}
+		case "doctor": {
+			const { doctorPage } = await import("./cli/doctor/doctor.ts");
+			out(await doctorPage({ load: () => configuration(command, env, cwd), env }));
+			return SUCCESS;
+		}
 		case "roll": {
 			const { loaded } = await configuration(command, env, cwd);
 			const { rollModel } = await import("./cli/roll-command.ts");
@@ -126,7 +131,7 @@ type Query = Extract<
 	}
 >;
 /** Commands that need neither. */
-type Alone = Exclude<Command, Query | { readonly do: "start" | "roll" | "upgrade" }>;
+type Alone = Exclude<Command, Query | { readonly do: "start" | "roll" | "upgrade" | "doctor" }>;
 /** The output of a command: for stdout, and a note for the user, for stderr. */
 interface Output {
 	readonly text: string;

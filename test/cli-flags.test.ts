@@ -23,7 +23,7 @@ describe("a command line that is wrong", () => {
 		expect(refusal("chek")).toBe('unknown command "chek"; did you mean "check"?');
 		expect(refusal("agent")).toBe('unknown command "agent"; did you mean "--agent"?');
 		expect(refusal("serve")).toContain(
-			"there are check, init, import, health, agents, models, explain, keys, usage, why",
+			"there are check, doctor, init, import, health, agents, models, explain, keys, usage, why",
 		);
 		expect(refusal("explain")).toContain("router explain MODEL");
 	});

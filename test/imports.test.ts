@@ -64,6 +64,7 @@ test.each([
 		/\bDate\.now\b/,
 		[
 			"cli/agents.ts",
+			"cli/doctor/redis-facts.ts",
 			"api/response-writer.ts",
 			"api/retiring-models.ts",
 			"accounts/auth/agent-secrets.ts",

@@ -135,6 +135,7 @@ const COMMANDS: {
 		text: "write a router.yaml from another program's file",
 		words: Object.fromEntries(FORMAT_NAMES.map((name) => [name, `a file of ${IMPORT_FORMATS[name].title}`])),
 	},
+	doctor: { text: "print facts for a report of a fault, without secrets, and what looks wrong" },
 	init: { text: "write a commented router.yaml, or print another file" },
 	health: { text: "exit 0 if the router of this configuration takes calls, else 1" },
 	agents: {

@@ -19,7 +19,7 @@ export interface StartOptions {
 export type Command =
 	| { readonly do: "help" | "version" | "man" }
 	| { readonly do: "completions"; readonly shell: ShellName }
-	| Named<"check" | "health" | "suggest">
+	| Named<"check" | "health" | "suggest" | "doctor">
 	| ({
 			readonly do: "start" /** It takes the place of the router that runs on its data directory. */;
 			readonly isReplacing?: true;
@@ -62,6 +62,7 @@ export class UsageError extends Error {
 /** Commands besides the start. */
 export const SUBCOMMANDS = [
 	"check",
+	"doctor",
 	"init",
 	"import",
 	"health",
@@ -95,14 +96,14 @@ const REMOTE = ["agents", "models", "explain", "keys", "usage", "why", "connect"
 
 /** Flags by their names: whether they have a value, and the commands that they belong to. */
 export const FLAGS = {
-	agent: toggle("start", "check", "health", "init"),
-	standalone: toggle("start", "check", "health", "init"),
+	agent: toggle("start", "check", "doctor", "health", "init"),
+	standalone: toggle("start", "check", "doctor", "health", "init"),
 	replace: toggle("start"),
-	config: text("start", "check", "health", "init", "replay", "upgrade", "backup", "restore", ...REMOTE),
-	host: text("start", "check", "health", ...REMOTE),
-	port: text("start", "check", "health", ...REMOTE),
+	config: text("start", "check", "doctor", "health", "init", "replay", "upgrade", "backup", "restore", ...REMOTE),
+	host: text("start", "check", "doctor", "health", ...REMOTE),
+	port: text("start", "check", "doctor", "health", ...REMOTE),
 	url: text(...REMOTE),
-	"env-file": text("start", "check", "health", "replay", "upgrade", "backup", "restore", ...REMOTE),
+	"env-file": text("start", "check", "doctor", "health", "replay", "upgrade", "backup", "restore", ...REMOTE),
 	// Of the agent; the others are a client's, and a call's.
 	model: text("start", "check", "connect", "replay"),
 	// Of the agent; the other is a key's.
@@ -119,8 +120,8 @@ export const FLAGS = {
 	image: text("models"),
 	canary: text("models"),
 	"no-wait": toggle("models"),
-	workers: text("start", "check"),
-	insecure: toggle("start", "check"),
+	workers: text("start", "check", "doctor"),
+	insecure: toggle("start", "check", "doctor"),
 	...(Object.fromEntries(PRINTED.map((name) => [name, toggle("init")])) as Record<Printed, ReturnType<typeof toggle>>),
 	stdout: toggle("init", "import"),
 	keys: text("import"),

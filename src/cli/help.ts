@@ -14,6 +14,7 @@ Usage
   router --agent              start the agent on a GPU host (port 5000)
   router --standalone         both in one process, for one box
   router check                say what would run, and every mistake in the configuration
+  router doctor               print a page of facts for a report of a fault, without any secret, and what looks wrong
   router init [FILE]          write a commented router.yaml; - or --stdout prints it
   router import PROGRAM FILE [TO]
                               write a router.yaml from another program's file, and name what has no counterpart:
