@@ -296,6 +296,16 @@ describe("local*", () => {
 		expect(fixed()).toEqual(expected);
 	});
 
+	test("never leads there for a model of one agent, which says why it is not served", async () => {
+		await rig.register("gpu-1", ["qwen"]);
+		rig.pass(31_000);
+		expect(ids("local/gpu-1/qwen")).toBeUndefined();
+		expect(refusal("local/gpu-1/qwen").message).toBe(
+			'No agent serves "local/gpu-1/qwen" now: gpu-1: not heard of any more.',
+		);
+		expect(ids("local/gpu-1/other")).toEqual(["local/gpu-1/other"]);
+	});
+
 	test("leads there beside agents where somebody has said the address", async () => {
 		await rig.register("gpu-1", [{ name: "broken", state: "failed" }]);
 		const named = catalog({}, { LOCAL_AGENT_URL: "http://10.0.0.50:5000" });

@@ -18,6 +18,8 @@ export interface Fleet {
 	targets(model: string): readonly FleetTarget[];
 	/** Of a LoRA adapter at an agent, by default the first that is called by its name: the model that it changes; undefined for what is none. */
 	parentOf?(model: string, agent?: string): string | undefined;
+	/** Whether this is `agent/model`, both of which are known. */
+	isOfOneAgent?(model: string): boolean;
 	/** Why no agent serves a model (or `agent/model`) that agents know, one clause an agent; undefined where none knows it. */
 	absence(model: string): string | undefined;
 	/** Names that some agent serves a model by, or once did: prompts for them are meant for the user's own machines. */

@@ -40,7 +40,10 @@ export function localNames(local: Upstream | undefined, fleet: Fleet): LocalName
 			const model = local && modelOf(name);
 			const targets = model === undefined ? [] : fleet.targets(model);
 			if (targets.length > 0) return routeTo(targets);
-			return !local || fleet.isEmpty || hasAddress ? fixed : undefined;
+			if (!local || hasAddress) return fixed;
+			// Nobody has said that there is an agent at the default address, least of all this one.
+			const isKnown = model !== undefined && fleet.isOfOneAgent?.(model);
+			return fleet.isEmpty && !isKnown ? fixed : undefined;
 		},
 		plain(name) {
 			const targets = fleet.targets(name);

@@ -92,6 +92,11 @@ export class AgentFleet implements Fleet {
 		return agent?.models.get(model)?.parent;
 	}
 
+	isOfOneAgent(model: string): boolean {
+		const [agent, own] = this.#ofOneAgent(model);
+		return agent?.models.has(own) === true;
+	}
+
 	absence(model: string): string | undefined {
 		return this.#absenceAt(model, agentsOfName(model, this.#agents.values())) ?? this.#absenceOfAgent(model);
 	}
