@@ -224,6 +224,18 @@ describe("names and needs the schema can't express", () => {
 		expect(mistakes(yaml)).toEqual([expect.stringContaining(said)]);
 	});
 
+	test("a GPU is a number or a UUID, and a model's setting belongs to an entry of the models", () => {
+		const devices = mistakes("agent: { models: [{ model: a/b, devices: ['MIG-x', 'GPU-'] }] }");
+		expect(devices).toEqual([
+			expect.stringMatching(/devices\[0\]: must be a GPU's number such as 0, its UUID \(GPU-/),
+			expect.stringMatching(/devices\[1\]: must be a GPU's number/),
+		]);
+		expect(mistakes("agent: { memory: 4GiB }")).toEqual([
+			"router.yaml:1:10 agent.memory: unknown setting; entries of `agent.models` have it",
+		]);
+		expect(mistakes("replicas: {}")[0]).toContain('did you mean "agents.replicas"?');
+	});
+
 	test("a tunnel that is always used leads to a router", () => {
 		const settings = (agent: string) => ({ yaml: `agent: { ${agent} }`, role: "agent" as const });
 		expect(() => configure(settings("tunnel: always"))).toThrow("no router is named that it could lead to");

@@ -17,6 +17,10 @@ const NAME = {
 	expects: "a name of letters, digits and `._-:@+=`, with `/` between its parts",
 };
 
+/** What names a GPU. */
+const DEVICE =
+	"a GPU's number such as 0, its UUID (GPU-8f6d7a52-…), or that of a MIG device (MIG-…), as `nvidia-smi -L` lists them";
+
 /** One model that the agent runs in containers of its own. */
 export const AgentModel = Type.Object(
 	{
@@ -34,10 +38,13 @@ export const AgentModel = Type.Object(
 		),
 		devices: Type.Optional(
 			Type.Array(
-				Type.Union([
-					Type.Integer({ minimum: 0, maximum: 63 }),
-					Type.String({ pattern: "^(GPU|MIG)-[0-9A-Za-z/-]{4,80}$" }),
-				]),
+				Type.Union(
+					[
+						Type.Integer({ minimum: 0, maximum: 63, expects: DEVICE }),
+						Type.String({ pattern: "^(GPU|MIG)-[0-9A-Za-z/-]{4,80}$", expects: DEVICE }),
+					],
+					{ expects: DEVICE },
+				),
 				{
 					minItems: 1,
 					expects: "numbers of GPUs such as 0,1, their UUIDs, or UUIDs of MIG devices (`nvidia-smi -L` lists them)",

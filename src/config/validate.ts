@@ -133,6 +133,14 @@ function elsewhere(root: TSchema, name: string, path: Path): string | undefined 
 		);
 		return twin && `entries of \`${pathText(twin.path)}\` have it`;
 	}
+	const section = path.slice(0, -1);
+	const below = all.find(
+		({ path: at, schema }) =>
+			at.length === path.length &&
+			pathText(at.slice(0, -1)) === pathText(section) &&
+			schema["items"]?.properties?.[name],
+	);
+	if (below && section.length > 0) return `entries of \`${pathText(below.path)}\` have it`;
 	const setting = all.find(({ path: at }) => at.length > 1 && at.at(-1) === name);
 	if (setting) return `did you mean "${pathText(setting.path)}"?`;
 	if (path.length > 1 || !SECRET.test(name)) return undefined;
