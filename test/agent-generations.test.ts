@@ -140,7 +140,9 @@ describe("calls that name no replica", () => {
 
 test.each([
 	[{ canary: "a tenth" }, 'The field "canary" must be a share such as 10%, from 0% to 100%'],
-	[{ canary: "101%" }, 'The field "canary" must be a share'],
+	[{ canary: "150%" }, 'The field "canary" must be a share such as 10%, from 0% to 100%; it is "150%".'],
+	[{ image: "vllm sim" }, 'it is "vllm sim".'],
+	[{ canary: 10 }, "it is a number."],
 	[{ image: "--privileged" }, 'The field "image" must be an image such as'],
 	[{ images: "i:1" }, 'There is no field "images" here.'],
 ])("an order of a roll that can't be taken, %j, says why", (body, message) => {

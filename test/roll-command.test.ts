@@ -55,6 +55,11 @@ async function rolled(stories: Readonly<Record<string, Story>>, isWaiting = true
 	return { lines, error, asked };
 }
 
+test("without an admin key it says that a router without keys has none, and how to set one", async () => {
+	const asked = rollModel({ model: "qwen", isWaiting: true }, "http://127.0.0.1:9", configOf({}), () => {}, 1);
+	await expect(asked).rejects.toThrow(/A router without keys has none either: name one under `admin\.keys`/);
+});
+
 describe("a roll at several agents", () => {
 	test("stops at the first that takes it back, and says which were not asked", async () => {
 		const { lines, error, asked } = await rolled({ a: GOOD, b: BAD, c: GOOD, d: GOOD });
@@ -69,11 +74,11 @@ describe("a roll at several agents", () => {
 		expect(error).toBe("");
 		expect(asked.indexOf("order b")).toBe(asked.lastIndexOf("view a") + 1);
 		expect(lines.slice(0, 5)).toEqual([
-			"a: qwen is rolled (it is ready)",
+			"a: qwen is to be rolled (it is ready)",
 			"a: qwen starting",
 			"a: qwen canary (10 % of calls)",
 			"a: qwen promoted: good",
-			"b: qwen is rolled (it is ready)",
+			"b: qwen is to be rolled (it is ready)",
 		]);
 	});
 
@@ -91,7 +96,7 @@ describe("a roll at several agents", () => {
 	test("goes on to the next agent where a model is not up, and has nothing to roll", async () => {
 		const { error, lines, asked } = await rolled({ a: [undefined], b: GOOD });
 		expect(error).toBe("");
-		expect(lines[1]).toStartWith("a: qwen has begun no roll");
+		expect(lines[1]).toStartWith("a: qwen has nothing to roll: it is ");
 		expect(asked).toContain("order b");
 	});
 

@@ -15,6 +15,9 @@ const MOST_WITHOUT = 15;
 /** So many questions in a row may fail: an agent that restarts goes on with its roll. */
 const MOST_FAILURES = 30;
 
+const NO_ADMIN_KEY =
+	"models roll needs an admin key, and this command knows none. A router without keys has none either: name one under `admin.keys` (or ROUTER_ADMIN_KEYS) of the router's configuration, and set ROUTER_ADMIN_KEYS here to the same";
+
 /** An agent's model, asked through the router. */
 interface Place {
 	readonly agent: string;
@@ -40,10 +43,10 @@ export async function rollModel(
 	for (const [at, place] of places.entries()) {
 		const before = await place.order();
 		if (!options.isWaiting) {
-			tell(place, `is rolled (it is ${before.state}); \`router models\` says how far it is`);
+			tell(place, `is to be rolled (it is ${before.state}); \`router models\` says how far it is`);
 			continue;
 		}
-		tell(place, `is rolled (it is ${before.state})`);
+		tell(place, `is to be rolled (it is ${before.state})`);
 		const end = await rollEnd(place, before.roll, (what) => tell(place, what), pollMs);
 		if (end?.state !== "taken back") continue;
 		const left = places.slice(at + 1).map(({ agent }) => agent);
@@ -67,7 +70,7 @@ async function rollEnd(
 		// Until the agent's next tick it shows the roll before this one.
 		if (roll === undefined || roll.at === before?.at) {
 			if (++without < MOST_WITHOUT || (roll && !isOver(roll))) continue;
-			tell(`has begun no roll: it is ${state}; what is not up starts with what is new`);
+			tell(`has nothing to roll: it is ${state}, and starts with what is new`);
 			return undefined;
 		}
 		const text = rollText(roll);
@@ -103,7 +106,7 @@ async function placesOf(
 	config: Config,
 ): Promise<readonly Place[]> {
 	const key = plainKey(config.admin.keys);
-	if (key === undefined) throw new StartError("models roll needs an admin key: set ROUTER_ADMIN_KEYS to one");
+	if (key === undefined) throw new StartError(NO_ADMIN_KEY);
 	const agents = (await router.list<ShownAgent>("/agents", key)) ?? [];
 	const named = namesOf(model.replace(/^local\//, ""), agents);
 	if (named.length === 0) {

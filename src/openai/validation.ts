@@ -3,6 +3,7 @@ import { isUtf8 } from "node:buffer";
 import type { TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { RouterError } from "../errors.ts";
+import { shortText } from "../short-text.ts";
 
 /**
  * A body as text. Throws `invalid_json` where it is no UTF-8: to replace bytes would send on something else than what came in.
@@ -22,11 +23,16 @@ export function pathOf(pointer: string): string {
 		.reduce((path, part) => (/^\d+$/.test(part) ? `${path}[${part}]` : path === "" ? part : `${path}.${part}`), "");
 }
 
+/** Of a text at fault, characters. */
+const MOST_QUOTED = 60;
 const BELOW = new Set([ValueErrorType.IntegerMinimum, ValueErrorType.NumberMinimum]);
 const ABOVE = new Set([ValueErrorType.IntegerMaximum, ValueErrorType.NumberMaximum]);
 
-/** What is wrong, in one sentence, and the path of the field at fault. */
-export function describe(error: ValueError): { param: string; message: string } {
+/**
+ * What is wrong, in one sentence, and the path of the field at fault.
+ * @param isQuoted a text at fault is shown: no prompt and no secret can stand there
+ */
+export function describe(error: ValueError, isQuoted = false): { param: string; message: string } {
 	const deepest = furthest(error);
 	const param = pathOf(deepest.path);
 	if (deepest.type === ValueErrorType.ObjectRequiredProperty) {
@@ -46,7 +52,9 @@ export function describe(error: ValueError): { param: string; message: string } 
 	// JSON.parse makes Infinity of 1e400, which the sentence below names.
 	const isAbove = most !== undefined && Number.isInteger(deepest.value) && (deepest.value as number) > most;
 	if (isAbove) return { param, message: `The field "${param}" must be ${most} or less.` };
-	const message = `The field "${param}" must be ${expectation(deepest.schema)}; it is ${kindOf(deepest)}.`;
+	const { value } = deepest;
+	const given = isQuoted && typeof value === "string" ? JSON.stringify(shortText(value, MOST_QUOTED)) : kindOf(deepest);
+	const message = `The field "${param}" must be ${expectation(deepest.schema)}; it is ${given}.`;
 	return { param, message };
 }
 

@@ -25,7 +25,7 @@ const IMAGES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 };
 
 /** Of an agent's, as the command prints them. */
-const START_OF_ROLL = new RegExp(`^(\\S+): ${NAME} is rolled`);
+const START_OF_ROLL = new RegExp(`^(\\S+): ${NAME} is to be rolled`);
 const END_OF_ROLL = new RegExp(`: ${NAME} (promoted|taken back)`);
 
 /** Those of ways twice: an agent has one, and several replicas. Rolls, too: while one is under way no other begins. */

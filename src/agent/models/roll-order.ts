@@ -35,7 +35,7 @@ const BODY = new LazyCheck(RollBody);
 /** Reads it; nothing is asked for by no body. Throws `invalid_value`, naming the field. */
 export function rollOrder(body: unknown = {}): RollOrder {
 	if (!BODY.Check(body)) {
-		const { param, message } = describe(BODY.Errors(body).First()!);
+		const { param, message } = describe(BODY.Errors(body).First()!, true);
 		throw new RouterError("invalid_value", message, { param });
 	}
 	const { image, canary } = body;
