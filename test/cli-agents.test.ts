@@ -14,14 +14,16 @@ import { until } from "./kit/until.ts";
 const TOKEN = "the-shared-agent-token";
 const KEY = "the-key-of-a-client";
 
-test("an agent whose host sleeps is asleep, or on its way, and not gone", async () => {
+test("an agent whose host sleeps is asleep, or on its way, and one that the router refuses is refused, and neither is gone", async () => {
 	const common = { endpoint: "http://10.0.0.7:5000", state: "gone", reachable: true, models: [], gpus: [] };
-	const data = ["asleep", "waking", undefined].map((wake, at) => ({ ...common, name: `gpu-${at}`, wake }));
+	const states = [{ wake: "asleep" }, { wake: "waking" }, {}, { refused: "its token is not known" }];
+	const data = states.map((state, at) => ({ ...common, name: `gpu-${at}`, ...state }));
 	using router = Bun.serve({ port: 0, fetch: () => Response.json({ object: "list", data }) });
 	using home = directory();
 	const { stdout } = await cli(["agents", "--url", router.url.origin], { cwd: home.path, env: {} });
-	const states = stdout.split("\n").slice(1, 4);
-	expect(states.map((line) => line.split(/ {2,}/)[1])).toEqual(["asleep", "waking", "gone"]);
+	const lines = stdout.split("\n");
+	expect(lines.slice(1, 5).map((line) => line.split(/ {2,}/)[1])).toEqual(["asleep", "waking", "gone", "refused"]);
+	expect(lines.at(-2)).toBe("gpu-3: refused: its token is not known");
 });
 
 describe("a running router", () => {

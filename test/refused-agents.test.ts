@@ -3,12 +3,14 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { hashKey } from "../src/accounts/auth/keys.ts";
-import { shutOutAgents } from "../src/server/agents/agent-access.ts";
+import { AgentAccess, shutOutAgents } from "../src/server/agents/agent-access.ts";
 import { RefusedAgents } from "../src/server/agents/refused-agents.ts";
+import type { RouterSnapshot } from "../src/server/snapshot.ts";
 import type { StoredAgent } from "../src/store/store.ts";
 import { cli, directory } from "./kit/cli.ts";
 import { type FakeAgent, startFakeAgent } from "./kit/fake-agent.ts";
 import { fleetRig } from "./kit/fleet.ts";
+import { configOf } from "./kit/pipeline.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 
 /** A log that keeps its warnings. */
@@ -17,6 +19,45 @@ function warnings() {
 	const warn = (fields: unknown, text: string) => void said.push([fields, text]);
 	return { said, log: { logger: { warn } } as unknown as ConstructorParameters<typeof RefusedAgents>[1] };
 }
+
+describe("an agent's token", () => {
+	/** What the log hears of an agent with this secret, and what it is answered, at a router with these tokens. */
+	function asked(secret: string | undefined, tokens: string[], revoked: string[] = []) {
+		const hashes = (of: string[]) => of.map((each) => ({ hash: hashKey(each), createdAt: 0 }));
+		const store = { agentTokens: () => hashes(tokens), revokedAgentTokens: () => revoked.map(hashKey) };
+		const snapshot = { auth: { isKeyless: false }, config: configOf() } as unknown as RouterSnapshot;
+		const told: string[] = [];
+		const administrators = { find: () => undefined };
+		const access = new AgentAccess({}, store, { snapshot }, administrators, (_, peer, why) =>
+			told.push(`${peer} ${why}`),
+		);
+		const request = new Request("http://router/register", {
+			headers: secret === undefined ? {} : { authorization: `Bearer ${secret}` },
+		});
+		let message = "";
+		try {
+			access.admitAgent(request, "10.0.0.7");
+		} catch (error) {
+			({ message } = error as Error);
+		}
+		// Who looks at the agents may be a person: the log hears nothing of that.
+		expect(() => access.admitReader(request, null)).toThrow(message);
+		return [told, message];
+	}
+
+	test.each([
+		["is missing where the router has none", undefined, [], [], "none known", /^This router has no agent token/],
+		["means nothing where the router has none", "a", [], [], "none known", /^This router has no agent token/],
+		["is missing", undefined, ["a"], [], "no token", /^No agent token/],
+		["is not known", "b", ["a"], ["c"], "unknown", /^This agent token is not known here/],
+		["was taken back", "b", ["a"], ["b"], "revoked", /^This agent token was taken back/],
+		["was taken back, the last one", "b", [], ["b"], "revoked", /^This agent token was taken back/],
+	] as const)("%s: that is told, and said", (_, secret, tokens, revoked, why, said) => {
+		const [told, message] = asked(secret, [...tokens], [...revoked]);
+		expect(told).toEqual([`10.0.0.7 ${why}`]);
+		expect(message).toMatch(said);
+	});
+});
 
 describe("the log", () => {
 	test("names an agent and the reason once, and again after ten minutes", () => {
