@@ -1,7 +1,12 @@
 /** Two agents of one name on one engine: the second leaves the first's containers alone, and takes over when it ends. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { AgentPresence } from "../src/agent/docker/agent-presence.ts";
+import { ContainerOwner } from "../src/agent/docker/container-owner.ts";
+import type { Docker } from "../src/agent/docker/docker.ts";
+import type { Container } from "../src/agent/docker/docker-output.ts";
 import { EngineLock } from "../src/agent/docker/engine-lock.ts";
+import { EngineWatch } from "../src/agent/docker/engine-watch.ts";
 import { type AgentHost, becomes, modelOf, startAgentHost } from "./kit/agent-host.ts";
 import { needing } from "./kit/needing.ts";
 import { until } from "./kit/until.ts";
@@ -38,6 +43,40 @@ describe("a claim", () => {
 		expect(next.acquire()).toBeUndefined();
 		expect(old.acquire()?.reason).toContain("another agent");
 		next.release();
+	});
+});
+
+describe("two agents with one name and one data directory, or a copy of it", () => {
+	const name = crypto.randomUUID();
+	const made: Container[] = [];
+	const watch = () => {
+		const owner = new ContainerOwner(name, "docker", new AgentPresence(name, () => "copied"), () => "copied");
+		const docker = { containers: async () => made } as unknown as Docker;
+		const engine = new EngineWatch(docker, name, new EngineLock(name, "docker", {}), owner, { notify() {} });
+		return { engine, owner };
+	};
+
+	test("have no container in common: the second has none, and says why, until the first leaves the engine to it", async () => {
+		const [first, second] = [watch(), watch()];
+		await first.engine.refresh();
+		const labels = { "router.agent": name, ...first.owner.labels() };
+		made.push({ id: "c0", name: "", labels, state: "running", exitCode: 0, oomKilled: false, startedAt: 0, image: "" });
+		first.engine.invalidate();
+		await first.engine.refresh();
+		for (const _list of [1, 2]) await second.engine.refresh();
+		expect(second.engine.problem?.reason).toContain("runs on this host and drives the same engine");
+		expect([first.engine.containers, second.engine.containers]).toEqual([made, []]);
+		// It is told to stop, and finishes its calls.
+		first.engine.releaseLock();
+		// Its next list is due now, not in two seconds.
+		second.engine.problem = undefined;
+		second.engine.invalidate();
+		await second.engine.refresh();
+		expect([second.engine.problem, second.engine.containers]).toEqual([undefined, made]);
+		first.engine.invalidate();
+		await first.engine.refresh();
+		expect(first.engine.containers).toEqual(made);
+		second.engine.end();
 	});
 });
 

@@ -156,6 +156,7 @@ function linkTo(
 		token,
 		name: settings.agent,
 		instance,
+		process: crypto.randomUUID(),
 		...(advertise !== undefined && { advertise }),
 		port,
 		transport: outside,

@@ -194,14 +194,12 @@ const models = Type.Array(Type.Union([ModelName, ModelReport]), {
 	description: "What it serves. A bare name counts as ready.",
 });
 const gpus = Type.Optional(Type.Array(GpuReport, { maxItems: MAX_GPUS }));
-const instance = Type.Optional(
-	Type.String({
-		maxLength: 64,
-		pattern: "^[A-Za-z0-9-]+$",
-		expects: "a UUID",
-		description: "A UUID of this installation: tells a changed address from a second agent of that name.",
-	}),
-);
+const uuid = (description: string) =>
+	Type.Optional(Type.String({ maxLength: 64, pattern: "^[A-Za-z0-9-]+$", expects: "a UUID", description }));
+const ofAgent = {
+	instance: uuid("A UUID of this installation: tells a changed address from a second agent of that name."),
+	process: uuid("A UUID of this start of the agent: tells it from one with a copy of its data directory."),
+};
 
 /** Largest list of blocks in one report, characters of base64: 16,384 of 4 bytes. */
 const MAX_BLOCKS_TEXT = 87_384;
@@ -243,7 +241,7 @@ export const Register = open(
 			examples: ["http://10.0.0.7:5000"],
 		}),
 		models,
-		instance,
+		...ofAgent,
 		gpus,
 		version: Type.Optional(Type.String({ maxLength: 64 })),
 	},
@@ -275,7 +273,7 @@ export type RegisterAnswer = Static<typeof RegisterAnswer>;
 export const Heartbeat = open(
 	{
 		name: AgentName,
-		instance,
+		...ofAgent,
 		models,
 		gpus,
 		prefixes: Type.Optional(

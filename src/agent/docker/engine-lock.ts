@@ -12,6 +12,7 @@ export class EngineLock {
 	readonly #address: string;
 	#socket: { stop(): void } | undefined;
 	#isReleased = false;
+	#wasHeld = false;
 
 	constructor(
 		private readonly agent: string,
@@ -30,6 +31,7 @@ export class EngineLock {
 			const socket = Bun.listen({ unix: this.#address, socket: { data() {} } });
 			if (this.#isReleased) socket.stop();
 			else this.#socket = socket;
+			this.#wasHeld = true;
 			return undefined;
 		} catch (error) {
 			// Where no such socket can be made no other agent holds one.
@@ -39,6 +41,11 @@ export class EngineLock {
 				fix: "stop that one, or give this one another name: ROUTER_AGENT_NAME or `agent.name`",
 			};
 		}
+	}
+
+	/** Whether this agent has had it, and so may have containers of its own, which it keeps until its calls are over. */
+	get wasHeld(): boolean {
+		return this.#wasHeld;
 	}
 
 	/** Leaves the lock to a successor; until there is one this agent goes on. */

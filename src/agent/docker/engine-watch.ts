@@ -103,11 +103,13 @@ export class EngineWatch {
 		try {
 			const instance = this.#mayBeRenamed ? this.owner.instance() : undefined;
 			const { own, problem } = this.owner.divide(await this.docker.containers(this.agent, instance));
-			this.containers = own;
+			const other = this.lock.acquire();
+			// To an agent with a copy of another one's data directory that one's look like its own.
+			this.containers = other && !this.lock.wasHeld ? [] : own;
 			this.#mayBeRenamed = own.some(({ labels }) => labels["router.agent"] !== this.agent);
 			this.hasAnswered = true;
 			if (this.#absence) this.#absence = { to: asWall(steadyTime()), ...this.#absence };
-			this.problem = this.lock.acquire() ?? problem;
+			this.problem = other ?? problem;
 			return true;
 		} catch (error) {
 			const { message, fix = "" } = error as DockerError;

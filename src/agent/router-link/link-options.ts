@@ -20,6 +20,8 @@ export interface LinkOptions {
 	readonly token?: string | undefined;
 	readonly name: string;
 	readonly instance?: string | undefined;
+	/** A UUID of this start of the agent. */
+	readonly process?: string | undefined;
 	/** The origin at which the router reaches this agent; by default the address from which this host reaches the router. */
 	readonly advertise?: string | undefined;
 	/** The port this agent listens on. */

@@ -200,10 +200,11 @@ export class RouterLink {
 	#body() {
 		// A change from here on is not in this report.
 		this.#changes.clear();
-		const { name, instance, report } = this.#options;
+		const { name, instance, process, report } = this.#options;
 		const { models, gpus } = report();
 		this.#lastReported = signature(models);
-		return { name, ...(instance ? { instance } : {}), models: [...models], ...(gpus ? { gpus: [...gpus] } : {}) };
+		const who = { name, ...(instance ? { instance } : {}), ...(process ? { process } : {}) };
+		return { ...who, models: [...models], ...(gpus ? { gpus: [...gpus] } : {}) };
 	}
 
 	async #endpoint(): Promise<string> {

@@ -1,5 +1,4 @@
 /** The agents that have registered: what was last heard of each, for how long that counts, and what is stored. */
-
 import { RouterError } from "../../errors.ts";
 import { HEARTBEAT_MS, type Heartbeat, type Register, type RegisterAnswer } from "../../protocol/agent.ts";
 import { tunnelEndpoint } from "../../protocol/tunnel.ts";
@@ -7,6 +6,7 @@ import type { Provider } from "../../providers/provider.ts";
 import type { Upstream } from "../../providers/registry.ts";
 import { admission } from "../../routing/agent-targets.ts";
 import { heardBeforeRestart, isForgotten, type Lease, LeaseClock, leaseAt } from "../../routing/lease.ts";
+import { AgentProcesses } from "./agent-processes.ts";
 import {
 	type AgentRecord,
 	agentProvider,
@@ -58,6 +58,7 @@ export class AgentRegistry {
 	readonly #wall: () => number;
 	readonly #time: () => number;
 	readonly #log: RegistryLog;
+	readonly #processes: AgentProcesses;
 	#heard: ((agent: SharedAgent) => void) | undefined;
 	#adopted: (() => void) | undefined;
 	#lost: ((target: string) => void) | undefined;
@@ -69,6 +70,7 @@ export class AgentRegistry {
 		this.servedNames = new ServedNames(options.store);
 		this.#upstream = options.upstream;
 		this.#log = new RegistryLog(options.log.logger);
+		this.#processes = new AgentProcesses(this, options, this.#log);
 		this.#time = options.time ?? (() => performance.now());
 		this.#clock = new LeaseClock(this.#time, options.link);
 		this.#wall = options.wall ?? Date.now;
@@ -114,6 +116,7 @@ export class AgentRegistry {
 	async register(body: Register, endpoint: string, isInProcess = false): Promise<RegisterAnswer> {
 		const { name, instance, version, models, gpus } = body;
 		this.#admit(name, instance, endpoint);
+		await this.#processes.admit({ ...body, endpoint });
 		const who = { name, instance, endpoint };
 		const { secrets, transport, tunnels } = this.options;
 		const secret = secrets.of(who);
@@ -127,6 +130,7 @@ export class AgentRegistry {
 			secretsInUse(before, who, secret, before && this.leaseOf(before)),
 		);
 		Object.assign(agent, { isReachable: problem === undefined, problem });
+		this.#processes.take(body);
 		// It may be another process by now; one that reports does so with its next heartbeat, of all that it has.
 		this.options.prefixes?.take(name, agent.models, undefined);
 		this.#store(agent);
@@ -144,9 +148,7 @@ export class AgentRegistry {
 	async heartbeat(body: Heartbeat, mayBeAt: (endpoint: string) => boolean): Promise<object> {
 		const agent = this.#agents.get(body.name);
 		if (!agent) throw unknownAgent(body.name);
-		if (agent.instance !== body.instance) {
-			throw this.leaseOf(agent) === "fresh" ? nameTaken(body.name) : unknownAgent(body.name);
-		}
+		this.#processes.hear(body, agent);
 		// Secrets are derived from another router's key by now: it gets its own when it registers.
 		const mustRegister = agent.mustRegister || latestSecret(agent) !== this.options.secrets.of(agent);
 		if (mustRegister || !mayBeAt(agent.endpoint)) throw unknownAgent(body.name);
@@ -241,8 +243,7 @@ export class AgentRegistry {
 	/** Takes over what another router has heard, unless it is older than what this one has. */
 	adopt(heard: SharedAgent): void {
 		const known = this.#agents.get(heard.name);
-		if (known && known.heardAtTime >= heard.heardAt) return;
-		if (!known && this.#agents.size >= MOST) return;
+		if (known ? known.heardAtTime >= heard.heardAt : this.#agents.size >= MOST) return;
 		// The routers' clocks may differ: an agent that is known counts as heard of now.
 		const heardAt = this.#clock.now() - (known ? 0 : Math.max(0, this.#wall() - heard.heardAt));
 		const { models, gpus, heardAt: heardAtTime, secret, nextSecret, ...who } = heard;
@@ -272,10 +273,9 @@ export class AgentRegistry {
 	tick(): void {
 		this.#clock.now();
 		this.servedNames.load();
-		const now = this.#wall();
 		for (const agent of this.#agents.values()) {
 			this.#logLease(agent);
-			if (isForgotten(agent, now)) this.#forget(agent.name);
+			if (isForgotten(agent, this.#wall())) this.#forget(agent.name);
 		}
 		if (this.#time() - this.#storedAt >= STORE_MS) this.#store();
 	}
@@ -343,6 +343,7 @@ export class AgentRegistry {
 
 	#forget(name: string): void {
 		this.options.prefixes?.forget(name);
+		this.#processes.forget(name);
 		this.#agents.delete(name);
 		this.options.store.removeAgent(name);
 	}

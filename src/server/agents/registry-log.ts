@@ -8,7 +8,7 @@ const MOST_SAID = 1_000;
 
 /** Writes it. */
 export class RegistryLog {
-	/** What was said of ambiguous names of models. */
+	/** What was said of ambiguous names of models, and of copies. */
 	readonly #said = new Set<string>();
 
 	constructor(private readonly log: Log["logger"]) {}
@@ -39,11 +39,19 @@ export class RegistryLog {
 
 	/** Its names that are an adapter's at another agent, each once. */
 	namesakes(agent: AgentRecord, agents: Iterable<AgentRecord>): void {
-		for (const sentence of namesakes(agent, agents)) {
-			if (this.#said.has(sentence)) continue;
-			if (this.#said.size >= MOST_SAID) this.#said.clear();
-			this.#said.add(sentence);
-			this.log.warn({ agent: agent.name }, sentence);
-		}
+		for (const sentence of namesakes(agent, agents)) this.#warnOnce(agent, sentence);
+	}
+
+	/** Another process with its name and installation is refused, again and again: said once for each address that keeps the name. */
+	copied(agent: AgentRecord): void {
+		const other = "another agent with its data directory, or a copy of it, asks for its name, and is refused";
+		this.#warnOnce(agent, `The agent "${agent.name}" at ${agent.endpoint} keeps its name: ${other}.`);
+	}
+
+	#warnOnce({ name }: AgentRecord, sentence: string): void {
+		if (this.#said.has(sentence)) return;
+		if (this.#said.size >= MOST_SAID) this.#said.clear();
+		this.#said.add(sentence);
+		this.log.warn({ agent: name }, sentence);
 	}
 }

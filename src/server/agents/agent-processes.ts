@@ -1,0 +1,98 @@
+/**
+ * Which process of an installation has its agent's name. Of a data directory that was copied two agents may run, with one name and one `instance`:
+ * the router tells them apart by the UUID that each start of an agent makes.
+ */
+import { RouterError } from "../../errors.ts";
+import type { Heartbeat, Register } from "../../protocol/agent.ts";
+import type { Lease } from "../../routing/lease.ts";
+import { type AgentRecord, nameTaken, tunnelProblem, unknownAgent } from "./agent-record.ts";
+import type { AgentRegistryOptions } from "./agent-registry-options.ts";
+import { callBack } from "./agent-transport.ts";
+import type { RegistryLog } from "./registry-log.ts";
+
+/** Processes remembered of one agent that another one has replaced. */
+const MOST_REPLACED = 16;
+
+/** Who registers, or is heard of. An older agent has no `process`, and is taken for the one that is known. */
+type Sender = Pick<Register & Heartbeat, "name" | "instance" | "process">;
+
+/** The processes of all agents, as far as this router has heard since its start. */
+export class AgentProcesses {
+	readonly #current = new Map<string, string>();
+	readonly #replaced = new Map<string, readonly string[]>();
+
+	constructor(
+		private readonly registry: {
+			readonly agents: ReadonlyMap<string, AgentRecord>;
+			leaseOf(agent: AgentRecord): Lease;
+		},
+		private readonly options: Pick<AgentRegistryOptions, "transport" | "tunnels">,
+		private readonly log: Pick<RegistryLog, "copied">,
+	) {}
+
+	/**
+	 * Whether one may register as far as other processes of its installation go. Throws `agent_name_taken` where one of them is heard of and keeps the
+	 * name: the one that has replaced the asking one, or one that still answers elsewhere and is not stopping.
+	 */
+	async admit(asking: Sender & Pick<Register, "endpoint">): Promise<void> {
+		const { name, instance, endpoint, process } = asking;
+		const holder = this.registry.agents.get(name);
+		if (holder?.instance !== instance || !holder || !this.#isOther(asking)) return;
+		if (this.registry.leaseOf(holder) !== "fresh") return;
+		const hasLost = this.#replaced.get(name)?.includes(process!);
+		if (!hasLost && (holder.endpoint === endpoint || isStopping(holder) || !(await this.#answers(holder)))) return;
+		this.log.copied(holder);
+		throw copyRuns(holder);
+	}
+
+	/** Whether a heartbeat is the agent's own. Throws `agent_name_taken` where another one has the name and is heard of, else `agent_not_found`. */
+	hear(sender: Sender, holder: AgentRecord): void {
+		const { name, instance } = sender;
+		const isSame = holder.instance === instance;
+		if (isSame && !this.#isOther(sender)) this.take(sender);
+		else if (this.registry.leaseOf(holder) !== "fresh") throw unknownAgent(name);
+		else if (!isSame) throw nameTaken(name);
+		else {
+			this.log.copied(holder);
+			throw copyRuns(holder);
+		}
+	}
+
+	/** It has the name from now on. */
+	take({ name, process }: Pick<Sender, "name" | "process">): void {
+		const before = this.#current.get(name);
+		if (process === undefined || before === process) return;
+		this.#current.set(name, process);
+		const replaced = (this.#replaced.get(name) ?? []).filter((each) => each !== process);
+		if (before !== undefined) replaced.push(before);
+		this.#replaced.set(name, replaced.slice(-MOST_REPLACED));
+	}
+
+	forget(name: string): void {
+		this.#current.delete(name);
+		this.#replaced.delete(name);
+	}
+
+	#isOther({ name, process }: Pick<Sender, "name" | "process">): boolean {
+		const current = this.#current.get(name);
+		return current !== undefined && process !== undefined && current !== process;
+	}
+
+	async #answers(holder: AgentRecord): Promise<boolean> {
+		const { transport, tunnels } = this.options;
+		const problem = tunnelProblem(holder, tunnels);
+		return (problem ?? (await callBack(holder.endpoint, holder.provider.secret!, transport))) === undefined;
+	}
+}
+
+/** Its last heartbeat before its end says so of all its models; one that has none leaves nothing to be kept. */
+const isStopping = ({ models }: Pick<AgentRecord, "models">): boolean =>
+	[...models.values()].every(({ state }) => state === "draining");
+
+/** The refusal of an agent while another one of its name and installation is there. */
+function copyRuns({ name, endpoint }: Pick<AgentRecord, "name" | "endpoint">): RouterError {
+	const message =
+		`Another agent called "${name}" with the same data directory, or a copy of it, runs at ${endpoint}: stop one of the two. ` +
+		"If both are to serve, delete agent-instance in this one's data directory, and give it another name (ROUTER_AGENT_NAME).";
+	return new RouterError("agent_name_taken", message, { param: "name" });
+}

@@ -1,0 +1,102 @@
+/** Two agents with one name and one installation, as of a copied data directory: which of them has the name at the router, and what both are told. */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import type { ModelState } from "../src/protocol/agent.ts";
+import { tunnelEndpoint } from "../src/protocol/tunnel.ts";
+import type { Lease } from "../src/routing/lease.ts";
+import { directory } from "./kit/cli.ts";
+import { type FleetRig, fleetRig } from "./kit/fleet.ts";
+
+const FIRST = "http://10.0.0.1:5000";
+const SECOND = "http://10.0.0.2:5000";
+const TUNNEL = tunnelEndpoint("gpu-1");
+
+let home: ReturnType<typeof directory>;
+let rig: FleetRig;
+beforeEach(() => {
+	home = directory();
+	rig = fleetRig(home.path);
+});
+afterEach(() => {
+	rig.close();
+	home[Symbol.dispose]();
+});
+
+const who = (process: string | undefined) => ({ name: "gpu-1", instance: "copied", ...(process && { process }) });
+const refusal = (error: Error) => error.message;
+const register = (process: string | undefined, endpoint: string, state: ModelState = "ready") =>
+	rig.registry
+		.register({ ...who(process), models: [{ name: "qwen", state }], endpoint }, endpoint)
+		.then(() => "taken", refusal);
+const heartbeat = (process: string | undefined, state: ModelState = "ready") =>
+	rig.registry
+		.heartbeat({ ...who(process), models: [{ name: "qwen", state }] }, () => true)
+		.then(() => "heard", refusal);
+const shown = (): [string, Lease][] => rig.fleet.list().map(({ endpoint, state }) => [endpoint, state]);
+const runsAt = (endpoint: string) =>
+	expect.stringContaining(`with the same data directory, or a copy of it, runs at ${endpoint}: stop one of the two.`);
+
+describe("the second is refused", () => {
+	test.each([
+		["an address", FIRST],
+		["a tunnel", TUNNEL],
+	])(
+		"while the first answers at %s, which keeps its calls; it is said to the second, and once in the log",
+		async (_, at) => {
+			rig.tunnels.add("gpu-1");
+			expect(await register("one", at)).toBe("taken");
+			for (const _try of [1, 2]) expect(await register("two", SECOND, "failed")).toEqual(runsAt(at));
+			expect([await heartbeat("two", "failed"), await heartbeat("one")]).toEqual([runsAt(at), "heard"]);
+			expect(shown()).toEqual([[at, "fresh"]]);
+			expect(rig.fleet.targets("qwen")).toHaveLength(1);
+			expect(rig.lines.filter((line) => line.includes("copy"))).toEqual([
+				`The agent "gpu-1" at ${at} keeps its name: another agent with its data directory, or a copy of it, asks for its name, and is refused.`,
+			]);
+		},
+	);
+
+	test("after a restart of the router, too, once that has heard the first", async () => {
+		await register("one", FIRST);
+		rig.close();
+		rig = rig.restarted();
+		expect(await heartbeat("one")).toBe("heard");
+		expect(await register("two", SECOND)).toEqual(runsAt(FIRST));
+	});
+});
+
+describe("the later one has the name", () => {
+	test.each([
+		["the first does not answer", () => rig.blocked.add(FIRST), SECOND],
+		["the first is stopping", () => heartbeat("one", "draining"), SECOND],
+		["it is where the first was: that has been restarted", () => undefined, FIRST],
+		["the first is late", () => rig.pass(16_000), SECOND],
+	] as const)(
+		"where %s; a first one that is there after all is told so, and takes no turns with it",
+		async (_, then, at) => {
+			await register("one", FIRST);
+			await then();
+			expect(await register("two", at)).toBe("taken");
+			rig.blocked.clear();
+			expect(await heartbeat("one")).toEqual(runsAt(at));
+			expect(await register("one", FIRST)).toEqual(runsAt(at));
+			expect([await heartbeat("two"), shown()]).toEqual(["heard", [[at, "fresh"]]]);
+			rig.pass(16_000);
+			expect([await register("one", FIRST), shown()]).toEqual(["taken", [[FIRST, "fresh"]]]);
+			expect(await heartbeat("two")).toEqual(runsAt(FIRST));
+		},
+	);
+});
+
+test("one process that has another address, or a tunnel in its place, is the same agent though both answer", async () => {
+	rig.tunnels.add("gpu-1");
+	for (const at of [FIRST, SECOND, TUNNEL, FIRST])
+		expect([await register("one", at), shown()]).toEqual(["taken", [[at, "fresh"]]]);
+});
+
+test("an older agent, which names no process, is taken as before", async () => {
+	expect([await register(undefined, FIRST), await register(undefined, SECOND)]).toEqual(["taken", "taken"]);
+	expect([await register("one", FIRST), await heartbeat(undefined), await register(undefined, SECOND)]).toEqual([
+		"taken",
+		"heard",
+		"taken",
+	]);
+});
