@@ -41,7 +41,7 @@ function link(router: string, options: Partial<LinkOptions> = {}) {
 		router,
 		token: TOKEN,
 		name: "gpu-1",
-		instance: "11111111-2222-3333-4444-555555555555",
+		...{ instance: "11111111-2222-3333-4444-555555555555", process: "of-this-start" },
 		port: 5000,
 		transport,
 		report: () => report,
@@ -64,13 +64,13 @@ describe("a link", () => {
 		expect(authorization).toBe(`Bearer ${TOKEN}`);
 		expect(body).toMatchObject({
 			name: "gpu-1",
-			instance: "11111111-2222-3333-4444-555555555555",
+			...{ instance: "11111111-2222-3333-4444-555555555555", process: "of-this-start" },
 			endpoint: "http://127.0.0.1:5000",
 			models: ["qwen"],
 			gpus,
 			version: expect.stringMatching(/^\d/),
 		});
-		await router.hears(isHeartbeat);
+		expect((await router.hears(isHeartbeat)).body).toMatchObject({ process: "of-this-start" });
 		expect(secrets).toEqual(["of-this-agent"]);
 		expect(running.state).toMatchObject({ state: "joined", reachable: true, endpoint: "http://127.0.0.1:5000" });
 	});
