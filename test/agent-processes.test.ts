@@ -23,11 +23,11 @@ afterEach(() => {
 
 const who = (process: string | undefined) => ({ name: "gpu-1", instance: "copied", ...(process && { process }) });
 const refusal = (error: Error) => error.message;
-const register = (process: string | undefined, endpoint: string, state: ModelState = "ready") =>
+const register = (process: string | undefined, endpoint: string, state: ModelState = "ready"): Promise<string> =>
 	rig.registry
 		.register({ ...who(process), models: [{ name: "qwen", state }], endpoint }, endpoint)
 		.then(() => "taken", refusal);
-const heartbeat = (process: string | undefined, state: ModelState = "ready") =>
+const heartbeat = (process: string | undefined, state: ModelState = "ready"): Promise<string> =>
 	rig.registry
 		.heartbeat({ ...who(process), models: [{ name: "qwen", state }] }, () => true)
 		.then(() => "heard", refusal);
