@@ -65,10 +65,10 @@ describe("the second is refused", () => {
 
 describe("the later one has the name", () => {
 	test.each([
-		["the first does not answer", () => rig.blocked.add(FIRST), SECOND],
-		["the first is stopping", () => heartbeat("one", "draining"), SECOND],
-		["it is where the first was: that has been restarted", () => undefined, FIRST],
-		["the first is late", () => rig.pass(16_000), SECOND],
+		["the first does not answer", (): unknown => rig.blocked.add(FIRST), SECOND],
+		["the first is stopping", (): unknown => heartbeat("one", "draining"), SECOND],
+		["it is where the first was: that has been restarted", (): unknown => undefined, FIRST],
+		["the first is late", (): unknown => rig.pass(16_000), SECOND],
 	] as const)(
 		"where %s; a first one that is there after all is told so, and takes no turns with it",
 		async (_, then, at) => {
