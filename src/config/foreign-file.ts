@@ -1,7 +1,7 @@
 /** Files of other programs that are given for `router.yaml`: whose they are, and what of them goes where. Pure. */
 import type { Finding } from "./config-error.ts";
 import { isRecord } from "./document.ts";
-import type { ImportFormat } from "./import/formats.ts";
+import { IMPORT_FORMATS, type ImportFormat } from "./import/formats.ts";
 import { ConfigSchema } from "./schema.ts";
 
 /** A program's file. */
@@ -44,7 +44,7 @@ const hasInLitellm =
 const LITELLM: ForeignFormat = {
 	what: "a configuration of LiteLLM",
 	importName: "litellm",
-	sign: signOf("model_list", "litellm_settings", "router_settings", "general_settings"),
+	sign: signOf(...IMPORT_FORMATS.litellm.signs),
 	advice: [
 		[
 			has("model_list"),

@@ -27,7 +27,7 @@ import { scrubbed, secretsOf, secretVariables } from "./scrub.ts";
 const PATIENCE_MS = 5_000;
 /** Less room than this is said to be wrong, bytes: the ledger and the logs grow by some GB at most. */
 const LITTLE_ROOM = 2 * GIB;
-/** Variables that say how programs behave here, and whose values are no secrets by their meaning are not shown either: names alone. */
+/** Variables that say how the router, and what it runs, behave here. Their names alone are shown: a value may be a secret. */
 const OF_INTEREST =
 	/^(ROUTER_|REDIS_URL|LLMD_|LOCAL_AGENT_|VLLM_|HF_|DOCKER_|CONTAINER_HOST|OTEL_|HOST$|PORT$|DATA_DIR|LOG_|TRUSTED_|CORS_|CUDA_VISIBLE|NVIDIA_VISIBLE|BUN_|MIMALLOC_|NODE_|(HTTPS?|NO|ALL)_PROXY$|STATE_DIRECTORY|NOTIFY_SOCKET|KUBERNETES_SERVICE_HOST|.*_API_KEY$|.*_BASE_URL$)/i;
 
