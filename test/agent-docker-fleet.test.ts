@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { ShownReplicas } from "../src/server/agents/replica-scaler.ts";
 import { type AgentHost, startAgentHost } from "./kit/agent-host.ts";
 import type { Json } from "./kit/exchange.ts";
+import { readTo } from "./kit/lines.ts";
 import { needing } from "./kit/needing.ts";
 import { startRedis } from "./kit/redis.ts";
 import { post } from "./kit/rig.ts";
@@ -84,8 +85,7 @@ needing("docker").describe("a model that several agents have on demand", () => {
 		});
 		expect(answer.status).toBe(200);
 		const reader = answer.body!.getReader();
-		const text = new TextDecoder();
-		for (let seen = ""; !seen.includes("data: "); ) seen += text.decode((await reader.read()).value);
+		await readTo(reader, "data: ");
 		const readOn = async () => {
 			while (!(await reader.read()).done);
 		};

@@ -13,6 +13,7 @@ import { CallRecord } from "../src/proxy/call-record.ts";
 import type { Route, RouteTarget } from "../src/routing/route.ts";
 import type { Json } from "./kit/exchange.ts";
 import { factsOf } from "./kit/facts.ts";
+import { NO_LIMITS } from "./kit/pipeline.ts";
 
 const RATES: Record<string, Rates> = {
 	"one/m": { input: 1, output: 10 },
@@ -63,9 +64,7 @@ function admission(
 	const prompt = estimatedTokens(call);
 	let reserve: CallReserve | undefined;
 	const control = {
-		limitsModels: false,
-		limitsAddresses: false,
-		sessionUsd: () => undefined,
+		...NO_LIMITS,
 		enter: ({ cost }: AdmissionRequest) => {
 			if (needs) reserve = cost.reserve(needs);
 			return new Admission({ counters: {}, time: () => 0 } as never, undefined, cost);
@@ -264,7 +263,7 @@ describe("what no limit needs is not looked at", () => {
 		const unasked = { of: never };
 		const enter = (request: AdmissionRequest) => void asked.push(request);
 		const options = { call, route, record, request, server: null };
-		const none = { limitsModels: false, limitsAddresses: false, sessionUsd: () => undefined, enter };
+		const none = { ...NO_LIMITS, enter };
 		void limitCall({ admission: none as never, usage, addresses: unasked }, { ...options, caller });
 		void limitCall({ admission: none as never, usage, addresses: unasked }, { ...options, caller: undefined });
 		const byAddress = { ...none, limitsAddresses: true } as never;

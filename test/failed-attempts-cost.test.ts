@@ -7,7 +7,7 @@ import { createMetrics } from "../src/telemetry/metrics.ts";
 import type { Json } from "./kit/exchange.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, begins, cutsAfter, neverAnswers, streams } from "./kit/faults.ts";
-import { type Pipeline, pipeline } from "./kit/pipeline.ts";
+import { account, type Pipeline, pipeline } from "./kit/pipeline.ts";
 import { post } from "./kit/rig.ts";
 import { startRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
@@ -31,8 +31,7 @@ function router(more: Json = {}): Pipeline {
 	});
 	const prices = { of: () => ({ rates: RATES, source: "prices" }), hasHourlyRates: false };
 	const usage = { prices, learned: new LearnedUsage(), clocks: new HardwareClocks() };
-	const admission = { limitsModels: false, limitsAddresses: false, sessionUsd: () => undefined };
-	Object.assign(made.snapshot, { accounts: { usage, admission, addresses: {} } });
+	account(made, usage);
 	return made;
 }
 

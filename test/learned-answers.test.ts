@@ -4,7 +4,8 @@ import { Admission, type AdmissionRequest } from "../src/accounts/limits/admissi
 import { DONE, event, finishEvent } from "./kit/events.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { begins, streams } from "./kit/faults.ts";
-import { pipeline } from "./kit/pipeline.ts";
+import { readTo } from "./kit/lines.ts";
+import { account, NO_LIMITS, pipeline } from "./kit/pipeline.ts";
 
 const upstream = startFaultUpstream();
 afterAll(() => upstream.stop());
@@ -30,16 +31,14 @@ test("a stream that its client leaves teaches nothing, also where its tokens wer
 	const usage = { prices: { of: () => ({}) }, learned: { isAsked: true, of: () => ofKey } };
 	const enter = ({ cost }: AdmissionRequest) =>
 		new Admission({ counters: {}, time: () => 0 } as never, undefined, cost);
-	const admission = { limitsModels: true, enter };
-	Object.assign(router.snapshot, { accounts: { admission, usage, addresses: {} } });
+	account(router, usage, { ...NO_LIMITS, limitsModels: true, enter });
 	const call = { model: "fast", stream: true, messages: [{ role: "user", content: "hi" }] };
 
 	upstream.run(begins(pieces));
 	const client = new AbortController();
 	const answer = await router.send(call, { signal: client.signal });
 	const reader = answer.body!.getReader();
-	let text = "";
-	while (!text.includes("two")) text += new TextDecoder().decode((await reader.read()).value);
+	await readTo(reader, "two");
 	await reader.cancel();
 	client.abort();
 	const [left] = await router.settledCalls(1);

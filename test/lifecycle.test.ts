@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { createLifecycle, untilReplaced } from "../src/http/lifecycle.ts";
 import { type Event, lifecycleStep, type State } from "../src/http/lifecycle-state.ts";
 import { NO_SIGNALS, quietLog } from "./kit/http-base.ts";
+import { readTo } from "./kit/lines.ts";
 
 interface Child {
 	readonly url: string;
@@ -34,14 +35,7 @@ async function start(times: { drainMs: number; shutdownMs: number }): Promise<Ch
 	});
 	children.push(process_);
 	const [head, rest] = process_.stdout.tee();
-	const reader = head.getReader();
-	let text = "";
-	while (!text.includes("\n")) {
-		const { value, done } = await reader.read();
-		if (done) throw new Error("The child ended before it listened.");
-		text += new TextDecoder().decode(value);
-	}
-	const url = String(text.split("\n")[0]);
+	const url = String((await readTo(head.getReader(), "\n")).split("\n")[0]);
 	return {
 		url,
 		process: process_,

@@ -9,7 +9,7 @@ import { PriceBook } from "../src/accounts/usage/price-book.ts";
 import { serveApi } from "./kit/api-server.ts";
 import { clientError } from "./kit/contract.ts";
 import { startPassingUpstream } from "./kit/passing-upstream.ts";
-import { pipeline } from "./kit/pipeline.ts";
+import { account, pipeline } from "./kit/pipeline.ts";
 
 const upstream = startPassingUpstream();
 const router = pipeline({
@@ -39,7 +39,7 @@ const usage = {
 const spend = new LocalSpend({ spent: () => 0, spenders: () => [] });
 const { limits } = router.snapshot.config;
 const admission = new AdmissionControl({ limits, counters: { limiter: new SlidingWindowLimiter(), spend } });
-Object.assign(router.snapshot, { accounts: { usage, admission, addresses: {} } });
+account(router, usage, admission);
 const server = serveApi(router);
 afterAll(() => Promise.all([server.stop(), upstream.stop()]));
 beforeEach(() => upstream.answer(() => Response.json({ created: 1 })));

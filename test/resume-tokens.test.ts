@@ -5,6 +5,7 @@ import { choiceEvent, DONE, event, textEvent } from "./kit/events.ts";
 import { chunksOf, type Json } from "./kit/exchange.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
 import { begins, streams } from "./kit/faults.ts";
+import { readTo } from "./kit/lines.ts";
 import { pipeline } from "./kit/pipeline.ts";
 import { toldBy } from "./kit/resumed.ts";
 
@@ -223,8 +224,7 @@ describe("an upstream that packs several tokens into a chunk", () => {
 		});
 		const answer = await router.send({ model: "fast", stream: true, messages: [{ role: "user", content: "hi" }] });
 		const reader = answer.body!.getReader();
-		let text = "";
-		while (!text.includes("word11")) text += new TextDecoder().decode((await reader.read()).value);
+		await readTo(reader, "word11");
 		await reader.cancel();
 		const [settled] = await router.settledCalls(1);
 		expect(settled).toMatchObject({ status: 499, tokens: { input: PROMPT, output: 12 } });

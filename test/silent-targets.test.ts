@@ -10,7 +10,7 @@ import { goodStream } from "./kit/events.ts";
 import { eventData, type Json } from "./kit/exchange.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, neverAnswers, streams } from "./kit/faults.ts";
-import { type Pipeline, pipeline } from "./kit/pipeline.ts";
+import { account, type Pipeline, pipeline } from "./kit/pipeline.ts";
 import { until } from "./kit/until.ts";
 
 const [first, second, third] = [startFaultUpstream(), startFaultUpstream(), startFaultUpstream()];
@@ -54,8 +54,7 @@ function routing({ alias = {} as Json, rates = { input: 0, output: 0 } as Rates 
 		hasHourlyRates: rates?.gpu_hour !== undefined,
 	};
 	const usage = { prices, learned: new LearnedUsage(), clocks: new HardwareClocks() };
-	const admission = { limitsModels: false, limitsAddresses: false, sessionUsd: () => undefined };
-	Object.assign(router.snapshot, { accounts: { usage, admission, addresses: {} } });
+	account(router, usage);
 	return router;
 }
 const ask = async (stream: boolean, { body = {} as Json, operation = "chat" as const, headers = {} } = {}) => {

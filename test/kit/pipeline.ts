@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createKeyAuth } from "../../src/accounts/auth/keys.ts";
+import type { UsageServices } from "../../src/accounts/usage/call-cost.ts";
 import type { CallContext, CallSnapshot } from "../../src/api/call-context.ts";
-import { callHandler } from "../../src/api/handler.ts";
+import { type CallLimits, callHandler } from "../../src/api/handler.ts";
 import { createAnswerCache } from "../../src/cache/cache.ts";
 import type { CacheThread } from "../../src/cache/cache-memory.ts";
 import type { SharedStore } from "../../src/cache/shared-store.ts";
@@ -96,6 +97,23 @@ export interface Pipeline {
 	send(body: Json, options?: SendOptions): Promise<Response>;
 	/** Resolves with the settled calls once there are this many. Throws after 5 s. */
 	settledCalls(count: number): Promise<readonly CallSettled[]>;
+}
+
+/** Limits of which none is set. */
+export const NO_LIMITS: CallLimits["admission"] = {
+	limitsModels: false,
+	limitsAddresses: false,
+	sessionUsd: () => undefined,
+	enter: () => undefined,
+};
+
+/** Has its calls counted and paid for: what usage is made of, and what lets calls through. */
+export function account(
+	{ snapshot }: Pick<Pipeline, "snapshot">,
+	usage: Partial<Record<keyof UsageServices, unknown>>,
+	admission = NO_LIMITS,
+): void {
+	Object.assign(snapshot, { accounts: { usage, admission, addresses: {} } });
 }
 
 /** Makes one. No key is configured unless `config.keys` says so. */
