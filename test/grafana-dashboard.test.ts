@@ -17,6 +17,7 @@ function fitting(expr: string): readonly Panel["unit"][] {
 	if (isRate && expr.includes("cpu_seconds_total{")) return ["percentunit"];
 	if (isRate && expr.includes("_usd_total{")) return ["currencyUSD"];
 	if (isRate) return expr.includes("_total{") ? ["reqps", "cps"] : [];
+	if (/_timestamp_seconds\{[^}]*\}\) - time\(\)/.test(expr)) return ["s"];
 	if (/_(?:total|seconds|ratio)\{/.test(expr)) return [];
 	if (expr.includes("_bytes{")) return ["bytes"];
 	if (expr.includes("_celsius{")) return ["celsius"];

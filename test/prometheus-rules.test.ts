@@ -46,6 +46,17 @@ const streams = (all: number, inTime: number, le: string): Series => {
 		[`router_time_to_first_token_seconds_count{${labels}}`]: rising(all),
 	};
 };
+/** Copies of calls, by what became of them. */
+const copies = (outcomes: Series): Series =>
+	Object.fromEntries(
+		Object.entries(outcomes).map(([outcome, values]) => [
+			`router_shadow_calls_total{${AT},model="m",to="n",outcome="${outcome}"}`,
+			values,
+		]),
+	);
+const RETIREMENT = `router_model_retirement_timestamp_seconds{${AT},model="m",target="openai/m"}`;
+/** Seconds; the hour of these tests is the first of 1970. */
+const DAY = 86_400;
 /** The router was scraped all the time. */
 const UP = { [`up{${AT}}`]: flat(1) };
 /** It was started at that second of the hour. */
@@ -79,6 +90,25 @@ const CASES: Readonly<Record<string, { fires: readonly Series[]; silent: readonl
 	RouterBudgetSpent: {
 		...counter(`router_limited_calls_total{${AT},by="budget",counts="day"}`),
 		silent: [{ [`router_limited_calls_total{${AT},by="key",counts="requests"}`]: rising(5) }],
+	},
+	RouterSessionBudgetSpent: {
+		...counter(`router_limited_calls_total{${AT},by="session",counts="spend"}`),
+		silent: [{ [`router_limited_calls_total{${AT},by="budget",counts="day"}`]: rising(5) }],
+	},
+	RouterAgentRunsAway: counter(`router_runaway_calls_total{${AT},kind="loop",action="warn"}`),
+	RouterShadowFails: {
+		fires: [copies({ compared: rising(4), failed: rising(6) }), copies({ budget: rising(1) })],
+		silent: [
+			copies({ compared: rising(6), failed: rising(4) }),
+			copies({ effects: rising(10), draining: rising(10), compared: rising(1) }),
+			copies({ effects: rising(10) }),
+			copies({ compared: flat(1), failed: flat(9) }),
+		],
+	},
+	RouterModelRetires: {
+		...gauge(RETIREMENT, 29 * DAY, 32 * DAY),
+		// It is retired already.
+		fires: [{ [RETIREMENT]: flat(29 * DAY) }, { [RETIREMENT]: flat(0) }],
 	},
 	RouterAgentGone: {
 		fires: ["gone", "unreachable"].map((state) => ({ [`router_agents{${AT},state="${state}"}`]: flat(1) })),

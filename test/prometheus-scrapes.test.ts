@@ -15,6 +15,20 @@ const [RICH, POOR] = ["key-of-the-test-rich", "key-of-the-test-poor"];
 /** The goal of the first token is 5 s. */
 const LATE_MS = 5_500;
 
+const RETIRING = {
+	...{ id: "gpt-4o", object: "model", created: 1, owned_by: "system" },
+	shutdown_date: new Date(Date.now() + 10 * 86_400_000).toISOString().slice(0, 10),
+};
+const TOOLS = [{ type: "function", function: { name: "look", parameters: { type: "object" } } }];
+/** The same call of a tool with the same result, round after round: two messages each. */
+const ROUNDS = [1, 2, 3, 4].flatMap((round) => [
+	{
+		role: "assistant",
+		tool_calls: [{ id: `call-${round}`, type: "function", function: { name: "look", arguments: '{"path":"/a"}' } }],
+	},
+	{ role: "tool", tool_call_id: `call-${round}`, content: "nothing there" },
+]);
+
 /** An engine, and a vendor in one; `late` takes its time for the first token, `bad` always fails. */
 const upstream = Bun.serve({
 	port: 0,
@@ -22,6 +36,8 @@ const upstream = Bun.serve({
 	idleTimeout: 30,
 	async fetch(request) {
 		const { pathname } = new URL(request.url);
+		// It is a proxy, too: of a vendor elsewhere, which takes a model away in ten days.
+		if (request.headers.get("host") === "openai.example") return Response.json({ object: "list", data: [RETIRING] });
 		if (pathname === "/v1/models") return Response.json({ object: "list", data: [{ id: "qwen", object: "model" }] });
 		if (pathname === "/v1/traces" || pathname === "/v1/metrics") return new Response("no", { status: 400 });
 		if (request.method === "GET") return new Response("");
@@ -42,11 +58,23 @@ let broken: RunningRouter;
 let prometheus: Prometheus;
 const smi = nvidiaSmi("1x24GB");
 
-async function call(model: string, { key = RICH, stream = false } = {}): Promise<number> {
+async function call(
+	model: string,
+	{ key = RICH, stream = false, session = "", history = [] as object[] } = {},
+): Promise<number> {
 	const answer = await fetch(`${router.url}/v1/chat/completions`, {
 		method: "POST",
-		headers: { "content-type": "application/json", authorization: `Bearer ${key}` },
-		body: JSON.stringify({ model, stream, messages: [{ role: "user", content: "hi" }] }),
+		headers: {
+			"content-type": "application/json",
+			authorization: `Bearer ${key}`,
+			...(session && { "x-session-id": session }),
+		},
+		body: JSON.stringify({
+			model,
+			stream,
+			messages: [{ role: "user", content: "hi" }, ...history],
+			tools: history.length > 0 ? TOOLS : undefined,
+		}),
 	});
 	await answer.text();
 	return answer.status;
@@ -66,6 +94,11 @@ function traffic(): { stop(): Promise<void> } {
 		again(200, () => call("vendor/good", { key: POOR })),
 		again(200, () => call("vendor/bad")),
 		again(200, () => call("local/qwen")),
+		again(200, () => call("vendor/good", { session: "one" })),
+		again(200, async () => {
+			for (const rounds of [1, 2, 3, 4]) await call("vendor/good", { history: ROUNDS.slice(0, 2 * rounds) });
+		}),
+		...["compared", "copied-in-vain"].map((model) => again(200, () => call(model))),
 		...[1, 2].map(() => again(0, () => call("vendor/late", { stream: true }))),
 	];
 	return {
@@ -84,15 +117,24 @@ beforeAll(async () => {
 			REDIS_URL: "redis://127.0.0.1:1/0",
 			OTEL_EXPORTER_OTLP_ENDPOINT: upstream.url.origin,
 			OTEL_BSP_SCHEDULE_DELAY: "20",
+			HTTP_PROXY: upstream.url.origin,
 		},
 		config: {
 			// Its rules are for one thread or several.
 			server: { workers: 2 },
 			keys: [
-				{ name: "rich", key: RICH },
+				{ name: "rich", key: RICH, session_usd: 0.00001 },
 				{ name: "poor", key: POOR, budget: { usd: 0.00001, per: "day" } },
 			],
-			providers: { vendor: { type: "openai-compatible", base_url: `${upstream.url.origin}/v1` } },
+			providers: {
+				vendor: { type: "openai-compatible", base_url: `${upstream.url.origin}/v1` },
+				openai: { base_url: "http://openai.example/v1", api_key: "key-of-openai" },
+			},
+			models: [
+				{ name: "old", targets: ["openai/gpt-4o"] },
+				{ name: "compared", targets: ["vendor/good"], shadow: { to: "vendor/twin", share: "100%" } },
+				{ name: "copied-in-vain", targets: ["vendor/good"], shadow: { to: "vendor/bad", share: "100%" } },
+			],
 			prices: { "vendor/*": { input: 1, output: 1 } },
 			cache: { enabled: false },
 		},
@@ -131,11 +173,15 @@ const SET_OFF = [
 	"AgentDockerDown",
 	"AgentGpuHot",
 	"RouterAgentGone",
+	"RouterAgentRunsAway",
 	"RouterBreakerOpen",
 	"RouterBudgetSpent",
 	"RouterErrors",
 	"RouterFirstTokenLate",
+	"RouterModelRetires",
 	"RouterRedisAway",
+	"RouterSessionBudgetSpent",
+	"RouterShadowFails",
 	"RouterSpansDropped",
 ];
 

@@ -231,6 +231,17 @@ describe.each([1, 2])("a router with %i workers", (workers) => {
 		});
 	}, 60_000);
 
+	test("has the day of each target in its metrics, as Unix time, and none where no day is known", async () => {
+		const page = await (await fetch(`${router.url}/metrics`)).text();
+		const lines = page.split("\n").filter((line) => line.startsWith("router_model_retirement_timestamp_seconds{"));
+		expect(lines).toEqual([
+			`router_model_retirement_timestamp_seconds{model="fast",target="openai/gpt-4o"} ${at("2127-01-14")}`,
+			`router_model_retirement_timestamp_seconds{model="deep",target="anthropic/claude-opus-4-5"} ${at("2127-01-22")}`,
+			`router_model_retirement_timestamp_seconds{model="both",target="anthropic/claude-opus-4-5"} ${at("2127-01-22")}`,
+			`router_model_retirement_timestamp_seconds{model="both",target="openrouter/z-ai/glm-4.7"} ${at("2126-12-31")}`,
+		]);
+	}, 60_000);
+
 	test("tells administrators which targets of its names end", async () => {
 		const headers = { authorization: `Bearer ${ADMIN}` };
 		const answer = await fetch(`${router.url}/admin/models/retiring`, { headers });

@@ -42,7 +42,7 @@ export interface ReloadedRouter {
 	readonly suspects: Pick<SuspectsView, "refuseMs">;
 	readonly thinking: StoredThoughts;
 	readonly log: Pick<Log, "logger">;
-	readonly metrics: Pick<Metrics, "reloaded" | "refused" | "watchEnergy">;
+	readonly metrics: Pick<Metrics, "reloaded" | "refused" | "watchEnergy" | "watchRetirements">;
 	/** Hears of a configuration that is in force now. */
 	onReload?: (config: Config) => void;
 	/** Hears that an agent can be called through its tunnel now, or not any more. */

@@ -228,7 +228,7 @@ function openRouter(
 	lifecycle.onStop(hostWakes.open(() => router.snapshot.config.agents));
 	const asking = setInterval(() => askAddressedAgents(router.snapshot.catalog), ASK_AGENTS_MS);
 	lifecycle.onStop(() => clearInterval(asking));
-	lifecycle.onStop(watchLifecycles(router, router.log));
+	lifecycle.onStop(watchLifecycles(router, router));
 	const telling = redis && setInterval(() => hub.know(redis.others()), OTHERS_MS);
 	lifecycle.onStop(() => clearInterval(telling));
 	lifecycle.onStop(async () => {

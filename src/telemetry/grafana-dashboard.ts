@@ -103,6 +103,19 @@ export const DASHBOARD: readonly PanelRow[] = [
 				unit: "reqps",
 				queries: one(sumRate("by, counts", "router_limited_calls_total"), "{{by}}: {{counts}}"),
 			},
+			{
+				title: "Calls of sessions that have spent their budgets",
+				description: "Refused, by router; `GET /admin/runaways` names the sessions and their keys.",
+				unit: "reqps",
+				queries: one(sumRate("instance", "router_limited_calls_total", 'by="session"'), "{{instance}}"),
+			},
+			{
+				title: "Calls of agents that run away",
+				description:
+					"loop: the same calls of tools again and again; spending: a key spends far more than usual; and what was done.",
+				unit: "reqps",
+				queries: one(sumRate("kind, action", "router_runaway_calls_total"), "{{kind}}: {{action}}"),
+			},
 		],
 	},
 	{
@@ -125,6 +138,44 @@ export const DASHBOARD: readonly PanelRow[] = [
 				description: "By whether they are heard of and can be called.",
 				unit: "short",
 				queries: one(`max by (state) (router_agents{${OF_ROUTER}})`, "{{state}}"),
+			},
+			{
+				title: "Until models retire",
+				description: "Of targets of names in `models:`, as their vendors say; 0: they are retired.",
+				unit: "s",
+				queries: one(
+					`clamp_min(min by (model, target) (router_model_retirement_timestamp_seconds{${OF_ROUTER}}) - time(), 0)`,
+					"{{model}}: {{target}}",
+				),
+			},
+		],
+	},
+	{
+		title: "Shadow calls",
+		panels: [
+			{
+				title: "Copies a second",
+				description: "By what became of them: compared, failed, or why there was none.",
+				unit: "reqps",
+				queries: one(sumRate("model, to, outcome", "router_shadow_calls_total"), "{{model}} → {{to}}: {{outcome}}"),
+			},
+			{
+				title: "The same in both answers",
+				description: "The share of compared answers that end for the same reason, and that ask for the same tools.",
+				unit: "percentunit",
+				queries: one(
+					`(${sumRate("model, to, what", "router_shadow_comparisons_total", 'same="true"')} or 0 * ${sumRate("model, to, what", "router_shadow_comparisons_total")}) / (${sumRate("model, to, what", "router_shadow_comparisons_total")} > 0)`,
+					"{{model}} → {{to}}: {{what}}",
+				),
+			},
+			{
+				title: "USD an hour, copies and callers",
+				description: "What copies cost, those that failed too, and the callers' answers that they were compared with.",
+				unit: "currencyUSD",
+				queries: one(
+					`3600 * ${sumRate("model, to, whose", "router_shadow_cost_usd_total")}`,
+					"{{model}} → {{to}}: {{whose}}",
+				),
 			},
 		],
 	},

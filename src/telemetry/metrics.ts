@@ -9,6 +9,7 @@ import type { MetricValues } from "./merged-metrics.ts";
 import type { DropReason } from "./otel/span-exporter.ts";
 import { addProcessMetrics } from "./process-metrics.ts";
 import { Counter, Gauge, Registry } from "./prometheus.ts";
+import { addRetirementMetrics, type RetirementMetrics } from "./retirement-metrics.ts";
 import { addRoutingMetrics, type RoutingMetrics } from "./routing-metrics.ts";
 
 /** Agents by whether they were heard of lately, and their models by state. */
@@ -41,7 +42,7 @@ export interface LedgerCounts {
 }
 
 /** The registry, and what writes to it. */
-export interface Metrics extends RoutingMetrics {
+export interface Metrics extends RoutingMetrics, RetirementMetrics {
 	/** Counts calls and attempts. Never throws: a number that is none is left out. */
 	readonly sink: Sink;
 	/** The `content-type` of `text()`. */
@@ -115,6 +116,7 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 	addProcessMetrics(registry);
 	return {
 		...addRoutingMetrics(registry),
+		...addRetirementMetrics(ofRouter),
 		...addCacheMetrics(registry),
 		...addRedisMetrics(registry),
 		...addFaultMetrics(registry),

@@ -62,6 +62,15 @@ const burning = (ratio: string, [long, short]: readonly [string, string], times:
 	return `${over(long)} and ${over(short)}`;
 };
 
+/** The share of copies that came to no comparison. Calls that do more than being answered are never copied, and a router that stops copies none. */
+const unanswered = (window: string) => {
+	const of = (outcome: string) => `sum by (job, model, to) (rate(router_shadow_calls_total{${outcome}}[${window}]))`;
+	return `${of('outcome!~"compared|effects|draining"')} / (${of('outcome!~"effects|draining"')} > 0)`;
+};
+const MOST_UNANSWERED = 0.5;
+/** Somebody has to find another model, and try it. */
+const RETIRES_SOON_DAYS = 30;
+
 /** All recording rules, which the alerting rules may name. */
 export const RECORDING_RULES: readonly RecordingRule[] = [
 	{ record: "job_model:router_requests:rate5m", expr: "sum by (job, model) (rate(router_requests_total[5m]))" },
@@ -140,6 +149,38 @@ export const ALERTING_RULES: readonly AlertingRule[] = [
 		severity: "ticket",
 		summary: "Calls are refused since a budget is spent ({{ $labels.counts }})",
 		description: "`router usage --by key` says whose it is.",
+	},
+	{
+		alert: "RouterSessionBudgetSpent",
+		expr: wentUp('router_limited_calls_total{by="session"}'),
+		severity: "ticket",
+		summary: "{{ $labels.instance }} refuses calls of sessions that have spent their budgets",
+		description: "`GET /admin/runaways` and the console name the sessions and their keys (`session_usd`).",
+	},
+	{
+		alert: "RouterAgentRunsAway",
+		expr: wentUp("router_runaway_calls_total"),
+		severity: "ticket",
+		summary: "An agent that calls {{ $labels.instance }} runs away ({{ $labels.kind }}: {{ $labels.action }})",
+		description:
+			"loop: it makes the same calls of tools again and again; spending: its key spends far more than it usually does. `GET /admin/runaways` and the console say whose it is.",
+	},
+	{
+		alert: "RouterShadowFails",
+		expr: `${unanswered("30m")} > ${MOST_UNANSWERED}`,
+		for: "15m",
+		severity: "ticket",
+		summary:
+			"{{ $value | humanizePercentage }} of the copies of {{ $labels.model }} for {{ $labels.to }} are not compared",
+		description:
+			"router_shadow_calls_total says why, by outcome: it failed, its budget is spent, nobody serves the model, or knows its price.",
+	},
+	{
+		alert: "RouterModelRetires",
+		expr: `router_model_retirement_timestamp_seconds - time() < ${RETIRES_SOON_DAYS} * 86400`,
+		severity: "ticket",
+		summary: "{{ $labels.target }}, a target of {{ $labels.model }}, is retired within a month, or already is",
+		description: "Give the name another target. `router check` says when each ends, and so does the console.",
 	},
 	{
 		alert: "RouterAgentGone",
