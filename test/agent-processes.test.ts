@@ -63,6 +63,56 @@ describe("the second is refused", () => {
 	});
 });
 
+describe("of two that both use tunnels the second", () => {
+	/** One that is let in has the tunnel from then on. */
+	const tunnel = async (process: string) => {
+		const said = await rig.registry.admitTunnel(who(process)).then(() => "taken", refusal);
+		if (said !== "taken") return said;
+		rig.tunnels.add("gpu-1");
+		rig.tunnelProcesses.set("gpu-1", process);
+		return said;
+	};
+	const both = async (process: string) => [await tunnel(process), await register(process, TUNNEL)];
+	const close = () => {
+		rig.tunnels.clear();
+		rig.tunnelProcesses.clear();
+	};
+
+	test("gets none while the first answers through its own, nor the name; it is said to the second, and once in the log", async () => {
+		expect(await both("one")).toEqual(["taken", "taken"]);
+		for (const _try of [1, 2]) expect(await both("two")).toEqual([runsAt(TUNNEL), runsAt(TUNNEL)]);
+		expect([await heartbeat("two"), await heartbeat("one")]).toEqual([runsAt(TUNNEL), "heard"]);
+		expect(await both("one")).toEqual(["taken", "taken"]);
+		expect(rig.lines.filter((line) => line.includes("copy"))).toHaveLength(1);
+	});
+
+	test("gets none while the first answers at an address", async () => {
+		await register("one", FIRST);
+		expect(await tunnel("two")).toEqual(runsAt(FIRST));
+	});
+
+	test("is known as the second to a router, too, which the first has a tunnel to, and has registered with another one", async () => {
+		await register(undefined, TUNNEL);
+		expect(await tunnel("one")).toBe("taken");
+		expect(await both("two")).toEqual([runsAt(TUNNEL), runsAt(TUNNEL)]);
+		expect([await heartbeat("two"), await heartbeat("one")]).toEqual([runsAt(TUNNEL), "heard"]);
+	});
+
+	test.each([
+		["has closed", close],
+		["does not answer, as after a restart of its host", () => rig.blocked.add(new URL(TUNNEL).origin)],
+		["is of an agent that is stopping", () => heartbeat("one", "draining")],
+	])("has both where the first's tunnel %s; the first is told so, and takes no turns with it", async (_, then) => {
+		await both("one");
+		await then();
+		expect(await both("two")).toEqual(["taken", "taken"]);
+		rig.blocked.clear();
+		expect(await heartbeat("one")).toEqual(runsAt(TUNNEL));
+		expect(await both("one")).toEqual([runsAt(TUNNEL), runsAt(TUNNEL)]);
+		expect(await heartbeat("two")).toBe("heard");
+	});
+});
+
 describe("the later one has the name", () => {
 	test.each([
 		["the first does not answer", (): unknown => rig.blocked.add(FIRST), SECOND],

@@ -1,7 +1,7 @@
 /** The agent's tunnel is opened again whenever it closes: at once where that was by chance, later and later where none lasts. */
 import { afterEach, describe, expect, spyOn, test } from "bun:test";
 import { TunnelClient, type TunnelOptions } from "../src/agent/router-link/tunnel-client.ts";
-import { helloFrame } from "../src/protocol/tunnel.ts";
+import { helloFrame, tunnelEndpoint } from "../src/protocol/tunnel.ts";
 import { httpTransport } from "../src/proxy/net/transport.ts";
 import { startBalancer } from "./kit/balancer.ts";
 import { until } from "./kit/until.ts";
@@ -80,26 +80,58 @@ describe("a tunnel that is closed", () => {
 });
 
 describe("two agents of one name and installation", () => {
-	test("have one tunnel, which the later one keeps; the older has it again once that is gone", async () => {
+	const whose = { name: "gpu-1", instance: "of-a-copied-disk" };
+	/** An agent's tunnel: which start of it opens it, and the port where it listens. */
+	function start(router: string, process?: string, port = 9) {
+		const warnings: string[] = [];
+		let opened = 0;
+		const logger = { info: () => opened++, warn: (_: object, sentence: string) => void warnings.push(sentence) };
+		const log = { logger } as unknown as TunnelOptions["log"];
+		const site = { hostname: "127.0.0.1", port };
+		const tunnel = new TunnelClient({ ...whose, router, process, site, log, transport: httpTransport() });
+		stops.push(() => tunnel.stop());
+		tunnel.open();
+		return { tunnel, warnings, opened: () => opened };
+	}
+
+	test.each([1, 2])(
+		"have one tunnel: the later one gets none while the first answers, and is told so; workers: %i",
+		async (workers) => {
+			const router = await startHere(twoWorkers({}, { workers }));
+			stops.push(() => router.stop());
+			const agent = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("{}") });
+			stops.push(() => agent.stop(true));
+			const first = start(router.url, "one", agent.port);
+			await until(() => first.tunnel.isOpen, "the first tunnel");
+			const body = { ...whose, process: "one", endpoint: tunnelEndpoint("gpu-1"), models: ["qwen"] };
+			const answer = await fetch(`${router.url}/register`, {
+				method: "POST",
+				headers: { "content-type": "application/json" },
+				body: JSON.stringify(body),
+			});
+			expect(await answer.json()).toMatchObject({ reachable: true });
+			const later = start(router.url, "two", agent.port);
+			await until(() => later.warnings.length > 0, "the warning");
+			expect(later.warnings).toEqual([
+				expect.stringMatching(
+					/^The tunnel can't be opened: Another agent called "gpu-1" with the same data directory, .*ROUTER_AGENT_NAME/,
+				),
+			]);
+			expect([first.tunnel.isOpen, first.opened(), first.warnings, later.opened()]).toEqual([true, 1, [], 0]);
+			first.tunnel.stop();
+			await until(() => later.tunnel.isOpen, "the later one's, once the first has ended");
+		},
+		60_000,
+	);
+
+	test("of a version that does not say which start it is have one that the later one keeps; the older has it again once that is gone", async () => {
 		const router = await startHere(twoWorkers({}, { workers: 1 }));
 		stops.push(() => router.stop());
 		const way = await startBalancer([router.url]);
 		stops.push(() => way.stop());
-		const start = () => {
-			const warnings: string[] = [];
-			let opened = 0;
-			const logger = { info: () => opened++, warn: (_: object, sentence: string) => void warnings.push(sentence) };
-			const log = { logger } as unknown as TunnelOptions["log"];
-			const site = { hostname: "127.0.0.1", port: 9 };
-			const options = { router: way.url, name: "gpu-1", instance: "of-a-copied-disk", site, log };
-			const tunnel = new TunnelClient({ ...options, transport: httpTransport() });
-			stops.push(() => tunnel.stop());
-			tunnel.open();
-			return { tunnel, warnings, opened: () => opened };
-		};
-		const older = start();
+		const older = start(way.url);
 		await until(() => older.tunnel.isOpen, "the first tunnel");
-		const later = start();
+		const later = start(way.url);
 		await until(() => older.warnings.length > 0, "the warning");
 		await until(() => later.tunnel.isOpen && !older.tunnel.isOpen, "the second tunnel");
 		await until(() => way.connections > 2, "another try of the first");

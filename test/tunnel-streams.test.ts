@@ -146,7 +146,7 @@ describe("streams that a thread has opened", () => {
 		const hub = new TunnelHub();
 		const sent: Buffer[] = [];
 		const socket = { sendBinary: (message: Uint8Array) => sent.push(Buffer.from(message)), close() {}, terminate() {} };
-		const tunnel = hub.thread(0).accept("gpu-1", "");
+		const tunnel = hub.thread(0).accept({ agent: "gpu-1", instance: "", process: "" });
 		tunnel.open(socket);
 		const streamsAsked = () => sent.filter(([type]) => type === FRAME.data).map(streamIn);
 		const ask = async (epoch: number) => {
@@ -202,7 +202,7 @@ describe("a call to an agent whose tunnel has closed", () => {
 			terminate() {},
 		};
 		const open = () => {
-			const tunnel = threads[0].accept("gpu-1", "");
+			const tunnel = threads[0].accept({ agent: "gpu-1", instance: "", process: "" });
 			tunnel.open(socket);
 			return tunnel;
 		};

@@ -139,6 +139,7 @@ function linkTo(
 	const external = vllm_url ? new ExternalVllm(config, http, changes) : undefined;
 	external?.start();
 	const token = agentTokens(env)[0];
+	const process = crypto.randomUUID();
 	const client =
 		mode !== "never" && !registrar
 			? new TunnelClient({
@@ -147,6 +148,7 @@ function linkTo(
 					token,
 					name: settings.agent,
 					instance,
+					process,
 					site: socket === undefined ? siteOf(url) : { unix: socket },
 					transport: outside,
 				})
@@ -156,7 +158,7 @@ function linkTo(
 		token,
 		name: settings.agent,
 		instance,
-		process: crypto.randomUUID(),
+		process,
 		...(advertise !== undefined && { advertise }),
 		port,
 		transport: outside,

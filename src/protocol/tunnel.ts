@@ -42,6 +42,8 @@ export const SILENCE_MS = 15_000;
 /** The path of the WebSocket at the router, and the headers that say whose it is, beside `AGENT_HEADER`. */
 export const TUNNEL_PATH = "/agents/tunnel";
 export const TUNNEL_INSTANCE_HEADER = "x-router-instance";
+/** Which start of the agent it is, as its registration says it: tells it from one with a copy of its data directory. */
+export const TUNNEL_PROCESS_HEADER = "x-router-process";
 /** Routers that the agent has tunnels to, separated by commas: one that finds itself there wants no other. */
 export const TUNNEL_ROUTERS_HEADER = "x-router-tunnels";
 /** Sent where another agent has opened a tunnel in the place of this one's: it wants one only where that has none. */

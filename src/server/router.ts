@@ -122,7 +122,7 @@ async function createRouter(
 	const access = agentAccess(router, shown.administrators);
 	const options: RoleAppOptions = {
 		current: router,
-		routes: tunnelRoutes(tunnels, async (request, peer) => void admitTunnel(request, peer, agents, access)),
+		routes: tunnelRoutes(tunnels, async (request, peer) => void (await admitTunnel(request, peer, agents, access))),
 		responses: new StoredResponses(() => router.snapshot.config.server.body_limit, responses),
 		sinks: [fleet.sink, state.ledger],
 		...{ cache, objects: state.store, runaways: runawayGuard(state, services) },

@@ -25,6 +25,8 @@ export interface FleetRig {
 	readonly blocked: Set<string>;
 	/** Agents that have a tunnel to this router. */
 	readonly tunnels: Set<string>;
+	/** By agent, which start of it has that tunnel; of one that is not there an older agent has it. */
+	readonly tunnelProcesses: Map<string, string>;
 	/** Addresses that were called back. */
 	readonly calledBack: string[];
 	/** Lets time pass, a second at a time, as the running process has it. */
@@ -60,6 +62,7 @@ export function fleetRig(
 	const lines: string[] = [];
 	const blocked = new Set<string>();
 	const tunnels = new Set<string>();
+	const tunnelProcesses = new Map<string, string>();
 	const calledBack: string[] = [];
 	let now = start;
 	let off = 0;
@@ -87,7 +90,7 @@ export function fleetRig(
 				return !isCutOff();
 			},
 		},
-		tunnels: { isOpen: (agent) => tunnels.has(agent) },
+		tunnels: { isOpen: (agent) => tunnels.has(agent), processOf: (agent) => tunnelProcesses.get(agent) },
 		prefixes: new AgentPrefixes(targets),
 		time: () => now,
 		wall: () => 1_790_000_000_000 + now + off,
@@ -110,6 +113,7 @@ export function fleetRig(
 		lines,
 		blocked,
 		tunnels,
+		tunnelProcesses,
 		calledBack,
 		pass(ms) {
 			for (let left = ms; left > 0; left -= 1000) jump(Math.min(left, 1000));

@@ -8,6 +8,7 @@ import {
 	TUNNEL_CLOSE,
 	TUNNEL_INSTANCE_HEADER,
 	TUNNEL_PATH,
+	TUNNEL_PROCESS_HEADER,
 	TUNNEL_ROUTERS_HEADER,
 	TUNNEL_STANDBY_HEADER,
 } from "../../protocol/tunnel.ts";
@@ -40,6 +41,8 @@ export interface TunnelOptions {
 	readonly token?: string | undefined;
 	readonly name: string;
 	readonly instance?: string | undefined;
+	/** A UUID of this start of the agent. */
+	readonly process?: string | undefined;
 	/** Where the agent listens: what the router asks goes there. */
 	readonly site: AgentAddress;
 	/** Asks the router why it refuses. */
@@ -70,11 +73,12 @@ export class TunnelClient {
 	#whenOpen = Promise.withResolvers<void>();
 
 	constructor(private readonly options: TunnelOptions) {
-		const { router, token, name, instance } = options;
+		const { router, token, name, instance, process } = options;
 		this.#base = router.replace(/\/+$/, "").replace(/\/v1$/, "");
 		this.#headers = {
 			[AGENT_HEADER]: name,
 			...(instance === undefined ? {} : { [TUNNEL_INSTANCE_HEADER]: instance }),
+			...(process === undefined ? {} : { [TUNNEL_PROCESS_HEADER]: process }),
 			...(token ? { authorization: `Bearer ${token}` } : {}),
 		};
 	}

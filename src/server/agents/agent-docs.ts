@@ -72,7 +72,7 @@ export const TUNNEL: Detail = {
 	operationId: "openAgentTunnel",
 	summary: "Open an agent's tunnel",
 	description:
-		"A WebSocket over which the router calls an agent that it can't reach otherwise. `x-router-agent` names the agent, `x-router-instance` its installation; " +
+		"A WebSocket over which the router calls an agent that it can't reach otherwise. `x-router-agent` names the agent, `x-router-instance` its installation, `x-router-process` its start: while another start of that installation answers this one gets none; " +
 		"it registers with the endpoint `tunnel://<name>`. `x-router-tunnels` lists routers of the same Redis to which the agent has tunnels: one that is among them closes this one with code 4002.",
 	responses: {
 		101: { description: "The tunnel is open." },

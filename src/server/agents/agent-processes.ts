@@ -4,6 +4,7 @@
  */
 import { RouterError } from "../../errors.ts";
 import type { Heartbeat, Register } from "../../protocol/agent.ts";
+import { tunnelEndpoint } from "../../protocol/tunnel.ts";
 import type { Lease } from "../../routing/lease.ts";
 import { type AgentRecord, nameTaken, tunnelProblem, unknownAgent } from "./agent-record.ts";
 import type { AgentRegistryOptions } from "./agent-registry-options.ts";
@@ -15,6 +16,14 @@ const MOST_REPLACED = 16;
 
 /** Who registers, or is heard of. An older agent has no `process`, and is taken for the one that is known. */
 type Sender = Pick<Register & Heartbeat, "name" | "instance" | "process">;
+/** Where an agent is called. */
+type Place = Pick<AgentRecord, "name" | "endpoint"> & { readonly instance?: string | undefined };
+/** One that registers, or opens a tunnel. */
+export type AgentAsking = Place & {
+	readonly process?: string | undefined;
+	/** It wants no tunnel in the place of another one's. */
+	readonly standsBack?: boolean;
+};
 
 /** The processes of all agents, as far as this router has heard since its start. */
 export class AgentProcesses {
@@ -31,16 +40,17 @@ export class AgentProcesses {
 	) {}
 
 	/**
-	 * Whether one may register as far as other processes of its installation go. Throws `agent_name_taken` where one of them is heard of and keeps the
+	 * Whether one may register, or open a tunnel, as far as other processes of its installation go. Throws `agent_name_taken` where one of them is heard of and keeps the
 	 * name: the one that has replaced the asking one, or one that still answers elsewhere and is not stopping.
 	 */
-	async admit(asking: Sender & Pick<Register, "endpoint">): Promise<void> {
-		const { name, instance, endpoint, process } = asking;
+	async admit(asking: AgentAsking): Promise<void> {
+		const { name, instance, process, standsBack = false } = asking;
+		if (standsBack && this.options.tunnels?.isOpen(name, instance)) throw nameTaken(name);
 		const holder = this.registry.agents.get(name);
-		if (holder?.instance !== instance || !holder || !this.#isOther(asking)) return;
+		if (holder?.instance !== instance || !holder || !this.#isOther(asking, holder)) return;
 		if (this.registry.leaseOf(holder) !== "fresh") return;
 		const hasLost = this.#replaced.get(name)?.includes(process!);
-		if (!hasLost && (holder.endpoint === endpoint || isStopping(holder) || !(await this.#answers(holder)))) return;
+		if (!hasLost && (this.#isInPlace(asking, holder) || isStopping(holder) || !(await this.#answers(holder)))) return;
 		this.log.copied(holder);
 		throw copyRuns(holder);
 	}
@@ -49,7 +59,7 @@ export class AgentProcesses {
 	hear(sender: Sender, holder: AgentRecord): void {
 		const { name, instance } = sender;
 		const isSame = holder.instance === instance;
-		if (isSame && !this.#isOther(sender)) this.take(sender);
+		if (isSame && !this.#isOther(sender, holder)) this.take(sender);
 		else if (this.registry.leaseOf(holder) !== "fresh") throw unknownAgent(name);
 		else if (!isSame) throw nameTaken(name);
 		else {
@@ -73,9 +83,21 @@ export class AgentProcesses {
 		this.#replaced.delete(name);
 	}
 
-	#isOther({ name, process }: Pick<Sender, "name" | "process">): boolean {
-		const current = this.#current.get(name);
+	#isOther({ name, process }: Pick<AgentAsking, "name" | "process">, holder: AgentRecord): boolean {
+		// Of several routers one may have the tunnel of an agent that has registered with another.
+		const current = this.#tunnelled(holder) ?? this.#current.get(name);
 		return current !== undefined && process !== undefined && current !== process;
+	}
+
+	/** Which process has the tunnel by which calls go to the agent. */
+	#tunnelled({ name, instance, endpoint }: Place): string | undefined {
+		return endpoint === tunnelEndpoint(name) ? this.options.tunnels?.processOf(name, instance) : undefined;
+	}
+
+	/** It is where the holder was, which it has taken the place of: all tunnels of a name have one endpoint. */
+	#isInPlace(asking: AgentAsking, { endpoint }: AgentRecord): boolean {
+		const isThere = asking.endpoint === endpoint;
+		return isThere && (endpoint !== tunnelEndpoint(asking.name) || this.#tunnelled(asking) === asking.process);
 	}
 
 	async #answers(holder: AgentRecord): Promise<boolean> {

@@ -18,7 +18,7 @@ export interface AgentRegistryOptions {
 	/** To the routers that share agents. While it is not up leases do not age: others may hear of agents, and can't pass that on. */
 	readonly link?: { readonly isUp: boolean } | undefined;
 	/** Which agents have a tunnel: those whose endpoints say so can be called while it is open. */
-	readonly tunnels?: Pick<TunnelHub, "isOpen">;
+	readonly tunnels?: Pick<TunnelHub, "isOpen" | "processOf">;
 	/** Takes what agents report of their engines' prefix caches; without it they are not asked to. */
 	readonly prefixes?: AgentPrefixes | undefined;
 	/** Tests: clocks, ms; the first never goes back. */

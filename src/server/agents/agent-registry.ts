@@ -6,7 +6,7 @@ import type { Provider } from "../../providers/provider.ts";
 import type { Upstream } from "../../providers/registry.ts";
 import { admission } from "../../routing/agent-targets.ts";
 import { heardBeforeRestart, isForgotten, type Lease, LeaseClock, leaseAt } from "../../routing/lease.ts";
-import { AgentProcesses } from "./agent-processes.ts";
+import { type AgentAsking, AgentProcesses } from "./agent-processes.ts";
 import {
 	type AgentRecord,
 	agentProvider,
@@ -89,8 +89,7 @@ export class AgentRegistry {
 	/** Reads the agents of before, suspect until they are heard of, and begins to watch leases. Returns how to end that. */
 	open(): () => void {
 		this.restore();
-		const timer = setInterval(() => this.tick(), TICK_MS);
-		timer.unref();
+		const timer = setInterval(() => this.tick(), TICK_MS).unref();
 		return () => {
 			clearInterval(timer);
 			this.#store();
@@ -175,10 +174,11 @@ export class AgentRegistry {
 		this.#adopted?.();
 	}
 
-	/** Whether an agent may open a tunnel. Throws `agent_name_taken`. @param standsBack not in the place of another one's */
-	admitTunnel(name: string, instance: string | undefined, standsBack: boolean): void {
-		this.#admission(name, instance, tunnelEndpoint(name));
-		if (standsBack && this.options.tunnels?.isOpen(name, instance)) throw nameTaken(name);
+	/** Whether an agent may open a tunnel, as it may register. Throws `agent_name_taken`. */
+	async admitTunnel(asking: Omit<AgentAsking, "endpoint">): Promise<void> {
+		const endpoint = tunnelEndpoint(asking.name);
+		this.#admission(asking.name, asking.instance, endpoint);
+		await this.#processes.admit({ ...asking, endpoint });
 	}
 
 	/** An agent's tunnel is open now, or not any more. Resolves once it is known whether calls can go through. */

@@ -70,8 +70,8 @@ export function agentRoutes(registry: AgentRegistry, fleet: AgentFleet, access: 
 		)
 		.get(
 			TUNNEL_PATH,
-			({ request, server }) => {
-				admitTunnel(request, peerOf(request, server), registry, access);
+			async ({ request, server }) => {
+				await admitTunnel(request, peerOf(request, server), registry, access);
 				return new Response(null, { status: 204 });
 			},
 			{ detail: TUNNEL },
@@ -107,18 +107,19 @@ export function replicaRoutes(scaler: Pick<ReplicaScaler, "shown">, access: Agen
 }
 
 /** Whose tunnel a request wants to open. Throws what `admitAgent` does, `invalid_value`, `method_not_allowed`, `agent_name_taken`. */
-export function admitTunnel(
+export async function admitTunnel(
 	request: Request,
 	peer: string,
 	registry: Pick<AgentRegistry, "admitTunnel">,
 	access: AgentAccess,
-): void {
+): Promise<void> {
 	access.admitAgent(request, peer);
-	const { agent, instance, standsBack } = tunnelHeaders(request);
+	const { agent, instance, process, standsBack } = tunnelHeaders(request);
 	if (!agentName.Check(agent)) {
 		throw new RouterError("invalid_value", `The header ${AGENT_HEADER} must be an agent's name.`);
 	}
-	registry.admitTunnel(agent, instance === "" ? undefined : instance, standsBack);
+	const whose = { name: agent, instance: instance || undefined, process: process || undefined };
+	await registry.admitTunnel({ ...whose, standsBack });
 	if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
 		throw new RouterError("method_not_allowed", `GET ${TUNNEL_PATH} opens a WebSocket: there is nothing else here.`);
 	}

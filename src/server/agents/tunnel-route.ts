@@ -4,6 +4,7 @@ import { AGENT_HEADER } from "../../protocol/agent.ts";
 import {
 	TUNNEL_INSTANCE_HEADER,
 	TUNNEL_PATH,
+	TUNNEL_PROCESS_HEADER,
 	TUNNEL_ROUTERS_HEADER,
 	TUNNEL_STANDBY_HEADER,
 } from "../../protocol/tunnel.ts";
@@ -22,6 +23,8 @@ export function tunnelHeaders({ headers }: Request) {
 		agent: headers.get(AGENT_HEADER) ?? "",
 		/** "" where it has none. */
 		instance: headers.get(TUNNEL_INSTANCE_HEADER) ?? "",
+		/** Of its start; "" where it says none, as an older agent. */
+		process: headers.get(TUNNEL_PROCESS_HEADER) ?? "",
 		/** Routers that it has tunnels to. */
 		known: headers.get(TUNNEL_ROUTERS_HEADER)?.split(",") ?? [],
 		/** It wants none in the place of another agent's. */
@@ -42,8 +45,8 @@ export function tunnelRoutes(
 		try {
 			const refusal = await refuse(request, requestIP.call(server, request)?.address ?? "");
 			if (refusal) return refusal;
-			const { agent, instance, known } = tunnelHeaders(request);
-			const isOpen = upgrade.call(server, request, { data: tunnels.accept(agent, instance, known) });
+			const { known, standsBack: _, ...whose } = tunnelHeaders(request);
+			const isOpen = upgrade.call(server, request, { data: tunnels.accept(whose, known) });
 			// Bun has answered it.
 			if (isOpen) return undefined as unknown as Response;
 			throw new RouterError("invalid_value", "This is no WebSocket's handshake.");

@@ -25,6 +25,8 @@ export interface TunnelName {
 	readonly agent: string;
 	/** Of its agent's installation; "" where it has none. */
 	readonly instance: string;
+	/** Of its agent's start; "" where an older agent says none. */
+	readonly process: string;
 	/** One for each WebSocket. */
 	readonly id: string;
 }
@@ -102,7 +104,8 @@ export class ThreadTunnels implements TunnelPort {
 	}
 
 	/** The data of a WebSocket that an agent opens. @param known routers that it has tunnels to: another one here is closed at once */
-	accept(agent: string, instance: string, known: readonly string[] = []): AgentTunnel {
+	accept(whose: Omit<TunnelName, "id">, known: readonly string[] = []): AgentTunnel {
+		const { agent } = whose;
 		if (this.#hello && known.includes(this.#hello.router)) {
 			const duplicate: AgentTunnel = new AgentTunnel({
 				opened: () => duplicate.end("duplicate"),
@@ -111,7 +114,7 @@ export class ThreadTunnels implements TunnelPort {
 			});
 			return duplicate;
 		}
-		const name: TunnelName = { agent, instance, id: crypto.randomUUID() };
+		const name: TunnelName = { ...whose, id: crypto.randomUUID() };
 		const tunnel: AgentTunnel = new AgentTunnel({
 			opened: () => {
 				this.#open.get(agent)?.end("replaced");
@@ -250,6 +253,12 @@ export class TunnelHub {
 	/** Whether this installation has a tunnel. */
 	isOpen(agent: string, instance = ""): boolean {
 		return this.#open.get(agent)?.tunnel.instance === instance;
+	}
+
+	/** Which start of this installation has its tunnel; undefined where it has none, or an older agent has it. */
+	processOf(agent: string, instance = ""): string | undefined {
+		const tunnel = this.#open.get(agent)?.tunnel;
+		return tunnel?.instance === instance && tunnel.process !== "" ? tunnel.process : undefined;
 	}
 
 	/** The tunnels of a thread of this hub's own. */
