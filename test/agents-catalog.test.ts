@@ -286,24 +286,40 @@ describe("a target of `models:` that is an agent's", () => {
 describe("local*", () => {
 	const names = ["local", "local/qwen", "local-small", "localhost-model"];
 
-	test("leads to LOCAL_AGENT_URL without agents, and when all of them are gone", async () => {
-		const expected = [["local/local"], ["local/qwen"], ["local/local-small"], ["local/localhost-model"]];
-		const fixed = () => names.map((name) => ids(name));
-		expect(fixed()).toEqual(expected);
+	test("leads nowhere once all agents are gone, and says whose model it was and what to do, also after a restart", async () => {
 		await rig.register("gpu-1", ["qwen"]);
 		expect(ids("local")).toEqual(["local/gpu-1/qwen"]);
-		rig.pass(31_000);
-		expect(fixed()).toEqual(expected);
+		const unserved = [
+			...["local/qwen", "local/gpu-1/qwen", "qwen"].map((name) => [
+				name,
+				"gpu-1: not heard of any more (see whether its host is up and `router --agent` runs there)",
+			]),
+			...["local", "local-small"].map((name) => [
+				name,
+				"no agent has a model that is ready or can be loaded; GET /agents says what each is doing",
+			]),
+		] as const;
+		for (const _start of [1, 2]) {
+			rig.pass(31_000);
+			for (const [name, why] of unserved) {
+				const { errorCode, message } = refusal(name!);
+				expect([errorCode, message]).toEqual(["model_unavailable", `No agent serves "${name}" now: ${why}.`]);
+			}
+			for (const name of ["local/gpu-1/other", "local/other"]) expect(refusal(name).errorCode).toBe("model_not_found");
+			rig.close();
+			rig = rig.restarted();
+		}
 	});
 
-	test("never leads there for a model of one agent, which says why it is not served", async () => {
-		await rig.register("gpu-1", ["qwen"]);
-		rig.pass(31_000);
-		expect(ids("local/gpu-1/qwen")).toBeUndefined();
-		expect(refusal("local/gpu-1/qwen").message).toBe(
-			'No agent serves "local/gpu-1/qwen" now: gpu-1: not heard of any more.',
-		);
-		expect(ids("local/gpu-1/other")).toEqual(["local/gpu-1/other"]);
+	test("leads nowhere either with the name of a model whose agent is forgotten", () => {
+		rig.fleet.learn(["qwen"]);
+		expect(refusal("local/qwen").message).toContain("the agents that had it are gone");
+		expect(refusal("local/gpu-1/qwen").errorCode).toBe("model_not_found");
+	});
+
+	test("leads to LOCAL_AGENT_URL while there are no agents", () => {
+		const expected = [["local/local"], ["local/qwen"], ["local/local-small"], ["local/localhost-model"]];
+		expect(names.map((name) => ids(name))).toEqual(expected);
 	});
 
 	test("leads there beside agents where somebody has said the address", async () => {

@@ -251,7 +251,7 @@ describe("what is served", () => {
 			agent("e", { models: ["llama"] }),
 		];
 		expect(absenceOf("qwen", agents, 0)).toBe(
-			"a: failed (out of GPU memory); b: starting; c: not heard of any more; d: the router can't reach it",
+			"a: failed (out of GPU memory); b: starting; c: not heard of any more (see whether its host is up and `router --agent` runs there); d: the router can't reach it",
 		);
 		expect(absenceOf("nothing", agents, 0)).toBeUndefined();
 		expect(absenceOf("qwen", [agent("f", { models: [qwen("stopped", "manual")] })], 0)).toBe(

@@ -108,7 +108,9 @@ describe("an agent that is refused", () => {
 		await rig.heartbeat("gpu-1", ["qwen"]);
 		expect(shown()).toEqual([undefined]);
 		rig.pass(31_000);
-		expect(rig.fleet.absence("qwen")).toBe("gpu-1: not heard of any more");
+		expect(rig.fleet.absence("qwen")).toBe(
+			"gpu-1: not heard of any more (see whether its host is up and `router --agent` runs there)",
+		);
 		rig.close();
 	});
 });

@@ -8,7 +8,7 @@ import type { RouteTarget } from "./route.ts";
 
 /** The agents' models as they are at this moment, as the catalog asks for them. */
 export interface Fleet {
-	/** Nobody is there who could serve anything: no agent, or none that was heard of lately. */
+	/** No agent is known: none has registered, or none was heard of for so long that it was forgotten. */
 	readonly isEmpty: boolean;
 	/** The models that can be called now, agents in the order of their coming. */
 	readonly names: readonly string[];
@@ -18,8 +18,6 @@ export interface Fleet {
 	targets(model: string): readonly FleetTarget[];
 	/** Of a LoRA adapter at an agent, by default the first that is called by its name: the model that it changes; undefined for what is none. */
 	parentOf?(model: string, agent?: string): string | undefined;
-	/** Whether this is `agent/model`, both of which are known. */
-	isOfOneAgent?(model: string): boolean;
 	/** Why no agent serves a model (or `agent/model`) that agents know, one clause an agent; undefined where none knows it. */
 	absence(model: string): string | undefined;
 	/** Names that some agent serves a model by, or once did: prompts for them are meant for the user's own machines. */
@@ -291,11 +289,12 @@ export function absenceOf(model: string, agents: Iterable<AgentView>, now: numbe
 	return clauses.length > 0 ? clauses.join("; ") : undefined;
 }
 
+const GONE = "not heard of any more (see whether its host is up and `router --agent` runs there)";
 /** Most that is told of what an agent says of a model, characters. */
 const LONGEST_REASON = 600;
 
 function trouble(agent: AgentView, { name, state, load, reason }: ModelReport, lease: Lease): string {
-	if (lease === "gone") return agent.refused ? `refused: ${agent.refused}` : "not heard of any more";
+	if (lease === "gone") return agent.refused ? `refused: ${agent.refused}` : GONE;
 	if (!agent.isReachable) return "the router can't reach it";
 	if (reason) return `${state} (${shortText(reason, LONGEST_REASON)})`;
 	return state === "stopped" && load === "manual" ? `stopped (POST /models/${name}/load there loads it)` : state;

@@ -35,15 +35,20 @@ export function localNames(local: Upstream | undefined, fleet: Fleet): LocalName
 		return fleet.first;
 	}
 
+	/** By an agent, be it forgotten by now; `agent/model`, too. */
+	function wasServed(model: string | undefined): boolean {
+		if (model === undefined) return false;
+		return fleet.served.has(model) || fleet.served.has(model.slice(model.indexOf("/") + 1));
+	}
+
 	return {
 		find(name, fixed) {
 			const model = local && modelOf(name);
 			const targets = model === undefined ? [] : fleet.targets(model);
 			if (targets.length > 0) return routeTo(targets);
 			if (!local || hasAddress) return fixed;
-			// Nobody has said that there is an agent at the default address, least of all this one.
-			const isKnown = model !== undefined && fleet.isOfOneAgent?.(model);
-			return fleet.isEmpty && !isKnown ? fixed : undefined;
+			// Nobody has said that there is an agent at the default address, least of all those that are known, or gone.
+			return fleet.isEmpty && !wasServed(model) ? fixed : undefined;
 		},
 		plain(name) {
 			const targets = fleet.targets(name);

@@ -59,9 +59,7 @@ export class AgentFleet implements Fleet {
 	}
 
 	get isEmpty(): boolean {
-		return ![...this.#agents.values()].some(
-			(agent) => this.registry.leaseOf(agent) !== "gone" || agent.wake !== undefined,
-		);
+		return this.#agents.size === 0;
 	}
 
 	get names(): readonly string[] {
@@ -90,11 +88,6 @@ export class AgentFleet implements Fleet {
 	parentOf(model: string, name?: string): string | undefined {
 		const agent = name === undefined ? agentsOfName(model, this.#agents.values())[0] : this.#agents.get(name);
 		return agent?.models.get(model)?.parent;
-	}
-
-	isOfOneAgent(model: string): boolean {
-		const [agent, own] = this.#ofOneAgent(model);
-		return agent?.models.has(own) === true;
 	}
 
 	absence(model: string): string | undefined {
