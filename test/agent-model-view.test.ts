@@ -72,6 +72,30 @@ test("each replica is reported with its state and its own load, where there are 
 	expect([m, one].map((report) => Value.Check(ModelReport, report))).toEqual([true, true]);
 });
 
+test("a rolling change that is ordered of a model that does not serve is shown until it is decided that there is nothing to roll", () => {
+	const { registry, views: made, generations } = views([{ model: "a/m", name: "m" }]);
+	const entry = registry.get("m")!;
+	const wanted = { hash: "h", image: "i:1", spec: entry.spec };
+	generations.begin("m", wanted, 1, []);
+	expect(made.of(entry)).not.toHaveProperty("roll_ordered");
+	generations.order("m", { image: "i:2" });
+	expect(made.of(entry)).toMatchObject({ roll_ordered: true });
+	const no = () => false;
+	const seen = {
+		wanted: { ...wanted, image: "i:2" },
+		count: 1,
+		share: 0.1,
+		isUp: false,
+		now: 1,
+		isReady: no,
+		isThere: no,
+		isPulled: false,
+	};
+	generations.step("m", seen, undefined);
+	expect(made.of(entry)).not.toHaveProperty("roll_ordered");
+	expect([generations.of("m")?.roll, generations.at("m#0")?.image]).toEqual([undefined, "i:2"]);
+});
+
 test.each(["promoted", "taken back"] as const)(
 	"a rolling change that was %s is reported with when that was",
 	(result) => {

@@ -5,8 +5,11 @@ import { rollModel } from "../src/cli/roll-command.ts";
 import type { Loose } from "./kit/exchange.ts";
 import { configOf } from "./kit/pipeline.ts";
 
-/** What agents show of their roll, at one question after the other; the last stays. `undefined`: none. A number: that status. */
-type Story = readonly (Loose | number | undefined)[];
+/**
+ * What agents show of their roll, at one question after the other; the last stays. `undefined`: none, of an agent that does not say whether it has decided;
+ * `ordered`: it has not. `none`: it has, and there is nothing to roll. A number: that status.
+ */
+type Story = readonly (Loose | number | "ordered" | "none" | undefined)[];
 const at = (seconds: number) => new Date(seconds * 1000).toISOString();
 const roll = (state: string, seconds: number, more: Loose = {}) => ({ state, image: "i", at: at(seconds), ...more });
 const GOOD: Story = [
@@ -37,7 +40,10 @@ function fakeRouter(stories: Readonly<Record<string, Story>>) {
 			steps.set(name, step + 1);
 			const shown = stories[name]![Math.min(step, stories[name]!.length - 1)];
 			if (typeof shown === "number") return Response.json({ error: { message: "away" } }, { status: shown });
-			return Response.json({ name: "qwen", state: "ready", ...(shown && { roll: shown }) });
+			const view = { name: "qwen", state: shown === "none" ? "stopped" : "ready" };
+			if (shown === "none") return Response.json(view);
+			if (shown === "ordered") return Response.json({ ...view, reason: "Docker is away", roll_ordered: true });
+			return Response.json({ ...view, ...(shown && { roll: shown }) });
 		},
 	});
 	servers.push(server);
@@ -98,6 +104,23 @@ describe("a roll at several agents", () => {
 		expect(error).toBe("");
 		expect(lines[1]).toStartWith("a: qwen has nothing to roll: it is ");
 		expect(asked).toContain("order b");
+	});
+
+	test("goes on as soon as an agent has decided that there is nothing to roll", async () => {
+		const { error, lines, asked } = await rolled({
+			a: ["ordered", "none"],
+			b: ["ordered", "ordered", ...GOOD.slice(1)],
+		});
+		expect(error).toBe("");
+		expect(lines[1]).toBe("a: qwen has nothing to roll: it is stopped, and starts with what is new");
+		expect(asked.slice(0, 3)).toEqual(["order a", "view a", "order b"]);
+		expect(lines.at(-1)).toBe("b: qwen promoted: good");
+	});
+
+	test("stops at an agent that can't decide, and says why", async () => {
+		const { error, asked } = await rolled({ a: ["ordered"], b: GOOD });
+		expect(error).toBe("a: the roll of qwen has not begun: Docker is away; not asked: b");
+		expect(asked).not.toContain("order b");
 	});
 
 	test("is ordered from all at once where nobody waits", async () => {

@@ -105,7 +105,7 @@ export const ROLL_DOC: Detail = {
 	operationId: "rollModel",
 	summary: "Replace a model's containers while it serves",
 	description:
-		"By what its configuration says now, or by another image. A first new container gets a share of the calls; where it answers as well as the old ones they are replaced, else it goes. `roll` says how far that is. Answers at once.",
+		"By what its configuration says now, or by another image. A first new container gets a share of the calls; where it answers as well as the old ones they are replaced, else it goes. `roll` says how far that is. Answers at once; `roll_ordered` is there until the agent has decided, within seconds: with no other `roll` by then there was nothing to roll, since the model does not serve, and it starts with what is new.",
 	parameters: [{ ...parameter, description: NAME }],
 	requestBody: {
 		required: false,
@@ -116,6 +116,7 @@ export const ROLL_DOC: Detail = {
 	responses: {
 		202: answer("It begins.", {
 			...EXAMPLE,
+			roll_ordered: true,
 			roll: { state: "starting", image: "vllm/vllm-openai:v0.33.0", canary: 0.1, at: "2026-11-30T12:00:00.000Z" },
 		}),
 		...unknownModelErrors,

@@ -10,7 +10,12 @@ import { plainText } from "./table.ts";
 
 /** How often an agent is asked how far it is, ms. */
 const POLL_MS = 2000;
-/** So many answers without the roll: none was needed. The agent's next tick begins one, within seconds, or once a slow Docker Engine has answered. */
+/** The same before the first answer: the agent decides with its next tick, mostly at once. */
+const FIRST_POLL_MS = 200;
+/**
+ * So many answers without the roll: the agent can't decide, as while its Docker Engine does not answer. One of a version that does not say whether it has
+ * decided has had nothing to roll by then.
+ */
 const MOST_WITHOUT = 15;
 /** So many questions in a row may fail: an agent that restarts goes on with its roll. */
 const MOST_FAILURES = 30;
@@ -29,7 +34,7 @@ interface Place {
 
 /**
  * Prints what becomes of each agent's roll; an agent is asked once the roll of the one before it was promoted, unless `isWaiting` is false. Throws
- * StartError where none has the model, one refuses, or one has taken its roll back: those behind it are left alone.
+ * StartError where none has the model, one refuses, can't begin, or has taken its roll back: those behind it are left alone.
  */
 export async function rollModel(
 	options: RollOptions,
@@ -47,36 +52,39 @@ export async function rollModel(
 			continue;
 		}
 		tell(place, `is to be rolled (it is ${before.state})`);
-		const end = await rollEnd(place, before.roll, (what) => tell(place, what), pollMs);
-		if (end?.state !== "taken back") continue;
+		const end = await rollEnd(place, before, (what) => tell(place, what), pollMs);
+		if (end === "over") continue;
 		const left = places.slice(at + 1).map(({ agent }) => agent);
 		const others = left.length === 0 ? "" : `; not asked: ${left.join(", ")}`;
-		throw new StartError(plainText(`${place.agent}: the roll of ${place.model} was taken back${others}`));
+		throw new StartError(plainText(`${place.agent}: the roll of ${place.model} ${end}${others}`));
 	}
 }
 
-/** Waits until the roll that was ordered is over. Undefined where none was needed. */
+/** Waits until the roll that was ordered is over, or none was needed. Else why those of other agents are not ordered: a clause. */
 async function rollEnd(
 	place: Place,
-	before: RollView | undefined,
+	{ roll: before, roll_ordered: saysOrdered = false }: ModelView,
 	tell: (what: string) => void,
 	pollMs: number,
-): Promise<RollView | undefined> {
+): Promise<string> {
 	let told = "";
 	let without = 0;
 	for (;;) {
-		await Bun.sleep(pollMs);
-		const { roll, state } = await viewOf(place, pollMs);
+		await Bun.sleep(without === 0 ? Math.min(pollMs, FIRST_POLL_MS) : pollMs);
+		const { roll, state, reason, roll_ordered: isOrdered = false } = await viewOf(place, pollMs);
 		// Until the agent's next tick it shows the roll before this one.
-		if (roll === undefined || roll.at === before?.at) {
-			if (++without < MOST_WITHOUT || (roll && !isOver(roll))) continue;
+		if (isOrdered || roll === undefined || roll.at === before?.at) {
+			const isLate = ++without >= MOST_WITHOUT;
+			if (isOrdered && isLate) return `has not begun${reason === undefined ? "" : `: ${reason}`}`;
+			const isDecided = saysOrdered ? !isOrdered : isLate && (!roll || isOver(roll));
+			if (!isDecided) continue;
 			tell(`has nothing to roll: it is ${state}, and starts with what is new`);
-			return undefined;
+			return "over";
 		}
 		const text = rollText(roll);
 		if (text !== told) tell(text);
 		told = text;
-		if (isOver(roll)) return roll;
+		if (isOver(roll)) return roll.state === "promoted" ? "over" : "was taken back";
 	}
 }
 

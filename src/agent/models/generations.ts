@@ -122,6 +122,11 @@ export class Generations {
 		this.#orders.set(model, order);
 	}
 
+	/** Whether one asked for a roll that no tick has decided on yet. */
+	isOrdered(model: string): boolean {
+		return this.#orders.has(model);
+	}
+
 	/** The configuration's model with the image that an order named, where it did. */
 	ordered({ spec, ...entry }: RegisteredModel): RegisteredModel {
 		const image = this.#orders.get(spec.name)?.image ?? this.#orderedImage(spec.name, spec.image);

@@ -59,6 +59,8 @@ export interface ModelView {
 	readonly replicas: readonly ReplicaView[];
 	/** A rolling change that is under way, or the last one. */
 	readonly roll?: RollView;
+	/** One was ordered, and it is not decided yet what becomes of that: a model that does not serve has nothing to roll. */
+	readonly roll_ordered?: boolean;
 }
 
 /** One replica, as the agent's API shows it. */
@@ -139,6 +141,7 @@ export class ModelViews {
 			...(ttl !== undefined && { ttl_ms: ttl }),
 			replicas: this.generations.replicas(entry).map(({ replica }) => this.#replica(name, replica)),
 			...(roll && { roll }),
+			...(this.generations.isOrdered(name) && { roll_ordered: true }),
 		};
 	}
 
