@@ -18,6 +18,9 @@ import { lines, skippedIn } from "./report.ts";
 import { OF_TESTS } from "./table.ts";
 import { ZEROMQ } from "./zeromq.ts";
 
+/** On two slow cores they take 35. */
+const MOST_MINUTES = 65;
+
 await install([...OF_TESTS, "pip"]);
 if (THIS_MACHINE.mayInstall) {
 	await LANGCHAIN.install();
@@ -38,10 +41,16 @@ const child = Bun.spawn([process.execPath, "--no-env-file", "test", ...flags, ..
 	env: { ...process.env, ...problems },
 	stdio: ["inherit", "inherit", "inherit"],
 });
+// A loop that keeps its event loop is ended by no timeout of a test: bun then names the files that were still running.
+const bound = setTimeout(() => {
+	console.error(`\nThe tests did not end within ${MOST_MINUTES} minutes, and are told to.`);
+	child.kill("SIGTERM");
+}, MOST_MINUTES * 60_000);
 // A terminal's Ctrl-C reaches the tests, too: they end, and the report follows.
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => child.kill("SIGTERM"));
 let code = await child.exited;
+clearTimeout(bound);
 if (existsSync(report)) {
 	Object.assign(process.env, problems);
 	const skipped = skippedIn(readFileSync(report, "utf8"));
