@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { cli } from "./kit/cli.ts";
 import { type OpenConsole, openConsole, VIEWS } from "./kit/console-page.ts";
 import type { Loose } from "./kit/exchange.ts";
+import { startHelloUpstream } from "./kit/hello-answer.ts";
 import { needing } from "./kit/needing.ts";
 import { post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
@@ -19,19 +20,7 @@ const HI = [{ role: "user", content: "hi" }];
 const COST = 0.11;
 
 /** Answers each call with the same counts. */
-const upstream = Bun.serve({
-	hostname: "127.0.0.1",
-	port: 0,
-	fetch: () =>
-		Response.json({
-			id: "chatcmpl-1",
-			object: "chat.completion",
-			created: 1,
-			model: "m",
-			choices: [{ index: 0, message: { role: "assistant", content: "hello" }, finish_reason: "stop" }],
-			usage: { prompt_tokens: 1000, completion_tokens: 10, total_tokens: 1010 },
-		}),
-});
+const upstream = startHelloUpstream(1000, 10);
 
 let router: RunningRouter;
 beforeAll(async () => {

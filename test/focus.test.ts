@@ -9,6 +9,7 @@ import type { UsageRow } from "../src/store/ledger-batch.ts";
 import { cli } from "./kit/cli.ts";
 import { clientError } from "./kit/contract.ts";
 import type { Loose } from "./kit/exchange.ts";
+import { startHelloUpstream } from "./kit/hello-answer.ts";
 import { post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
@@ -245,19 +246,7 @@ describe("rows", () => {
 describe("the running router", () => {
 	const ADMIN = "admin-key-of-the-test";
 	/** Answers each call with the same counts. */
-	const upstream = Bun.serve({
-		hostname: "127.0.0.1",
-		port: 0,
-		fetch: () =>
-			Response.json({
-				id: "chatcmpl-1",
-				object: "chat.completion",
-				created: 1,
-				model: "m",
-				choices: [{ index: 0, message: { role: "assistant", content: "hello" }, finish_reason: "stop" }],
-				usage: { prompt_tokens: 1001, completion_tokens: 13, total_tokens: 1014 },
-			}),
-	});
+	const upstream = startHelloUpstream(1001, 13);
 	let router: RunningRouter;
 	const at = (path: string, key = ADMIN) => fetch(router.url + path, { headers: { authorization: `Bearer ${key}` } });
 	const usage = async () => ((await (await at("/admin/usage?by=key,model")).json()) as Loose)["data"] as Loose[];

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { cli } from "./kit/cli.ts";
 import { clientError } from "./kit/contract.ts";
 import type { Json, Loose } from "./kit/exchange.ts";
+import { hello } from "./kit/hello-answer.ts";
 import { post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
@@ -22,15 +23,7 @@ describe.each([1, 2])("a router with %i workers", (workers) => {
 		async fetch(request) {
 			const { model } = (await request.json()) as { model: string };
 			if (model === "slow") await new Promise<void>((go) => held.push(go));
-			const message = { role: "assistant", content: "hello" };
-			return Response.json({
-				id: "chatcmpl-1",
-				object: "chat.completion",
-				created: 1,
-				model,
-				choices: [{ index: 0, message, finish_reason: "stop" }],
-				usage: { prompt_tokens: 70, completion_tokens: 30, total_tokens: 100 },
-			});
+			return Response.json(hello(70, 30, model));
 		},
 	});
 	beforeAll(async () => {

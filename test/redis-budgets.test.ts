@@ -1,16 +1,15 @@
 /** Budgets that several routers keep together: what runs anywhere is reserved everywhere, and given back once. */
 import { expect } from "bun:test";
 import type { Limit, LimitDecision, Reservation } from "../src/accounts/limits/limiter.ts";
-import { RedisLimiter } from "../src/accounts/limits/redis-limiter.ts";
-import { SlidingWindowLimiter } from "../src/accounts/limits/sliding-window.ts";
 import { LocalSpend } from "../src/accounts/usage/local-spend.ts";
 import { needing } from "./kit/needing.ts";
 import { random as seeded } from "./kit/random.ts";
-import { type RedisServer, startRedis } from "./kit/redis.ts";
-import { type Connected, connectRedis } from "./kit/shared-redis.ts";
+import { limiterOf, limitingRouters, reservationOf, retryOf } from "./kit/redis-limits.ts";
+import type { Connected } from "./kit/shared-redis.ts";
 import { until } from "./kit/until.ts";
 
-const { afterAll, afterEach, beforeAll, beforeEach, test } = needing("redis");
+const needs = needing("redis");
+const { test } = needs;
 
 const PERIOD = "2026-03";
 const KEY = "config:a";
@@ -19,8 +18,7 @@ const places: Limit = { id: KEY, unit: "concurrency", max: 1, windowMs: 60_000, 
 /** A router: its limiter, and what it has spent itself, which the others have not heard of yet. */
 function router(connected: Connected, index: number) {
 	const spend = new LocalSpend({ spent: () => 0, spenders: () => [] });
-	const spender = { replica: `replica-${index}`, spent: (key: string, period: string) => spend.spent(key, period) };
-	const limiter = new RedisLimiter(connected.redis, new SlidingWindowLimiter(), `router-${index}`, spender);
+	const limiter = limiterOf(connected, index, (key, period) => spend.spent(key, period));
 	const budget = (max: number, amount: number): Limit => ({
 		id: KEY,
 		unit: "usd",
@@ -41,36 +39,11 @@ function router(connected: Connected, index: number) {
 	};
 }
 
-let server: RedisServer;
-let routers: ReturnType<typeof router>[];
-beforeAll(async () => {
-	server = await startRedis();
-});
-afterAll(() => server.stop());
-beforeEach(async () => {
-	await server.client.flushall();
-	// The deadline is not what is tested here, and the machine may be busy.
-	const connected = [0, 1].map(() => connectRedis(server.url, { timeoutMs: 5000 }));
-	await Promise.all(connected.map((each) => each.up()));
-	routers = connected.map(router);
-});
-afterEach(() => {
-	for (const { connected } of routers) connected.close();
-});
-
-const reservationOf = (decision: LimitDecision): Reservation => {
-	if (!decision.isAllowed) throw new Error("it was refused");
-	return decision.reservation;
-};
-const retryOf = (decision: LimitDecision): number => {
-	if (decision.isAllowed) throw new Error("it was let in");
-	return decision.retryAfterMs;
-};
-/** Resolves once Redis has done all that it was sent before. */
-const done = () => Promise.all(routers.map(({ connected }) => connected.redis.run((client) => client.ping())));
+const fleet = limitingRouters(needs, router);
+const { done } = fleet;
 
 test("of 50 calls at once at two routers as many are let in as the budget has room for", async () => {
-	const decisions = await Promise.all(Array.from({ length: 50 }, (_, index) => routers[index % 2]!.take(1, 0.1)));
+	const decisions = await Promise.all(Array.from({ length: 50 }, (_, index) => fleet.routers[index % 2]!.take(1, 0.1)));
 	expect(decisions.filter(({ isAllowed }) => isAllowed).length).toBe(10);
 	expect(decisions.filter((each) => !each.isAllowed).map(retryOf)).toEqual(Array(40).fill(1000));
 });
@@ -86,7 +59,7 @@ test("whatever calls cost and however they end, at two routers they pass a budge
 		const isEnd = running.length > 0 && random() < 0.45;
 		if (!isEnd) {
 			const amount = random() ** 4 * 3;
-			const decision = await routers[at]!.take(limit, amount);
+			const decision = await fleet.routers[at]!.take(limit, amount);
 			if (!decision.isAllowed) continue;
 			const reserved = running.reduce((sum, each) => sum + each.amount, spent + amount);
 			if (running.length > 0) expect(reserved).toBeLessThanOrEqual(limit + 1e-6);
@@ -96,21 +69,21 @@ test("whatever calls cost and however they end, at two routers they pass a budge
 		}
 		const [ended] = running.splice(Math.floor(random() * running.length), 1);
 		const { at: where, reservation, amount } = ended!;
-		if (random() < 0.3) routers[where]!.limiter.cancel(reservation, 0);
+		if (random() < 0.3) fleet.routers[where]!.limiter.cancel(reservation, 0);
 		else {
 			const cost = amount * random();
 			spent += cost;
-			routers[where]!.settle(reservation, cost);
+			fleet.routers[where]!.settle(reservation, cost);
 		}
 		await done();
 	}
 	expect(spent).toBeWithin(limit * 0.9, limit + largest);
 	const held = running.reduce((sum, each) => sum + each.amount, 0);
-	expect(Number(await server.client.get("t:{limits}:sum:config:a")) / 1e9).toBeCloseTo(held, 6);
+	expect(Number(await fleet.server.client.get("t:{limits}:sum:config:a")) / 1e9).toBeCloseTo(held, 6);
 });
 
 test("what one has spent the other knows at once, also what had not been reserved", async () => {
-	const [one, other] = routers as [(typeof routers)[0], (typeof routers)[0]];
+	const [one, other] = fleet.routers;
 	one.settle(reservationOf(await one.take(1, 0.1)), 0.85);
 	await done();
 	const next = reservationOf(await other.take(1, 0.15));
@@ -123,7 +96,7 @@ test("what one has spent the other knows at once, also what had not been reserve
 });
 
 test("a call that needs more than is left is let in alone, wherever it comes", async () => {
-	const [one, other] = routers as [(typeof routers)[0], (typeof routers)[0]];
+	const [one, other] = fleet.routers;
 	const alone = reservationOf(await one.take(1, 5));
 	expect(retryOf(await other.take(1, 5))).toBe(1000);
 	expect(retryOf(await other.take(1, 0.01))).toBe(1000);
@@ -133,7 +106,7 @@ test("a call that needs more than is left is let in alone, wherever it comes", a
 });
 
 test("a call that another limit keeps out reserves nothing, nor one that is cancelled", async () => {
-	const [one, other] = routers as [(typeof routers)[0], (typeof routers)[0]];
+	const [one, other] = fleet.routers;
 	const limit: Limit = { id: "key:a", unit: "requests", max: 1, windowMs: 60_000, amount: 1 };
 	one.limiter.cancel(reservationOf(await one.take(1, 0.9, [limit])), 0);
 	await done();
@@ -144,66 +117,65 @@ test("a call that another limit keeps out reserves nothing, nor one that is canc
 	other.settle(first, 0);
 	other.settle(first, 0);
 	await done();
-	expect(await server.client.get("t:{limits}:sum:config:a")).toBe("900000000");
+	expect(await fleet.server.client.get("t:{limits}:sum:config:a")).toBe("900000000");
 });
 
 test("what was reserved by a router that died is free when it lapses", async () => {
-	const [one, other] = routers as [(typeof routers)[0], (typeof routers)[0]];
+	const [one, other] = fleet.routers;
 	await one.take(1, 0.9);
-	const member = (await server.client.zrange("t:{limits}:held:config:a", "0", "-1"))[0]!;
+	const member = (await fleet.server.client.zrange("t:{limits}:held:config:a", "0", "-1"))[0]!;
 	expect(member).toEndWith(" 900000000");
-	await server.client.zadd("t:{limits}:held:config:a", "1", member);
+	await fleet.server.client.zadd("t:{limits}:held:config:a", "1", member);
 	reservationOf(await other.take(1, 0.9));
-	expect(await server.client.get("t:{limits}:sum:config:a")).toBe("900000000");
+	expect(await fleet.server.client.get("t:{limits}:sum:config:a")).toBe("900000000");
 });
 
 test("what a call that runs for long has reserved is renewed, its place too", async () => {
-	const { connected } = routers[0]!;
-	const spender = { replica: "replica-2", spent: () => 0 };
-	const limiter = new RedisLimiter(connected.redis, new SlidingWindowLimiter(), "router-2", spender, { renewMs: 20 });
+	const { connected } = fleet.routers[0]!;
+	const limiter = limiterOf(connected, 2, undefined, { renewMs: 20 });
 	const close = limiter.open();
 	const budget: Limit = { ...places, unit: "usd", amount: 0.5, spending: { key: KEY, period: PERIOD, usd: 0 } };
 	await limiter.take([budget, places], 0);
 	const sets = ["t:{limits}:held:config:a", "t:{limits}:c:60000:config:a"];
 	const soon = Date.now() + 5_000;
 	for (const name of sets)
-		await server.client.zadd(name, String(soon), (await server.client.zrange(name, "0", "-1"))[0]!);
-	await server.client.pexpire("t:{limits}:sum:config:a", 5_000);
+		await fleet.server.client.zadd(name, String(soon), (await fleet.server.client.zrange(name, "0", "-1"))[0]!);
+	await fleet.server.client.pexpire("t:{limits}:sum:config:a", 5_000);
 	await until(async () => {
 		const ends = await Promise.all(
-			sets.map(async (name) => (await server.client.zrange(name, "0", "-1", "WITHSCORES"))[1]),
+			sets.map(async (name) => (await fleet.server.client.zrange(name, "0", "-1", "WITHSCORES"))[1]),
 		);
-		const left = await server.client.pttl("t:{limits}:sum:config:a");
+		const left = await fleet.server.client.pttl("t:{limits}:sum:config:a");
 		return ends.every((end) => Number(end) > soon) && left > 5_000;
 	}, "the renewal");
 	close();
 });
 
 test("a Redis that was flushed is told anew what was spent", async () => {
-	const [one, other] = routers as [(typeof routers)[0], (typeof routers)[0]];
+	const [one, other] = fleet.routers;
 	one.settle(reservationOf(await one.take(1, 0.1)), 0.5);
 	other.settle(reservationOf(await other.take(1, 0.1)), 0.5);
 	await done();
-	await server.client.flushall();
+	await fleet.server.client.flushall();
 	await one.take(1, 0.2);
 	expect(retryOf(await other.take(1, 0.01))).toBe(Number.POSITIVE_INFINITY);
 });
 
 test("while Redis is away each counts for itself, and what ended meanwhile is given back and spent once", async () => {
-	const [one, other] = routers as [(typeof routers)[0], (typeof routers)[0]];
+	const [one, other] = fleet.routers;
 	const before = reservationOf(await one.take(1, 0.6));
-	await server.kill();
-	await until(() => routers.every(({ connected }) => !connected.redis.isUp), "the outage");
+	await fleet.server.kill();
+	await until(() => fleet.routers.every(({ connected }) => !connected.redis.isUp), "the outage");
 	// In vain, but answered.
 	expect(retryOf(await one.take(1, 0.6))).toBe(1000);
 	reservationOf(await other.take(1, 0.6));
 	one.settle(before, 0.5);
 	one.settle(reservationOf(await one.take(1, 0.4)), 0.4);
 	expect(retryOf(await other.take(1, 0.6))).toBe(1000);
-	await server.restart();
-	await until(() => routers.every(({ connected }) => connected.redis.isUp), "Redis");
+	await fleet.server.restart();
+	await until(() => fleet.routers.every(({ connected }) => connected.redis.isUp), "Redis");
 	await one.take(1, 0.05);
 	await done();
-	expect(await server.client.hget("t:{limits}:b:2026-03:config:a", "s")).toBe("900000000");
-	expect(await server.client.get("t:{limits}:sum:config:a")).toBe("50000000");
+	expect(await fleet.server.client.hget("t:{limits}:b:2026-03:config:a", "s")).toBe("900000000");
+	expect(await fleet.server.client.get("t:{limits}:sum:config:a")).toBe("50000000");
 });

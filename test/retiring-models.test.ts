@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { lifecycleHeaders, lifecycleIn, lifecycleText, listedLifecycle } from "../src/providers/model-lifecycle.ts";
 import { cli, directory } from "./kit/cli.ts";
 import type { Loose } from "./kit/exchange.ts";
+import { hello } from "./kit/hello-answer.ts";
 import { post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
@@ -101,14 +102,7 @@ const GEMINI_LIST = {
 	models: [{ name: "models/gemini-2.5-flash-preview", supportedGenerationMethods: ["generateContent"] }],
 };
 
-const CHAT = {
-	id: "chatcmpl-1",
-	object: "chat.completion",
-	created: 1,
-	model: "m",
-	choices: [{ index: 0, message: { role: "assistant", content: "hello" }, finish_reason: "stop" }],
-	usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 },
-};
+const CHAT = hello(3, 2);
 const MESSAGE = {
 	id: "msg_1",
 	type: "message",

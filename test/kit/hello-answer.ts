@@ -12,12 +12,19 @@ export const helloChunk = (delta: Json, finish_reason: string | null = null): st
 /** The event that says its tokens. */
 export const HELLO_USAGE = eventOf({ choices: [], usage: USAGE });
 
-/** The whole answer. */
-export const HELLO = JSON.stringify({
+/** The whole answer of a model, with these tokens. */
+export const hello = (prompt_tokens: number, completion_tokens: number, model = "m"): Json => ({
 	id: "chatcmpl-1",
 	object: "chat.completion",
 	created: 1,
-	model: "m",
+	model,
 	choices: [{ index: 0, message: { role: "assistant", content: "Hello" }, finish_reason: "stop" }],
-	usage: USAGE,
+	usage: { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
 });
+
+/** The same with as many tokens as its stream says. */
+export const HELLO = JSON.stringify(hello(USAGE.prompt_tokens, USAGE.completion_tokens));
+
+/** An upstream that answers each call with it and the same tokens. Its caller stops it. */
+export const startHelloUpstream = (prompt: number, completion: number): Bun.Server<undefined> =>
+	Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => Response.json(hello(prompt, completion)) });
