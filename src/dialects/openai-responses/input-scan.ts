@@ -3,20 +3,18 @@
  * came. Nothing is made of them. What is not found good here is for the items' own checks to judge, which know why: a scan says yes, or nothing.
  */
 import { pastValue } from "../../openai/canonical-bytes.ts";
+import { BAD, ObjectScan, placeAt, wordList } from "../../openai/object-scan.ts";
 import type { MediaPart } from "../../openai/prompt-sizes.ts";
 import { indexed, places } from "../../openai/request-scan.ts";
 
-const QUOTE = 34;
 const ZERO = 48;
 const NINE = 57;
 const OPEN_BRACKET = 91;
-const BACKSLASH = 92;
 const CLOSE_BRACKET = 93;
 const UNDERSCORE = 95;
 const LOWER_I = 105;
 const LOWER_N = 110;
 const OPEN_BRACE = 123;
-const CLOSE_BRACE = 125;
 
 /** What is known of an input of which a chat can be made without a word of refusal. No turn of it is the system's but the first ones. */
 export interface PlainInput {
@@ -32,29 +30,14 @@ export interface PlainInput {
 	readonly media: readonly MediaPart[];
 }
 
-/** Names of one object that say nothing here, of which each is compared with all others: thousands would hold up all other calls. */
-const MOST_OTHERS = 8;
-
 /** Bytes around the words of a chat's message and its role: `{"role":"","content":""},`. */
 const FRAME = 25;
 
-/** Words by their lengths, each with its place in the list. */
-type Words = readonly (readonly { readonly word: string; readonly nth: number }[] | undefined)[];
-
-function wordsOf(words: readonly string[]): Words {
-	const byLength: { word: string; nth: number }[][] = [];
-	for (const [nth, word] of words.entries()) {
-		byLength[word.length] ??= [];
-		byLength[word.length]!.push({ word, nth });
-	}
-	return byLength;
-}
-
-const ROLES = wordsOf(["user", "assistant", "system", "developer"]);
+const ROLES = wordList(["user", "assistant", "system", "developer"]);
 const [USER, ASSISTANT] = [0, 1];
 /** As a chat has them. */
 const ROLE_LENGTHS = ["user", "assistant", "system", "system"].map(({ length }) => length);
-const KINDS = wordsOf([
+const KINDS = wordList([
 	"message",
 	"function_call",
 	"function_call_output",
@@ -63,7 +46,7 @@ const KINDS = wordsOf([
 	"reasoning",
 ]);
 const [MESSAGE, CALL, RESULT, CUSTOM_CALL, CUSTOM_RESULT, REASONING] = [0, 1, 2, 3, 4, 5];
-const FIELDS = wordsOf(
+const FIELDS = wordList(
 	"type role content id call_id name arguments output input namespace extra_content summary encrypted_content".split(
 		" ",
 	),
@@ -71,18 +54,15 @@ const FIELDS = wordsOf(
 const [TYPE, ROLE, CONTENT, ID, CALL_ID, NAME, ARGUMENTS, OUTPUT, INPUT, NAMESPACE, EXTRA, SUMMARY, ENCRYPTED] = [
 	0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
 ];
-const PARTS = wordsOf(["input_text", "output_text", "refusal", "input_image"]);
+const PARTS = wordList(["input_text", "output_text", "refusal", "input_image"]);
 const [REFUSAL, IMAGE] = [2, 3];
-const DETAILS = wordsOf(["low"]);
-const PART_FIELDS = wordsOf(["type", "text", "refusal", "image_url", "detail", "file_id"]);
+const DETAILS = wordList(["low"]);
+const PART_FIELDS = wordList(["type", "text", "refusal", "image_url", "detail", "file_id"]);
 const [PART_TYPE, PART_TEXT, PART_REFUSAL, IMAGE_URL, DETAIL, FILE_ID] = [0, 1, 2, 3, 4, 5];
 
 /** Places of the values of an item's and a part's fields, in the order of their names; 0: there is none. */
 const item = new Int32Array(13);
 const part = new Int32Array(6);
-
-/** No place. */
-const BAD = 0;
 
 /**
  * Looks through an input; undefined where it is not found good.
@@ -91,24 +71,13 @@ const BAD = 0;
  */
 export function plainInput(text: Buffer, start: number): PlainInput | undefined {
 	if (indexed.text !== text) return undefined;
-	const place = placeOf(start);
+	const place = placeAt(start);
 	const items = new ItemScan(text);
 	return items.read(place) ? items : undefined;
 }
 
-/** The place at or behind an offset. */
-function placeOf(offset: number): number {
-	let [low, high] = [0, indexed.count];
-	while (low < high) {
-		const middle = (low + high) >> 1;
-		if (places[middle]! < offset) low = middle + 1;
-		else high = middle;
-	}
-	return low;
-}
-
 /** Reads an input as `ItemReader` does. */
-class ItemScan implements PlainInput {
+class ItemScan extends ObjectScan implements PlainInput {
 	isForAll = true;
 	messages = 0;
 	// A bracket: there are no commas behind the last.
@@ -120,15 +89,11 @@ class ItemScan implements PlainInput {
 	#hasMessage = false;
 	/** Ids of calls that have no result yet. */
 	readonly #open = new Set<string>();
-	/** Where names begin that say nothing here, of the object that was noted last. */
-	#others: number[] = [];
-
-	constructor(private readonly text: Buffer) {}
 
 	/** Whether it is good. @param input its place */
 	read(input: number): boolean {
 		const { text } = this;
-		if (this.#isText(input)) {
+		if (this.isText(input)) {
 			// It is a message of the user's.
 			this.#addMessage(input, USER);
 			return true;
@@ -136,68 +101,38 @@ class ItemScan implements PlainInput {
 		if (text[places[input]!] !== OPEN_BRACKET) return false;
 		for (let place = input + 1; text[places[place]!] === OPEN_BRACE; place++) {
 			const start = places[place]!;
-			place = this.#fieldsIn(place, FIELDS, item);
+			place = this.fieldsIn(place, FIELDS, item);
 			if (place === BAD || !this.#isPlain(start, places[place - 1]! + 1)) return false;
 			if (text[places[place]!] === CLOSE_BRACKET) return this.#hasMessage && this.#open.size === 0;
 		}
 		return false;
 	}
 
-	/** Notes where the values of an object's fields stand. Past it; `BAD` where a name is written with an escape, or stands twice. */
-	#fieldsIn(brace: number, names: Words, values: Int32Array): number {
-		const { text } = this;
-		values.fill(0);
-		if (this.#others.length > 0) this.#others = [];
-		let place = brace + 1;
-		if (text[places[place]!] === CLOSE_BRACE) return place + 1;
-		for (;;) {
-			const start = places[place]! + 1;
-			const end = places[place + 1]!;
-			const name = this.#wordIn(names, start, end);
-			place += 3;
-			if (name === -1 ? this.#hasEscape(start, end) || !this.#isOther(place - 3) : values[name] !== 0) return BAD;
-			if (name !== -1) values[name] = place;
-			place = pastValue(text, place);
-			if (text[places[place++]!] === CLOSE_BRACE) return place;
-		}
-	}
-
-	/** Whether a name that says nothing here stands in its object for the first time: false behind a few, the rest being for `refuseRepeatedNames`. @param name its place */
-	#isOther(name: number): boolean {
-		const [text, start, end] = [this.text, places[name]!, places[name + 1]!];
-		for (const other of this.#others) {
-			const from = places[other]!;
-			if (places[other + 1]! - from === end - start && text.compare(text, from, from + end - start, start, end) === 0)
-				return false;
-		}
-		return this.#others.push(name) <= MOST_OTHERS;
-	}
-
 	/** Whether the item that was noted is good. */
 	#isPlain(start: number, end: number): boolean {
-		const kind = item[TYPE] === 0 && item[ROLE] !== 0 ? MESSAGE : this.#wordAt(KINDS, item[TYPE]!);
+		const kind = item[TYPE] === 0 && item[ROLE] !== 0 ? MESSAGE : this.wordAt(KINDS, item[TYPE]!);
 		if (kind !== MESSAGE) this.#count(start, end);
 		if (item[EXTRA] !== 0 || this.#mayBeOwnId(item[ID]!) || kind > RESULT) this.isForAll = false;
 		switch (kind) {
 			case MESSAGE:
 				return this.#isMessage();
 			case CALL:
-				return this.#isText(item[ARGUMENTS]!) && this.#isCall();
+				return this.isText(item[ARGUMENTS]!) && this.#isCall();
 			case CUSTOM_CALL:
-				return this.#isText(item[INPUT]!) && this.#isCall();
+				return this.isText(item[INPUT]!) && this.#isCall();
 			case RESULT:
 			case CUSTOM_RESULT:
 				return this.#isContent(item[OUTPUT]!, IMAGE, false) && this.#isResult();
 			case REASONING:
 				this.#hasSpoken = true;
-				return this.#isTextOrNone(item[ENCRYPTED]!) && this.#isSummary(item[SUMMARY]!);
+				return this.isTextOrNone(item[ENCRYPTED]!) && this.#isSummary(item[SUMMARY]!);
 			default:
 				return false;
 		}
 	}
 
 	#isMessage(): boolean {
-		const role = this.#wordAt(ROLES, item[ROLE]!);
+		const role = this.wordAt(ROLES, item[ROLE]!);
 		if (role === -1) return false;
 		this.#addMessage(item[CONTENT]!, role);
 		if (role !== USER && role !== ASSISTANT)
@@ -220,33 +155,33 @@ class ItemScan implements PlainInput {
 	#addMessage(content: number, role: number): void {
 		this.messages++;
 		this.size += FRAME + ROLE_LENGTHS[role]!;
-		if (this.#isText(content)) this.#countText(content);
+		if (this.isText(content)) this.#countText(content);
 	}
 
 	#isCall(): boolean {
-		const id = this.#idAt(item[CALL_ID]!);
-		if (id === undefined || this.#open.has(id) || !this.#isFilled(item[NAME]!)) return false;
+		const id = this.idAt(item[CALL_ID]!);
+		if (id === undefined || this.#open.has(id) || !this.isFilled(item[NAME]!)) return false;
 		if (item[NAMESPACE] !== 0) this.isForAll = false;
 		this.#hasSpoken = true;
 		this.#hasMessage = true;
 		this.#open.add(id);
-		return this.#isTextOrNone(item[NAMESPACE]!);
+		return this.isTextOrNone(item[NAMESPACE]!);
 	}
 
 	#isResult(): boolean {
-		const id = this.#idAt(item[CALL_ID]!);
+		const id = this.idAt(item[CALL_ID]!);
 		return id !== undefined && this.#open.delete(id);
 	}
 
 	/** A text, or a list of parts that are texts, or of one other kind. @param counts what is said in the parts has not been counted */
 	#isContent(place: number, other: number | undefined, counts: boolean): boolean {
 		const { text } = this;
-		if (this.#isText(place)) return true;
+		if (this.isText(place)) return true;
 		if (place === 0 || text[places[place]!] !== OPEN_BRACKET) return false;
 		let at = place + 1;
 		if (text[places[at]!] === CLOSE_BRACKET) return true;
 		for (; text[places[at]!] === OPEN_BRACE; at++) {
-			at = this.#fieldsIn(at, PART_FIELDS, part);
+			at = this.fieldsIn(at, PART_FIELDS, part);
 			const said = at === BAD ? BAD : this.#saidIn(other);
 			if (said === BAD) return false;
 			if (counts) this.#countText(said);
@@ -257,20 +192,20 @@ class ItemScan implements PlainInput {
 
 	/** The place of what the part that was noted says; `BAD` where it is not good. */
 	#saidIn(other: number | undefined): number {
-		const kind = this.#wordAt(PARTS, part[PART_TYPE]!);
+		const kind = this.wordAt(PARTS, part[PART_TYPE]!);
 		if (kind === -1 || (kind >= REFUSAL && kind !== other)) return BAD;
 		const said = part[kind === IMAGE ? IMAGE_URL : kind === REFUSAL ? PART_REFUSAL : PART_TEXT]!;
-		if (!this.#isText(said)) return BAD;
+		if (!this.isText(said)) return BAD;
 		if (kind !== IMAGE) return said;
 		this.#addImage();
-		return this.#isTextOrNone(part[DETAIL]!) && this.#isTextOrNone(part[FILE_ID]!) ? said : BAD;
+		return this.isTextOrNone(part[DETAIL]!) && this.isTextOrNone(part[FILE_ID]!) ? said : BAD;
 	}
 
 	#addImage(): void {
-		const length = this.#lengthAt(part[IMAGE_URL]!);
+		const length = this.lengthAt(part[IMAGE_URL]!);
 		const start = places[part[IMAGE_URL]!]! + 1;
 		const isElsewhere = /^https?:/i.test(this.text.toString("latin1", start, start + Math.min(length, 6)));
-		const isLowDetail = this.#wordAt(DETAILS, part[DETAIL]!) === 0;
+		const isLowDetail = this.wordAt(DETAILS, part[DETAIL]!) === 0;
 		this.media.push({ kind: "image", characters: isElsewhere ? 0 : length, isLowDetail, isWav: false, isText: false });
 	}
 
@@ -287,63 +222,15 @@ class ItemScan implements PlainInput {
 		return false;
 	}
 
-	#isText(place: number): boolean {
-		return place !== 0 && this.text[places[place]!] === QUOTE;
-	}
-
-	/** Of the text there, bytes. */
-	#lengthAt(place: number): number {
-		return places[place + 1]! - places[place]! - 1;
-	}
-
-	#isFilled(place: number): boolean {
-		return this.#isText(place) && this.#lengthAt(place) > 0;
-	}
-
-	/** What begins with this letter is null. */
-	#isTextOrNone(place: number): boolean {
-		return place === 0 || this.#isText(place) || this.text[places[place]!] === LOWER_N;
-	}
-
-	/** An id as it is compared with others; undefined where it is none, or written with an escape. */
-	#idAt(place: number): string | undefined {
-		if (!this.#isFilled(place)) return undefined;
-		const start = places[place]! + 1;
-		const end = places[place + 1]!;
-		return this.#hasEscape(start, end) ? undefined : this.text.toString("latin1", start, end);
-	}
-
 	/** Whether an id may be one that the router gives (`responseOfItem`): it ends with `_`, maybe `in`, and digits. */
 	#mayBeOwnId(place: number): boolean {
 		const { text } = this;
-		if (!this.#isText(place)) return false;
+		if (!this.isText(place)) return false;
 		const end = places[place + 1]!;
 		let at = end;
 		while (text[at - 1]! >= ZERO && text[at - 1]! <= NINE) at--;
-		if (at === end) return this.#hasEscape(places[place]! + 1, end);
+		if (at === end) return this.hasEscape(places[place]! + 1, end);
 		if (text[at - 1] === LOWER_N && text[at - 2] === LOWER_I) at -= 2;
-		return text[at - 1] === UNDERSCORE || this.#hasEscape(places[place]! + 1, end);
-	}
-
-	/** Which of some words the text at a place is; -1: none of them. */
-	#wordAt(words: Words, place: number): number {
-		return this.#isText(place) ? this.#wordIn(words, places[place]! + 1, places[place + 1]!) : -1;
-	}
-
-	#wordIn(words: Words, start: number, end: number): number {
-		const candidates = words[end - start];
-		if (!candidates) return -1;
-		const { text } = this;
-		for (const { word, nth } of candidates) {
-			let at = 0;
-			while (at < word.length && text[start + at] === word.charCodeAt(at)) at++;
-			if (at === word.length) return nth;
-		}
-		return -1;
-	}
-
-	#hasEscape(start: number, end: number): boolean {
-		for (let at = start; at < end; at++) if (this.text[at] === BACKSLASH) return true;
-		return false;
+		return text[at - 1] === UNDERSCORE || this.hasEscape(places[place]! + 1, end);
 	}
 }

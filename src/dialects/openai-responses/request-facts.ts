@@ -83,12 +83,13 @@ export class ResponsesFacts implements CallFacts {
 
 	/** With what came before in its conversation, and what its items refer to, where that is kept here. */
 	toolHistory(): ToolHistory | undefined {
-		const { body, sent, input, earlier } = this.request;
+		const { body, sent, earlier } = this.request;
 		if (!body.tools?.length) return undefined;
 		if (!earlier?.conversation && !earlier?.items?.size) {
 			const field = sent.field("input");
 			return field && { list: sent.bytes.subarray(field.start, field.end), argumentFields: ARGUMENT_FIELDS.responses };
 		}
+		const { input } = this.request;
 		const items: readonly { readonly id?: unknown }[] = Array.isArray(input) ? input : [];
 		const whole = items.map((item) => (typeof item.id === "string" && earlier.items?.get(item.id)) || item);
 		const list = Buffer.from(JSON.stringify([...(earlier.conversation ?? []), ...whole]));
