@@ -1,8 +1,8 @@
 /** What Google was recorded to be asked and to answer means the same behind Google's API of the router, before Gemini. */
 import { expect } from "bun:test";
 import { generatedText } from "../src/dialects/gemini/answer.ts";
-import { joinedRequest } from "../src/dialects/gemini/asked-method.ts";
-import { gemini } from "../src/dialects/gemini/gemini-dialect.ts";
+import { askedMethod } from "../src/dialects/gemini/asked-method.ts";
+import { geminiFor } from "../src/dialects/gemini/gemini-dialect.ts";
 import type { ParsedRequest } from "../src/openai/call.ts";
 import { generateRequest } from "../src/providers/gemini/request.ts";
 import { NO_INPUTS } from "../src/providers/provider.ts";
@@ -28,7 +28,7 @@ const pathOf = ({ request, response }: Recording) =>
 	response.sse && !request!.path.includes("alt=sse") ? `${request!.path}?alt=sse` : request!.path;
 const modelOf = ({ request }: Recording) => /models\/([^:]+):/.exec(request!.path)![1]!;
 const parsed = (recording: Recording): ParsedRequest =>
-	gemini.parse("chat", joinedRequest(`http://router${pathOf(recording)}`, Buffer.from(textOf(recording))));
+	geminiFor(askedMethod(`http://router${pathOf(recording)}`)).parse("chat", Buffer.from(textOf(recording)));
 const own = (recording: Recording) => parsed(recording).native!.own(modelOf(recording));
 const post = (recording: Recording) => rig.post(pathOf(recording), textOf(recording), { "x-goog-api-key": "rk-any" });
 

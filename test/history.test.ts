@@ -2,7 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { anthropicMessages } from "../src/dialects/anthropic-messages/messages-dialect.ts";
 import type { Dialect } from "../src/dialects/dialect.ts";
-import { gemini } from "../src/dialects/gemini/gemini-dialect.ts";
+import { askedMethod } from "../src/dialects/gemini/asked-method.ts";
+import { geminiFor } from "../src/dialects/gemini/gemini-dialect.ts";
 import { openAiResponses } from "../src/dialects/openai-responses/index.ts";
 import { type History, historyIn } from "../src/routing/history.ts";
 import { historyOf } from "../src/routing/requirements.ts";
@@ -102,17 +103,17 @@ test("a name that two callers give their conversations is two names", () => {
 	expect(sessionOf("a", "s")).toBe(hashes[0]!);
 });
 
-const RECORDED: [file: string, path: string, dialect: Dialect][] = [
-	["claude-code-turns", "/v1/messages", anthropicMessages],
-	["codex-http-turns", "/responses", openAiResponses],
-	["gemini-cli-turns", "GenerateContent", gemini],
+const RECORDED: [file: string, path: string, dialectOf: (path: string) => Dialect][] = [
+	["claude-code-turns", "/v1/messages", () => anthropicMessages],
+	["codex-http-turns", "/responses", () => openAiResponses],
+	["gemini-cli-turns", "GenerateContent", (path) => geminiFor(askedMethod(path))],
 ];
-test.each(RECORDED)("each turn of %s is known by the one before", (file, path, dialect) => {
+test.each(RECORDED)("each turn of %s is known by the one before", (file, path, dialectOf) => {
 	const turns = clientRequests(file)
 		.filter((request) => request.path.includes(path))
 		.map((request) => {
 			const sent = Buffer.from(JSON.stringify(request.body));
-			const { facts } = dialect.parse("chat", dialect.withUrl?.(`http://x${request.path}`, sent) ?? sent);
+			const { facts } = dialectOf(request.path).parse("chat", sent);
 			return historyIn(facts.history?.() ?? facts.promptContent().texts);
 		});
 	for (let at = 1; at < turns.length; at++) expect([at, goesOn(turns[at]!, turns[at - 1]!)]).toEqual([at, true]);

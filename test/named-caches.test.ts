@@ -1,8 +1,9 @@
 /** A cache that a call names is one account's alone: its calls find the key that has it, and the others are no worse for not having it. */
 import { afterAll, beforeEach, expect, test } from "bun:test";
 import { errorObject as anthropicError } from "../src/dialects/anthropic-messages/messages-error.ts";
+import { askedMethod } from "../src/dialects/gemini/asked-method.ts";
 import { errorObject as googleError } from "../src/dialects/gemini/error.ts";
-import { gemini } from "../src/dialects/gemini/gemini-dialect.ts";
+import { geminiFor } from "../src/dialects/gemini/gemini-dialect.ts";
 import type { Call } from "../src/openai/call.ts";
 import type { Failure } from "../src/providers/failure.ts";
 import { PROMPT_CACHES, type PromptCacheRules } from "../src/providers/prompt-cache.ts";
@@ -110,7 +111,7 @@ test("a call in Google's own words names it, too", () => {
 	const contents = [{ role: "user", parts: [{ text: "hi" }] }];
 	const sent = Buffer.from(JSON.stringify({ contents, cachedContent: "cachedContents/x" }));
 	const url = "http://x/v1beta/models/gemini-3-flash:generateContent";
-	const { facts } = gemini.parse("chat", gemini.withUrl!(url, sent));
+	const { facts } = geminiFor(askedMethod(url)).parse("chat", sent);
 	expect([facts.namedCache?.(), facts.history?.()]).toEqual(["cachedContents/x", [JSON.stringify(contents)]]);
 });
 

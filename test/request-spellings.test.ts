@@ -5,7 +5,8 @@
 import { describe, expect, test } from "bun:test";
 import { anthropicMessages } from "../src/dialects/anthropic-messages/messages-dialect.ts";
 import type { Dialect } from "../src/dialects/dialect.ts";
-import { gemini } from "../src/dialects/gemini/gemini-dialect.ts";
+import { askedMethod } from "../src/dialects/gemini/asked-method.ts";
+import { geminiFor } from "../src/dialects/gemini/gemini-dialect.ts";
 import { ollamaChat } from "../src/dialects/ollama/ollama-dialect.ts";
 import { openAiChat } from "../src/dialects/openai-chat.ts";
 import { openAiResponses } from "../src/dialects/openai-responses/index.ts";
@@ -75,7 +76,7 @@ const REQUESTS: readonly (readonly [name: string, dialect: Dialect, bodies: read
 	],
 	[
 		"gemini",
-		gemini,
+		geminiFor(askedMethod("http://localhost/v1beta/models/m:generateContent")),
 		[
 			{ contents: [{ role: "user", parts: [{ text: "hi" }] }], generationConfig: { maxOutputTokens: 5 } },
 			{
@@ -132,13 +133,10 @@ class Speller {
 	}
 }
 
-const URL = "http://localhost/v1beta/models/m:generateContent";
-
 /** What is read of a request; the code of its refusal. */
 function told(dialect: Dialect, json: string) {
 	try {
-		const body = Buffer.from(json);
-		const { facts, stream } = dialect.parse("chat", dialect.withUrl?.(URL, body) ?? body);
+		const { facts, stream } = dialect.parse("chat", Buffer.from(json));
 		const { images, hasTools, hasSchema } = facts.promptContent();
 		return {
 			settings: settingsOf({ facts, stream }),

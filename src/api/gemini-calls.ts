@@ -1,7 +1,7 @@
 /** Google's paths, `…/models/{model}:{method}`: one for all that a model can be asked. */
 import { presentedSecret } from "../accounts/auth/keys.ts";
-import { askedMethod, keyInUrl } from "../dialects/gemini/asked-method.ts";
-import { gemini, geminiLists } from "../dialects/gemini/gemini-dialect.ts";
+import { type AskedMethod, askedMethod, type GeminiMethod, keyInUrl } from "../dialects/gemini/asked-method.ts";
+import { geminiFor } from "../dialects/gemini/gemini-dialect.ts";
 import { dialectOf } from "../dialects/request-dialect.ts";
 import { asRouterError } from "../errors.ts";
 import { urlOf } from "../http/request-url.ts";
@@ -24,12 +24,18 @@ export interface MethodRoute {
 
 const ALL_STEPS = ["auth", "limits", "cache", "relay"] as const;
 
-/** Answers all of them. Never rejects. */
+const EMBEDDINGS: ReadonlySet<GeminiMethod> = new Set(["embedContent", "batchEmbedContents"]);
+
+/** Answers all of them, by a handler for each thing that is asked. Never rejects. */
 export function methodHandler({ path }: Pick<MethodRoute, "path">, context: CallContext): CallHandler {
-	const steps = ALL_STEPS;
-	const chat = callHandler({ operation: "chat", path, dialect: gemini, steps }, context);
-	const lists = callHandler({ operation: "chat", path, dialect: geminiLists, steps }, context);
-	const embeddings = callHandler({ operation: "embeddings", path, dialect: gemini, steps }, context);
+	const answered = new Set<string>();
+	const handlers = new WeakMap<AskedMethod, CallHandler>();
+	const handlerOf = (asked: AskedMethod): CallHandler => {
+		const operation = EMBEDDINGS.has(asked.method) ? "embeddings" : "chat";
+		const handle = callHandler({ operation, path, dialect: geminiFor(asked), steps: ALL_STEPS }, context, answered);
+		handlers.set(asked, handle);
+		return handle;
+	};
 	const refused = (request: Request, thrown: unknown): Response => {
 		const error = asRouterError(thrown);
 		const id = newRequestId();
@@ -39,16 +45,11 @@ export function methodHandler({ path }: Pick<MethodRoute, "path">, context: Call
 	return (request, server) => {
 		try {
 			takeKey(request);
-			const { method, isEvents } = askedMethod(request.url);
-			switch (method) {
-				case "countTokens":
-					return countContents(context, request, server).catch((thrown) => refused(request, thrown));
-				case "embedContent":
-				case "batchEmbedContents":
-					return embeddings(request, server);
-				default:
-					return (method === "generateContent" || isEvents ? chat : lists)(request, server);
+			const asked = askedMethod(request.url);
+			if (asked.method === "countTokens") {
+				return countContents(context, request, server).catch((thrown) => refused(request, thrown));
 			}
+			return (handlers.get(asked) ?? handlerOf(asked))(request, server);
 		} catch (thrown) {
 			return Promise.resolve(refused(request, thrown));
 		}

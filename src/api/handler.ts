@@ -71,12 +71,19 @@ interface Handling extends CallKind {
 	readonly answered: Set<string>;
 }
 
-/** Handles the calls of one route. */
-export function callHandler(route: CallKind & Pick<CallRoute, "steps">, context: CallContext): CallHandler {
+/**
+ * Handles the calls of one route.
+ * @param answered labels of models that an upstream has answered for, where several routes share what is known of that
+ */
+export function callHandler(
+	route: CallKind & Pick<CallRoute, "steps">,
+	context: CallContext,
+	answered = new Set<string>(),
+): CallHandler {
 	const { operation, path, dialect, steps } = route;
 	const isLimited = steps.includes("limits");
 	const cache = steps.includes("cache") ? context.cache : undefined;
-	const handling = { operation, path, dialect, context, isLimited, cache, answered: new Set<string>() };
+	const handling = { operation, path, dialect, context, isLimited, cache, answered };
 	const { forRequest } = dialect;
 	if (!forRequest) return (request, server) => handleCall(handling, request, server);
 	const spoken = new Map<Dialect, Handling>();
@@ -97,9 +104,8 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		const caller = authenticate(auth, request, config);
 		record.caller = caller;
 		const call = new IncomingCall(request, record, handling, caller, context.instance, config.usage.user_headers);
-		const body = await readRequestBody(request, config.server.body_limit, dialect.takesAnyMediaType);
+		const read = await readRequestBody(request, config.server.body_limit, dialect.takesAnyMediaType);
 		record.waitedMs = performance.now() - record.startedAt;
-		const read = dialect.withUrl?.(request.url, body) ?? body;
 		if (context.objects?.hasObjects) refuseForeignFiles(context.objects, caller, read);
 		const seeking = dialect.references && earlierAnswers(context, dialect, read, request, caller);
 		const earlier = seeking instanceof Promise ? await seeking : seeking;

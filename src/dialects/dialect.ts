@@ -31,8 +31,6 @@ export interface Dialect {
 	 * wire's clients can refer to none.
 	 */
 	references?(sent: Buffer): AnswerReferences | undefined;
-	/** What `parse` reads where a part of the request stands in its URL: that and the body as one; absent where the body says it all. Throws RouterError. */
-	withUrl?(url: string, body: Buffer): Buffer;
 	/** Its clients send JSON under any media type, or none. */
 	readonly takesAnyMediaType?: boolean;
 	/** Its answers say what the request said. A stream of it is read along only by calls that sent the same bytes. */

@@ -71,10 +71,10 @@ export interface NativeRequest extends Pick<ParsedRequest, "body" | "leftOut"> {
 	/** The same in words that a server takes which passes calls on to the vendor, with cache markers and signed thoughts; absent where the wire has none. */
 	marked?(): ParsedBody;
 	/**
-	 * The client's own text, for a model of this name, where the client's wire is the vendor's; undefined where the vendor would refuse what others have
-	 * said in it. The same text each time.
+	 * The client's own words, for a model of this name, where the client's wire is the vendor's; undefined where the vendor would refuse what others have
+	 * said in them. The same each time.
 	 */
-	own(model: string): string | undefined;
+	own(model: string): string | readonly Buffer[] | undefined;
 }
 
 /** The request in this vendor's form; undefined where its client's wire has none of it. */

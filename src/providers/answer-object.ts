@@ -1,5 +1,5 @@
 /** What every translated answer must be before its vendor's shape is looked for: a good status, JSON, an object, no error. */
-import { JsonTooLarge, parseBounded } from "../openai/json.ts";
+import { JsonTooLarge, parseBounded, UNCHECKED_LENGTH } from "../openai/json.ts";
 import type { Failure } from "./failure.ts";
 import type { AnswerHeaders } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
@@ -33,7 +33,7 @@ export function answerObject(
 	if (status < 200 || status >= 300) return failureOf(upstream, status, readError(body, status), headers);
 	let object: Record<string, unknown>;
 	try {
-		object = parseBounded(body) as Record<string, unknown>;
+		object = (body.length > UNCHECKED_LENGTH ? parseBounded(body) : JSON.parse(body)) as Record<string, unknown>;
 	} catch (cause) {
 		if (cause instanceof JsonTooLarge) return oversized(status, cause);
 		return unreadable(status, body);

@@ -24,30 +24,43 @@ export interface AskedMethod {
 /** `models/` is missing before names with a slash in calls of the AI SDK. */
 const PATH = /^(?:[a-z]+:\/\/[^/?#]*)?\/(?:v\d\w*\/(?:models\/)?|models\/)([^?#]*)/i;
 
-/** What is asked by this URL. Throws `unknown_path` where that is nothing that a model can be asked. */
-export const askedMethod = (url: string): AskedMethod => ({ ...askedAt(pathIn(url)), isEvents: asksForEvents(url) });
-
-/** The model and what it is asked, as they were written. */
-const pathIn = (url: string): string => PATH.exec(url)?.[1] ?? "";
-
-type ModelMethod = Pick<AskedMethod, "model" | "method">;
-
-/** Clients ask the same few things with every call: each is read once. Bounded, since clients choose them. */
-const known = new Map<string, ModelMethod>();
+/** Clients ask the same few things with every call: each URL is read once. Bounded, since clients choose them. */
+const byUrl = new Map<string, AskedMethod>();
+/** The same by the path behind the version, for URLs that hold a key, which is not kept: with events, and as a list. */
+const byPath = new Map<string, readonly [events: AskedMethod, list: AskedMethod]>();
 const MOST_KNOWN = 1000;
-/** Longest path that is remembered, characters. */
-const LONGEST_KNOWN = 200;
+/** Longest URL or path that is remembered, characters. */
+const LONGEST_KNOWN = 300;
 
-function askedAt(written: string): ModelMethod {
-	const before = known.get(written);
+/** What is asked by this URL: the same object for the same, unless that is long. Throws `unknown_path` where that is nothing that a model can be asked. */
+export function askedMethod(url: string): AskedMethod {
+	const before = byUrl.get(url);
 	if (before) return before;
-	const asked = readAsked(written);
-	if (known.size >= MOST_KNOWN) known.clear();
-	if (written.length <= LONGEST_KNOWN) known.set(written, asked);
+	const [events, list] = askedAt(PATH.exec(url)?.[1] ?? "");
+	const asked = asksForEvents(url) ? events : list;
+	if (url.length <= LONGEST_KNOWN && !url.includes("key=")) remember(byUrl, url, asked);
 	return asked;
 }
 
-function readAsked(written: string): ModelMethod {
+function remember<Value>(known: Map<string, Value>, name: string, value: Value): void {
+	if (known.size >= MOST_KNOWN) known.clear();
+	known.set(name, value);
+}
+
+/** @param path as it was written */
+function askedAt(path: string): readonly [events: AskedMethod, list: AskedMethod] {
+	const before = byPath.get(path);
+	if (before) return before;
+	const asked = readAsked(path);
+	const both = [
+		{ ...asked, isEvents: true },
+		{ ...asked, isEvents: false },
+	] as const;
+	if (path.length <= LONGEST_KNOWN) remember(byPath, path, both);
+	return both;
+}
+
+function readAsked(written: string): Pick<AskedMethod, "model" | "method"> {
 	const path = decoded(written).replace(/\/$/, "");
 	// Models of Ollama's have colons in their names, too.
 	const colon = path.lastIndexOf(":");
@@ -82,23 +95,4 @@ function decoded(path: string): string {
 	} catch {
 		return path;
 	}
-}
-
-const LINE_END = 10;
-
-/** A request's body behind a line that says what its URL does: what is read, remembered and compared as one. */
-export function joinedRequest(url: string, body: Buffer): Buffer {
-	const path = pathIn(url);
-	const length = Buffer.byteLength(path);
-	const joined = Buffer.allocUnsafe(length + 1 + body.length);
-	joined.write(path);
-	joined[length] = LINE_END;
-	joined.set(body, length + 1);
-	return joined;
-}
-
-/** The two apart; `start` is where the body begins. Throws `unknown_path` as `askedMethod` does. */
-export function partedRequest(sent: Buffer): { readonly asked: ModelMethod; readonly start: number } {
-	const end = sent.indexOf(LINE_END);
-	return { asked: askedAt(sent.toString("utf8", 0, end)), start: end + 1 };
 }

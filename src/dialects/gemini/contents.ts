@@ -1,6 +1,7 @@
 /** A conversation's contents as OpenAI's messages. */
 import { addDetail, carriesDetails, detailsIn } from "../../openai/thought-details.ts";
 import { plainToolName } from "../tool-names.ts";
+import { contentsFacts } from "./contents-facts.ts";
 import { type ChatPart, codeText, type LeaveOut, mediaPart, type RequestForm } from "./media.ts";
 import { OpenCalls, resultPath } from "./open-calls.ts";
 import type { GeminiContent, GeminiPart, GenerateRequest } from "./request-schema.ts";
@@ -53,7 +54,7 @@ class MessageWriter {
 		private readonly leaveOut: LeaveOut,
 		contents: GenerateRequest["contents"],
 	) {
-		this.#calls = new OpenCalls(contents);
+		this.#calls = new OpenCalls(contentsFacts(contents).calls);
 	}
 
 	/** @param index its place among the contents */

@@ -4,14 +4,12 @@ import { type EngineField, LARGEST_SCHEMA } from "../../openai/engine-fields.ts"
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
 import { ARGUMENT_FIELDS, type ToolHistory } from "../../openai/tool-rounds.ts";
-import type { GeminiMethod } from "./asked-method.ts";
 
 /** Bytes of a character, a UTF-16 unit, in UTF-8. */
 const MOST_BYTES = 3;
 
 /** What the answer depends on. */
 export interface AnswerShape {
-	readonly method: GeminiMethod;
 	/** What the model thinks is to be said, too. */
 	readonly showsThoughts: boolean;
 	/** Whole names of functions, by those that were sent. */
@@ -45,6 +43,8 @@ export interface FactSources {
 	sizes(): PromptSizes;
 	/** See {@link CallFacts.history}; undefined where its form has to say it. */
 	history(): readonly string[] | undefined;
+	/** JSON of its contents; undefined where that is none of its client's own. */
+	contents(): Buffer | undefined;
 	/** What Google gets beyond what the chat request says, as a text; "" where that is nothing. */
 	beyond(form: ChatForm): string;
 }
@@ -111,8 +111,8 @@ export class GeminiFacts implements CallFacts {
 	}
 
 	toolHistory(): ToolHistory | undefined {
-		const contents = this.settings.hasTools ? this.sources.history()?.at(-1) : undefined;
-		return contents === undefined ? undefined : { list: Buffer.from(contents), argumentFields: ARGUMENT_FIELDS.gemini };
+		const list = this.settings.hasTools ? this.sources.contents() : undefined;
+		return list && { list, argumentFields: ARGUMENT_FIELDS.gemini };
 	}
 
 	routingField(): string | undefined {

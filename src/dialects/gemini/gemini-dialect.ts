@@ -1,39 +1,51 @@
 /** Google's Gemini API, `/v1beta/models/{model}:{method}`, in front of every model. */
 import type { NativeRequest, ParsedRequest } from "../../openai/call.ts";
 import { hasLongNumbers, parsedExactly } from "../../openai/exact-numbers.ts";
-import { fieldNamed } from "../../openai/json.ts";
+import type { Field } from "../../openai/json.ts";
 import type { Operation } from "../../openai/operations.ts";
-import type { ParsedBody } from "../../openai/parsed-body.ts";
+import { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
+import type { RequestBody } from "../../openai/request-fields.ts";
 import { textOf } from "../../openai/sse.ts";
 import { utf8Text } from "../../openai/validation.ts";
 import { type Dialect, type DialectCall, madeOnce } from "../dialect.ts";
 import { parseRequest } from "../openai-chat.ts";
 import { plainToolName, wholeToolNames } from "../tool-names.ts";
 import { type GeneratedForm, generatedText } from "./answer.ts";
-import { askedMethod, type GeminiMethod, joinedRequest, partedRequest } from "./asked-method.ts";
+import { type AskedMethod, askedMethod, type GeminiMethod } from "./asked-method.ts";
+import { contentsFacts } from "./contents-facts.ts";
 import { contentsSizes } from "./contents-sizes.ts";
 import { embeddingAnswer, embeddingRequest } from "./embeddings.ts";
 import { errorResponse } from "./error.ts";
 import { type AnswerShape, type ChatForm, type FactSources, GeminiFacts } from "./facts.ts";
 import { foldGenerated } from "./folded-answer.ts";
+import { type ScannedGenerate, scannedGenerate } from "./generate-scan.ts";
 import type { RequestForm } from "./media.ts";
 import { checkResults, goesAsSent } from "./open-calls.ts";
-import { type CheckedRequest, normalized, readRequest, refusal } from "./read-request.ts";
-import { chatRequest, isThoughtless, refuseCached, saysMore, settingsOf, type TranslatedRequest } from "./request.ts";
+import { normalized, readRequest, refusal } from "./read-request.ts";
+import {
+	type AskedChat,
+	chatRequest,
+	isThoughtless,
+	refuseCached,
+	saysMore,
+	settingsOf,
+	type TranslatedRequest,
+} from "./request.ts";
 import type { EmbedRequest, GenerateRequest } from "./request-schema.ts";
 import { EVENTS, GeminiStream, LIST } from "./stream.ts";
 
-/** The wire, with its streams as events or as one list. */
-function geminiDialect(isEvents: boolean): Dialect {
+/** The wire of what is asked of one model: that stands in the URL, and not in the body that `parse` reads. */
+function geminiDialect(asked: AskedMethod): Dialect {
+	const { method } = asked;
+	const isEvents = asked.isEvents || method !== "streamGenerateContent";
 	return {
-		id: "gemini",
+		// Streams of both forms are told apart by it.
+		id: isEvents ? "gemini" : "gemini-lists",
 		contentType: "application/json; charset=UTF-8",
 		streamContentType: isEvents ? "text/event-stream" : "application/json; charset=UTF-8",
-		withUrl: joinedRequest,
-		parse: parseGemini,
+		parse: (operation, sent) => parseGemini(operation, sent, asked),
 		answer(answer, call, costUsd) {
-			const { method } = shapeOf(call);
 			if (call.operation === "embeddings") return embeddingAnswer(textOf(answer), method === "batchEmbedContents");
 			return generatedText(textOf(answer), formOf(call), costUsd);
 		},
@@ -43,12 +55,22 @@ function geminiDialect(isEvents: boolean): Dialect {
 	};
 }
 
-/** `:generateContent`, embeddings, and streams with `alt=sse`. */
-export const gemini: Dialect = geminiDialect(true);
-/** Streams without it. */
-export const geminiLists: Dialect = geminiDialect(false);
+const dialects = new WeakMap<AskedMethod, Dialect>();
 
-const NO_SHAPE: AnswerShape = { method: "generateContent", showsThoughts: false, names: undefined };
+/** Google's API as it is asked by one URL. The same object for the same `asked`. */
+export function geminiFor(asked: AskedMethod): Dialect {
+	let dialect = dialects.get(asked);
+	if (!dialect) {
+		dialect = geminiDialect(asked);
+		dialects.set(asked, dialect);
+	}
+	return dialect;
+}
+
+/** The same where no model is asked: of refusals, and of counts. */
+export const gemini: Dialect = geminiDialect({ model: "", method: "generateContent", isEvents: true });
+
+const NO_SHAPE: AnswerShape = { showsThoughts: false, names: undefined };
 
 const shapeOf = ({ facts }: Pick<DialectCall, "facts">): AnswerShape =>
 	facts instanceof GeminiFacts ? facts.shape : NO_SHAPE;
@@ -58,13 +80,11 @@ function formOf(call: DialectCall): GeneratedForm {
 	return { id: call.id, showsThoughts, names };
 }
 
-function parseGemini(operation: Operation, sent: Buffer): ParsedRequest {
-	const { asked, start } = partedRequest(sent);
-	const { model, method } = asked;
+function parseGemini(operation: Operation, sent: Buffer, { model, method }: AskedMethod): ParsedRequest {
 	if (model.length > 512) throw refusal("model", "must be a string of 1 to 512 characters");
-	const text = utf8Text(sent, start);
-	if (operation === "embeddings") return embedding(model, method, requestsIn(text, method));
-	return generating(model, method, { text, ...readRequest<GenerateRequest>(text, "generate") });
+	if (operation === "embeddings") return embedding(model, method, requestsIn(utf8Text(sent), method));
+	const stream = method === "streamGenerateContent";
+	return generating({ model, stream }, scannedGenerate(sent) ?? parsedRequest(utf8Text(sent)));
 }
 
 /** A request whose tokens are to be counted. Throws as `parse` does. */
@@ -72,41 +92,58 @@ export function countedContents(text: string, url: string): ParsedRequest {
 	const { model } = askedMethod(url);
 	const { request: asked, fields } = readRequest<CountedRequest>(text, "count");
 	const { generateContentRequest: whole, contents } = asked;
-	if (whole) return generating(model, "generateContent", { request: whole });
+	if (whole) return generating({ model, stream: false }, requestOf(whole));
 	if (!contents) throw refusal("contents", "is missing");
-	return generating(model, "generateContent", { text, fields, request: { ...asked, contents } });
+	const request = { ...asked, contents };
+	return generating({ model, stream: false }, requestOf(request, { text, fields }));
 }
 
 type CountedRequest = Partial<GenerateRequest> & { readonly generateContentRequest?: GenerateRequest | null };
 
-/** What is to be answered; the client's own text where that is all of a request. */
-type Generating = Partial<CheckedRequest<GenerateRequest> & { readonly text: string }> &
-	Pick<CheckedRequest<GenerateRequest>, "request">;
+/** The same of a request that no scan has found good: what is wrong with it is said here. */
+function parsedRequest(text: string): SentRequest {
+	const { request, fields } = readRequest<GenerateRequest>(text, "generate");
+	return requestOf(request, { text, fields });
+}
+
+/** @param sent the client's own text, where that is all of it */
+function requestOf(request: GenerateRequest, sent?: { text: string; fields: readonly Field[] }): SentRequest {
+	const value = request as Readonly<Record<string, unknown>> as RequestBody;
+	const body = sent && ParsedBody.of(sent.text, sent.fields, value);
+	return { sent: body, request, settings: request, contents: contentsFacts(request.contents) };
+}
+
+/** What is to be answered. */
+interface SentRequest extends Omit<ScannedGenerate, "sent"> {
+	/** The client's own bytes, where those are all of it. */
+	readonly sent: ParsedBody | undefined;
+	/** All of it, parsed; absent where a scan has found it good. */
+	readonly request?: GenerateRequest;
+}
 
 /** A request for an answer. */
-function generating(model: string, method: GeminiMethod, asked: Generating): ParsedRequest {
-	const { request } = asked;
-	checkResults(request);
-	const stream = method === "streamGenerateContent";
-	const forms = new RequestForms(asked, { model, stream });
-	const showsThoughts = request.generationConfig?.thinkingConfig?.includeThoughts === true;
-	const shape = { method, showsThoughts, names: functionNames(request) };
+function generating(chat: AskedChat, sent: SentRequest): ParsedRequest {
+	const { settings, contents } = sent;
+	checkResults(contents);
+	const forms = new RequestForms(sent, chat);
+	const showsThoughts = settings.generationConfig?.thinkingConfig?.includeThoughts === true;
+	const shape = { showsThoughts, names: functionNames(settings) };
 	return {
-		facts: new GeminiFacts(settingsOf(request, model), forms, shape),
-		stream,
+		facts: new GeminiFacts(settingsOf(settings, chat.model), forms, shape),
+		stream: chat.stream,
 		body() {
-			refuseCached(request);
+			refuseCached(settings);
 			return forms.form().body;
 		},
 		leftOut: () => forms.form().leftOut,
-		prefills: request.contents.at(-1)?.role === "model",
-		isThoughtless: isThoughtless(request),
+		prefills: contents.endsWithModel,
+		isThoughtless: isThoughtless(settings),
 		native: forms,
 	};
 }
 
 /** Whole names of functions, by those that are sent. */
-function functionNames({ tools }: GenerateRequest): AnswerShape["names"] {
+function functionNames({ tools }: Partial<GenerateRequest>): AnswerShape["names"] {
 	if (!tools?.length) return undefined;
 	const functions = tools.flatMap(({ functionDeclarations }) => functionDeclarations ?? []);
 	return wholeToolNames(
@@ -121,17 +158,19 @@ const BEFORE_CONTENTS: ReadonlySet<string> = new Set(["tools", "systemInstructio
 /** A request in others' words and in Google's, each made when it is first asked for. */
 class RequestForms implements FactSources, NativeRequest {
 	readonly vendor = "gemini";
-	#exact: GenerateRequest | undefined;
+	#request: GenerateRequest | undefined;
 	#others: ChatForm | undefined;
 	#googles: ChatForm | undefined;
-	/** The model that was asked about last, and whether it gets the client's own text: each call asks several times. */
+	/** The model that was asked about last, and what it gets of the client's own bytes: each call asks several times. */
 	#target: string | undefined;
-	#goes = false;
+	#own: readonly Buffer[] | undefined;
 
 	constructor(
-		private readonly sent: Generating,
-		private readonly asked: { readonly model: string; readonly stream: boolean },
-	) {}
+		private readonly sent: SentRequest,
+		private readonly chat: AskedChat,
+	) {
+		this.#request = sent.request;
+	}
 
 	form(): ChatForm {
 		this.#others ??= this.#made("others");
@@ -139,20 +178,26 @@ class RequestForms implements FactSources, NativeRequest {
 	}
 
 	sizes(): PromptSizes {
-		const { request, text, fields } = this.sent;
-		return text !== undefined && fields ? contentsSizes(request, text, fields) : this.form().facts.promptSizes();
+		const { sent, contents } = this.sent;
+		return sent ? contentsSizes(contents, sent) : this.form().facts.promptSizes();
 	}
 
 	history(): readonly string[] | undefined {
-		const { text, fields } = this.sent;
-		const contents = text === undefined || !fields ? undefined : fieldNamed(fields, "contents");
-		if (!contents) return undefined;
-		const before = fields!.filter(({ key }) => BEFORE_CONTENTS.has(key));
-		return [...before, contents].map(({ start, end }) => text!.slice(start, end));
+		const { sent } = this.sent;
+		const contents = sent?.field("contents");
+		if (!sent || !contents) return undefined;
+		const before = sent.fields.filter(({ key }) => BEFORE_CONTENTS.has(key));
+		return [...before, contents].map((field) => sent.textOf(field));
+	}
+
+	contents(): Buffer | undefined {
+		const { sent } = this.sent;
+		const field = sent?.field("contents");
+		return field && sent!.bytes.subarray(field.start, field.end);
 	}
 
 	beyond({ leftOut }: ChatForm): string {
-		const { request } = this.sent;
+		const request = this.#parsed();
 		return saysMore(request, leftOut) ? JSON.stringify(request) : "";
 	}
 
@@ -164,14 +209,13 @@ class RequestForms implements FactSources, NativeRequest {
 		return this.#native().leftOut;
 	}
 
-	own(target: string): string | undefined {
-		const { request, text } = this.sent;
-		if (text === undefined) return undefined;
+	own(target: string): readonly Buffer[] | undefined {
+		const { sent, settings, contents } = this.sent;
 		if (target !== this.#target) {
 			this.#target = target;
-			this.#goes = goesAsSent(request, target);
+			this.#own = sent && goesAsSent(settings, contents, target) ? [sent.bytes] : undefined;
 		}
-		return this.#goes ? text : undefined;
+		return this.#own;
 	}
 
 	#native(): ChatForm {
@@ -179,10 +223,16 @@ class RequestForms implements FactSources, NativeRequest {
 		return this.#googles;
 	}
 
+	#parsed(): GenerateRequest {
+		this.#request ??= readRequest<GenerateRequest>(this.sent.sent!.raw, "generate").request;
+		return this.#request;
+	}
+
 	#made(form: RequestForm): ChatForm {
-		const { request, text } = this.sent;
-		this.#exact ??= text !== undefined && hasLongNumbers(text) ? exactly(request, text) : request;
-		return chatForm("chat", chatRequest(this.#exact, this.asked, form));
+		const request = this.#parsed();
+		const text = this.sent.sent?.raw;
+		const exact = text !== undefined && hasLongNumbers(text) ? exactly(request, text) : request;
+		return chatForm("chat", chatRequest(exact, this.chat, form));
 	}
 }
 
@@ -197,13 +247,11 @@ function embedding(model: string, method: GeminiMethod, requests: readonly Embed
 		form: others,
 		sizes: () => facts.promptSizes(),
 		history: () => undefined,
+		contents: () => undefined,
 		beyond: () => (leftOut.length > 0 ? JSON.stringify(requests[0]) : ""),
 	};
 	return {
-		facts: new GeminiFacts({ ...settingsOf({ contents: [] }, model), choices: facts.choices }, sources, {
-			...NO_SHAPE,
-			method,
-		}),
+		facts: new GeminiFacts({ ...settingsOf({}, model), choices: facts.choices }, sources, NO_SHAPE),
 		stream: false,
 		body: () => others().body,
 		leftOut: () => leftOut,

@@ -1,9 +1,13 @@
 /** Calls of a conversation: which result is whose, and whether they are signed. Google's clients name a result by its function, and by the call's id where they were told one. */
-import { carriesDetails } from "../../openai/thought-details.ts";
+import type { ContentsFacts, SentCall } from "./contents-facts.ts";
 import { refusal } from "./read-request.ts";
-import { type GeminiPart, type GenerateRequest, type GenerationConfig, ROUTING_FIELDS } from "./request-schema.ts";
+import { type GenerateRequest, type GenerationConfig, ROUTING_FIELDS } from "./request-schema.ts";
 
-type Called = Pick<NonNullable<GeminiPart["functionCall"]>, "id" | "name">;
+/** A call, or whose result is told. */
+interface Called {
+	readonly id?: string | null | undefined;
+	readonly name: string;
+}
 
 /** Takes calls and results in their order. */
 export class OpenCalls {
@@ -12,10 +16,9 @@ export class OpenCalls {
 	readonly #taken = new Set<string>();
 	#count = 0;
 
-	constructor(contents: GenerateRequest["contents"]) {
-		for (const { parts } of contents) {
-			for (const { functionCall } of parts ?? []) if (functionCall?.id) this.#taken.add(functionCall.id);
-		}
+	/** @param calls all of a conversation */
+	constructor(calls: readonly SentCall[]) {
+		for (const { id, kind } of calls) if (id !== undefined && kind !== "result") this.#taken.add(id);
 	}
 
 	/** A call, whose id it returns: one made of its place where it has none. */
@@ -47,13 +50,12 @@ export class OpenCalls {
 }
 
 /** Throws `invalid_value` for the result of a call that nobody made. */
-export function checkResults({ contents }: Pick<GenerateRequest, "contents">): void {
-	const calls = new OpenCalls(contents);
-	for (const [index, { role, parts }] of contents.entries()) {
-		for (const [at, { functionCall, functionResponse }] of (parts ?? []).entries()) {
-			if (role === "model" && functionCall) calls.begin(functionCall);
-			if (role !== "model" && functionResponse) calls.end(functionResponse, resultPath(index, at));
-		}
+export function checkResults({ calls }: Pick<ContentsFacts, "calls">): void {
+	if (!calls.some(({ kind }) => kind === "result")) return;
+	const open = new OpenCalls(calls);
+	for (const call of calls) {
+		if (call.kind === "call") open.begin(call);
+		else if (call.kind === "result") open.end(call, resultPath(call.content, call.part));
 	}
 }
 
@@ -68,14 +70,12 @@ const UNSIGNED = /gemini-[12](?:\.|-|$)/;
  * Whether a request can go to this model as its client has sent it. Not where calls in it lack their signatures, as those of other vendors' models do: of calls
  * made together the first has one. Nor where what another vendor has signed is carried in the place of a signature. Nor where the body names a model, too, or how Google is to choose one: that might be another one.
  */
-export function goesAsSent(request: GenerateRequest, model: string): boolean {
-	const config: GenerationConfig = request.generationConfig ?? {};
-	if (request["model"] != null || ROUTING_FIELDS.some((name) => config[name] != null)) return false;
-	if (request.contents.some(({ parts }) => parts?.some(({ thoughtSignature }) => carriesDetails(thoughtSignature))))
-		return false;
-	if (UNSIGNED.test(model)) return true;
-	return request.contents.every(({ role, parts }) => {
-		const first = role === "model" ? parts?.find(({ functionCall }) => functionCall) : undefined;
-		return first === undefined || Boolean(first.thoughtSignature);
-	});
+export function goesAsSent(
+	{ model: named, generationConfig }: Partial<GenerateRequest>,
+	{ carriesDetails, hasUnsignedCalls }: Pick<ContentsFacts, "carriesDetails" | "hasUnsignedCalls">,
+	model: string,
+): boolean {
+	const config: GenerationConfig = generationConfig ?? {};
+	if (named != null || carriesDetails || ROUTING_FIELDS.some((name) => config[name] != null)) return false;
+	return !hasUnsignedCalls || UNSIGNED.test(model);
 }

@@ -195,7 +195,7 @@ function effortOf({ thinkingConfig }: GenerationConfig): string | undefined {
 }
 
 /** Whether the model is not to think before it answers. */
-export const isThoughtless = ({ generationConfig }: GenerateRequest): boolean =>
+export const isThoughtless = ({ generationConfig }: Partial<GenerateRequest>): boolean =>
 	generationConfig?.thinkingConfig?.thinkingBudget === 0;
 
 function tierOf({ serviceTier }: GenerateRequest): string | undefined {
@@ -204,7 +204,7 @@ function tierOf({ serviceTier }: GenerateRequest): string | undefined {
 }
 
 /** Throws `unsupported_parameter` for a prompt of which a part is kept at Google: without it others would answer to less than was asked. */
-export function refuseCached({ cachedContent }: GenerateRequest): void {
+export function refuseCached({ cachedContent }: Partial<GenerateRequest>): void {
 	if (cachedContent != null) throw unsupported("cachedContent", "that part of the prompt is kept at Google");
 }
 
@@ -226,7 +226,10 @@ function vendorField(request: GenerateRequest, config: GenerationConfig, own: re
 const TEXT_ONLY = { image: false, audio: false };
 
 /** What the request says by a few of its fields. */
-export function settingsOf({ generationConfig, tools, cachedContent }: GenerateRequest, model: string): AskedSettings {
+export function settingsOf(
+	{ generationConfig, tools, cachedContent }: Partial<GenerateRequest>,
+	model: string,
+): AskedSettings {
 	const config: GenerationConfig = generationConfig ?? {};
 	const modalities = modalitiesOf(config);
 	const effort = effortOf(config);

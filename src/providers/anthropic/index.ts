@@ -17,6 +17,7 @@ import {
 	type Provider,
 	type RequestInputStore,
 	type Transport,
+	type UpstreamRequest,
 } from "../provider.ts";
 import { addressMissing, configuredOf, type Upstream } from "../registry.ts";
 import { modelsRequest, requestHeaders } from "../request-headers.ts";
@@ -78,7 +79,7 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 }
 
 /** The client's own text, where that is in Anthropic's words. */
-const ownText = (call: Call, model: string): string | undefined => nativeFor(call, "anthropic")?.own(model);
+const ownText = (call: Call, model: string): UpstreamRequest["body"] => nativeFor(call, "anthropic")?.own(model);
 
 /** The version of the API that the client speaks. */
 function withVersion(headers: Record<string, string>, { headers: sent }: Call): Record<string, string> {

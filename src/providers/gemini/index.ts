@@ -15,6 +15,7 @@ import {
 	type RequestInputStore,
 	type RequestInputs,
 	type Transport,
+	type UpstreamRequest,
 } from "../provider.ts";
 import { addressMissing, configuredOf, type Upstream } from "../registry.ts";
 import { modelsRequest, requestHeaders } from "../request-headers.ts";
@@ -32,6 +33,7 @@ import { GenerateDecoder } from "./stream.ts";
 /** The provider for a configured upstream of this type. */
 export function gemini(upstream: Upstream, transport: Transport, inputStore: RequestInputStore): Provider {
 	const headersFor = requestHeaders(upstream);
+	const addressOf = addresses(upstream.baseUrl);
 	return {
 		...configuredOf(upstream),
 		transport,
@@ -41,7 +43,7 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 		operations: Object.keys(TRANSLATIONS) as Operation[],
 		needs(call, { model }) {
 			// What is signed comes back in the client's own bytes.
-			if (ownText(call, model) !== undefined) return [];
+			if (ownBody(call, model) !== undefined) return [];
 			return TRANSLATIONS[call.operation]?.needs(formFor(call, "gemini").body().value) ?? [];
 		},
 		encode(call, { model }, inputs = NO_INPUTS, options) {
@@ -49,10 +51,9 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 			if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 			const translation = TRANSLATIONS[call.operation];
 			if (!translation) throw noOperation("Gemini", call.operation);
-			const path = pathOf(model);
-			const url = `${baseUrl}/${path}:${translation.method(call.stream)}`;
 			const { stream } = call;
-			const own = ownText(call, model);
+			const { path, url } = addressOf(model, translation.method(stream));
+			const own = ownBody(call, model);
 			if (own !== undefined) return { url, headers: headersFor(call), stream, body: own };
 			const request = formFor(call, "gemini");
 			const fields = unsupportedFields(call, upstream, options, request.leftOut?.());
@@ -62,11 +63,11 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 		decode(status, headers, body, call, { model }) {
 			const answer = answerObject(upstream, status, headers, body);
 			if (!("object" in answer)) return answer;
-			if (ownText(call, model) === undefined) return TRANSLATIONS[call.operation]!.decode(answer.object, call, model);
+			if (ownBody(call, model) === undefined) return TRANSLATIONS[call.operation]!.decode(answer.object, call, model);
 			return ownGeneratedAnswer(body, answer.object, call, model);
 		},
 		decoder(call, { model }) {
-			if (ownText(call, model) !== undefined) return nativeGenerateDecoder(upstream, call, model);
+			if (ownBody(call, model) !== undefined) return nativeGenerateDecoder(upstream, call, model);
 			return new GenerateDecoder(upstream, call, model);
 		},
 		listRequest: (after) =>
@@ -75,8 +76,8 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 	};
 }
 
-/** The client's own text, where that is in Google's words. */
-const ownText = (call: Call, model: string): string | undefined => nativeFor(call, "gemini")?.own(model);
+/** The client's own words, where those are Google's. */
+const ownBody = (call: Call, model: string): UpstreamRequest["body"] => nativeFor(call, "gemini")?.own(model);
 
 /** What a request is made of. */
 interface RequestParts {
@@ -118,6 +119,31 @@ const TRANSLATIONS: Partial<Record<Operation, Translation>> = {
 function chatNeeds(body: RequestBody): MediaNeed[] {
 	const stored = toolCallIds(body).map((id): MediaNeed => ({ kind: "thinking", id }));
 	return [...stored, ...mediaNeeds(readChat(body).messages)];
+}
+
+/** Where a model is asked. */
+interface Address {
+	/** The model with its collection. */
+	readonly path: string;
+	readonly url: string;
+}
+
+/** Addresses that are remembered: the names of an upstream's models may be its clients' choice. */
+const MOST_ADDRESSES = 1000;
+
+/** The addresses behind a base URL: each is written once, and the same text each time is found sooner by who sends. */
+function addresses(baseUrl: string | undefined): (model: string, method: string) => Address {
+	const known = new Map<string, Map<string, Address>>();
+	return (model, method) => {
+		const before = known.get(method)?.get(model);
+		if (before) return before;
+		const path = pathOf(model);
+		const address = { path, url: `${baseUrl}/${path}:${method}` };
+		const byModel = known.get(method) ?? new Map<string, Address>();
+		if (byModel.size >= MOST_ADDRESSES) byModel.clear();
+		known.set(method, byModel.set(model, address));
+		return address;
+	};
 }
 
 /** `models/…` or `tunedModels/…`; whatever the name holds, it is one segment. */
