@@ -291,6 +291,8 @@ describe("the running router", () => {
 		["format=xml", "format"],
 		["format=focus&by=key", "by"],
 		["format=focus&from=2026-02-30", "from"],
+		["format=focus&granularity=minute", "granularity"],
+		["format=csv&granularity=hour", "granularity"],
 	])("refuses %s, naming what is wrong", async (query, param) => {
 		const answer = await at(`/admin/usage?${query}`);
 		expect([answer.status, clientError(await answer.text())]).toEqual([
@@ -330,6 +332,24 @@ describe("the running router", () => {
 		const beside = await run("--focus");
 		expect([beside.code, beside.stderr, beside.stdout]).toEqual([0, "", csv]);
 		expect((await run("--focus", "--url", router.url)).stdout).toBe(csv);
+	}, 60_000);
+
+	test("has the same by the hour, and says that it is all of it", async () => {
+		const answer = await at("/admin/usage?format=focus&granularity=hour");
+		expect(answer.headers.get("x-router-daily")).toBeNull();
+		const csv = await answer.text();
+		expect(problems(csv)).toEqual([]);
+		const { rows } = parse(csv);
+		const lengths = rows.map((row) => Date.parse(row["ChargePeriodEnd"]!) - Date.parse(row["ChargePeriodStart"]!));
+		expect(new Set(lengths)).toEqual(new Set([3_600_000]));
+		const byDay = parse(await (await at("/admin/usage?format=focus")).text()).rows;
+		for (const column of ["BilledCost", "ConsumedQuantity", "x_InputTokens", "x_Requests"]) {
+			const sum = (of: typeof rows) => Number(of.reduce((all, row) => all + Number(row[column]), 0).toFixed(12));
+			expect([column, sum(rows)]).toEqual([column, sum(byDay)]);
+		}
+		const beside = await run("--focus", "--hourly");
+		expect([beside.code, beside.stderr, beside.stdout]).toEqual([0, "", csv]);
+		expect((await run("--focus", "--hourly", "--url", router.url)).stdout).toBe(csv);
 	}, 60_000);
 
 	test("is not asked for groups: the rows are FOCUS' own", async () => {

@@ -23,6 +23,8 @@ export interface UsageOptions {
 	readonly csv?: boolean;
 	/** CSV as FOCUS has it. */
 	readonly focus?: boolean;
+	/** That by the hour. */
+	readonly hourly?: boolean;
 }
 
 /** `router replay`: which calls, and by what. */
@@ -70,7 +72,9 @@ export function parseAdminArgs(
 		if (focus && by !== undefined)
 			return "--focus has rows of its own (a day, provider, model, key and user each): leave --by out";
 		const csv = given["csv"] !== undefined;
-		const options = { ...(by && { by }), ...(from && { from }), ...(to && { to }), csv, focus };
+		const hourly = given["hourly"] !== undefined;
+		if (hourly && !focus) return "--hourly is for --focus alone";
+		const options = { ...(by && { by }), ...(from && { from }), ...(to && { to }), csv, focus, hourly };
 		return { what: "usage", options };
 	}
 	const action = words.shift() ?? "list";

@@ -10,7 +10,7 @@ import {
 	type ShownSecret,
 } from "../server/admin/admin-service.ts";
 import { type FoundCall, PastCalls } from "../server/admin/past-calls.ts";
-import { PARTIAL_HEADER, usageQuery } from "../server/admin/usage-query.ts";
+import { DAILY_HEADER, PARTIAL_HEADER, usageQuery } from "../server/admin/usage-query.ts";
 import { RouterState } from "../server/router-state.ts";
 import type { AdminCommand } from "./admin-args.ts";
 import { callText, invitationsTable, keysTable, secretText, usageTable } from "./admin-tables.ts";
@@ -121,11 +121,12 @@ async function execute(
 			return { text: `The key "${name}" is revoked.\n`, note: warning && `Not for good yet: ${warning}.` };
 		}
 		case "usage": {
-			const { csv, focus, ...grouping } = command.options;
+			const { csv, focus, hourly, ...grouping } = command.options;
 			const query = usageQuery(grouping);
 			if (focus) {
-				const { csv: text, partial } = await service.focus(query);
-				return { text, note: partial && PARTIAL };
+				const { csv: text, partial, daily } = await service.focus(query, hourly ? "hour" : "day");
+				const notes = [partial && PARTIAL, daily && DAILY].filter((note) => note !== undefined);
+				return { text, note: notes.length > 0 ? notes.join("\n") : undefined };
 			}
 			const { data, partial } = await service.usage(query);
 			const text = csv ? usageCsv(data, query.by) : usageTable(data, query);
@@ -143,6 +144,8 @@ async function execute(
 	}
 }
 
+const DAILY =
+	"Some rows are by day: single calls of theirs are kept no more (usage.keep, usage.size), have only just settled, or are another router's.";
 const PARTIAL = "Redis could not be asked: other routers' usage is not in this.";
 
 function createdSecret(outcome: string, made: ShownSecret, service: AdminClient): AdminOutput {
@@ -173,9 +176,14 @@ function remote(url: string, config: Config): AdminClient {
 		revokeKey: (which) => router.ask(at("keys", which, "revoke"), key, "{}"),
 		rotateKey: (which, overlap) => router.ask(at("keys", which, "rotate"), key, JSON.stringify({ overlap })),
 		usage: ({ by, from, to }) => router.ask(`/admin/usage?by=${by.join(",")}&from=${from}&to=${to}`, key),
-		async focus({ from, to }) {
-			const { text, headers } = await router.text(`/admin/usage?format=focus&from=${from}&to=${to}`, key);
-			return { csv: text, ...(headers.get(PARTIAL_HEADER) !== null && { partial: true as const }) };
+		async focus({ from, to }, granularity) {
+			const asked = `format=focus&granularity=${granularity}&from=${from}&to=${to}`;
+			const { text, headers } = await router.text(`/admin/usage?${asked}`, key);
+			return {
+				csv: text,
+				...(headers.get(PARTIAL_HEADER) !== null && { partial: true as const }),
+				...(headers.get(DAILY_HEADER) !== null && { daily: true as const }),
+			};
 		},
 		call: (id) => router.ask<FoundCall>(at("calls", id), key),
 		invitations: () => list<ShownInvitation>(at("invitations")),

@@ -93,6 +93,7 @@ const TEXTS = {
 	},
 	csv: { text: "usage: as CSV" },
 	focus: { text: "usage: as CSV of the FinOps Open Cost and Usage Specification" },
+	hourly: { text: "usage --focus: by the hour" },
 	json: { text: "replay: as JSON" },
 	policy: {
 		value: "POLICY",

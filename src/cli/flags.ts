@@ -143,6 +143,7 @@ export const FLAGS = {
 	policy: text("replay"),
 	json: toggle("replay"),
 	focus: toggle("usage"),
+	hourly: toggle("usage"),
 	version: { ...toggle("start", ...SUBCOMMANDS), short: "v" },
 	help: { ...toggle("start", ...SUBCOMMANDS), short: "h" },
 } as const;

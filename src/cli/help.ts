@@ -40,7 +40,7 @@ Usage
   router keys rotate NAME [--overlap 24h]
                               give a key a new secret; the old one stays good for so long
   router keys revoke NAME     take a key back
-  router usage [--by key,team,user,model,provider,day] [--from DAY] [--to DAY] [--csv | --focus]
+  router usage [--by key,team,user,model,provider,day] [--from DAY] [--to DAY] [--csv | --focus [--hourly]]
                               calls, tokens and cost
   router why REQUEST-ID       where a past call went, why, and what it cost
   router replay --from TIME [--to TIME] [--policy P] [--model M] [--json]

@@ -33,7 +33,9 @@ const FULL = "the ledger has no room for more calls until it can be written: of 
 
 /** Usage, and whether other routers that should have been asked could not be. */
 export interface CollectedUsage {
-	readonly rows: readonly UsageRow[];
+	/** Of this process's ledger, and of those of other replicas. */
+	readonly own: readonly UsageRow[];
+	readonly others: readonly UsageRow[];
 	readonly isPartial: boolean;
 }
 
@@ -188,10 +190,10 @@ export class RouterState {
 	/** The usage of these days (`2026-01-31`, both included): of all replicas that can be asked. */
 	async usage(from: string, to: string): Promise<CollectedUsage> {
 		await this.ledger.flush();
-		const rows = this.store.ledger.usage(from, to);
-		if (!this.#publisher) return { rows, isPartial: false };
+		const own = this.store.ledger.usage(from, to);
+		if (!this.#publisher) return { own, others: [], isPartial: false };
 		const others = await this.#publisher.others(from, to);
-		return { rows: [...rows, ...(others ?? [])], isPartial: others === undefined };
+		return { own, others: others ?? [], isPartial: others === undefined };
 	}
 
 	/** What is taken of these limits now: of all routers where Redis says it, else of this one. Undefined in a process that answers no calls. */

@@ -1,4 +1,5 @@
 /** The tables of the ledger: a row for each call and late attempt, and sums by day that outlive them. */
+import { type HourRange, type HourSums, sumHours } from "./call-hours.ts";
 import { type CallFilter, type CallRange, type FoundCalls, searchCalls } from "./call-search.ts";
 import { type Connection, type Sql, statementsWrite, type WriteResult } from "./connection.ts";
 import {
@@ -33,6 +34,8 @@ export interface LedgerStore {
 	call(id: string): { call: LedgerCall; attempts: LedgerAttempt[] } | undefined;
 	/** Calls, newest first, of a bounded number of rows. */
 	search(filter: CallFilter, range: CallRange): FoundCalls;
+	/** Sums of calls by the hour, newest first, of a bounded number of rows. */
+	hours(range: HourRange): HourSums;
 	/** The sums of these days, both included. */
 	usage(from: string, to: string): UsageRow[];
 	/** The current values of these sums. */
@@ -56,6 +59,8 @@ const MOST_IN_MEMORY = 64 * 1024 * 1024;
 const ROWS_ON_A_PAGE = 12;
 
 const SUM = "SELECT * FROM usage_days WHERE day = ? AND key_id = ? AND user = ? AND model = ? AND provider = ?";
+
+const DAYS = "SELECT DISTINCT day FROM usage_days ORDER BY day DESC";
 
 /** The ledger's tables in this database. */
 export function ledgerStore(connection: Connection): LedgerStore {
@@ -82,6 +87,7 @@ export function ledgerStore(connection: Connection): LedgerStore {
 		sync: () => connection.sync(),
 		call: (id) => storedCall(connection, id),
 		search: (filter, range) => searchCalls(connection, filter, range),
+		hours: (range) => sumHours(connection, range),
 		usage: (from, to) =>
 			connection
 				.read((db) => db.query("SELECT * FROM usage_days WHERE day BETWEEN ? AND ?").all(from, to) as DayRow[])
@@ -106,10 +112,7 @@ export function ledgerStore(connection: Connection): LedgerStore {
 				.read((db) => db.query("SELECT DISTINCT key_id AS id FROM usage_days WHERE cost > 0").all() as { id: string }[])
 				.map(({ id }) => id)
 				.filter((id) => id !== ""),
-		days: () =>
-			connection
-				.read((db) => db.query("SELECT DISTINCT day FROM usage_days ORDER BY day DESC").all() as { day: string }[])
-				.map(({ day }) => day),
+		days: () => connection.read((db) => db.query(DAYS).all() as { day: string }[]).map(({ day }) => day),
 		async trim(bounds) {
 			const [last] = connection.read((from) => [lastToTrim(from, within(bounds))]);
 			if (!last) return 0;

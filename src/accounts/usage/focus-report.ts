@@ -1,11 +1,12 @@
 /**
  * Usage as the "Cost and Usage" dataset of FOCUS 1.3 (FinOps Open Cost and Usage Specification, focus.finops.org/focus-specification/v1-3), for the tools that read
- * bills of clouds: CSV, a row for each sum of the ledger, a day (UTC) each. Pure.
+ * bills of clouds: CSV, a row for each sum of the ledger, a day or an hour (UTC) each. Pure.
  */
 import type { Config, ProviderConfig } from "../../config/schema.ts";
 import { isLocal } from "../../providers/locality.ts";
 import type { UsageRow } from "../../store/ledger-batch.ts";
 import { VENDORS, type VendorRow } from "../../vendors.ts";
+import type { PeriodRow } from "./hourly-usage.ts";
 import { addUsage } from "./ledger-rows.ts";
 import { PriceBook } from "./price-book.ts";
 import { compare, csvCell } from "./usage-report.ts";
@@ -14,11 +15,10 @@ import { compare, csvCell } from "./usage-report.ts";
 export type FocusConfig = Pick<Config, "providers" | "prices">;
 
 /** The CSV (RFC 4180), with a head; empty where a value is null. @param rows of one router or several: what is of the same is one row */
-export function focusCsv(rows: readonly UsageRow[], config: FocusConfig): string {
-	const sums = new Map<string, UsageRow>();
-	for (const row of rows) addUsage(sums, row);
+export function focusCsv(rows: readonly PeriodRow[], config: FocusConfig): string {
+	const sums = [...Map.groupBy(rows, ({ hour }) => hour).values()].flatMap(added);
 	const prices = new PriceBook(config.prices);
-	const charges = [...sums.values()]
+	const charges = sums
 		.filter(isCharge)
 		.sort((a, b) => compare(orderOf(a), orderOf(b)))
 		.map((row) => chargeOf(row, config.providers, prices));
@@ -26,9 +26,19 @@ export function focusCsv(rows: readonly UsageRow[], config: FocusConfig): string
 	return [FOCUS_COLUMNS.map(([id]) => id), ...lines].map((line) => `${line.join(",")}\r\n`).join("");
 }
 
+/** Whether it becomes a row of the dataset whose period is a day. */
+export const isDaily = (row: PeriodRow): boolean => row.hour === undefined && isCharge(row);
+
+/** @param rows of one hour, or of none */
+function added(rows: readonly PeriodRow[]): PeriodRow[] {
+	const sums = new Map<string, UsageRow>();
+	for (const row of rows) addUsage(sums, row);
+	return [...sums.values()];
+}
+
 /** One row of the dataset. */
 interface Charge {
-	readonly row: UsageRow;
+	readonly row: PeriodRow;
 	readonly from: SoldBy;
 	readonly consumed: Amount;
 	/** As it is priced. */
@@ -53,12 +63,13 @@ type Value = string | number | undefined;
 /** Hardware of the user's own: who that is no setting says. */
 const OWN: SoldBy = { entity: "Self-hosted", service: "Self-hosted inference", isOwn: true };
 const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
 
 /** Calls that were refused, or answered by the router's own cache, used nothing of anybody's. */
 const isCharge = (row: UsageRow): boolean =>
 	row.cost !== 0 || (row.provider !== "none" && consumedBy(row).quantity > 0);
 
-function chargeOf(row: UsageRow, providers: Config["providers"], prices: PriceBook): Charge {
+function chargeOf(row: PeriodRow, providers: Config["providers"], prices: PriceBook): Charge {
 	const from = soldBy(row.provider, providers[row.provider]);
 	const consumed = consumedBy(row);
 	const rate = from.isOwn ? hourlyRate(row, prices) : undefined;
@@ -102,8 +113,8 @@ const COLUMNS: Readonly<Record<string, (charge: Charge) => Value>> = {
 	ChargeClass: () => undefined,
 	ChargeDescription: ({ row }) => descriptionOf(row),
 	ChargeFrequency: () => "Usage-Based",
-	ChargePeriodEnd: ({ row }) => timeText(Date.parse(row.day) + DAY_MS),
-	ChargePeriodStart: ({ row }) => timeText(Date.parse(row.day)),
+	ChargePeriodEnd: ({ row }) => timeText(beginOf(row) + (row.hour === undefined ? DAY_MS : HOUR_MS)),
+	ChargePeriodStart: ({ row }) => timeText(beginOf(row)),
 	ConsumedQuantity: ({ consumed }) => consumed.quantity,
 	ConsumedUnit: ({ consumed }) => consumed.unit,
 	// The ledger has one price of a call: the one that it was charged at.
@@ -159,6 +170,8 @@ function tagsOf({ team, user }: UsageRow): string | undefined {
 	return Object.keys(tags).length > 0 ? JSON.stringify(tags) : undefined;
 }
 
+const beginOf = ({ day, hour = 0 }: PeriodRow): number => Date.parse(day) + hour * HOUR_MS;
+
 /** @param day `2026-01-31` @param later months after its own */
 function monthFrom(day: string, later: number): string {
 	return timeText(Date.UTC(Number(day.slice(0, 4)), Number(day.slice(5, 7)) - 1 + later));
@@ -172,4 +185,7 @@ function cell(value: Value): string {
 	return typeof value === "number" ? String(value).toUpperCase() : csvCell(value);
 }
 
-const orderOf = ({ day, provider, model, keyId, user }: UsageRow) => [day, provider, model, keyId, user];
+const orderOf = ({ day, hour, provider, model, keyId, user }: PeriodRow) => {
+	const time = hour === undefined ? "" : String(hour).padStart(2, "0");
+	return [day, time, provider, model, keyId, user];
+};

@@ -153,7 +153,7 @@ class UsageCount {
 const MOST_END_USERS = 10_000;
 
 /** What those above that are summed under. Their calls are in the ledger by their own names. */
-const OTHER_USERS = "(others)";
+export const OTHER_USERS = "(others)";
 
 /** The end users of a day that have sums of their own. */
 export class EndUsers {

@@ -33,6 +33,12 @@ export const USAGE: Detail = {
 			"`csv` for CSV, `focus` for that of FOCUS 1.3 (without `by`); `json` otherwise.",
 			"csv",
 		),
+		parameter(
+			"granularity",
+			"query",
+			"`hour` for `format=focus` by the hour. What single calls are kept no more of stays by day, and what other routers have; the header `x-router-daily` says that there is some.",
+			"hour",
+		),
 	],
 	responses: {
 		200: answer(

@@ -16,7 +16,14 @@ import { callSearch } from "./call-list.ts";
 import { KeyChangeBody, NewKeyBody, RotateBody } from "./key-bodies.ts";
 import { CHANGE_KEY, CREATE_KEY, KEYS, REVOKE_KEY, ROTATE_KEY } from "./key-docs.ts";
 import type { PastCalls } from "./past-calls.ts";
-import { PARTIAL_HEADER, usageFormat, usageQuery } from "./usage-query.ts";
+import {
+	DAILY_HEADER,
+	type FocusExport,
+	PARTIAL_HEADER,
+	usageFormat,
+	usageGranularity,
+	usageQuery,
+} from "./usage-query.ts";
 
 const newKey = bodyReader(NewKeyBody);
 const keyChange = bodyReader(KeyChangeBody);
@@ -112,16 +119,14 @@ function ledgerRoutes(serviceFor: ServiceFor) {
 			"/admin/usage",
 			async ({ request, query, server }) => {
 				const service = serviceFor(request, server);
-				const { by, from, to, format } = query;
+				const { by, from, to, format, granularity } = query;
 				const asked = usageQuery({ by, from, to });
 				const form = usageFormat({ format, by });
-				if (form === "focus") {
-					const { csv, partial } = await service.focus(asked);
-					return csvAnswer(csv, partial);
-				}
+				const period = usageGranularity({ granularity, format });
+				if (form === "focus") return csvAnswer(await service.focus(asked, period));
 				const usage = await service.usage(asked);
 				if (form === "json") return answer({ object: "list", ...usage });
-				return csvAnswer(usageCsv(usage.data, asked.by), usage.partial);
+				return csvAnswer({ csv: usageCsv(usage.data, asked.by), ...(usage.partial && { partial: true }) });
 			},
 			{ detail: USAGE },
 		)
@@ -175,12 +180,13 @@ function answer(body: unknown, status = 200): Response {
 }
 
 /** @param partial other routers could not be asked: a header says so, since CSV has no place for it */
-function csvAnswer(csv: string, partial?: true): Response {
+function csvAnswer({ csv, partial, daily }: FocusExport): Response {
 	return new Response(csv, {
 		headers: {
 			"content-type": "text/csv; charset=utf-8",
 			"cache-control": "no-store",
 			...(partial && { [PARTIAL_HEADER]: "true" }),
+			...(daily && { [DAILY_HEADER]: "true" }),
 		},
 	});
 }

@@ -1,21 +1,24 @@
 /** What an administrator can ask for, over HTTP or on the command line. Answers are as JSON shows them; what can't be is a RouterError. */
 import type { StoredKey } from "../../accounts/auth/key-store.ts";
-import { focusCsv } from "../../accounts/usage/focus-report.ts";
+import { focusCsv, isDaily } from "../../accounts/usage/focus-report.ts";
+import { byHour } from "../../accounts/usage/hourly-usage.ts";
 import { periodsOf, type SpendStore } from "../../accounts/usage/spend.ts";
 import { type ShownUsage, usageBy } from "../../accounts/usage/usage-report.ts";
 import type { Config } from "../../config/schema.ts";
 import { parseDuration } from "../../config/units.ts";
 import { RouterError } from "../../errors.ts";
+import type { HourRow } from "../../store/call-hours.ts";
 import type { Store } from "../../store/store.ts";
 import type { RouterState } from "../router-state.ts";
 import { type CallSearch, callSearch, type ShownCalls, shownCalls } from "./call-list.ts";
+import { readHours } from "./hourly-read.ts";
 import type { KeyChangeBody, NewKeyBody } from "./key-bodies.ts";
 import { withChange } from "./key-change.ts";
 import { type LimitUse, limitUses } from "./limit-use.ts";
 import type { PastCalls } from "./past-calls.ts";
 import { shownRunaways } from "./runaway-list.ts";
 import { type ShadowReport, shadowReport } from "./shadow-report.ts";
-import type { FocusExport, UsageQuery } from "./usage-query.ts";
+import type { FocusExport, Granularity, UsageQuery } from "./usage-query.ts";
 
 /** A key as it is shown: never its secret, nor the hash of it. */
 export type ShownKey = ReturnType<typeof shownKey>;
@@ -148,12 +151,18 @@ const CALLERS_FIELDS = [
 function ledgerQueries(state: RouterState, calls: PastCalls, config: Config) {
 	return {
 		async usage({ by, from, to }: UsageQuery): Promise<{ data: ShownUsage[]; partial?: true }> {
-			const { rows, isPartial } = await state.usage(from, to);
-			return { data: usageBy(rows, by), ...(isPartial ? { partial: true as const } : {}) };
+			const { own, others, isPartial } = await state.usage(from, to);
+			return { data: usageBy([...own, ...others], by), ...(isPartial ? { partial: true as const } : {}) };
 		},
-		async focus({ from, to }: Pick<UsageQuery, "from" | "to">): Promise<FocusExport> {
-			const { rows, isPartial } = await state.usage(from, to);
-			return { csv: focusCsv(rows, config), ...(isPartial ? { partial: true as const } : {}) };
+		async focus({ from, to }: Pick<UsageQuery, "from" | "to">, granularity: Granularity): Promise<FocusExport> {
+			const hours = granularity === "hour" ? await settledHours({ from, to }, state) : undefined;
+			const { own, others, isPartial } = await state.usage(from, to);
+			const rows = [...(hours ? byHour(own, hours) : own), ...others];
+			return {
+				csv: focusCsv(rows, config),
+				...(isPartial && { partial: true as const }),
+				...(hours && rows.some(isDaily) && { daily: true as const }),
+			};
 		},
 		call: (id: string) => calls.find(id),
 		async calls(search: CallSearch): Promise<ShownCalls> {
@@ -252,4 +261,11 @@ function noKey(which: string, config: Config): RouterError {
 
 function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
 	return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never;
+}
+
+/** Sums by the hour of what had settled when they were asked for. */
+async function settledHours(days: Pick<UsageQuery, "from" | "to">, { ledger, store }: RouterState): Promise<HourRow[]> {
+	const now = Date.now();
+	await ledger.flush();
+	return readHours(days, store.ledger, now);
 }

@@ -20,6 +20,36 @@ export interface FocusExport {
 	readonly csv: string;
 	/** Other routers could not be asked: theirs is missing. */
 	readonly partial?: true;
+	/** It was asked for by the hour, and some of its rows are by day all the same. */
+	readonly daily?: true;
+}
+
+/** Of a FOCUS dataset by the hour some of whose rows are by day. */
+export const DAILY_HEADER = "x-router-daily";
+
+/** The periods that a FOCUS dataset can have. */
+const GRANULARITIES = ["day", "hour"] as const;
+/** One of them. */
+export type Granularity = (typeof GRANULARITIES)[number];
+
+/** Reads by which period usage is asked for. Throws `invalid_value` naming the parameter. */
+export function usageGranularity({
+	granularity = "day",
+	format,
+}: {
+	readonly granularity?: string | undefined;
+	readonly format?: string | undefined;
+}): Granularity {
+	const known = GRANULARITIES.find((name) => name === granularity);
+	if (!known) {
+		const message = `granularity must be one of ${GRANULARITIES.join(", ")}.`;
+		throw new RouterError("invalid_value", message, { param: "granularity" });
+	}
+	if (known === "hour" && format !== "focus") {
+		const message = "granularity=hour is for format=focus alone: other forms are summed by what `by` says.";
+		throw new RouterError("invalid_value", message, { param: "granularity" });
+	}
+	return known;
 }
 
 /** The forms of an answer about usage. */
