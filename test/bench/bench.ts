@@ -74,7 +74,7 @@ const router = (name: string, binary: string, warmUpS: number): Contender => ({
 function contenders(binary: string, base: Base | undefined, warmUpS: number): Contender[] {
 	const proxy: Contender = { name: "nginx", warmUpS: 0, isRouter: false, start: startProxy };
 	return [
-		{ name: "bare relay", warmUpS, isRouter: false, start: startRelay },
+		{ name: "bare relay", warmUpS, isRouter: false, start: (upstream) => startRelay(upstream) },
 		...(NGINX ? [proxy] : []),
 		...(base ? [router(`router ${base.name}`, base.binary, warmUpS)] : []),
 		router("router", binary, warmUpS),

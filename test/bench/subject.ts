@@ -35,12 +35,12 @@ export const startUpstream = (mode: Mode = "whole") =>
 /** Whole answers at nginx's price, or those of our own upstream where there is none. */
 export const startWholeUpstream = () => (NGINX ? nginx("around", upstreamConfig) : startUpstream());
 
-/** The bare relay in front of `upstream` (a URL that ends with a mode). */
-export const startRelay = (upstream: string) =>
+/** The bare relay in front of `upstream` (a URL that ends with a mode). @param workers threads beside the main one that take its calls; without any it does */
+export const startRelay = (upstream: string, workers?: number) =>
 	start({
 		place: "subject",
 		health: "/",
-		command: (port) => bun("relay.ts", String(port), upstream),
+		command: (port) => bun("relay.ts", String(port), upstream, ...(workers === undefined ? [] : [String(workers)])),
 		env: () => FETCH_LIMIT,
 	});
 

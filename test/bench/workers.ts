@@ -6,7 +6,8 @@
  *
  * Two are measured under the same connections as one, of which each has half, and under as many for each worker. What two threads cost that
  * have nothing to do with each other two routers of one worker show, on the same core and under half of the connections each: each compiles
- * for itself, and what one has in the core's caches the other drives out. In each round one worker is measured before and after the others:
+ * for itself, and what one has in the core's caches the other drives out. What a second thread costs that does next to nothing besides the
+ * runtime's own work the bare relay shows, on two workers and on one. In each round one worker is measured before and after the others:
  * what it differs by from itself is what this machine can tell. BENCH_ROUNDS (5), BENCH_SECONDS (2), BENCH_ONLY and BENCH_PIN as in
  * `make bench`: all threads of the router share a core unless that is `off`.
  */
@@ -15,9 +16,9 @@ import { parseArgs } from "node:util";
 import { chooseLoads, type Scenario } from "./loads.ts";
 import { pinSelf } from "./pins.ts";
 import { clearAwayAtEnd, type Running } from "./processes.ts";
-import { type Contender, compare } from "./rounds.ts";
+import { type Contender, compare, type Result } from "./rounds.ts";
 import { warmUp, wholeNumber } from "./settings.ts";
-import { GUARDED, startRouter, startWholeUpstream } from "./subject.ts";
+import { GUARDED, startRelay, startRouter, startWholeUpstream } from "./subject.ts";
 import { comparison, markdown, remark } from "./table.ts";
 
 /** Each under the load of so many connections, and as often are so many spread anew. */
@@ -83,55 +84,69 @@ export async function spreadOf(router: Pick<Running, "pid" | "url">, connections
 	return counts;
 }
 
+/** Who is measured under a load: those under the same connections before and after the others are the same. */
+function routers(binary: string, of: (connections: number) => Scenario, warmUpS: number): Contender[] {
+	const contender = (name: string, workers: number, scenario: Scenario): Contender => ({
+		...{ name, warmUpS, isRouter: true, scenario, threads: workers },
+		start: (upstream, load) => startRouter(upstream, binary, withWorkers(workers, load)),
+	});
+	const scenario = of(CONNECTIONS);
+	const twoRouters: Contender = {
+		...contender("two routers of one worker", 1, scenario),
+		threads: 2,
+		start: (upstream, load) => Promise.all([1, 2].map(() => startRouter(upstream, binary, withWorkers(1, load)))),
+	};
+	return [
+		contender("one worker", 1, scenario),
+		contender(TWO, 2, scenario),
+		contender(TWO, 2, of(2 * CONNECTIONS)),
+		twoRouters,
+		contender("one worker again", 1, scenario),
+	];
+}
+
+/** The bare relay, which shares nothing among its threads: what a second one costs whatever it does. */
+function relays(scenario: Scenario, warmUpS: number): Contender[] {
+	const relay = (name: string, workers?: number): Contender => ({
+		...{ name, warmUpS, isRouter: false, scenario, threads: workers ?? 1 },
+		start: (upstream) => startRelay(upstream, workers),
+	});
+	const name = "bare relay";
+	return [relay(name), relay(`${name}, one worker`, 1), relay(`${name}, two workers`, 2), relay(name)];
+}
+
 /** What two workers cost of each load, and what it is compared with. */
 async function cpuTable(upstream: Running, binary: string, loads: readonly Scenario[]): Promise<string> {
 	const seconds = wholeNumber("BENCH_SECONDS", 2);
 	const rounds = wholeNumber("BENCH_ROUNDS", 5);
-	const contender = (name: string, workers: number, scenario: Scenario): Contender => ({
-		name,
-		warmUpS: warmUp(seconds),
-		isRouter: true,
-		scenario,
-		threads: workers,
-		start: (upstream, load) => startRouter(upstream, binary, withWorkers(workers, load)),
-	});
-	const twoRouters = (scenario: Scenario): Contender => ({
-		...contender("two routers of one worker", 1, scenario),
-		threads: 2,
-		start: (upstream, load) => Promise.all([1, 2].map(() => startRouter(upstream, binary, withWorkers(1, load)))),
-	});
-	const rows: string[][] = [["load", "", "connections", "CPU µs", "× one worker", "one/one", "≤ 1.05", ""]];
-	for (const load of loads) {
+	const rows: string[][] = [["load", "", "connections", "CPU µs", "× one", "one/one", "≤ 1.05", ""]];
+	for (const [index, load] of loads.entries()) {
 		const name = load.name.replace(", 32 connections", "");
-		console.error(`bench: ${name}`);
 		const of = (connections: number): Scenario => ({ ...load, name, connections });
-		const who = [
-			contender("one worker", 1, of(CONNECTIONS)),
-			contender(TWO, 2, of(CONNECTIONS)),
-			contender(TWO, 2, of(2 * CONNECTIONS)),
-			twoRouters(of(CONNECTIONS)),
-			contender("one worker again", 1, of(CONNECTIONS)),
-		];
-		const results = await compare(who, upstream, of(CONNECTIONS), { rounds, seconds });
-		const [before, after] = [results[0]!, results.at(-1)!];
-		for (const [at, now] of results.slice(0, -1).entries()) {
-			const { now: cpu, ratio, spread, verdict } = comparison(before, now, after);
-			const remarks = [...new Set([before, now, after].map(remark).filter(Boolean))].join("; ");
-			const isKept = verdict === "failed" ? "failed" : ratio <= MOST_CPU ? "yes" : "no";
-			const compared = [ratio.toFixed(3), `±${spread.toFixed(3)}`, now.name === TWO ? isKept : ""];
-			const isOne = now === before;
-			const connections = String(who[at]!.scenario!.connections);
-			rows.push([
-				isOne ? name : "",
-				now.name,
-				connections,
-				cpu.toFixed(1),
-				...(isOne ? ["", "", ""] : compared),
-				remarks,
-			]);
+		const asked = [routers(binary, of, warmUp(seconds))];
+		// It knows no keys: once is enough.
+		if (index === 0) asked.unshift(relays(of(CONNECTIONS), warmUp(seconds)));
+		for (const who of asked) {
+			console.error(`bench: ${name}, ${who[0]!.name}`);
+			const results = await compare(who, upstream, of(CONNECTIONS), { rounds, seconds });
+			rows.push(...cpuRows(name, who, results));
 		}
 	}
 	return markdown(rows, 2);
+}
+
+/** A row for each but the last, who is the first once more. */
+function cpuRows(load: string, who: readonly Contender[], results: readonly Result[]): string[][] {
+	const [before, after] = [results[0]!, results.at(-1)!];
+	return results.slice(0, -1).map((now, at) => {
+		const { now: cpu, ratio, spread, verdict } = comparison(before, now, after);
+		const remarks = [...new Set([before, now, after].map(remark).filter(Boolean))].join("; ");
+		const isKept = verdict === "failed" ? "failed" : ratio <= MOST_CPU ? "yes" : "no";
+		const compared = [ratio.toFixed(3), `±${spread.toFixed(3)}`, now.name === TWO ? isKept : ""];
+		const isFirst = now === before;
+		const connections = String(who[at]!.scenario!.connections);
+		return [isFirst ? load : "", now.name, connections, cpu.toFixed(1), ...(isFirst ? ["", "", ""] : compared), remarks];
+	});
 }
 
 /** How connections are spread over two workers, several times. */
