@@ -3,9 +3,9 @@
 /** How long the thread waits for the next one, ms, before it ends: it takes some MB. */
 const IDLE_MS = 60_000;
 
-/** A compiled executable names the files in it by their path below src/; from source a file is found from this one. */
+/** A compiled executable names the files in it by their path from the folder that all files it is built of share; from source a file is found from this one. */
 const THREAD = Bun.isStandaloneExecutable
-	? "./store/checkpoint-thread.ts"
+	? "./src/store/checkpoint-thread.ts"
 	: new URL("./checkpoint-thread.ts", import.meta.url);
 
 /** Checkpoints of one database. A thread that can't be started leaves them to SQLite. */

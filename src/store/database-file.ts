@@ -72,7 +72,9 @@ export class DatabaseFile implements Connection {
 	) {
 		this.#file = join(dataDir, "router.db");
 		this.#checkpoints = new Checkpoints(this.#file);
-		this.writer = new Writer(startThread);
+		this.writer = new Writer(startThread, (why) =>
+			onProblem(`The thread that writes to ${this.#file} can't be used (${why}): calls wait for the disk instead.`),
+		);
 	}
 
 	/** Changes are in memory alone (the ledger's own waiting calls aside): a restart undoes them. */

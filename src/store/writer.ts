@@ -4,8 +4,8 @@ import type { BoundStatement, WriteResult } from "./connection.ts";
 /** How long the thread waits for something to write, ms, before it ends: it takes some MB. */
 const IDLE_MS = 60_000;
 
-/** A compiled executable names the files in it by their path below src/; from source a file is found from this one. */
-const THREAD = Bun.isStandaloneExecutable ? "./store/writer-thread.ts" : new URL("./writer-thread.ts", import.meta.url);
+/** A compiled executable names the files in it by their path from the folder that all files it is built of share; from source a file is found from this one. */
+const THREAD = Bun.isStandaloneExecutable ? "./src/store/writer-thread.ts" : new URL("./writer-thread.ts", import.meta.url);
 
 /** What is sent to the thread. */
 export interface WriteRequest {
@@ -54,7 +54,11 @@ export class Writer {
 	#answered: Promise<unknown> | undefined;
 	#hasAnswered = false;
 
-	constructor(private readonly start: () => WriterThread = startThread) {}
+	/** @param onUnusable called once where writes can't be sent: the runtime's message, which says why */
+	constructor(
+		private readonly start: () => WriterThread = startThread,
+		private readonly onUnusable: (why: string) => void = () => {},
+	) {}
 
 	/** Has the thread make a write. Resolves with its answer; with the write's number where the thread ended without one. */
 	async write(file: string, inode: number, message: WriteRequest["message"]): Promise<WriteAnswer | number> {
@@ -69,8 +73,8 @@ export class Writer {
 		try {
 			this.#thread ??= this.#started();
 			this.#thread.postMessage(request, message instanceof ArrayBuffer ? [message] : []);
-		} catch {
-			this.#end(this.#thread);
+		} catch (error) {
+			this.#end(this.#thread, error);
 		}
 		return promise;
 	}
@@ -87,7 +91,7 @@ export class Writer {
 		thread.onmessage = ({ data }) => this.#take(data);
 		thread.onerror = (event) => {
 			event.preventDefault();
-			this.#end(thread);
+			this.#end(thread, event);
 		};
 		thread.addEventListener("close", () => this.#end(thread));
 		return thread;
@@ -107,11 +111,14 @@ export class Writer {
 	}
 
 	/** @param thread that has ended, or is to end; another may have begun since */
-	#end(thread: WriterThread | undefined): void {
+	#end(thread: WriterThread | undefined, cause?: unknown): void {
 		if (thread !== this.#thread) return;
 		clearTimeout(this.#idle);
 		this.#thread = undefined;
-		if (!this.#hasAnswered) this.isUsable = false;
+		if (!this.#hasAnswered && this.isUsable) {
+			this.isUsable = false;
+			this.onUnusable((cause as { message?: string } | undefined)?.message ?? "it ended");
+		}
 		this.#hasAnswered = false;
 		thread?.terminate();
 		if (this.#underWay) this.isUnsure = true;
