@@ -5,7 +5,9 @@ import type { BoundStatement, WriteResult } from "./connection.ts";
 const IDLE_MS = 60_000;
 
 /** A compiled executable names the files in it by their path from the folder that all files it is built of share; from source a file is found from this one. */
-const THREAD = Bun.isStandaloneExecutable ? "./src/store/writer-thread.ts" : new URL("./writer-thread.ts", import.meta.url);
+const THREAD = Bun.isStandaloneExecutable
+	? "./src/store/writer-thread.ts"
+	: new URL("./writer-thread.ts", import.meta.url);
 
 /** What is sent to the thread. */
 export interface WriteRequest {

@@ -145,7 +145,14 @@ function cpuRows(load: string, who: readonly Contender[], results: readonly Resu
 		const compared = [ratio.toFixed(3), `±${spread.toFixed(3)}`, now.name === TWO ? isKept : ""];
 		const isFirst = now === before;
 		const connections = String(who[at]!.scenario!.connections);
-		return [isFirst ? load : "", now.name, connections, cpu.toFixed(1), ...(isFirst ? ["", "", ""] : compared), remarks];
+		return [
+			isFirst ? load : "",
+			now.name,
+			connections,
+			cpu.toFixed(1),
+			...(isFirst ? ["", "", ""] : compared),
+			remarks,
+		];
 	});
 }
 
