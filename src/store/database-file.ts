@@ -73,7 +73,7 @@ export class DatabaseFile implements Connection {
 		this.#file = join(dataDir, "router.db");
 		this.#checkpoints = new Checkpoints(this.#file);
 		this.writer = new Writer(startThread, (why) =>
-			onProblem(`The thread that writes to ${this.#file} can't be used (${why}): calls wait for the disk instead.`),
+			onProblem(`${this.#file}: ${why}; calls wait for the disk instead.`),
 		);
 	}
 

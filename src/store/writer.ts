@@ -56,7 +56,7 @@ export class Writer {
 	#answered: Promise<unknown> | undefined;
 	#hasAnswered = false;
 
-	/** @param onUnusable called once where writes can't be sent: the runtime's message, which says why */
+	/** @param onUnusable called once where writes can't be sent: a clause that says why */
 	constructor(
 		private readonly start: () => WriterThread = startThread,
 		private readonly onUnusable: (why: string) => void = () => {},
@@ -119,7 +119,8 @@ export class Writer {
 		this.#thread = undefined;
 		if (!this.#hasAnswered && this.isUsable) {
 			this.isUsable = false;
-			this.onUnusable((cause as { message?: string } | undefined)?.message ?? "it ended");
+			const { message = "it ended" } = (cause ?? {}) as { message?: string };
+			this.onUnusable(`the thread that writes can't be used (${message})`);
 		}
 		this.#hasAnswered = false;
 		thread?.terminate();
