@@ -72,9 +72,7 @@ export class DatabaseFile implements Connection {
 	) {
 		this.#file = join(dataDir, "router.db");
 		this.#checkpoints = new Checkpoints(this.#file);
-		this.writer = new Writer(startThread, (why) =>
-			onProblem(`${this.#file}: ${why}; calls wait for the disk instead.`),
-		);
+		this.writer = new Writer(startThread, (why) => onProblem(`${this.#file}: ${why}.`));
 	}
 
 	/** Changes are in memory alone (the ledger's own waiting calls aside): a restart undoes them. */

@@ -120,7 +120,7 @@ export class Writer {
 		if (!this.#hasAnswered && this.isUsable) {
 			this.isUsable = false;
 			const { message = "it ended" } = (cause ?? {}) as { message?: string };
-			this.onUnusable(`the thread that writes can't be used (${message})`);
+			this.onUnusable(`the thread that writes can't be used (${message}), so that calls wait for the disk`);
 		}
 		this.#hasAnswered = false;
 		thread?.terminate();
