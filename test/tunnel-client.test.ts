@@ -32,7 +32,8 @@ function closedAtOnce(code = 1001, reason = "") {
 	const timers = spyOn(globalThis, "setTimeout");
 	const warnings: string[] = [];
 	const warn = (_: object, sentence: string) => void warnings.push(sentence);
-	const log = { logger: { info() {}, warn } } as unknown as TunnelOptions["log"];
+	let opened = 0;
+	const log = { logger: { info: () => opened++, warn } } as unknown as TunnelOptions["log"];
 	const { port } = server;
 	const site = { hostname: "127.0.0.1", port: port! };
 	const tunnel = new TunnelClient({ router: server.url.origin, name: "gpu-1", site, transport: httpTransport(), log });
@@ -42,7 +43,14 @@ function closedAtOnce(code = 1001, reason = "") {
 		return server.stop(true);
 	});
 	tunnel.open();
-	return { waits: () => timers.mock.calls.map(([, ms]) => Number(ms)).filter((ms) => ms < OPEN_MS), warnings };
+	/** It was open, and is not any more. */
+	const isClosed = () => opened > 0 && !tunnel.isOpen;
+	return {
+		tunnel,
+		isClosed,
+		waits: () => timers.mock.calls.map(([, ms]) => Number(ms)).filter((ms) => ms < OPEN_MS),
+		warnings,
+	};
 }
 
 describe("a tunnel that is closed", () => {
@@ -77,6 +85,13 @@ describe("a tunnel that is closed", () => {
 		await until(() => warnings.length > 0, "the warning");
 		expect(warnings).toEqual([expect.stringMatching(sentence)]);
 	});
+});
+
+test("a tunnel of an agent that is stopping is left to its successor without a word", async () => {
+	const { warnings, tunnel, isClosed, waits } = closedAtOnce(4001, "Another.");
+	tunnel.drain();
+	await until(isClosed, "its end");
+	expect([warnings, waits()]).toEqual([[], []]);
 });
 
 describe("two agents of one name and installation", () => {

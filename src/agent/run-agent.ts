@@ -176,6 +176,7 @@ function linkTo(
 	});
 	return {
 		async stop() {
+			client?.drain();
 			await link.stop();
 			external?.end();
 		},

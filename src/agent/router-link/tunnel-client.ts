@@ -68,6 +68,7 @@ export class TunnelClient {
 	#missed = "";
 	/** Another agent has this one's name and installation: it has the tunnel while it is there. */
 	#standsBack = false;
+	#isDraining = false;
 	#isStopped = false;
 	#lastProblem: string | undefined;
 	#whenOpen = Promise.withResolvers<void>();
@@ -121,6 +122,11 @@ export class TunnelClient {
 		for (const connection of this.#open.values()) connection.cut();
 	}
 
+	/** The agent ends once its calls are over: where another one opens a tunnel that is its successor, to which it leaves that. */
+	drain(): void {
+		this.#isDraining = true;
+	}
+
 	/** Ends them. */
 	stop(): void {
 		this.#isStopped = true;
@@ -160,7 +166,7 @@ export class TunnelClient {
 		// One that is neither has been replaced by another one of this agent's.
 		if (this.#isStopped || !(wasOpen || wasOpening)) return;
 		if (code === TUNNEL_CLOSE.replaced) {
-			this.#standBack();
+			if (!this.#isDraining) this.#standBack();
 			return;
 		}
 		if (code === TUNNEL_CLOSE.duplicate) {
