@@ -299,6 +299,12 @@ describe("the table of failure kinds", () => {
 		});
 	});
 
+	test("an agent is named, not the provider that all of them are", () => {
+		const unreached = failure("transport", { message: "can't be reached: nothing listens there", isOurs: true });
+		const { message } = errorOf(unreached, { ...target(), agent: "gpu-1" });
+		expect(message).toStartWith('The agent "gpu-1" can\'t be reached: nothing listens there');
+	});
+
 	test("a refused key is never quoted; its variable is named, and the client's own 401 is not meant", () => {
 		const error = errorOf(failure("auth", { status: 401, message: "wrong key sk-secret" }), target("P_API_KEY"));
 		expect(error.status).toBe(502);

@@ -166,6 +166,8 @@ export const NO_CHOICE: Failure = {
 interface FailedTarget {
 	readonly model: string;
 	readonly provider: { readonly name: string; readonly keySetting: string };
+	/** Of a model of the user's own: the agent that runs it. */
+	readonly agent?: string | undefined;
 }
 
 /** Sent where the upstream gave no `Retry-After`, s: 429 and 503 must carry one. An engine that died has to load its model again. */
@@ -178,7 +180,8 @@ const DEFAULT_RESTART_S = 30;
  */
 export function errorOf(failure: Failure, target: FailedTarget): RouterError {
 	if (failure.cause instanceof RouterError) return failure.cause;
-	const { name } = target.provider;
+	const { agent } = target;
+	const name = agent === undefined ? target.provider.name : `The agent "${agent}"`;
 	const code = failure.isWhole ? "upstream_error" : FAILURES[failure.kind].code;
 	const message = failure.isOurs ? `${name} ${failure.message}` : failure.message;
 	const named = failure.isOurs ? message : `${name}: ${failure.message}`;
