@@ -1,5 +1,5 @@
 /** What an agent reports to its router of each model, and shows of it. */
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import { Value } from "@sinclair/typebox/value";
 import type { Gpu } from "../src/agent/gpu/gpu.ts";
 import { AdapterList } from "../src/agent/models/adapter-list.ts";
@@ -10,6 +10,7 @@ import { ModelRegistry } from "../src/agent/models/model-registry.ts";
 import { ModelStatuses } from "../src/agent/models/model-status.ts";
 import { ModelViews } from "../src/agent/models/model-view.ts";
 import { PlacementOffers } from "../src/agent/models/placement-offers.ts";
+import type { Roll } from "../src/agent/models/roll.ts";
 import { Traffic } from "../src/agent/models/traffic.ts";
 import { AgentModel, type AgentModelConfig } from "../src/config/agent-schema.ts";
 import { withDefaults } from "../src/config/defaults.ts";
@@ -94,6 +95,22 @@ test("a rolling change that is ordered of a model that does not serve is shown u
 	generations.step("m", seen, undefined);
 	expect(made.of(entry)).not.toHaveProperty("roll_ordered");
 	expect([generations.of("m")?.roll, generations.at("m#0")?.image]).toEqual([undefined, "i:2"]);
+});
+
+test("a rolling change for which there is no memory beside what serves is shown as one that goes replica by replica", () => {
+	const { registry, views: made, generations } = views([{ model: "a/m", name: "m" }]);
+	const entry = registry.get("m")!;
+	const current = { hash: "h", image: "i:1", spec: entry.spec };
+	const roll: Roll = { to: current, replicas: [], phase: "starting", share: 0.1, startedAt: 1, failures: 0 };
+	for (const [isInPlace, text] of [
+		[undefined, "starting"],
+		[true, "starting, one replica at a time: there is no memory for one more"],
+	] as const) {
+		const under = { current, replicas: [0], leaving: [], roll: { ...roll, ...(isInPlace && { isInPlace }) } };
+		spyOn(generations, "of").mockReturnValue(under);
+		expect(made.of(entry).roll?.in_place).toBe(isInPlace);
+		expect(made.reports()[0]?.roll).toBe(text);
+	}
 });
 
 test.each(["promoted", "taken back"] as const)(

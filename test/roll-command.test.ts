@@ -24,7 +24,7 @@ const servers: { stop(force: boolean): unknown }[] = [];
 afterAll(() => Promise.all(servers.map((server) => server.stop(true))));
 
 /** A router whose agents tell so; what it was asked. */
-function fakeRouter(stories: Readonly<Record<string, Story>>) {
+function fakeRouter(stories: Readonly<Record<string, Story>>, state = "fresh") {
 	const asked: string[] = [];
 	const steps = new Map<string, number>();
 	const server = Bun.serve({
@@ -32,7 +32,7 @@ function fakeRouter(stories: Readonly<Record<string, Story>>) {
 		hostname: "127.0.0.1",
 		fetch({ method, url }) {
 			const { pathname } = new URL(url);
-			const agents = Object.keys(stories).map((name) => ({ name, state: "fresh", models: [{ name: "qwen" }] }));
+			const agents = Object.keys(stories).map((name) => ({ name, state, models: [{ name: "qwen" }] }));
 			if (pathname === "/agents") return Response.json({ data: agents });
 			const name = pathname.split("/")[2]!;
 			asked.push(`${method === "POST" ? "order" : "view"} ${name}`);
@@ -64,6 +64,23 @@ async function rolled(stories: Readonly<Record<string, Story>>, isWaiting = true
 test("without an admin key it says that a router without keys has none, and how to set one", async () => {
 	const asked = rollModel({ model: "qwen", isWaiting: true }, "http://127.0.0.1:9", configOf({}), () => {}, 1);
 	await expect(asked).rejects.toThrow(/A router without keys has none either: name one under `admin\.keys`/);
+});
+
+test("of a model whose agents are all gone it says whose it is", async () => {
+	const { url } = fakeRouter({ a: GOOD, b: GOOD }, "gone");
+	const config = configOf({ admin: { keys: [{ name: "admin", key: "the-key-of-an-administrator" }] } });
+	for (const [model, whose] of [
+		["qwen", "a, b"],
+		["local/b/qwen", "b"],
+	] as const) {
+		const asked = rollModel({ model, isWaiting: true }, url, config, () => {}, 1);
+		await expect(asked).rejects.toThrow(`is a model of ${whose}, not heard of any more: see whether`);
+	}
+});
+
+test("what has to go one replica at a time is told so", async () => {
+	const { lines } = await rolled({ a: [undefined, roll("starting", 1, { in_place: true }), ...GOOD.slice(2)] });
+	expect(lines[1]).toBe("a: qwen starting, one replica at a time: there is no memory for one more");
 });
 
 describe("a roll at several agents", () => {

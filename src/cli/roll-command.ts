@@ -90,9 +90,10 @@ async function rollEnd(
 
 const isOver = ({ state }: RollView): boolean => state === "promoted" || state === "taken back";
 
-function rollText({ state, reason, canary = 0 }: RollView): string {
+function rollText({ state, reason, canary = 0, in_place = false }: RollView): string {
 	const share = state === "canary" ? ` (${Math.round(canary * 100)} % of calls)` : "";
-	return `${state}${share}${reason === undefined ? "" : `: ${reason}`}`;
+	const place = in_place ? ", one replica at a time: there is no memory for one more" : "";
+	return `${state}${share}${place}${reason === undefined ? "" : `: ${reason}`}`;
 }
 
 /** Throws what the last of many questions failed with. */
@@ -116,7 +117,14 @@ async function placesOf(
 	const key = plainKey(config.admin.keys);
 	if (key === undefined) throw new StartError(NO_ADMIN_KEY);
 	const agents = (await router.list<ShownAgent>("/agents", key)) ?? [];
-	const named = namesOf(model.replace(/^local\//, ""), agents);
+	const own = model.replace(/^local\//, "");
+	const known = agents.filter(({ state }) => state !== "gone");
+	const named = namesOf(own, known);
+	const gone = namesOf(own, agents).map(([agent]) => agent);
+	if (named.length === 0 && gone.length > 0) {
+		const whose = `"${own}" is a model of ${gone.join(", ")}, not heard of any more`;
+		throw new StartError(plainText(`${whose}: see whether its host is up and \`router --agent\` runs there`));
+	}
 	if (named.length === 0) {
 		throw new StartError(
 			`no agent of ${router.url} runs "${plainText(model)}" in containers; \`router models\` lists what there is`,
@@ -134,9 +142,8 @@ async function placesOf(
 	});
 }
 
-/** Agents that have the model itself, no adapter; of `agent/model` that one. */
-function namesOf(model: string, agents: readonly ShownAgent[]): readonly (readonly [agent: string, model: string])[] {
-	const known = agents.filter(({ state }) => state !== "gone");
+/** Those of these agents that have the model itself, no adapter; of `agent/model` that one. */
+function namesOf(model: string, known: readonly ShownAgent[]): readonly (readonly [agent: string, model: string])[] {
 	const having = (name: string, some: readonly ShownAgent[]) =>
 		some
 			.filter(({ models }) => models.some((each) => each.name === name && each.parent === undefined))

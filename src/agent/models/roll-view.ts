@@ -11,6 +11,8 @@ export interface RollView {
 	readonly reason?: string;
 	/** Of calls that the canary gets, 0 to 1. */
 	readonly canary?: number;
+	/** While it is under way: there is no memory for a replica more, so each new one takes the place of an old one. */
+	readonly in_place?: boolean;
 	/** When it began, or where it has ended when that was; ISO. */
 	readonly at: string;
 }
@@ -18,9 +20,9 @@ export interface RollView {
 /** The one that is under way, or the last one; undefined where there was none. */
 export function rollView({ roll, last }: Partial<ModelGenerations> = {}): RollView | undefined {
 	if (roll) {
-		const { phase, to, reason, share, startedAt } = roll;
+		const { phase, to, reason, share, startedAt, isInPlace = false } = roll;
 		const shown = { state: phase, image: to.image, canary: share, at: new Date(startedAt).toISOString() };
-		return { ...shown, ...(reason !== undefined && { reason }) };
+		return { ...shown, ...(isInPlace && { in_place: true }), ...(reason !== undefined && { reason }) };
 	}
 	if (!last) return undefined;
 	const { result, image, reason, at } = last;
@@ -28,9 +30,10 @@ export function rollView({ roll, last }: Partial<ModelGenerations> = {}): RollVi
 }
 
 /** The same in one line. One that has ended says when, since it is told long after. @param most characters */
-export function rollText({ state, at, canary = 0, reason }: RollView, most: number): string {
+export function rollText({ state, at, canary = 0, in_place = false, reason }: RollView, most: number): string {
 	const isEnded = state === "promoted" || state === "taken back";
 	const ended = isEnded ? ` at ${at.replace(/\.\d+/, "")}` : "";
 	const share = state === "canary" ? ` (${Math.round(canary * 100)} % of calls)` : "";
-	return shortText(`${state}${ended}${share}${reason === undefined ? "" : `: ${reason}`}`, most);
+	const place = in_place ? ", one replica at a time: there is no memory for one more" : "";
+	return shortText(`${state}${ended}${share}${place}${reason === undefined ? "" : `: ${reason}`}`, most);
 }
