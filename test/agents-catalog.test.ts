@@ -78,6 +78,14 @@ describe("an agent's model", () => {
 		expect(error.message).toContain('Did you mean "local/qwen3-8b"');
 	});
 
+	test.each([
+		["gpu-1/qwen3-8b", "local/gpu-1/qwen3-8b"],
+		["qwen3-8bb", "qwen3-8b"],
+	])("is a 404 with how it is called where somebody asks for %s", (name, meant) => {
+		expect(refusal(name).message).toContain(`Did you mean "${meant}"`);
+		expect(refusal(name, catalog(), () => false).message).not.toContain("Did you mean");
+	});
+
 	test("is listed as local/…, owned by local, and shown under each of its names", async () => {
 		const config = configOf();
 		const snapshot = { config, catalog: catalog(), auth: createKeyAuth([]) };

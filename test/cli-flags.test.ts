@@ -47,6 +47,8 @@ describe("a command line that is wrong", () => {
 		expect(refusal("--schema")).toBe("--schema does not belong to a plain start");
 		expect(refusal("init", "--port", "1")).toBe("--port does not belong to `init`");
 		expect(refusal("check", "it")).toBe('"it" is one word too many');
+		expect(refusal("models", "rol", "qwen")).toBe('"rol" is one word too many; did you mean "roll"?');
+		expect(refusal("agents", "invitation")).toBe('"invitation" is one word too many; did you mean "invitations"?');
 	});
 });
 

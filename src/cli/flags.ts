@@ -147,6 +147,11 @@ export const FLAGS = {
 	version: { ...toggle("start", ...SUBCOMMANDS), short: "v" },
 	help: { ...toggle("start", ...SUBCOMMANDS), short: "h" },
 } as const;
+/** Second words of commands. */
+const SECOND_WORDS: Readonly<Record<string, readonly string[]>> = {
+	agents: ["invite", "invitations", "revoke"],
+	models: ["roll", "suggest"],
+};
 /** Commands of two words. */
 const TWO_WORDS: Readonly<Record<string, "invite" | "suggest">> = {
 	"agents invite": "invite",
@@ -179,7 +184,7 @@ export function parseCommand(args: readonly string[]): Command {
 	const roll = command === "models" ? wellFormed(parseRollArgs(words, given)) : undefined;
 	const twoWords = TWO_WORDS[`${command} ${words[0]}`];
 	if (twoWords) words.shift();
-	noMore(words);
+	noMore(words, SECOND_WORDS[command]);
 	if (twoWords === "suggest" && given.url !== undefined) {
 		throw new UsageError("--url does not belong to `models suggest`");
 	}
@@ -338,6 +343,9 @@ function subcommand(word: string | undefined): Subcommand {
 	);
 }
 
-function noMore(words: readonly string[]): void {
-	if (words[0] !== undefined) throw new UsageError(`"${words[0]}" is one word too many`);
+function noMore(words: readonly string[], known: readonly string[] = []): void {
+	const [word] = words;
+	if (word === undefined) return;
+	const hint = didYouMean(word, known);
+	throw new UsageError(`"${word}" is one word too many${hint === undefined ? "" : `; ${hint}`}`);
 }

@@ -220,7 +220,7 @@ export function bindProblem(cause: unknown, host: string, port: number): StartEr
 function sentence(code: string, host: string, port: number, cause: unknown): string {
 	switch (code) {
 		case "EADDRINUSE":
-			return `Port ${port} on ${host} is taken, perhaps by a router or an agent that already runs. Stop it, or choose another port with --port or PORT.`;
+			return `Port ${port} on ${host} is taken, perhaps by a router or an agent that already runs. Stop it, or choose another port with --port, PORT or \`server.port\` (an agent's is \`agent.port\`).`;
 		case "EACCES":
 		case "EPERM":
 			return `Port ${port} on ${host} is not allowed for this user: choose one above 1023 with --port or PORT.`;

@@ -141,7 +141,10 @@ class ModelCatalog implements Catalog {
 				headers: { "retry-after": "5" },
 			});
 		}
-		throw modelNotFound(name, [...this.names, ...this.agentModels()].filter(isVisible));
+		// `agent/model`, as `router models` and the command line take it.
+		const own = `local/${name}`;
+		const meant = name.includes("/") && this.fleet.targets(name).length > 0 && isVisible(own) ? own : undefined;
+		throw modelNotFound(name, [...this.names, ...this.agentModels(), ...this.fleet.names].filter(isVisible), meant);
 	}
 
 	get addressed(): readonly CatalogEntry[] {

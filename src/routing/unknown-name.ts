@@ -4,10 +4,13 @@ import { nameMatcher, starsIn } from "../config/name-pattern.ts";
 import type { Config } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 
-/** The error for a name that leads nowhere, with up to three of `names` that are close to it; a name with a `*` is told that it is none. */
-export function modelNotFound(name: string, names: Iterable<string>): RouterError {
+/**
+ * The error for a name that leads nowhere, with up to three of `names` that are close to it; a name with a `*` is told that it is none.
+ * @param meant what was surely meant
+ */
+export function modelNotFound(name: string, names: Iterable<string>, meant?: string): RouterError {
 	const shown = name.length > 100 ? `${name.slice(0, 100)}…` : name;
-	const close = nearest(name, names, 3).map((each) => `"${each}"`);
+	const close = (meant === undefined ? nearest(name, names, 3) : [meant]).map((each) => `"${each}"`);
 	const stands = starsIn(name) > 0 ? ` A "*" stands for other text: ask for a model by its own name.` : "";
 	const hint = close.length > 0 ? ` Did you mean ${close.join(" or ")}?` : "";
 	const message = `There is no model "${shown}" here.${stands}${hint} GET /v1/models lists them.`;

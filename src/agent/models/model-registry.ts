@@ -2,6 +2,7 @@
 import { AgentModel, type AgentModelConfig } from "../../config/agent-schema.ts";
 import { type Finding, FindingsError, pathText } from "../../config/config-error.ts";
 import { withDefaults } from "../../config/defaults.ts";
+import { didYouMean } from "../../config/did-you-mean.ts";
 import { mapLeaves } from "../../config/schema-walk.ts";
 import { parseWithUnit } from "../../config/units.ts";
 import { validate } from "../../config/validate.ts";
@@ -95,7 +96,8 @@ export class ModelRegistry {
 		const described = isDescribed ? this.#parseNew(name, body) : undefined;
 		const entry = described ?? known;
 		if (!entry) {
-			const hint = 'say what it is: {"model": "Qwen/Qwen3-8B"}';
+			const close = didYouMean(name, this.#entries.keys());
+			const hint = `${close === undefined ? "" : `${close} Else `}say what it is: {"model": "Qwen/Qwen3-8B"}`;
 			throw new RouterError("model_not_found", `This agent has no model "${name.slice(0, 100)}": ${hint}.`, {
 				param: "model",
 			});
