@@ -344,8 +344,7 @@ function subcommand(word: string | undefined): Subcommand {
 }
 
 function noMore(words: readonly string[], known: readonly string[] = []): void {
-	const [word] = words;
-	if (word === undefined) return;
-	const hint = didYouMean(word, known);
-	throw new UsageError(`"${word}" is one word too many${hint === undefined ? "" : `; ${hint}`}`);
+	const hint = didYouMean(words[0] ?? "", known);
+	const meant = hint === undefined ? "" : `; ${hint}`;
+	if (words[0] !== undefined) throw new UsageError(`"${words[0]}" is one word too many${meant}`);
 }
