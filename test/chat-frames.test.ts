@@ -19,8 +19,9 @@ const HEADS = [
 /** Texts in their frame, one event each. */
 function framed(frame: EventFrame, texts: readonly string[]): string {
 	const bytes = Buffer.from(texts.join(""));
-	const spans: number[] = [];
-	for (const text of texts) spans.push(spans.at(-1) ?? 0, (spans.at(-1) ?? 0) + Buffer.byteLength(text));
+	const ends: number[] = [0];
+	for (const text of texts) ends.push(ends.at(-1)! + Buffer.byteLength(text));
+	const spans = Int32Array.from(texts.flatMap((_, at) => [ends[at]!, ends[at + 1]!]));
 	const written = new TextChunks(bytes, spans, bytes.length, () => frame);
 	const into = Buffer.alloc(written.length);
 	written.writeTo(into, 0);

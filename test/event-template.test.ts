@@ -67,6 +67,21 @@ test("bytes that are no UTF-8 are for a decoder to see, and no event of their ch
 	expect(template.read(next, 0)).toBe(next.length);
 });
 
+test("where texts stand is found as well later, whatever was read of the chunk since", () => {
+	const template = new EventTemplate(SHAPE);
+	const event = 'data: {"n":1,"text":"é","more":"","m":2}\n\n';
+	const chunk = Buffer.from(`${event.repeat(2)}: comment\n\n${event}`);
+	const behind = chunk.indexOf(": comment") + ": comment\n\n".length;
+	chunk[chunk.lastIndexOf(0xc3) + 1] = 0x20;
+	expect(template.read(chunk, 0)).toBe(2 * Buffer.byteLength(event));
+	const later = template.spansLater(chunk, 0);
+	const { spans } = template;
+	expect([template.read(chunk, behind), template.spans.length]).toEqual([behind, 2]);
+	expect([later(), template.read(chunk, behind)]).toEqual([spans, behind]);
+	new EventTemplate(SHAPE).read(chunk, 0);
+	expect(() => template.spans).toThrow(TypeError);
+});
+
 test("an event in a text is found as it is in bytes", () => {
 	const template = new EventTemplate({ ...SHAPE, escapes: "any" });
 	const event = 'data: {"n":1,"text":"\\u00e9 模"  ,"more":"","m":23}\n\n';

@@ -14,6 +14,20 @@ const NINE = 0x39;
 const CODE_POINT = 0x75;
 /** Behind ASCII. */
 export const ASCII_END = 0x80;
+/**
+ * Where each noted text of the last `read` of any template begins and ends, and how many of these places there are: one room for all, since each
+ * stream has a template and most chunks some hundred of them.
+ */
+let places = new Int32Array(1024);
+let placed = 0;
+let placedBy: EventTemplate | undefined;
+
+function grow(): void {
+	const more = new Int32Array(2 * places.length);
+	more.set(places);
+	places = more;
+}
+
 /** Of a number: more are none. */
 const MAX_DIGITS = 9;
 
@@ -46,8 +60,7 @@ export interface EventShape {
 
 /** Finds events of one shape. */
 export class EventTemplate {
-	/** Of the last `read`: where each noted text begins and ends in the chunk, how long all are, and how many escapes they have. */
-	spans: number[] = [];
+	/** Of the last `read`: how long all noted texts are, and how many escapes they have. */
 	size = 0;
 	escapes = 0;
 	/** How many events that were. */
@@ -84,7 +97,8 @@ export class EventTemplate {
 	/** Past the events that a chunk has from `from` on, up to the first other one; `from` where there are none. */
 	read(chunk: Buffer, from: number): number {
 		if (from === 0) this.#isRefused = false;
-		if (this.#noted !== -1) this.spans = [];
+		placed = 0;
+		placedBy = this;
 		this.size = this.escapes = this.events = this.bits = 0;
 		if (this.#isRefused) return from;
 		let past = from;
@@ -104,17 +118,47 @@ export class EventTemplate {
 	}
 
 	#note(start: number, end: number, escapes: number): void {
-		this.spans.push(start, end);
+		if (placed === places.length) grow();
+		places[placed++] = start;
+		places[placed++] = end;
 		this.size += end - start;
 		this.escapes += escapes;
 	}
 
-	/** The noted texts of the last `read`, joined. */
+	/** Where each noted text of the last `read` begins and ends in the chunk: a copy. To be asked before another template reads. */
+	get spans(): Int32Array {
+		this.#checkRead();
+		return places.slice(0, placed);
+	}
+
+	/** The same of a chunk that was read before, looked for anew when it is asked for. */
+	spansLater(chunk: Buffer, from: number): () => Int32Array {
+		return () => {
+			const isRefused = this.#isRefused;
+			this.#isRefused = false;
+			this.read(chunk, from);
+			this.#isRefused = isRefused;
+			return this.spans;
+		};
+	}
+
+	/** Where the last of them ends; undefined where there are none. */
+	get lastEnd(): number | undefined {
+		this.#checkRead();
+		return placed === 0 ? undefined : places[placed - 1];
+	}
+
+	#checkRead(): void {
+		if (placedBy !== this) throw new TypeError("Another template has read since.");
+	}
+
+	/** The noted texts of the last `read`, joined. To be asked before another template reads. */
 	textsIn(chunk: Uint8Array): Buffer {
+		this.#checkRead();
 		const texts = Buffer.allocUnsafe(this.size);
 		let at = 0;
-		for (let i = 0; i < this.spans.length; i += 2) {
-			for (let from = this.spans[i]!; from < this.spans[i + 1]!; from++) texts[at++] = chunk[from]!;
+		for (let i = 0; i < placed; i += 2) {
+			for (let from = places[i]!; from < places[i + 1]!; from++) texts[at++] = chunk[from]!;
 		}
 		return texts;
 	}

@@ -25,28 +25,34 @@ export function doubleFrame([before, middle, after]: readonly [string, string, s
 export class TextChunks implements WritableBytes {
 	/**
 	 * @param bytes at hand as long as it is written
-	 * @param spans where each text begins and ends in them; at least one
+	 * @param spans where each text begins and ends in them; at least one. Looked for late where most that are made are never written
 	 * @param size how long all texts are
 	 * @param frame asked where they are written: most that have an `own` never are
 	 * @param own the events that they come of, for a client that speaks their wire
 	 */
 	constructor(
 		private readonly bytes: Uint8Array,
-		private readonly spans: readonly number[],
+		private spans: Int32Array | (() => Int32Array),
 		private readonly size: number,
 		private readonly frame: () => EventFrame,
 		readonly own?: Uint8Array,
 	) {}
 
+	get #places(): Int32Array {
+		if (typeof this.spans === "function") this.spans = this.spans();
+		return this.spans;
+	}
+
 	get length(): number {
 		const { before, after, between, middle } = this.frame();
-		const count = this.spans.length / 2;
+		const count = this.#places.length / 2;
 		const length = before.length + after.length + this.size + (count - 1) * between.length;
 		return middle ? length + this.size + count * middle.length : length;
 	}
 
 	writeTo(into: Uint8Array, start: number): void {
-		const { bytes, spans } = this;
+		const { bytes } = this;
+		const spans = this.#places;
 		const { before, between, after, middle } = this.frame();
 		into.set(before, start);
 		let at = start + before.length;

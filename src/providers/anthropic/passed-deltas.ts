@@ -82,6 +82,6 @@ export class PassedDeltas {
 		const length = deltas.read(chunk, from) - from;
 		if (length === 0) return undefined;
 		const own = this.isNative ? bytePart(chunk, from, from + length) : undefined;
-		return { bytes: deltas.written(chunk, frame, own), length, events: deltas.events };
+		return { bytes: deltas.written(chunk, from, frame, own), length, events: deltas.events };
 	}
 }

@@ -71,9 +71,9 @@ export class TextDeltas {
 			this.#events = templateOf(this.type, index);
 			end = this.#events.read(chunk, from);
 		}
-		const { size, escapes, bits, spans } = this.#events;
+		const { size, escapes, bits } = this.#events;
 		this.units = this.points = size - escapes;
-		if (bits >= ASCII_END) this.#correct(chunk, spans);
+		if (bits >= ASCII_END) this.#correct(chunk, this.#events.spans);
 		return end;
 	}
 
@@ -84,15 +84,16 @@ export class TextDeltas {
 
 	/**
 	 * The chunks that say what was read.
+	 * @param from where that begins
 	 * @param own the same as it came, for a client that speaks Anthropic's wire
 	 */
-	written(chunk: Buffer, frame: () => EventFrame, own?: Uint8Array): TextChunks {
-		const { spans, size } = this.#events;
-		return new TextChunks(chunk, spans, size, frame, own);
+	written(chunk: Buffer, from: number, frame: () => EventFrame, own?: Uint8Array): TextChunks {
+		const events = this.#events;
+		return new TextChunks(chunk, own ? events.spansLater(chunk, from) : events.spans, events.size, frame, own);
 	}
 
 	/** Counts characters of several bytes, which were counted as so many, as one. */
-	#correct(chunk: Buffer, spans: readonly number[]): void {
+	#correct(chunk: Buffer, spans: Int32Array): void {
 		for (let nth = 0; nth < spans.length; nth += 2) {
 			for (let at = spans[nth]!; at < spans[nth + 1]!; at++) {
 				const byte = chunk[at]!;

@@ -3,7 +3,7 @@ import { bytePart } from "../../openai/byte-part.ts";
 import { type Call, formFor } from "../../openai/call.ts";
 import { parseBounded } from "../../openai/json.ts";
 import type { SseEvent } from "../../openai/sse.ts";
-import { type EventFrame, eventFrame, TextChunks } from "../../openai/text-chunks.ts";
+import { type EventFrame, eventFrame } from "../../openai/text-chunks.ts";
 import type { Tokens } from "../../openai/usage.ts";
 import { ChatChunks, chatUsage, now } from "../chat-answer.ts";
 import { type Failure, NO_CHOICE, TRUNCATED } from "../failure.ts";
@@ -100,11 +100,10 @@ export class GenerateDecoder implements StreamDecoder {
 		const texts = this.#texts;
 		const length = texts.read(chunk, from) - from;
 		if (length === 0) return undefined;
-		const { spans, size } = texts;
 		// Whose sources are said as they came needs no text to say them in.
 		if (!this.#isAsItCame) choice.unread.push(texts.textsIn(chunk));
 		const own = this.#isAsItCame ? bytePart(chunk, from, from + length) : undefined;
-		return { bytes: new TextChunks(chunk, spans, size, this.#frameOf, own), length, events: spans.length / 2 };
+		return { bytes: texts.written(chunk, from, this.#frameOf, own), length, events: texts.events };
 	}
 
 	passedTokens(): Tokens | undefined {

@@ -4,6 +4,7 @@
  */
 import { bytePart } from "../../openai/byte-part.ts";
 import { EventTemplate, type VariablePart } from "../../openai/event-template.ts";
+import { type EventFrame, TextChunks } from "../../openai/text-chunks.ts";
 import type { GenerateResponse } from "./response.ts";
 
 const TEXT = /"text":\s*("(?:[^"\\]|\\.)*")/;
@@ -55,18 +56,23 @@ export class TextEvents {
 		if (!events) return from;
 		const end = events.read(chunk, from);
 		if (end > from && this.#toCounts !== undefined)
-			this.#counted = bytePart(chunk, events.spans.at(-1)! + this.#toCounts, end);
+			this.#counted = bytePart(chunk, events.lastEnd! + this.#toCounts, end);
 		return end;
 	}
 
-	/** Where each text of the last `read` begins and ends in its chunk. */
-	get spans(): readonly number[] {
-		return this.#events?.spans ?? [];
+	/** How many events the last `read` has found. */
+	get events(): number {
+		return this.#events?.events ?? 0;
 	}
 
-	/** How long all are. */
-	get size(): number {
-		return this.#events?.size ?? 0;
+	/**
+	 * What they say, in what it is sent in.
+	 * @param from where they begin
+	 * @param own the same as it came, for a client that speaks Google's wire
+	 */
+	written(chunk: Buffer, from: number, frame: () => EventFrame, own?: Uint8Array): TextChunks {
+		const events = this.#events!;
+		return new TextChunks(chunk, own ? events.spansLater(chunk, from) : events.spans, events.size, frame, own);
 	}
 
 	/** The counts of the last event that was read since this was asked, as JSON of an answer; undefined where there are none. */
