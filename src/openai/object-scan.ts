@@ -8,6 +8,7 @@ const QUOTE = 34;
 const BACKSLASH = 92;
 const LOWER_N = 110;
 const CLOSE_BRACE = 125;
+const CLOSE_BRACKET = 93;
 
 /** No place. */
 export const BAD = 0;
@@ -39,6 +40,8 @@ export function placeAt(offset: number): number {
 	return low;
 }
 
+const isClosed = (last: number): boolean => last === QUOTE || last === CLOSE_BRACE || last === CLOSE_BRACKET;
+
 /** What scans of the indexed text have in common. A place is that of a value's first character in `places`; 0: there is none. */
 export class ObjectScan {
 	/** Where names begin that say nothing here, of the object that was read last. */
@@ -55,8 +58,9 @@ export class ObjectScan {
 	/**
 	 * Notes where the values of an object's fields stand. Past it; `BAD` where a name is written with an escape, or stands twice.
 	 * @param values gets their places, in the order of the names
+	 * @param notesOthers false: other names may stand there as often as they like
 	 */
-	protected fieldsIn(brace: number, names: Words, values: Int32Array): number {
+	protected fieldsIn(brace: number, names: Words, values: Int32Array, notesOthers = true): number {
 		const { text } = this;
 		values.fill(0);
 		if (this.#others.length > 0) this.#others = [];
@@ -67,8 +71,10 @@ export class ObjectScan {
 			const end = places[place + 1]!;
 			const name = this.wordIn(names, start, end);
 			place += 3;
-			if (name === -1 ? this.hasEscape(start, end) || !this.#isOther(place - 3) : values[name] !== 0) return BAD;
-			if (name !== -1) values[name] = place;
+			if (name !== -1) {
+				if (values[name] !== 0) return BAD;
+				values[name] = place;
+			} else if (this.hasEscape(start, end) || (notesOthers && !this.#isOther(place - 3))) return BAD;
 			place = pastValue(text, place);
 			if (text[places[place++]!] === CLOSE_BRACE) return place;
 		}
@@ -87,6 +93,18 @@ export class ObjectScan {
 
 	protected isText(place: number): boolean {
 		return place !== 0 && this.text[places[place]!] === QUOTE;
+	}
+
+	/** JSON of the value there. */
+	protected textAt(place: number): string {
+		const { text } = this;
+		const past = pastValue(text, place);
+		// Behind a number or a word only the next place is known, with blanks before it.
+		return text.toString(
+			"utf8",
+			places[place],
+			isClosed(text[places[past - 1]!]!) ? places[past - 1]! + 1 : places[past],
+		);
 	}
 
 	/** Of the text there, bytes. */

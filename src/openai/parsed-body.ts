@@ -98,6 +98,11 @@ export class ParsedBody {
 	/** The value of one of the fields. */
 	valueOf(field: RequestField): unknown {
 		if (this.#value || field.end - field.start > ALONE) return this.value[field.key];
+		return this.valueIn(field);
+	}
+
+	/** The same, parsed alone, however long it is: for who asks for all but one of them. */
+	valueIn(field: RequestField): unknown {
 		switch (this.bytes[field.start]) {
 			case LOWER_T:
 				return true;

@@ -201,8 +201,8 @@ function inputOf(usage: Usage, timings: Timings | undefined): number | undefined
 /** The prompt in the Responses API's names, or in Anthropic's, where what a cache holds is no part of it. */
 function responsesInput(usage: Usage): number | undefined {
 	const { input_tokens, input_tokens_details, cache_read_input_tokens, cache_creation_input_tokens } = usage;
-	const caches = input_tokens_details ? [] : [cache_read_input_tokens, cache_creation_input_tokens];
-	return sumOf(input_tokens, ...caches);
+	if (input_tokens_details) return numberIn(input_tokens, MAX_TOKENS);
+	return sumOf(input_tokens, cache_read_input_tokens, cache_creation_input_tokens);
 }
 
 function outputOf(usage: Usage, timings: Timings | undefined, input: number | undefined): number | undefined {

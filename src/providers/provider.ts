@@ -234,8 +234,10 @@ export interface PassedEvents {
 	readonly bytes?: Uint8Array | WritableBytes | undefined;
 	/** How many bytes of the chunk they took. */
 	readonly length: number;
-	/** How many they are. */
+	/** How many of them carry some of the answer. */
 	readonly events: number;
+	/** How many bytes those took that carry none; absent: 0. */
+	readonly beside?: number;
 }
 
 /** Reads one stream. */

@@ -196,12 +196,12 @@ export class EventReader {
 		const splitter = this.#splitter;
 		const passed = this.decoder.passThrough?.(splitter.bytes, splitter.at);
 		if (!passed) return;
-		const { bytes, length, events } = passed;
+		const { bytes, length, events, beside = 0 } = passed;
 		splitter.at += length;
 		this.#sawData = true;
 		this.#deltas += events;
 		const isNative = bytes !== undefined && "own" in bytes && bytes.own !== undefined;
-		this.#deltaLength += isNative ? length : (bytes?.length ?? length);
+		this.#deltaLength += (isNative ? length : (bytes?.length ?? length)) - beside;
 		if (bytes) {
 			if (isNative) this.#isNative = true;
 			this.#add(bytes);

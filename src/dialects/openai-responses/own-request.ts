@@ -181,6 +181,8 @@ function setField(sent: ParsedBody, name: string, json: string): Edit {
 
 /** Adds the edits that take fields of these names out: the first ones with the comma behind them, others with the one before. */
 function leaveOut({ fields }: ParsedBody, names: readonly string[], edits: Edit[]): void {
+	// Most have none of them.
+	if (!fields.some(({ key }) => names.includes(key))) return;
 	let isFirst = true;
 	for (const [at, { key, keyStart, end }] of fields.entries()) {
 		if (!names.includes(key)) {

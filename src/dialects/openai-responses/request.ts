@@ -3,7 +3,7 @@ import { RouterError } from "../../errors.ts";
 import { fieldNamed } from "../../openai/json.ts";
 import { ParsedBody } from "../../openai/parsed-body.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
-import { indexed, type RequestField, requestScan } from "../../openai/request-scan.ts";
+import { indexed, requestScan } from "../../openai/request-scan.ts";
 import { utf8Text } from "../../openai/validation.ts";
 import { leftOutNames } from "../client-fields.ts";
 import type { EarlierAnswers } from "../dialect.ts";
@@ -203,7 +203,7 @@ function checkedRequest(bytes: Buffer): CheckedRequest {
 		const { sent, plain } = found;
 		const input = sent.field(INPUT);
 		if (input && !plain) refuseRepeatedNames(sent.textOf(input), 0);
-		return { sent, body: bodyOf(sent, input), plain };
+		return { sent, body: bodyOf(sent), plain };
 	}
 	const raw = utf8Text(bytes);
 	const { value, fields } = requestObject(raw, {
@@ -216,11 +216,16 @@ function checkedRequest(bytes: Buffer): CheckedRequest {
 	return { sent, body: value as unknown as ResponsesBody, plain: undefined };
 }
 
-/** The parse of all but the input, which is most of a request. */
-function bodyOf({ bytes }: ParsedBody, input: RequestField | undefined): ResponsesBody {
-	if (!input) return JSON.parse(bytes.toString()) as ResponsesBody;
-	const [before, behind] = [bytes.toString("utf8", 0, input.start), bytes.toString("utf8", input.end)];
-	return JSON.parse(`${before}null${behind}`) as ResponsesBody;
+/** The parse of all but the input, which is most of a request: in its place is null. */
+function bodyOf(sent: ParsedBody): ResponsesBody {
+	const body: Record<string, unknown> = {};
+	for (const field of sent.fields) {
+		const { key } = field;
+		// As a name in an object literal it would be none.
+		if (key === "__proto__") return { ...(JSON.parse(sent.raw) as ResponsesBody), [INPUT]: null };
+		body[key] = key === INPUT ? null : sent.valueIn(field);
+	}
+	return body as ResponsesBody;
 }
 
 /** What needs responses that are not here, or conversations or prompts, which are not stored. */

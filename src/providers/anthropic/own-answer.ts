@@ -1,5 +1,6 @@
 /** Whole answers for a client that speaks Anthropic's wire itself: they go on as they came, and OpenAI's JSON is made where somebody asks for it. */
 import type { Failure } from "../failure.ts";
+import { OwnAnswer } from "../passed-own.ts";
 import type { Answer } from "../provider.ts";
 import { type Block, isMessage, messageAnswer, messageTokens } from "./response.ts";
 
@@ -11,21 +12,10 @@ import { type Block, isMessage, messageAnswer, messageTokens } from "./response.
 export function ownMessageAnswer(text: string, message: unknown): Answer | Failure {
 	if (!isMessage(message) || !message.content || !message.stop_reason) return messageAnswer(text, message);
 	const { content, usage } = message;
-	let made: Answer | undefined;
-	const chat = () => {
-		made ??= messageAnswer(text, message) as Answer;
-		return made;
-	};
-	return {
-		own: text,
-		ownSaysMore: content.some(saysMore),
-		tokens: messageTokens(usage),
-		// What was thought before calls is stored.
-		thinking: content.some(({ type }) => type === "tool_use") ? chat().thinking : undefined,
-		get body() {
-			return chat().body;
-		},
-	};
+	// What was thought before calls is stored.
+	const isStored = content.some(({ type }) => type === "tool_use");
+	const facts = { saysMore: content.some(saysMore), tokens: messageTokens(usage), isStored };
+	return new OwnAnswer(text, facts, () => messageAnswer(text, message) as Answer);
 }
 
 /** Blocks that OpenAI's words have a form for. */

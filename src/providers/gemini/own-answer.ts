@@ -1,6 +1,7 @@
 /** Whole answers for a client that speaks Google's wire itself: they go on as they came, and OpenAI's JSON is made where somebody asks for it. */
 import type { Call } from "../../openai/call.ts";
 import type { Failure } from "../failure.ts";
+import { OwnAnswer } from "../passed-own.ts";
 import type { Answer } from "../provider.ts";
 import {
 	AS_IT_CAME,
@@ -21,22 +22,10 @@ export function ownGeneratedAnswer(text: string, response: unknown, call: Call, 
 	const translated = () => generatedAnswer(response, call, model, AS_IT_CAME);
 	if (!isGenerated(response) || !isWhole(response)) return translated();
 	const { candidates, usageMetadata } = response;
-	let made: Answer | undefined;
-	const chat = () => {
-		made ??= translated() as Answer;
-		return made;
-	};
-	const hasCalls = candidates!.some(({ content }) => content?.parts?.some(({ functionCall }) => functionCall));
-	return {
-		own: text,
-		ownSaysMore: saysMore(response),
-		tokens: generatedTokens(usageMetadata),
-		// What is signed of calls is stored.
-		thinking: hasCalls ? chat().thinking : undefined,
-		get body() {
-			return chat().body;
-		},
-	};
+	// What is signed of calls is stored.
+	const isStored = candidates!.some(({ content }) => content?.parts?.some(({ functionCall }) => functionCall));
+	const facts = { saysMore: saysMore(response), tokens: generatedTokens(usageMetadata), isStored };
+	return new OwnAnswer(text, facts, () => translated() as Answer);
 }
 
 /** Whether all that it has ended well. */

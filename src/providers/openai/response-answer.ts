@@ -4,6 +4,7 @@ import { thoughtFields } from "../../openai/reasoning.ts";
 import { objectIn, type Tokens } from "../../openai/usage.ts";
 import { chatUsage, type FinishReason, now } from "../chat-answer.ts";
 import type { Failure } from "../failure.ts";
+import { OwnAnswer } from "../passed-own.ts";
 import type { Answer, StoredThinking } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { type Json, responseReading } from "./response-events.ts";
@@ -65,13 +66,10 @@ export function responseAsChat(
 	if (failure) return { ...failure, tokens, cost };
 	if (own !== undefined) {
 		const { output } = response;
-		const ownSaysMore = Array.isArray(output) && output.some((item) => saysMore(objectIn(item) ?? {}));
-		return {
-			...{ tokens, cost, own, ownSaysMore },
-			get body() {
-				return chatOf(response, call, tokens).body;
-			},
-		};
+		const isMore = Array.isArray(output) && output.some((item) => saysMore(objectIn(item) ?? {}));
+		return new OwnAnswer(own, { saysMore: isMore, tokens, cost }, () => ({
+			body: chatOf(response, call, tokens).body,
+		}));
 	}
 	const { body, calls, details } = chatOf(response, call, tokens);
 	return { body, tokens, cost, thinking: storedThinking(calls[0]?.["id"], details) };

@@ -7,6 +7,7 @@ import type { Out, PassedEvents, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import { DeltaTemplate } from "./fast-path.ts";
+import { endedResponse, pastClosing } from "./response-scan.ts";
 
 /** A part of an answer, as it came. */
 export type Json = Readonly<Record<string, unknown>>;
@@ -82,7 +83,7 @@ export abstract class ResponseDecoder implements StreamDecoder {
 		}
 		const response = objectIn(read["response"]);
 		if (BEGINNINGS.has(type)) return this.begins(event, response ?? {}, type);
-		return ENDS.has(type) ? this.#end(data, response ?? {}) : this.piece(event, read, type);
+		return ENDS.has(type) ? this.ends(data, response ?? {}) : this.piece(event, read, type);
 	}
 
 	end(): Failure | undefined {
@@ -100,7 +101,8 @@ export abstract class ResponseDecoder implements StreamDecoder {
 	protected abstract piece(event: SseEvent, read: Json, type: string): Out;
 	abstract flush(): Out;
 
-	#end(data: string, response: Json): Out {
+	/** @param response the one in the event, or what is read of it here */
+	protected ends(data: string, response: Json): Out {
 		const { tokens, cost, failure } = responseReading(this.upstream, response);
 		if (failure) return { bytes: "", failure, tokens, cost };
 		this.ending = data;
@@ -113,9 +115,16 @@ export abstract class ResponseDecoder implements StreamDecoder {
 /** For a client that speaks Responses itself: each event as it came, the last one at the end. */
 export class PassedResponse extends ResponseDecoder {
 	readonly #template = new DeltaTemplate();
+	/** A piece of it has come: what closes one says no more. */
+	#hasBegun = false;
 
 	protected override known({ name, data, isNamed }: SseEvent): Out | undefined {
-		if (!name?.endsWith(DELTA)) return undefined;
+		if (name === undefined) return undefined;
+		if (ENDS.has(name) && data!.startsWith(`{"type":"${name}"`)) {
+			const response = endedResponse(data!);
+			return response && this.ends(data!, response);
+		}
+		if (!name.endsWith(DELTA)) return undefined;
 		const bytes = eventText(name, data!);
 		return this.#template.matchesEvent(bytes) ? { bytes, delta: true, own: isNamed || undefined } : undefined;
 	}
@@ -128,13 +137,27 @@ export class PassedResponse extends ResponseDecoder {
 	protected piece(event: SseEvent, _: Json, type: string): Out {
 		const delta = type.endsWith(DELTA);
 		const out = outOf(event, type);
-		if (delta) this.#template.learn(out.bytes);
+		if (delta) {
+			this.#hasBegun = true;
+			this.#template.learn(out.bytes);
+		}
 		return { ...out, delta };
 	}
 
 	passThrough(chunk: Buffer, from: number): PassedEvents | undefined {
-		const bytes = this.#template.passThrough(chunk, from);
-		return bytes && { length: this.#template.length, events: this.#template.events };
+		if (!this.#hasBegun) return undefined;
+		let [at, events, beside] = [from, 0, 0];
+		while (at < chunk.length) {
+			if (this.#template.passThrough(chunk, at)) {
+				at += this.#template.length;
+				events += this.#template.events;
+			}
+			const past = pastClosing(chunk, at);
+			if (past === at) break;
+			beside += past - at;
+			at = past;
+		}
+		return at === from ? undefined : { length: at - from, events, beside };
 	}
 
 	flush(): Out {
