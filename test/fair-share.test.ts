@@ -8,9 +8,6 @@ import { type Random, random } from "./kit/random.ts";
 const WINDOW_MS = 60_000;
 const LOOK_MS = 1_000;
 
-/** A router of one thread. */
-const alone = (_limit: Limit, _heardAt: number, own: number): number => own;
-
 /** A router as this test has it: what it has taken itself, and what it knows of the rest. */
 class Router {
 	readonly heard: HeardLimit;
@@ -33,6 +30,10 @@ class Router {
 		return this.entries.reduce((sum, { amount }) => sum + amount, 0);
 	}
 
+	takenBefore(moment: number): number {
+		return this.entries.filter(({ at }) => at < moment).reduce((sum, { amount }) => sum + amount, 0);
+	}
+
 	/** The part of `RedisLimiter` that decides while Redis is silent. */
 	takesAlone(amount: number, routers: number, now: number): boolean {
 		const silence = {
@@ -47,7 +48,8 @@ class Router {
 			this.heard,
 			{ limit: { ...this.limit, amount }, used, spentByOthers: 0, now },
 			silence,
-			alone,
+			// A router of one thread.
+			{ agreed: (_limit, _heardAt, own) => own, before: (_limit, moment) => this.takenBefore(moment) },
 		);
 		if (used + amount > most + 1e-9) return false;
 		this.entries.push({ at: now, amount });
@@ -122,6 +124,29 @@ function before(fleet: Fleet, random: Random, amountOf: () => number): void {
 }
 
 describe("while Redis is silent", () => {
+	test("a call of one thread that has no answer takes nothing of the share of one that has", () => {
+		const limit = limitOf("requests", 90);
+		const heard = new HeardLimits().of("a", limit);
+		hearTotal(heard, 60, 20, 1_000);
+		heard.unanswered = 1;
+		const silence = { sharing: { routers: 3, rank: 0 }, since: 1_001, toldAt: 1_000, heardAt: 0, askingThreads: 2 };
+		const unasked = { limit, used: 20, spentByOthers: 0, now: 1_060 };
+		const count = { agreed: (_limit: Limit, _heardAt: number, own: number) => own, before: () => 20 };
+		// Of 30 that were left a third, on top of its own 20.
+		expect(mostAlone(heard, unasked, silence, count)).toBe(30);
+	});
+
+	test("calls of another thread that have no answer either are no part of what the router had", () => {
+		const limit = limitOf("requests", 90);
+		const heard = new HeardLimits().of("a", limit);
+		hearTotal(heard, 60, 20, 1_000);
+		heard.unanswered = 1;
+		const silence = { sharing: { routers: 3, rank: 0 }, since: 1_001, toldAt: 1_000, heardAt: 0, askingThreads: 2 };
+		const unasked = { limit, used: 24, spentByOthers: 0, now: 1_060 };
+		const count = { agreed: (_limit: Limit, _heardAt: number, own: number) => own, before: () => 20 };
+		expect(mostAlone(heard, unasked, silence, count)).toBe(30);
+	});
+
 	test("a limit below the number of routers is had by those with the highest names, and by no other", () => {
 		const names = ["c", "a", "b"];
 		expect(names.map((name) => fairShare(2, sharingRouters(names, name), false))).toEqual([1, 0, 1]);

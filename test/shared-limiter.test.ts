@@ -85,6 +85,30 @@ describe("threads that agree on a number", () => {
 		expect(two.limiter.agreed(limit, 1_101, 1_200, 125)).toBe(125);
 	});
 
+	test("go by the one of whoever has heard of the limit last", () => {
+		const { one, two, view } = views();
+		const limit = minute("requests", 300);
+		taken(one.limiter.take([limit], 50));
+		expect(one.limiter.agreed(limit, 45, 100, 120, 40)).toBe(120);
+		expect(two.limiter.agreed(limit, 48, 101, 118, 47)).toBe(118);
+		expect(one.limiter.agreed(limit, 45, 102, 120, 40)).toBe(118);
+		// A thread whose clock began 80 ms later.
+		expect(view(3, 80).limiter.agreed(limit, -40, 22, 125, -34)).toBe(118);
+		expect(view(3, 80).limiter.agreed(limit, -40, 22, 125, -32)).toBe(125);
+		expect(one.limiter.agreed(limit, 45, 110, 120, 40)).toBe(125);
+	});
+
+	test("know what all had taken of a window before a moment", () => {
+		const { one, two, view } = views();
+		taken(one.limiter.take([minute("tokens", 300, 40)], 0));
+		const late = taken(two.limiter.take([minute("tokens", 300, 2)], 100));
+		expect(one.limiter.countedBefore(minute("tokens", 300), 100)).toBe(40);
+		expect(view(3, 80).limiter.countedBefore(minute("tokens", 300), 21)).toBe(42);
+		two.limiter.cancel(late, 110);
+		expect(one.limiter.countedBefore(minute("tokens", 300), 101)).toBe(40);
+		expect(one.limiter.countedBefore(minute("requests", 300), 101)).toBe(0);
+	});
+
 	test("go by the first one's of a budget though no call of it has come in long, and anew in each period", () => {
 		const { one, two } = views();
 		const budget = (period: string): Limit => ({

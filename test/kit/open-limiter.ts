@@ -37,6 +37,7 @@ export function openLimiter(): OpenLimiter {
 		},
 		takenBefore: () => [],
 		counted: () => 0,
+		countedBefore: () => 0,
 		agreed: (_limit, _since, _now, own) => own,
 		cancel({ limits }) {
 			add(limits, ({ amount }) => -amount);

@@ -48,6 +48,8 @@ export interface HeardLimit {
 	most: number | undefined;
 	/** Since when Redis was silent then, ms. */
 	silentSince: number;
+	/** When this thread had last heard anything then, ms. */
+	heardBefore: number;
 }
 
 /** How this router stands to the others, while Redis can't be asked. */
@@ -63,12 +65,17 @@ export interface RedisSilence {
 	readonly askingThreads: number;
 }
 
-/** Has all threads of the router go by one number, of those that were given after that moment, see `LocalLimiter`. */
-export type Agree = (limit: Limit, heardAt: number, own: number) => number;
+/** Where all threads of the router count together, see `LocalLimiter`. */
+export interface RouterCount {
+	/** Has all go by one number, of those that were given after that moment. */
+	agreed(limit: Limit, heardAt: number, own: number, wordAt: number | undefined): number;
+	/** What of a window all had taken before that moment. */
+	before(limit: Limit, moment: number): number;
+}
 
 const NOTHING_LEFT = { left: 0, leftMarked: 0, leftBefore: 0, markedAt: 0 };
 const NO_OTHERS = { othersMarked: 0, othersMarkedAt: Number.NaN, othersBefore: 0, othersBeforeAt: 0 };
-const NOTHING_TAKEN = { othersTaken: 0, most: undefined, silentSince: 0 };
+const NOTHING_TAKEN = { othersTaken: 0, most: undefined, silentSince: 0, heardBefore: 0 };
 
 /** The limits of one limiter at Redis. */
 export class HeardLimits {
@@ -184,28 +191,50 @@ export interface Unasked {
 }
 
 /** What this router may have taken of a limit in all, while Redis is silent. */
-export function mostAlone(heard: HeardLimit, unasked: Unasked, silence: RedisSilence, agree: Agree): number {
+export function mostAlone(heard: HeardLimit, unasked: Unasked, silence: RedisSilence, count: RouterCount): number {
 	const { sharing, since, toldAt, heardAt } = silence;
-	const { limit, used, spentByOthers, now } = unasked;
+	const { limit, spentByOthers, now } = unasked;
 	const isDivisible = limit.unit === "usd";
 	if (heard.most === undefined) {
-		// What it has asked for since Redis fell silent is no part of what it had then, but of its share.
-		const own = Math.max(0, used - Math.max(0, heard.unanswered * silence.askingThreads - limit.amount));
-		const others = Math.max(spentByOthers, othersAt(heard, since, toldAt));
-		heard.most = agree(limit, heardAt, mostOwn(limit.max, { own, others, isDivisible }, sharing));
+		const own = ownAt(heard, unasked, silence, count);
+		const others = Math.max(spentByOthers, othersAt(heard, limit.amount, since, toldAt));
+		heard.most = mostOwn(limit.max, { own, others, isDivisible }, sharing);
 		heard.silentSince = since;
+		heard.heardBefore = heardAt;
 	}
+	// Another thread may have heard of this limit later.
+	const most = count.agreed(limit, heard.heardBefore, heard.most, isWindow(limit) ? heard.at : undefined);
 	const lastsMs = isDivisible ? Number.POSITIVE_INFINITY : isWindow(limit) ? limit.windowMs : LEASE_MS;
 	const lasted = { silentMs: now - heard.silentSince, lastsMs };
-	return mostOwnAfter(heard.most, fairShare(limit.max, sharing, isDivisible), sharing, lasted);
+	return mostOwnAfter(most, fairShare(limit.max, sharing, isDivisible), sharing, lasted);
 }
 
-/** What others had taken when Redis fell silent. What changed since this router was last asked for the limit it was told, up to its last look. */
-function othersAt(heard: HeardLimit, since: number, toldAt: number): number {
+/**
+ * What this router had taken when Redis fell silent. What it has asked for since is no part of that, but of its share. In a window stands when each call
+ * of it came; of other limits each thread that asks is taken to have as many without an answer as this one.
+ */
+function ownAt(
+	heard: HeardLimit,
+	{ limit, used }: Unasked,
+	{ since, askingThreads }: RedisSilence,
+	count: RouterCount,
+) {
+	const unanswered = (threads: number) => Math.max(0, heard.unanswered * threads - limit.amount);
+	if (!isWindow(limit)) return Math.max(0, used - unanswered(askingThreads));
+	return Math.max(0, Math.min(count.before(limit, since), used - unanswered(1)));
+}
+
+/**
+ * What others had taken when Redis fell silent. What changed since this router was last asked for the limit it was told, up to its last look. By their pace
+ * they have taken so much since, and one standard deviation more, as of calls that come at random: what is let in too few is there when Redis is back.
+ * @param amount of a call
+ */
+function othersAt(heard: HeardLimit, amount: number, since: number, toldAt: number): number {
 	const { limit, othersTaken, at } = heard;
 	if (isWindow(limit) && since - at >= limit.windowMs) return 0;
 	const unheardMs = Math.min(Math.max(0, since - Math.max(at, toldAt)), seenMs(heard));
-	return othersTaken + Math.ceil(paceOf(heard) * unheardMs);
+	const taken = paceOf(heard) * unheardMs;
+	return othersTaken + Math.ceil(taken + Math.sqrt(taken * amount));
 }
 
 /** How a limit stands by what this router has counted, and what it has heard of others. @param status by what it has counted */

@@ -103,9 +103,12 @@ export interface LocalLimiter extends Limiter {
 	takenBefore(window: WindowName, before: number): readonly TakenAt[];
 	/** What is counted of a limit by all threads that count together; 0 where nothing is. */
 	counted(limit: WindowName, now: number): number;
+	/** What of that a window had before a moment; 0 of a limit without one. */
+	countedBefore(window: WindowName, before: number): number;
 	/**
 	 * One number for all threads that count together, of a limit that has just been taken: what another one has given since that moment, or this
 	 * one, which counts for the others then.
+	 * @param wordAt what `own` goes by is of that moment: of two that were given so, the one with the later word counts; the first where it is not given
 	 */
-	agreed(limit: AgreedLimit, since: number, now: number, own: number): number;
+	agreed(limit: AgreedLimit, since: number, now: number, own: number, wordAt?: number): number;
 }

@@ -4,13 +4,13 @@ import { HUNG_MS } from "../../store/redis-state.ts";
 import { unitsOf, usdOf } from "../usage/spend.ts";
 import { RETRY_MS, TOLERANCE_USD } from "./counters.ts";
 import {
-	type Agree,
 	goesOn,
 	type HeardLimit,
 	HeardLimits,
 	hear,
 	hearTotal,
 	mostAlone,
+	type RouterCount,
 	withOthers,
 } from "./heard-limits.ts";
 import type { Limit, LimitDecision, Limiter, LimitStatus, LocalLimiter, Reservation } from "./limiter.ts";
@@ -74,7 +74,10 @@ export class RedisLimiter implements Limiter {
 	readonly #untold: UntoldCounts;
 	readonly #watch: RedisWatch;
 	#count = 0;
-	readonly #agree: Agree = (limit, heardAt, own) => this.local.agreed(limit, heardAt, performance.now(), own);
+	readonly #router: RouterCount = {
+		agreed: (limit, heardAt, own, wordAt) => this.local.agreed(limit, heardAt, performance.now(), own, wordAt),
+		before: (limit, moment) => this.local.countedBefore(limit, moment),
+	};
 	/** The worker's list of where it has leases; none where the router has one worker. */
 	readonly #list: readonly string[];
 
@@ -316,7 +319,7 @@ export class RedisLimiter implements Limiter {
 			const used = this.#usedOf(status);
 			const own = spending ? usdOf(this.#reservations.ownSpending(spending)) : 0;
 			const spentByOthers = spending ? spending.usd - own : 0;
-			const most = mostAlone(heard[at]!, { limit, used: used - amount, spentByOthers, now }, silence, this.#agree);
+			const most = mostAlone(heard[at]!, { limit, used: used - amount, spentByOthers, now }, silence, this.#router);
 			const isFirst = spending !== undefined && used - own - amount <= TOLERANCE_USD;
 			return { ...status, remaining: Math.min(status.remaining, most - used), isFirst };
 		});

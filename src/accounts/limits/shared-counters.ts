@@ -15,6 +15,7 @@ import {
 	hasEntries,
 	repairEntries,
 	SUM,
+	sumBefore,
 	timeUntilEmpty,
 	timeUntilLeft,
 	WINDOW_LENGTH,
@@ -33,6 +34,7 @@ const HELD = 15;
 const AGREED = 25;
 const AGREED_AT = 26;
 const AGREED_PERIOD = 27;
+const AGREED_WORD_AT = 28;
 /** A thread may have heard something while another one, that heard nothing, was giving its number, ms. */
 const AGREES_MS = 1_000;
 /** What they agree on of a budget is kept from its last use on, ms: who came later would take what was spent by then for spent before that, and add a share again. */
@@ -40,6 +42,13 @@ const AGREEMENT_MS = 86_400_000;
 /** Cells of it: calls under way, of all threads and of each. */
 const RUNNING = 18;
 const RUNNING_OF = 20;
+
+/** What a thread gives for others to go by: when, and of which moment that is which it goes by. */
+interface GivenNumber {
+	readonly at: number;
+	readonly own: number;
+	readonly wordAt: number;
+}
 
 /** A counter as a thread sees it. */
 export abstract class SharedCounter implements Counter {
@@ -76,15 +85,22 @@ export abstract class SharedCounter implements Counter {
 	}
 
 	/**
-	 * What a thread has given since that moment; or `own`, which is given now. Of what was given shortly before the smaller one counts.
+	 * What a thread has given since that moment, unless this one has heard of the limit later; or `own`, which is given now. Of what was given
+	 * shortly before the smaller one counts.
 	 * @param period of a budget: what was given for another one counts for nothing
 	 */
-	agreed(since: number, now: number, own: number, period: string | undefined): number {
+	agreed(since: number, { at: now, own, wordAt }: GivenNumber, period: string | undefined): number {
 		const { numbers } = this.blocks;
 		const at = this.block * BLOCK_NUMBERS;
 		const tag = period === undefined ? 0 : Bun.hash.xxHash32(period);
 		const agreedAt = numbers[at + AGREED_PERIOD] === tag ? numbers[at + AGREED_AT]! : 0;
-		if (agreedAt > 0 && agreedAt >= since) return numbers[at + AGREED]!;
+		if (agreedAt > 0 && agreedAt >= since) {
+			if (wordAt > numbers[at + AGREED_WORD_AT]!) {
+				numbers[at + AGREED] = own;
+				numbers[at + AGREED_WORD_AT] = wordAt;
+			}
+			return numbers[at + AGREED]!;
+		}
 		if (agreedAt > 0 && agreedAt >= since - AGREES_MS) {
 			numbers[at + AGREED] = Math.min(own, numbers[at + AGREED]!);
 			return numbers[at + AGREED]!;
@@ -92,6 +108,7 @@ export abstract class SharedCounter implements Counter {
 		numbers[at + AGREED] = own;
 		numbers[at + AGREED_AT] = now;
 		numbers[at + AGREED_PERIOD] = tag;
+		numbers[at + AGREED_WORD_AT] = wordAt;
 		return own;
 	}
 
@@ -115,6 +132,11 @@ export abstract class SharedCounter implements Counter {
 
 	takenBefore(_before: number): readonly TakenAt[] {
 		return [];
+	}
+
+	/** All of {@link takenBefore}. */
+	sumBefore(_before: number): number {
+		return 0;
 	}
 
 	abstract readonly sum: number;
@@ -216,6 +238,9 @@ class SharedWindow extends SharedCounter {
 	}
 	override takenBefore(before: number): readonly TakenAt[] {
 		return entriesBefore(this.blocks, this.block, before);
+	}
+	override sumBefore(before: number): number {
+		return sumBefore(this.blocks, this.block, before);
 	}
 }
 

@@ -137,12 +137,25 @@ export class SharedLimiter extends CountingLimiter implements LocalLimiter {
 		}
 	}
 
-	agreed({ id, unit, spending }: AgreedLimit, since: number, now: number, own: number): number {
+	countedBefore({ id, unit }: WindowName, before: number): number {
 		const { blocks, offset } = this;
 		blocks.acquire();
 		try {
 			const counter = this.#counterOf(unit, id);
-			return counter.find() ? counter.agreed(since + offset, now + offset, own, spending?.period) : own;
+			return counter.find() ? counter.sumBefore(before + offset) : 0;
+		} finally {
+			blocks.release();
+		}
+	}
+
+	agreed(limit: AgreedLimit, since: number, now: number, own: number, wordAt = Number.NEGATIVE_INFINITY): number {
+		const { blocks, offset } = this;
+		blocks.acquire();
+		try {
+			const counter = this.#counterOf(limit.unit, limit.id);
+			if (!counter.find()) return own;
+			const given = { at: now + offset, own, wordAt: wordAt + offset };
+			return counter.agreed(since + offset, given, limit.spending?.period);
 		} finally {
 			blocks.release();
 		}

@@ -109,6 +109,18 @@ export function entriesBefore(blocks: SharedBlocks, block: number, before: numbe
 	return taken;
 }
 
+/** All of that. */
+export function sumBefore(blocks: SharedBlocks, block: number, before: number): number {
+	const { numbers } = blocks;
+	let sum = 0;
+	findEntry(blocks, block, (place) => {
+		if (numbers[place]! >= before) return true;
+		sum += numbers[place + 1]!;
+		return false;
+	});
+	return sum;
+}
+
 /** Forgets what has left a window. */
 export function expireEntries(blocks: SharedBlocks, block: number, now: number): void {
 	const { cells, numbers } = blocks;

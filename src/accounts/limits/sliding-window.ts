@@ -196,6 +196,15 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 		return counter?.sum ?? 0;
 	}
 
+	countedBefore({ id, unit }: WindowName, before: number): number {
+		return (
+			this.#counters[unit]
+				.get(id)
+				?.takenBefore(before)
+				.reduce((sum, { amount }) => sum + amount, 0) ?? 0
+		);
+	}
+
 	/** There is one thread. */
 	agreed(_limit: AgreedLimit, _since: number, _now: number, own: number): number {
 		return own;
