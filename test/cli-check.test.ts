@@ -164,6 +164,28 @@ agent: { router: "http://127.0.0.1:1", models: [{ name: qwen, model: Qwen/Qwen3-
 		expect(row(stdout, "openai")).toEqual(["openai", "ready", expect.stringContaining("https://")]);
 		expect(row(stdout, "anthropic")).toEqual(["anthropic", "no key", "set ANTHROPIC_API_KEY"]);
 		expect(stdout).not.toContain("sk-secret");
+		expect(stdout).not.toContain("without a key");
+	});
+
+	test("says which targets of models can't be asked, and which variable they want, as `router doctor` does", async () => {
+		const models = `models:
+  - { name: fast, targets: [openai/gpt-5-mini, { provider: llm-d, model: qwen }], fallback: [claude-opus-4-5] }
+  - { name: "any/*", targets: ["openrouter/*"] }
+`;
+		using home = directory({ "router.yaml": models });
+		const env = { ANTHROPIC_API_KEY: "sk-secret" };
+		const lines = [
+			"fast: openai/gpt-5-mini can't be asked until OPENAI_API_KEY is set",
+			"fast: llm-d/qwen can't be asked until LLMD_BASE_URL is set",
+		];
+		const checked = await cli(["check"], { cwd: home.path, env });
+		expect(checked.code).toBe(0);
+		expect(checked.stdout).toContain(
+			["", "Targets without a key or an address", ...lines.map((line) => `  ${line}`), ""].join("\n"),
+		);
+		expect((await cli(["doctor"], { cwd: home.path, env })).stdout).toContain(
+			lines.map((line) => `  - ${line}`).join("\n"),
+		);
 	});
 });
 

@@ -218,6 +218,14 @@ describe("when no target answers", () => {
 		expect(clientError(await answer.text())).toMatchObject({ message: "one: busy", code: "upstream_overloaded" });
 	});
 
+	test("whom the client and the log see is whose failure is told, not a last resort that was not asked", async () => {
+		first.run(refuses("404 Not Found", "no such model"));
+		const answer = await router.send({ ...call, model: "last-resort" });
+		expect(clientError(await answer.text()).message).toContain("no such model");
+		expect(answer.headers.get("x-router-provider")).toBe("one");
+		expect(router.settled[0]).toMatchObject({ provider: "one", attempts: 1 });
+	});
+
 	test("a missing key is told by its setting", async () => {
 		const answer = await router.send({ ...call, model: "lost" });
 		expect(answer.status).toBe(503);

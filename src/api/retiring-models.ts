@@ -52,11 +52,14 @@ function lifecycleOf({ provider, model }: RouteTarget): ModelLifecycle | undefin
 	return listed ?? (isDeprecatedInTable(provider.priceId, model) ? {} : undefined);
 }
 
-/** Of names with a `*` nobody knows which models will be asked for. */
-function namedTargets(
-	models: Config["models"],
-	catalog: Catalog,
-): { readonly name: string; readonly target: RouteTarget }[] {
+/** A target, and the name in `models:` that it is of. */
+export interface NamedTarget {
+	readonly name: string;
+	readonly target: RouteTarget;
+}
+
+/** Those of all names without a `*`: of the others nobody knows which models will be asked for. */
+export function namedTargets(models: Config["models"], catalog: Catalog): NamedTarget[] {
 	return models
 		.filter(({ name }) => starsIn(name) === 0)
 		.flatMap(({ name }) => (catalog.find(name)?.targets ?? []).map((target) => ({ name, target })));

@@ -34,10 +34,13 @@ export async function check(loaded: Loaded, env: Environment): Promise<string> {
 	if (role === "agent") return report(loaded, [], undefined, otel);
 	const { describeProviders } = await import("../providers/registry.ts");
 	const { workerCount } = await import("../server/threads/worker-count.ts");
-	const { refusedAgents, retiringLines } = await import("../server/router-plan.ts");
+	const { refusedAgents, retiringLines, targetsNotReady } = await import("../server/router-plan.ts");
 	const retiring = await retiringLines(config, variables);
-	const refused = refusedAgents(config, variables);
-	return report(loaded, describeProviders(config, variables), workerCount(config), otel, retiring, refused);
+	return report(loaded, describeProviders(config, variables), workerCount(config), otel, {
+		retiring,
+		notReady: targetsNotReady(config, variables),
+		refused: refusedAgents(config, variables),
+	});
 }
 
 /**
@@ -80,17 +83,26 @@ function findingsOf(step: () => void): readonly Finding[] {
 	}
 }
 
+/** What a router's start would not refuse, and is worth a look. */
+export interface RouterFindings {
+	/** See `retiringLines`. */
+	readonly retiring?: readonly string[];
+	/** See `targetsNotReady`. */
+	readonly notReady?: readonly string[];
+	/** See `refusedAgents`. */
+	readonly refused?: string | undefined;
+}
+
 /**
  * What would run, with a line end. `providers`: see `describeProviders`. `workers`: how many threads would answer calls. `otel`: see
- * `otelLines`. `retiring`: see `retiringLines`. `refused`: see `refusedAgents`.
+ * `otelLines`.
  */
 export function report(
 	loaded: Loaded,
 	providers: readonly ProviderState[],
 	workers?: number,
 	otel: readonly (readonly [word: string, text: string])[] = [],
-	retiring: readonly string[] = [],
-	refused?: string,
+	{ retiring = [], notReady = [], refused }: RouterFindings = {},
 ): string {
 	const rows = settingRows(loaded, workers);
 	return [
@@ -100,6 +112,7 @@ export function report(
 		...columns(rows),
 		...(providers.length > 0 ? ["", "Providers", ...columns(providers.map(providerRow))] : []),
 		...(otel.length > 0 ? ["", "OpenTelemetry", ...columns(otel.map(([word, text]) => [word, text]))] : []),
+		...(notReady.length > 0 ? ["", "Targets without a key or an address", ...notReady.map((line) => `  ${line}`)] : []),
 		...(retiring.length > 0 ? ["", "Models that retire", ...retiring.map((line) => `  ${line}`)] : []),
 		...(refused === undefined ? [] : ["", "Agents", `  ${refused}`]),
 		"",

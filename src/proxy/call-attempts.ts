@@ -81,7 +81,10 @@ export class CallAttempts implements AttemptOwner {
 				record.isKnown = true;
 				return result;
 			}
-			if (!error || !result.wasNotTried) error = result.error;
+			if (!error || !result.wasNotTried) {
+				error = result.error;
+				record.servedBy(tried[result.index]!.target);
+			}
 			const placed = await this.#suspicion?.next(result);
 			if (placed !== undefined) {
 				index = placed;
@@ -247,9 +250,11 @@ export class CallAttempts implements AttemptOwner {
 	/** No attempt could be made. */
 	#notTried(index: number, error: RouterError): Failed {
 		const tried = this.tried[index]!;
-		this.record.servedBy(tried.target);
 		const kind = NOT_TRIED[error.errorCode];
-		if (!kind) throw error;
+		if (!kind) {
+			this.record.servedBy(tried.target);
+			throw error;
+		}
 		const failure = { kind, message: error.message };
 		tried.notTried(failure, this.record);
 		return { index, failure, error, wasNotTried: error.errorCode !== "unsupported_parameter" };

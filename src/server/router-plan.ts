@@ -1,7 +1,7 @@
 /** What the router role will be. */
 
 import { KEY_HINT } from "../accounts/auth/listen-policy.ts";
-import { askVendors, retiringModels } from "../api/retiring-models.ts";
+import { askVendors, namedTargets, retiringModels } from "../api/retiring-models.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import { configureUpstreams, lacksPrices, type Upstream } from "../providers/registry.ts";
@@ -56,15 +56,30 @@ export function refusedAgents(config: Config, env: Environment): string | undefi
 
 /** Asks the vendors that `models:` names, and resolves with a sentence for each target that ends. Never rejects for want of an answer. */
 export async function retiringLines(config: Config, env: Environment): Promise<string[]> {
-	const catalog = createCatalog(config, catalogEntries(configureUpstreams(config, env), config, env));
+	const catalog = configuredCatalog(config, env);
 	await askVendors(config.models, catalog);
 	return retiringModels(config.models, catalog).map(({ text }) => text);
 }
 
 /** @throws {FindingsError} targets of `models:` that lead nowhere; StartError where an upstream's address is none */
 export function checkTargets(config: Config, env: Environment): void {
-	createCatalog(config, catalogEntries(configureUpstreams(config, env), config, env));
+	configuredCatalog(config, env);
 }
+
+/** A sentence for each target of `models:` whose provider lacks its key or its address. */
+export function targetsNotReady(config: Config, env: Environment): string[] {
+	const upstreams = configureUpstreams(config, env);
+	const lacking = new Map(
+		upstreams.map(({ name, state, variable }) => [name, state === "ready" ? undefined : variable]),
+	);
+	return namedTargets(config.models, configuredCatalog(config, env, upstreams)).flatMap(({ name, target }) => {
+		const variable = lacking.get(target.provider.name);
+		return variable === undefined ? [] : [`${name}: ${target.id} can't be asked until ${variable} is set`];
+	});
+}
+
+const configuredCatalog = (config: Config, env: Environment, upstreams = configureUpstreams(config, env)) =>
+	createCatalog(config, catalogEntries(upstreams, config, env));
 
 /** Which providers are ready, which lack a key, and which variable sets it; and which of the ready ones have no prices. */
 function providerLines(upstreams: readonly Upstream[], prices: Config["prices"]): string[] {

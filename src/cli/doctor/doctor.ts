@@ -12,7 +12,7 @@ import type { Environment } from "../../config/interpolate.ts";
 import type { Loaded } from "../../config/load.ts";
 import { settingRows } from "../../config/setting-rows.ts";
 import { describeProviders } from "../../providers/registry.ts";
-import { checkRouter } from "../../server/router-plan.ts";
+import { checkRouter, targetsNotReady } from "../../server/router-plan.ts";
 import { workerCount } from "../../server/threads/worker-count.ts";
 import { unwritable } from "../../store/private-file.ts";
 import { VERSION } from "../../version.ts";
@@ -102,7 +102,10 @@ function configurationSection(loaded: Loaded, variables: Environment): PagePart 
 	const isAgent = role === "agent";
 	const wrong = warnings.map(({ path, message }) => `${path}: ${message}`);
 	try {
-		if (!isAgent) checkRouter(config, variables);
+		if (!isAgent) {
+			checkRouter(config, variables);
+			wrong.push(...targetsNotReady(config, variables));
+		}
 		const rows = settingRows(loaded, isAgent ? undefined : workerCount(config));
 		const set = rows.filter(([, , from]) => from !== "default");
 		const providers = isAgent ? [] : describeProviders(config, variables).filter(({ state }) => state === "ready");
