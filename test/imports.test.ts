@@ -111,10 +111,11 @@ test.each([
 	).toEqual([...allowed].sort());
 });
 
-test("a call's body is asked for by providers, and by what makes another request or answer of it; all others read its facts", () => {
+test("a call's body is asked for by providers, by what makes another request or answer of it, and by what puts it into its span; all others read its facts", () => {
 	const askers = sources.filter(({ code }) => /\bbody\(\)/.test(code)).map(({ file }) => file);
 	// What an agent sends its router is no call.
 	expect(askers.filter((file) => !/^(?:providers|dialects|openai|agent\/router-link)\//.test(file))).toEqual([
+		"api/traced-contents.ts",
 		"proxy/other-form.ts",
 		"proxy/resume-request.ts",
 	]);

@@ -77,6 +77,21 @@ const many = (exporter: SpanExporter, count: number) => {
 };
 const sum = (dropped: Record<string, number>) => Object.values(dropped).reduce((all, count) => all + count, 0);
 
+test("what calls ask and are answered is taken out of what others hear of them, and bounded while it waits", async () => {
+	const { exporter, spans } = exporterOf({ queueSize: 2_000, batchSize: 2_000, delayMs: 60_000 });
+	const contents = { input: "x".repeat(8_192), output: "y".repeat(8_192), isCut: false };
+	const calls = Array.from({ length: 300 }, () => tracedCall({}, { contents: { ...contents } }));
+	for (const call of calls) exporter.callSettled(call);
+	expect(calls.every(({ trace }) => trace!.span!.contents === undefined)).toBe(true);
+	await exporter.close();
+	const whole = spans.filter(({ attributes }) => attributes["gen_ai.output.messages"] === contents.output);
+	expect([spans.length, whole.length]).toEqual([300, 256]);
+	expect(spans.filter(({ attributes }) => attributes["router.contents.cut"] === true).length).toBe(44);
+	// What was sent makes room.
+	exporter.callSettled(tracedCall({}, { contents: { ...contents } }));
+	expect(exporter.waiting).toBe(1);
+});
+
 describe("a collector that", () => {
 	test("is away costs no more than the room that there is, is told of once, and once when it is back", async () => {
 		const { exporter, seen, reply, takes, spans } = exporterOf({ exportMs: 30 });

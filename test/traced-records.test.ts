@@ -8,7 +8,7 @@ import { tracedAttempt, tracedCall } from "./kit/spans.ts";
 
 /** What the main thread hears of these, in their order. */
 function heardOf(events: readonly (CallSettled | AttemptClosed)[]): object[] {
-	const memory = makeRecordQueue(256 * 1024);
+	const memory = makeRecordQueue(512 * 1024);
 	const queue = new EventQueue({ memory, unsettled: { close() {} }, onMany: () => {}, onLost: () => {} });
 	for (const event of events) "callId" in event ? queue.attemptClosed(event) : queue.callSettled(event);
 	const heard: object[] = [];
@@ -29,6 +29,22 @@ test("a trace that is sent arrives whole, beside all else that a record may have
 		tracedCall({ energyJ: 1.5, decision: { model: "m" } }),
 	];
 	expect(heardOf(events).map(plain)).toEqual(events.map(plain));
+});
+
+test("what a call asks and is answered goes along where there is room, and never waits in the thread's memory", () => {
+	const contents = { input: "x".repeat(8_192), output: "y".repeat(8_192), isCut: false };
+	const small = tracedCall({}, { contents: { ...contents } });
+	expect(heardOf([small]).map(plain)).toEqual([plain(small)]);
+	expect(small.trace!.span!.contents).toEqual(contents);
+	const long = tracedCall({}, { contents: { ...contents, output: '"'.repeat(8_192) } });
+	const [heard] = heardOf([long]) as CallSettled[];
+	expect([heard!.trace?.traceId, heard!.trace?.span?.contents]).toEqual([long.trace!.traceId, undefined]);
+	const memory = makeRecordQueue(512 * 1024);
+	const queue = new EventQueue({ memory, unsettled: { close() {} }, onMany: () => {}, onLost: () => {} });
+	const calls = Array.from({ length: 60 }, () => tracedCall({}, { contents: { ...contents } }));
+	for (const call of calls) queue.callSettled(call);
+	expect(queue.waiting).toBeGreaterThan(0);
+	expect(calls.slice(-queue.waiting).every(({ trace }) => trace!.span!.contents === undefined)).toBe(true);
 });
 
 test("of one that is not, nothing goes along", () => {

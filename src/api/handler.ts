@@ -27,6 +27,7 @@ import { callPlan } from "./late-route.ts";
 import { isBudgeted, resolveModel, usableRoute } from "./model-access.ts";
 import { openCall } from "./open-call.ts";
 import { type Choice, EXPLAIN_HEADER, planCall } from "./route-call.ts";
+import { traceContents } from "./traced-contents.ts";
 
 /**
  * What is done for a call, in this order: `auth` finds its caller, `limits` holds it against limits and budget, `cache` answers it where
@@ -116,9 +117,8 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		readCall = call.read(parsed, sent);
 		if (parsed.operation) record.operation = parsed.operation;
 		if (dialect.references) call.storage = context.responses?.storage(readCall, request, caller);
-		record.requested = model.slice(0, MAX_REQUESTED);
-		record.stream = parsed.stream;
-		record.user = call.user ?? user?.slice(0, MAX_USER);
+		noteRequest(record, readCall, user);
+		traceContents(caller, readCall, record);
 		const found = catalog.find(model) ?? (await resolveModel(catalog, model, caller, context.isBehindRouter));
 		const isAlias = found.alias?.name === found.label;
 		record.named(found, isAlias || catalog.names.includes(model) || answered.has(found.label));
@@ -153,6 +153,12 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		record.listener?.fail();
 		return failedCall(asRouterError(thrown), dialect, record, readCall);
 	}
+}
+
+function noteRequest(record: CallRecord, { facts, stream, user }: IncomingCall, bodysUser: string | undefined): void {
+	record.requested = facts.model.slice(0, MAX_REQUESTED);
+	record.stream = stream;
+	record.user = user ?? bodysUser?.slice(0, MAX_USER);
 }
 
 /** The targets of a call in their order. Where there is one, and nobody asks why, there is nothing to choose. */

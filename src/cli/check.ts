@@ -30,7 +30,7 @@ export async function check(loaded: Loaded, env: Environment): Promise<string> {
 	}
 	if (findings.length > 0) throw new FindingsError(findings);
 	const { otelLines } = await import("../server/otel.ts");
-	const otel = otelLines(env);
+	const otel = otelLines(env, role === "agent" ? [] : config.keys);
 	if (role === "agent") return report(loaded, [], undefined, otel);
 	const { describeProviders } = await import("../providers/registry.ts");
 	const { workerCount } = await import("../server/threads/worker-count.ts");

@@ -66,6 +66,12 @@ export const key = Type.Object(
 					"Whether it may send chat templates, `mm_processor_kwargs`, `media_io_kwargs` and grammars of any size to inference servers of your own (vLLM, agents), which those can stop for all. Default: false.",
 			}),
 		),
+		trace_contents: Type.Optional(
+			Type.Boolean({
+				description:
+					"Whether what its calls ask and are answered stands in their spans (`gen_ai.input.messages`, `gen_ai.output.messages`), which go to whoever collects traces. Default: false.",
+			}),
+		),
 		...limits,
 		budget: Type.Optional(budget),
 		session_usd: sessionUsd(

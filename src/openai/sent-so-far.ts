@@ -35,6 +35,8 @@ export interface SentSoFar {
 	readonly obstacle?: string | undefined;
 	/** The finish reason has been sent: nothing may follow but usage. */
 	readonly isFinished: boolean;
+	/** That, where chunks had it. */
+	readonly finishReason?: string | undefined;
 }
 
 /** Deltas that are understood here; `extra` ones go on as they come and are not compared. */
@@ -54,6 +56,7 @@ interface SentDraft {
 	trailingSpaces: number;
 	obstacle?: string | undefined;
 	isFinished: boolean;
+	finishReason?: string;
 }
 
 /** The record of one stream. */
@@ -126,7 +129,10 @@ function readChunk(sent: SentDraft, data: string): void {
 	if (!sent.head["id"] && (head["id"] || Object.keys(sent.head).length === 0)) sent.head = head;
 	for (const choice of choices ?? []) {
 		if ((choice.index ?? 0) > 0) sent.obstacle = "it has several choices";
-		if (choice.finish_reason) sent.isFinished = true;
+		if (choice.finish_reason) {
+			sent.isFinished = true;
+			sent.finishReason = choice.finish_reason;
+		}
 		if (typeof choice.text === "string") {
 			sent.text += choice.text;
 			sent.characters += choice.text.length;

@@ -14,6 +14,7 @@ import type { RouteTarget } from "../routing/route.ts";
 import type { OpenAttempt, RoutingState, Work } from "../routing/target-state.ts";
 import type { AttemptClosed, AttemptStep, Bill, CallSettled, Queued, Sink } from "../telemetry/events.ts";
 import type { CallTrace, TracedAttempt } from "../telemetry/otel/call-trace.ts";
+import type { KeptAnswer } from "../telemetry/otel/span-contents.ts";
 import type { AttemptSpan } from "../telemetry/otel/span-context.ts";
 import type { AttemptResult } from "./attempt-result.ts";
 import type { AnswerListener, ClientConnection } from "./call-client.ts";
@@ -70,6 +71,8 @@ export class CallRecord {
 	dropped = 0;
 	/** What the cache did; undefined where there is none. */
 	cache: CallSettled["cache"];
+	/** What it is answered, kept for its span; undefined where nobody wants it. */
+	kept: KeptAnswer | undefined;
 	/** Hears the answer, too. */
 	listener: AnswerListener | undefined;
 	/** The client has left, and the call goes on for others. */
@@ -275,8 +278,7 @@ export class CallRecord {
 		units?: AnswerToBill["units"],
 	): void {
 		const gpuMs = this.#meters?.get(target.id)?.ms() ?? 0;
-		const answer = { target, tokens, upstreamCost: cost, gpuMs, isCounted, guess, units };
-		const billed = this.cost!.bill(answer);
+		const billed = this.cost!.bill({ target, tokens, upstreamCost: cost, gpuMs, isCounted, guess, units });
 		this.tokens = billed.tokens;
 		this.costUsd = this.#failedUsd > 0 ? (billed.usd ?? 0) + this.#failedUsd : billed.usd;
 		this.#bill = billed.bill;
@@ -338,7 +340,7 @@ export class CallRecord {
 			dropped: this.dropped || undefined,
 			droppedFields: this.droppedFields,
 			skipped: this.skipped,
-			trace: this.trace?.settled(),
+			trace: this.trace?.settled(status),
 		};
 		for (const sink of this.sinks) sink.callSettled?.(settled);
 		if (this.#isIdleTimeoutLifted) connection!.server.timeout(connection!.request, connection!.idleSeconds);

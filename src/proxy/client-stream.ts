@@ -126,8 +126,8 @@ export class ClientStream implements AttemptListener {
 		this.#source = opened.target;
 		// It left in the moment in which this attempt was no longer running, and not yet being read.
 		if (this.#hasClientLeft) reader.leave(CLIENT_GONE);
-		if (this.#attempts?.canResume(opened.target)) this.#sent ??= new SentRecord();
-		const sent = this.#sent;
+		if (this.#attempts?.canResume(opened.target)) this.#sent ??= this.record.kept?.streamed ?? new SentRecord();
+		const sent = this.#sent ?? this.record.kept?.streamed;
 		this.record.firstTokenAt ??= reader.firstDeltaAt;
 		for (const piece of opened.first.splice(0)) {
 			sent?.add(chunksOf(piece));

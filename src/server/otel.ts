@@ -94,10 +94,16 @@ export function workerTracer(env: Environment): Tracer | undefined {
 }
 
 /** Lines for people, each behind a word: where traces and metrics go, and what of the variables is not as it should be. None where nothing is said of them. */
-export function otelLines(env: Environment): readonly (readonly [word: string, text: string])[] {
+export function otelLines(env: Environment, keys: Config["keys"]): readonly (readonly [word: string, text: string])[] {
 	const { traces, metrics, problems } = readOtelSettings(env);
+	const traced = keys.filter(({ trace_contents }) => trace_contents).map(({ name }) => name);
 	return [
 		...(traces ? ([["traces", `${withoutSecrets(traces.endpoint)}, ${shareOf(traces)}`]] as const) : []),
+		...(traces && traced.length > 0
+			? ([
+					["contents", `prompts and answers of the keys ${traced.join(", ")} go to the collector (trace_contents)`],
+				] as const)
+			: []),
 		...(metrics
 			? ([["metrics", `${withoutSecrets(metrics.endpoint)}, every ${metrics.intervalMs / 1000} s`]] as const)
 			: []),

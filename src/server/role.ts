@@ -298,7 +298,7 @@ export function announce(
 	const files = [
 		file ? `log      ${file}` : `log      stdout only: ${problem}`,
 		...(role === "router" ? [`data     ${config.data_dir}${unwritableNote(config.data_dir)}`] : []),
-		...otelLines(env).map(([word, text]) => `${word.padEnd(8)} ${text}`),
+		...otelLines(env, role === "router" ? config.keys : []).map(([word, text]) => `${word.padEnd(8)} ${text}`),
 	];
 	return {
 		role,

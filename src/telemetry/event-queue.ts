@@ -16,6 +16,7 @@ import {
 	TEXT,
 } from "./event-records.ts";
 import type { AttemptClosed, CallSettled, Sink } from "./events.ts";
+import { takeContents } from "./otel/span-context.ts";
 import { type Shared, type SharedFields, sharedOfAttempts, sharedOfCalls } from "./shared-fields.ts";
 import type { UnsettledCalls } from "./unsettled-calls.ts";
 
@@ -129,6 +130,8 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled" | 
 			if ("call" in what) this.options.unsettled.close(what.call.id);
 			return;
 		}
+		// Many may wait.
+		if ("call" in what) takeContents(what.call.trace?.span);
 		this.#waiting.push(what);
 		if (this.#timer !== undefined) return;
 		this.options.onMany();
@@ -157,9 +160,11 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled" | 
 		let text = (user ?? "") + (isAsModel ? "" : (requested ?? ""));
 		let more = moreOf(call);
 		if (text.length > 0 || more) {
-			const json = more ? JSON.stringify(more) : "";
-			// More than the queue takes: why its targets were chosen is what may be long.
-			if (json.length * 3 > this.#queue.largest / 2) more = undefined;
+			let json = more ? JSON.stringify(more) : "";
+			// What it asks and is answered goes first, where it is more than the queue takes.
+			if (this.#isTooLong(json) && takeContents(more?.trace?.span)) json = JSON.stringify(more);
+			// Why its targets were chosen is what may be long, too.
+			if (this.#isTooLong(json)) more = undefined;
 			else text += json;
 		}
 		const begin = this.#begin(id, text, shared.number, call.attempts, call.status);
@@ -185,6 +190,10 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled" | 
 		this.options.unsettled.close(id);
 		this.options.written?.callSettled(call, at);
 		return true;
+	}
+
+	#isTooLong(json: string): boolean {
+		return json.length * 3 > this.#queue.largest / 2;
 	}
 
 	#putAttempt(attempt: AttemptClosed): boolean {

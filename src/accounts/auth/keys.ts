@@ -22,6 +22,8 @@ export interface Caller {
 	readonly budget?: Budget | undefined;
 	/** It may send what steers an inference server itself (`engine_fields`). */
 	readonly engineFields?: boolean | undefined;
+	/** What its calls ask and are answered stands in their spans (`trace_contents`). */
+	readonly tracesContents?: boolean | undefined;
 	/** What is done about its agents that run away; undefined: as `runaway:` says. */
 	readonly runaway?: RunawayReaction | undefined;
 	/** Whether it may use a model of that name. */
@@ -94,7 +96,7 @@ export function createKeyAuth(
 	storedKeys?: StoredKeyLookup,
 ): KeyAuth {
 	const configured: ConfiguredKey[] = keys.map(
-		({ name, key, models, team, priority, budget, engine_fields, runaway, session_usd, ...rest }) => ({
+		({ name, key, models, team, priority, budget, engine_fields, trace_contents, runaway, session_usd, ...rest }) => ({
 			id: `config:${name}`,
 			name,
 			team,
@@ -102,6 +104,7 @@ export function createKeyAuth(
 			...ofModels(models),
 			priority,
 			engineFields: engine_fields,
+			tracesContents: trace_contents,
 			runaway,
 			limits: { rpm: rest.rpm, tpm: rest.tpm, concurrency: rest.concurrency, input: rest.input, session_usd },
 			budget,

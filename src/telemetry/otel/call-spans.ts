@@ -1,12 +1,12 @@
 /**
  * The spans of settled calls and closed attempts. Pure. A call is a span of a server (HTTP conventions), each attempt one of a client that asks a
- * model (GenAI conventions); what both say besides has names of the router's own (`router.…`). No prompt, no answer, no secret, and no text of a client's but names of
+ * model (GenAI conventions); what both say besides has names of the router's own (`router.…`). No prompt and no answer but of calls of keys that say so, no secret, and no text of a client's but names of
  * models, which are clipped, and a `tracestate` of the standard's form, which spans have to carry.
  */
 import { shortText } from "../../short-text.ts";
 import type { AttemptClosed, CallSettled } from "../events.ts";
 import { operationName, providerName } from "./gen-ai-names.ts";
-import type { AttemptSpan, CallSpan, StepSpan } from "./span-context.ts";
+import type { AttemptSpan, CallSpan, SpanContents, StepSpan } from "./span-context.ts";
 
 /** OTLP's numbers for kinds of spans. */
 export const SPAN_KIND = { INTERNAL: 1, SERVER: 2, CLIENT: 3 } as const;
@@ -45,15 +45,15 @@ const SERVER_ERROR = 500;
 
 const clipped = (text: string): string => (text.length > LONGEST ? shortText(text, LONGEST) : text);
 
-/** The spans of a call, its own first. */
-export function callSpans(call: CallSettled, span: CallSpan): Span[] {
-	const spans = [callSpan(call, span)];
+/** The spans of a call, its own first. @param contents what it asks and is answered, where that is to be sent */
+export function callSpans(call: CallSettled, span: CallSpan, contents?: SpanContents): Span[] {
+	const spans = [callSpan(call, span, contents)];
 	const { endMs } = spans[0]!;
 	for (const step of span.steps) spans.push(stepSpan(call, span, step, step.ms ?? endMs - step.startedAt));
 	return spans;
 }
 
-function callSpan(call: CallSettled, span: CallSpan): Span {
+function callSpan(call: CallSettled, span: CallSpan, contents: SpanContents | undefined): Span {
 	const { tokens, status, error } = call;
 	const model = call.requested ?? call.model;
 	return {
@@ -71,6 +71,9 @@ function callSpan(call: CallSettled, span: CallSpan): Span {
 			"gen_ai.operation.name": operationName(call.operation),
 			"gen_ai.request.model": clipped(model),
 			"gen_ai.request.stream": call.stream || undefined,
+			"gen_ai.input.messages": contents?.input,
+			"gen_ai.output.messages": contents?.output,
+			"router.contents.cut": contents?.isCut || undefined,
 			"router.call.id": call.id,
 			"router.model": call.model,
 			"router.provider": call.provider,

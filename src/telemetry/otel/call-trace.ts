@@ -5,7 +5,7 @@
 import type { Operation } from "../../openai/operations.ts";
 import type { AttemptStep, Queued } from "../events.ts";
 import { isSampled, type Sampling } from "./sampler.ts";
-import type { AttemptReason, AttemptSpan, StepSpan, TraceOfCall } from "./span-context.ts";
+import type { AttemptReason, AttemptSpan, SpanContents, StepSpan, TraceOfCall } from "./span-context.ts";
 import {
 	newSpanId,
 	newTraceId,
@@ -63,6 +63,8 @@ export class CallTrace {
 	readonly #steps: StepSpan[] = [];
 	/** Why the next attempt is made. */
 	#reason: AttemptReason | undefined;
+	/** Asked once, when the call settles, with its status: what it asks and is answered. */
+	contents: ((status: number) => SpanContents | undefined) | undefined;
 	/** What is added to `performance.now()` for Unix time. */
 	readonly #wallOffset: number;
 
@@ -70,7 +72,7 @@ export class CallTrace {
 		private readonly traceId: string,
 		private readonly parent: RemoteContext | undefined,
 		/** What it does is sent. */
-		private readonly isSent: boolean,
+		readonly isSent: boolean,
 		private readonly method: string,
 		private readonly route: string | undefined,
 		private readonly startedAt: number,
@@ -134,8 +136,8 @@ export class CallTrace {
 		this.#steps.splice(this.#steps.indexOf(step), 1);
 	}
 
-	/** What its events say of it when the call has settled. */
-	settled(): TraceOfCall {
+	/** What its events say of it when the call has settled. @param status as the call settles with it */
+	settled(status = 200): TraceOfCall {
 		const { traceId, parent, isSent, method, route } = this;
 		if (!isSent) return { traceId };
 		return {
@@ -150,6 +152,7 @@ export class CallTrace {
 				method,
 				route,
 				steps: this.#steps,
+				...(this.contents && { contents: this.contents(status) }),
 			},
 		};
 	}

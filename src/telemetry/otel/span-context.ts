@@ -46,6 +46,14 @@ export interface StepSpan {
 	readonly refused?: "full" | "late" | undefined;
 }
 
+/** What a call asks and is answered (`span-contents.ts`), JSON. */
+export interface SpanContents {
+	readonly input?: string | undefined;
+	readonly output?: string | undefined;
+	/** Some of it is left out: it is too long, or is no text. */
+	readonly isCut: boolean;
+}
+
 /** The span of a call. */
 export interface CallSpan extends SpanContext {
 	/** The parent is of another process. */
@@ -54,6 +62,16 @@ export interface CallSpan extends SpanContext {
 	/** The route's path as the router lists it: no text of a client's. */
 	readonly route?: string | undefined;
 	readonly steps: readonly StepSpan[];
+	/** What it asks and is answered, of calls of keys with `trace_contents`; until it is taken. */
+	contents?: SpanContents | undefined;
+}
+
+/** Takes the contents out of a span, so that whoever else hears of its call, and keeps it for longer, has none. */
+export function takeContents(span: CallSpan | undefined): SpanContents | undefined {
+	if (!span?.contents) return undefined;
+	const { contents } = span;
+	span.contents = undefined;
+	return contents;
 }
 
 /** The trace that a call belongs to. */

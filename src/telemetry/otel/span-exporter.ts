@@ -7,6 +7,7 @@ import { attemptSpan, callSpans, type Span } from "./call-spans.ts";
 import type { BatchSettings } from "./otel-settings.ts";
 import type { OtlpSource } from "./otlp.ts";
 import { OtlpClient, type OtlpClientOptions } from "./otlp-client.ts";
+import { type SpanContents, takeContents } from "./span-context.ts";
 
 /** Why spans were not taken: there was no room for them, the collector refused them, or it could not be reached in time. */
 export type DropReason = "full" | "refused" | "unreachable";
@@ -23,7 +24,12 @@ export interface SpanExporterOptions {
 }
 
 /** What spans are made of. */
-type Waiting = { readonly call: CallSettled } | { readonly attempt: AttemptClosed };
+type Waiting =
+	| { readonly call: CallSettled; readonly contents?: SpanContents | undefined }
+	| { readonly attempt: AttemptClosed };
+
+/** Contents that wait, UTF-16 units: spans wait without theirs where there are more. */
+const MOST_CONTENTS = 4 * 1024 * 1024;
 
 /**
  * Pauses between tries, ms: the first, and the longest; each is twice the one before, and up to a third longer by chance. A collector may ask
@@ -43,6 +49,8 @@ export class SpanExporter implements Pick<Sink, "attemptClosed" | "callSettled">
 	#waiting: Waiting[] = [];
 	/** How many spans they are. */
 	#spans = 0;
+	/** UTF-16 units of what their calls ask and are answered. */
+	#contents = 0;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#sending: Promise<void> | undefined;
 	readonly #client: OtlpClient;
@@ -72,7 +80,9 @@ export class SpanExporter implements Pick<Sink, "attemptClosed" | "callSettled">
 
 	callSettled(call: CallSettled): void {
 		const span = call.trace?.span;
-		if (span) this.#add({ call }, 1 + span.steps.length);
+		if (!span) return;
+		const contents = takeContents(span);
+		this.#add(contents ? { call, contents: this.#bounded(contents) } : { call }, 1 + span.steps.length);
 	}
 
 	/** Sends all that waits, as far as the collector takes it in 2 s. What is left is lost with the process, and counted. */
@@ -86,6 +96,10 @@ export class SpanExporter implements Pick<Sink, "attemptClosed" | "callSettled">
 		clearTimeout(this.#timer);
 	}
 
+	#bounded(contents: SpanContents): SpanContents {
+		return this.#contents + lengthOf(contents) > MOST_CONTENTS ? { isCut: true } : contents;
+	}
+
 	#add(what: Waiting, spans: number): void {
 		const { queueSize, batchSize, delayMs } = this.options.batch;
 		if (this.#spans + spans > queueSize) {
@@ -93,6 +107,7 @@ export class SpanExporter implements Pick<Sink, "attemptClosed" | "callSettled">
 			return;
 		}
 		this.#waiting.push(what);
+		this.#contents += sizeOf(what);
 		this.#spans += spans;
 		if (this.#sending) return;
 		if (this.#spans >= batchSize) void this.#begin();
@@ -131,6 +146,7 @@ export class SpanExporter implements Pick<Sink, "attemptClosed" | "callSettled">
 			if (written.length > 0 && written.length + count > most) break;
 			const what = this.#waiting.shift()!;
 			this.#spans -= count;
+			this.#contents -= sizeOf(what);
 			try {
 				written.push(...spansOf(what).map((span) => this.#client.encoding.span(span)));
 			} catch (thrown) {
@@ -181,8 +197,13 @@ export class SpanExporter implements Pick<Sink, "attemptClosed" | "callSettled">
 
 const countOf = (what: Waiting): number => ("call" in what ? 1 + what.call.trace!.span!.steps.length : 1);
 
+const lengthOf = ({ input = "", output = "" }: SpanContents): number => input.length + output.length;
+const sizeOf = (what: Waiting): number => ("call" in what && what.contents ? lengthOf(what.contents) : 0);
+
 const spansOf = (what: Waiting): Span[] =>
-	"call" in what ? callSpans(what.call, what.call.trace!.span!) : [attemptSpan(what.attempt, what.attempt.span!)];
+	"call" in what
+		? callSpans(what.call, what.call.trace!.span!, what.contents)
+		: [attemptSpan(what.attempt, what.attempt.span!)];
 
 /** Lets everything else have its turn. */
 const pause = (): Promise<void> => new Promise((done) => setImmediate(done));
