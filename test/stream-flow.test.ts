@@ -6,7 +6,7 @@ import { CLIENT_GONE, type Deadline } from "../src/proxy/deadline.ts";
 import { EventReader } from "../src/proxy/event-reader.ts";
 import { Exchange } from "../src/proxy/net/http1-exchange.ts";
 import { HeadReader } from "../src/proxy/net/http1-head.ts";
-import { forwardStream, type SendPiece } from "../src/proxy/stream-flow.ts";
+import { forwardStream, type PieceReceiver } from "../src/proxy/stream-flow.ts";
 
 const HEAD = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 const END = "0\r\n\r\n";
@@ -65,7 +65,7 @@ function streamed(body?: (exchange: Exchange) => ByteSource, { goesOn, flush }: 
 /** Keeps what is sent. */
 function kept(taken: () => number | Promise<unknown> = () => 1) {
 	const texts: string[] = [];
-	const send: SendPiece = (piece: AnswerPiece) => {
+	const send: PieceReceiver["send"] = (piece: AnswerPiece) => {
 		texts.push(textOf(chunksOf(piece)));
 		return taken();
 	};
@@ -74,8 +74,10 @@ function kept(taken: () => number | Promise<unknown> = () => 1) {
 
 test("a client that can't be told a piece ends the forwarding with that error, and not the reading of the socket", async () => {
 	const { exchange, reader } = streamed();
-	const forwarded = forwardStream(reader, () => {
-		throw new Error("no words for it");
+	const forwarded = forwardStream(reader, {
+		send() {
+			throw new Error("no words for it");
+		},
 	});
 	expect(() => exchange.received(chunk(event("a")))).not.toThrow();
 	await expect(forwarded).rejects.toThrow("no words for it");
@@ -84,7 +86,7 @@ test("a client that can't be told a piece ends the forwarding with that error, a
 test("a connection that is lost in the midst of a stream ends it as broken", async () => {
 	const { exchange, reader, told } = streamed();
 	const { texts, send } = kept();
-	const forwarded = forwardStream(reader, send);
+	const forwarded = forwardStream(reader, { send });
 	exchange.received(chunk(event("a")));
 	exchange.lost(false);
 	await forwarded;
@@ -96,7 +98,7 @@ test("a connection that is lost in the midst of a stream ends it as broken", asy
 test("a client that leaves while nothing comes ends it, and its connection is not used again", async () => {
 	const { exchange, reader, told } = streamed();
 	const { send } = kept();
-	const forwarded = forwardStream(reader, send);
+	const forwarded = forwardStream(reader, { send });
 	exchange.received(chunk(event("a")));
 	reader.leave(CLIENT_GONE);
 	await forwarded;
@@ -109,11 +111,12 @@ test("a client that leaves while a piece is written gets no other, though more h
 	const texts: string[] = [];
 	exchange.received(chunk(event("a")));
 	exchange.received(chunk(event("b")));
-	await forwardStream(reader, (piece) => {
+	const send: PieceReceiver["send"] = (piece) => {
 		texts.push(textOf(chunksOf(piece)));
 		if (texts.length === 1) reader.leave(CLIENT_GONE);
 		return 1;
-	});
+	};
+	await forwardStream(reader, { send });
 	expect(texts.filter((text) => text !== "")).toEqual([event("a")]);
 });
 
@@ -121,7 +124,7 @@ test("what arrives is written within the same call", async () => {
 	const { exchange, reader, told } = streamed();
 	const { texts, send } = kept();
 	exchange.received(chunk(event("a")));
-	const forwarded = forwardStream(reader, send);
+	const forwarded = forwardStream(reader, { send });
 	expect(texts).toEqual([event("a")]);
 	exchange.received(chunk(event("b")));
 	expect(texts).toEqual([event("a"), event("b")]);
@@ -133,7 +136,7 @@ test("what arrives is written within the same call", async () => {
 test("the end of a connection's answer is the end of a stream without a last event", async () => {
 	const { exchange, reader } = streamed();
 	const { texts, send } = kept();
-	const forwarded = forwardStream(reader, send);
+	const forwarded = forwardStream(reader, { send });
 	exchange.received(Buffer.concat([chunk(event("a")), Buffer.from(END)]));
 	await forwarded;
 	expect(texts).toEqual([event("a"), ""]);
@@ -145,7 +148,7 @@ test("while a client does not read nothing is written, and what has come meanwhi
 	const { promise: ready, resolve } = Promise.withResolvers<void>();
 	let isSlow = true;
 	const { texts, send } = kept(() => (isSlow ? ready : 1));
-	const forwarded = forwardStream(reader, send);
+	const forwarded = forwardStream(reader, { send });
 	for (const text of ["a", "b", "c"]) exchange.received(chunk(event(text)));
 	expect(texts).toEqual([event("a")]);
 	expect(told).toContain("client awaited");
@@ -161,7 +164,7 @@ test("an upstream is held back while more has come than is kept, and goes on onc
 	const { promise: ready, resolve } = Promise.withResolvers<void>();
 	let isSlow = true;
 	const { texts, send } = kept(() => (isSlow ? ready : 1));
-	const forwarded = forwardStream(reader, send);
+	const forwarded = forwardStream(reader, { send });
 	const long = "x".repeat(100_000);
 	for (const text of [long, long, long, long]) exchange.received(chunk(event(text)));
 	expect(told.filter((each) => each.startsWith("held") || each.startsWith("let"))).toEqual(["held"]);
@@ -179,7 +182,7 @@ for (const how of ["as they come", "when asked for"]) {
 		const flush = () => ({ failure: { kind: "overloaded", message: "not in the form that was asked for" } as const });
 		const { exchange, reader } = streamed(how === "when asked for" ? asked : undefined, { flush });
 		const { texts, send } = kept();
-		const forwarded = forwardStream(reader, send);
+		const forwarded = forwardStream(reader, { send });
 		exchange.received(chunk(["a", "finish", "last"].map(event).join("")));
 		await forwarded;
 		expect(texts.join("")).toBe(["a", "finish"].map(event).join(""));
@@ -198,7 +201,7 @@ test("what a connection brings within the call that lets it go on follows what h
 	const { promise: ready, resolve } = Promise.withResolvers<void>();
 	let isSlow = true;
 	const { texts, send } = kept(() => (isSlow ? ready : 1));
-	const forwarded = forwardStream(reader, send);
+	const forwarded = forwardStream(reader, { send });
 	for (const text of ["a", "b", "c", "d"]) exchange.received(chunk(long(text)));
 	isSlow = false;
 	resolve();
@@ -210,7 +213,7 @@ test("a source whose pieces must be asked for says the same", async () => {
 	const { exchange, reader } = streamed((exchange) => ({ read: () => exchange.read() }));
 	const { texts, send } = kept();
 	exchange.received(chunk(event("a")));
-	const forwarded = forwardStream(reader, send);
+	const forwarded = forwardStream(reader, { send });
 	exchange.received(chunk(event("b")));
 	exchange.received(Buffer.concat([chunk(event("last")), Buffer.from(END)]));
 	await forwarded;

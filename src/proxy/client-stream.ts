@@ -14,31 +14,35 @@ import { withCounts } from "../openai/usage-edits.ts";
 import { errorOf, type Failure } from "../providers/failure.ts";
 import type { Out, Target } from "../providers/provider.ts";
 import type { CallAttempts } from "./call-attempts.ts";
+import type { AnswerListener } from "./call-client.ts";
 import type { CallRecord } from "./call-record.ts";
 import { CLIENT_GONE } from "./deadline.ts";
 import type { EventReader } from "./event-reader.ts";
 import type { AttemptListener, StartedAnswer } from "./started-answer.ts";
-import { forwardStream } from "./stream-flow.ts";
+import { forwardStream, type PieceReceiver } from "./stream-flow.ts";
 
 /** One call's stream. */
-export class ClientStream implements AttemptListener {
+export class ClientStream implements AttemptListener, PieceReceiver {
+	// What each event needs is side by side: a stream's state has left the processor's caches by its next event.
+	#sink: ReadableStreamDirectController | undefined;
 	/** Puts what is sent into the client's wire. */
 	readonly #writer: StreamWriter;
+	/** Hears the answer, too. */
+	readonly #listener: AnswerListener | undefined;
+	/** What the client has been sent, kept where the answer might have to be resumed at another target. */
+	#sent: SentRecord | undefined;
+	/** Since when nothing of what comes is for the client, who has read that already: an earlier target sent it. */
+	#silentSince: number | undefined;
 	readonly #statusSent = Promise.withResolvers<undefined>();
 	/** What may be written as soon as there is somewhere to write to. */
 	readonly #held: StreamPiece[] = [];
-	#sink: ReadableStreamDirectController | undefined;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#attempts: CallAttempts | undefined;
 	/** The stream that is being sent on, and whose it is. */
 	#reader: EventReader | undefined;
 	#source: Target | undefined;
-	/** What the client has been sent, kept where the answer might have to be resumed at another target. */
-	#sent: SentRecord | undefined;
 	/** What a stream first broke of: how the attempts to go on ended says less. */
 	#firstError: RouterError | undefined;
-	/** Since when nothing of what comes is for the client, who has read that already: an earlier target sent it. */
-	#silentSince: number | undefined;
 	/** How it ended, where that was badly. */
 	#endedBy: { readonly status: number; readonly error: string } | undefined;
 	/** When the client last got something, as far as no upstream sent it. */
@@ -57,6 +61,7 @@ export class ClientStream implements AttemptListener {
 		private readonly onUnread?: () => void,
 	) {
 		this.#writer = call.dialect.stream(call);
+		this.#listener = record.listener;
 	}
 
 	/**
@@ -114,7 +119,7 @@ export class ClientStream implements AttemptListener {
 		clearTimeout(this.#timer);
 		this.#sink = undefined;
 		sink.close();
-		this.record.listener?.ended(this.#endedBy);
+		this.#listener?.ended(this.#endedBy);
 	}
 
 	/** Sends a stream on to its end. What it returns goes on where this one broke. */
@@ -134,16 +139,19 @@ export class ClientStream implements AttemptListener {
 			const taken = this.#write(sink, writer.push(piece));
 			if (typeof taken !== "number") await reader.waitFor(taken);
 		}
-		await forwardStream(reader, (piece) => {
-			if (piece === "") {
-				this.#silentSince ??= performance.now();
-				return 0;
-			}
-			this.#silentSince = undefined;
-			sent?.add(chunksOf(piece));
-			return this.#write(sink, writer.push(piece));
-		});
+		await forwardStream(reader, this);
 		return this.#end(sink, reader, opened);
+	}
+
+	/** A piece of the stream that is being sent on. */
+	send(piece: AnswerPiece): number | Promise<unknown> {
+		if (piece === "") {
+			this.#silentSince ??= performance.now();
+			return 0;
+		}
+		this.#silentSince = undefined;
+		this.#sent?.add(chunksOf(piece));
+		return this.#write(this.#sink!, this.#writer.push(piece));
 	}
 
 	/** A stream is over. */
@@ -179,7 +187,7 @@ export class ClientStream implements AttemptListener {
 	/** The client is gone. */
 	#leave(): void {
 		// Others want the answer: it goes on, and what is written to this client is lost.
-		if (this.record.listener?.continuesWithoutClient()) return;
+		if (this.#listener?.continuesWithoutClient()) return;
 		this.#hasClientLeft = true;
 		clearTimeout(this.#timer);
 		this.#attempts?.leave();
@@ -195,7 +203,7 @@ export class ClientStream implements AttemptListener {
 	/** Returns what to wait for before the next piece. */
 	#write(sink: ReadableStreamDirectController, piece: StreamPiece): number | Promise<unknown> {
 		const taken = write(sink, piece);
-		return this.record.listener?.sent(piece, taken) ?? taken;
+		return this.#listener?.sent(piece, taken) ?? taken;
 	}
 
 	/** What an attempt that failed has cost is not its caller's. */

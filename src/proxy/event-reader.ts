@@ -15,7 +15,7 @@ import type { Tokens } from "../openai/usage.ts";
 import { type Failure, TRUNCATED } from "../providers/failure.ts";
 import type { ByteSource, CountedTokens, Out, StoredThinking, StreamDecoder } from "../providers/provider.ts";
 import type { Deadline } from "./deadline.ts";
-import { guardedDecoder } from "./decoder-faults.ts";
+import { outOf, passedBy, restOf, whyIncomplete } from "./decoder-faults.ts";
 import { TunnelLost } from "./net/http1-exchange.ts";
 import { transportFailure } from "./net/transport-failure.ts";
 
@@ -52,15 +52,13 @@ const lengthOf = ({ raw, name, isNamed }: SseEvent): number =>
 /** How long a finished upstream may take to close its side before the connection is given up, ms. */
 const CLOSING_MS = 1000;
 
-/**
- * Reads one stream. Whoever sends it on reads `body` and `take`, `finish` or `broken` give what to send for them;
- * until `isOver`.
- */
+/** Reads one stream. Whoever sends it on reads `body`, and `take`, `finish` or `broken` give what to send for that; until `isOver`. */
 export class EventReader {
+	// What each event needs is side by side: a stream's state has left the processor's caches by its next event.
 	readonly #splitter = new SseSplitter();
-	/** Events that are no comments; counted up to the second. */
-	#events = 0;
-	/** The chunk at hand has some. */
+	readonly #decoder: StreamDecoder;
+	readonly #deadline: Deadline;
+	/** The chunk at hand has events that are no comments. */
 	#sawData = false;
 	/** So many bytes at the beginning of the chunk at hand go on untouched. */
 	#untouched = 0;
@@ -70,12 +68,18 @@ export class EventReader {
 	#isNative = false;
 	/** The answer has begun: what came is worth sending. */
 	hasBegun = false;
+	isOver = false;
+	/** All of the answer has come: whatever breaks now is no loss but of its counts. */
+	isFinished = false;
+	/** Events that carried some of the answer, how long they were in all, and the shortest: UTF-16 units or bytes. */
+	#deltas = 0;
+	#deltaLength = 0;
+	#shortest = Number.POSITIVE_INFINITY;
+	/** Events that are no comments; counted up to the second. */
+	#events = 0;
 	/** Pieces have come that are held back, and those are sent on once the answer has begun. */
 	#isHeld = false;
 	#holds = false;
-	/** All of the answer has come: whatever breaks now is no loss but of its counts. */
-	isFinished = false;
-	isOver = false;
 	/** When the first piece of the answer was here, on `performance.now()`'s clock. */
 	firstDeltaAt: number | undefined;
 	/** How it ended, where that was badly. Told by no piece. */
@@ -87,20 +91,15 @@ export class EventReader {
 	last: Out | undefined;
 	/** Events that were no JSON. */
 	dropped = 0;
-	/** Events that carried some of the answer, how long they were in all, and the shortest: UTF-16 units or bytes. */
-	#deltas = 0;
-	#deltaLength = 0;
-	#shortest = Number.POSITIVE_INFINITY;
-
-	private readonly decoder: StreamDecoder;
 
 	constructor(
 		readonly body: ByteSource,
 		decoder: StreamDecoder,
-		private readonly deadline: Deadline,
+		deadline: Deadline,
 		private readonly events: ReaderEvents,
 	) {
-		this.decoder = guardedDecoder(decoder);
+		this.#decoder = decoder;
+		this.#deadline = deadline;
 	}
 
 	/** The next bytes; see ByteSource. */
@@ -126,7 +125,7 @@ export class EventReader {
 			this.#read(event, at);
 		}
 		// A piece of an event is a sign of life; a comment is one of the connection only.
-		if (this.isFinished ? this.#deltas > deltas : this.#sawData || !splitter.isClean) this.deadline.touch();
+		if (this.isFinished ? this.#deltas > deltas : this.#sawData || !splitter.isClean) this.#deadline.touch();
 		return this.#taken();
 	}
 
@@ -139,7 +138,7 @@ export class EventReader {
 	broken(cause: unknown): AnswerPiece {
 		// It broke off because it was over: what is being read has yet to be sent.
 		if (this.isOver) return "";
-		const failure = this.deadline.failure ?? (cause instanceof TunnelLost ? transportFailure(cause, true) : TRUNCATED);
+		const failure = this.#deadline.failure ?? (cause instanceof TunnelLost ? transportFailure(cause, true) : TRUNCATED);
 		if (this.isFinished && failure.kind !== "cancelled") return this.#last([]);
 		// Bun's own words may name the address with its password; ours say what was too large.
 		const reason = cause instanceof EventTooLarge ? ` (${cause.message})` : "";
@@ -149,9 +148,9 @@ export class EventReader {
 
 	/** The client reads more slowly than the upstream sends, until `taken` resolves: no silence of the upstream's. */
 	async waitFor(taken: Promise<unknown>): Promise<void> {
-		this.deadline.stopWaiting();
+		this.#deadline.stopWaiting();
 		await taken;
-		this.deadline.touch();
+		this.#deadline.touch();
 	}
 
 	/** An event that is no comment has come. */
@@ -161,7 +160,7 @@ export class EventReader {
 
 	/** What the upstream has counted: of the whole answer, or of as much of it as has come, where it counts with each chunk. */
 	get tokens(): Tokens | undefined {
-		this.#tokens = this.decoder.passedTokens?.() ?? this.#tokens;
+		this.#tokens = this.#decoder.passedTokens?.() ?? this.#tokens;
 		const counted = this.counted;
 		if (!counted || (this.#tokens && this.#tokens.output >= counted.output)) return this.#tokens;
 		return { ...this.#tokens, input: counted.input, output: counted.output };
@@ -169,12 +168,12 @@ export class EventReader {
 
 	/** Tokens of the answer as far as it has come; undefined where its upstream does not count with each chunk. */
 	get counted(): CountedTokens | undefined {
-		return this.decoder.countedTokens?.();
+		return this.#decoder.countedTokens?.();
 	}
 
 	/** How long it has given nothing of the answer, ms. */
 	get silentMs(): number {
-		return this.deadline.silentMs;
+		return this.#deadline.silentMs;
 	}
 
 	/**
@@ -194,7 +193,7 @@ export class EventReader {
 	/** Sends on the events at hand that need no reading. */
 	#pass(): void {
 		const splitter = this.#splitter;
-		const passed = this.decoder.passThrough?.(splitter.bytes, splitter.at);
+		const passed = passedBy(this.#decoder, splitter.bytes, splitter.at);
 		if (!passed) return;
 		const { bytes, length, events, beside = 0 } = passed;
 		splitter.at += length;
@@ -217,7 +216,7 @@ export class EventReader {
 
 	/** @param from where it begins among the bytes at hand; undefined where it is not whole there */
 	#read(event: SseEvent, from?: number): void {
-		const out = this.decoder.push(event);
+		const out = outOf(this.#decoder, event);
 		this.#apply(out, event);
 		if (out.failure && !this.isFinished) this.#over(out.failure);
 		else if (out.failure || out.done) this.#end();
@@ -263,8 +262,8 @@ export class EventReader {
 
 	/** The end of an answer: good if the decoder says it is complete. What it has kept back until then comes now. */
 	#end(): void {
-		const failure = this.decoder.end();
-		const rest = failure ? undefined : this.decoder.flush?.();
+		const failure = whyIncomplete(this.#decoder);
+		const rest = failure ? undefined : restOf(this.#decoder);
 		if (rest) this.#learn(rest);
 		this.last = rest;
 		this.#over(failure ?? rest?.failure);
@@ -313,7 +312,7 @@ export class EventReader {
 
 	#finishes(isFinished: boolean, hasDelta: boolean): void {
 		// Of several choices others may still be on their way.
-		if (isFinished && this.decoder.end() !== undefined) return;
+		if (isFinished && whyIncomplete(this.#decoder) !== undefined) return;
 		this.isFinished = isFinished;
 		if (!this.hasBegun) {
 			this.hasBegun = true;
@@ -327,17 +326,17 @@ export class EventReader {
 		this.isOver = true;
 		this.failure = failure;
 		if (failure) {
-			this.deadline.abort();
-			this.deadline.clear();
+			this.#deadline.abort();
+			this.#deadline.clear();
 			this.events.end(failure);
 			return;
 		}
 		this.events.end(undefined);
 		// The last bytes of a good answer are on their way: reading them keeps the connection for the next call.
-		this.deadline.within(CLOSING_MS, "end");
-		const letGo = () => this.deadline.clear();
+		this.#deadline.within(CLOSING_MS, "end");
+		const letGo = () => this.#deadline.clear();
 		this.body.read().then((chunk) => {
-			if (chunk) this.deadline.abort();
+			if (chunk) this.#deadline.abort();
 			letGo();
 		}, letGo);
 	}

@@ -3,12 +3,15 @@ import type { AnswerPiece } from "../openai/sse.ts";
 import type { ByteTaker } from "../providers/provider.ts";
 import type { EventReader } from "./event-reader.ts";
 
-/** Writes a piece, "" where nothing came of what was read. Returns what to wait for before the next one. Throws where the client can't be told it. */
-export type SendPiece = (piece: AnswerPiece) => number | Promise<unknown>;
+/** Who is sent a stream. No function with the pieces' own variables: each event would have to fetch that and those from memory, too. */
+export interface PieceReceiver {
+	/** Writes a piece, "" where nothing came of what was read. Returns what to wait for before the next one. Throws where the client can't be told it. */
+	send(piece: AnswerPiece): number | Promise<unknown>;
+}
 
 /** Sends all that comes of a stream, up to its end. Rejects with what `send` throws. */
-export async function forwardStream(reader: EventReader, send: SendPiece): Promise<void> {
-	const flow = new StreamFlow(reader, send);
+export async function forwardStream(reader: EventReader, receiver: PieceReceiver): Promise<void> {
+	const flow = new StreamFlow(reader, receiver);
 	while (!reader.isOver) await (reader.body.flow ? flow.run() : flow.step());
 }
 
@@ -22,7 +25,7 @@ class StreamFlow implements ByteTaker {
 
 	constructor(
 		private readonly reader: EventReader,
-		private readonly send: SendPiece,
+		private readonly receiver: PieceReceiver,
 	) {}
 
 	/** Sends what comes until the client must be waited for, and has been; or to the end. */
@@ -44,14 +47,14 @@ class StreamFlow implements ByteTaker {
 		} catch (cause) {
 			piece = reader.broken(cause);
 		}
-		const taken = this.send(piece);
+		const taken = this.receiver.send(piece);
 		if (typeof taken !== "number") await reader.waitFor(taken);
 	}
 
 	take(bytes: Uint8Array): boolean {
 		const { reader } = this;
 		try {
-			const taken = this.send(this.#pieceOf(bytes));
+			const taken = this.receiver.send(this.#pieceOf(bytes));
 			if (typeof taken === "number" && !reader.isOver) return true;
 			this.#resolve(typeof taken === "number" ? undefined : reader.waitFor(taken));
 		} catch (thrown) {
@@ -63,7 +66,7 @@ class StreamFlow implements ByteTaker {
 	ended(end: { readonly reason: unknown } | null): void {
 		const { reader } = this;
 		try {
-			const taken = this.send(end ? reader.broken(end.reason) : this.#last());
+			const taken = this.receiver.send(end ? reader.broken(end.reason) : this.#last());
 			this.#resolve(typeof taken === "number" ? undefined : reader.waitFor(taken));
 		} catch (thrown) {
 			this.#reject(thrown);

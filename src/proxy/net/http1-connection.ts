@@ -33,26 +33,27 @@ const MOST_GATHERED = 16 * 1024;
 
 /** A connected socket and the call it carries. */
 export class Http1Connection {
-	#socket: ConnectionSocket | undefined;
+	// What each piece of an answer needs is side by side: a connection's state has left the processor's caches by its next piece.
 	#exchange: Exchange | undefined;
+	/** What came of an answer within this turn of the event loop. */
+	#arrived: Buffer | undefined;
 	/** The request that is to be sent. */
 	#request: { readonly head: string; readonly body: Body } | undefined;
+	/** Its turn has an end to come. */
+	#isDue = false;
+	isOpen = true;
+	#socket: ConnectionSocket | undefined;
 	/** What of the request the kernel has not taken yet: bytes, or ASCII. */
 	#unsent: (string | Buffer)[] | undefined;
 	/** A body that is read while it is sent; undefined once all of it has left. */
 	#stream: BodyStream | undefined;
 	/** Called when the kernel has taken all of `#unsent`, or never will. */
 	#whenTaken: (() => void) | undefined;
-	/** What came of an answer within this turn of the event loop. */
-	#arrived: Buffer | undefined;
-	/** Its turn has an end to come. */
-	#isDue = false;
 	#sawEnd = false;
 	/** Why its socket is gone. */
 	#lostBy: Error | undefined;
 	/** Resolves once TLS speaks with whom it should. */
 	readonly #secured = Promise.withResolvers<void>();
-	isOpen = true;
 	/** Since when it carries nothing, by its owner's clock; of no meaning while it carries a call. */
 	idleSince = 0;
 

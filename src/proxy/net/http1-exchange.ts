@@ -33,6 +33,8 @@ interface Carrier {
 /** One request's answer on its way. */
 export class Exchange implements ByteSource {
 	readonly #parser: AnswerParser;
+	/** Gets each piece at once. */
+	#taker: ByteTaker | undefined;
 	readonly head: Promise<UpstreamAnswer>;
 	#resolve!: (answer: UpstreamAnswer) => void;
 	#reject!: (reason: unknown) => void;
@@ -43,8 +45,6 @@ export class Exchange implements ByteSource {
 	/** Why there will be no more bytes; `null` where the answer is complete. */
 	#end: { readonly reason: unknown } | null | undefined;
 	#waiting: { resolve(bytes: Uint8Array | undefined): void; reject(reason: unknown): void } | undefined;
-	/** Gets each piece at once. */
-	#taker: ByteTaker | undefined;
 
 	constructor(
 		private readonly connection: Carrier,

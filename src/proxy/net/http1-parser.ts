@@ -21,16 +21,16 @@ export class AnswerParser {
 	#state: State = "head";
 	/** Bytes of a line or head whose end has not come. */
 	#kept: Buffer | undefined;
-	/** Bytes left of the body, or of the chunk. */
-	#left = 0;
-	#isReusable = false;
-	/** Bytes of a chunk have come. */
-	#hasChunk = false;
-	head: Head | undefined;
 	/** The body bytes that came with the last `push` lie in these, from `start` to `end`; chunks have been moved together there. */
 	bytes: Buffer = EMPTY;
 	start = 0;
 	end = 0;
+	/** Bytes of a chunk have come. */
+	#hasChunk = false;
+	head: Head | undefined;
+	/** Bytes left of the body, or of the chunk. */
+	#left = 0;
+	#isReusable = false;
 
 	/** @param heads reads its head */
 	constructor(private readonly heads = new HeadReader()) {}
