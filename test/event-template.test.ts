@@ -57,6 +57,46 @@ test("whatever is in a chunk, it is found as a pattern finds it, wherever the ch
 	expect(events).toBeGreaterThan(4000);
 });
 
+test.each([0, undefined])(
+	"of events that differ in one text those that come alone are found, too (noted: %p)",
+	(noted) => {
+		const at = random(12);
+		const shape: EventShape = {
+			fixed: ['data: {"text":"', '"}\n\n'],
+			variables: ["text"],
+			escapes: "short",
+			...(noted === undefined ? {} : { noted }),
+		};
+		const template = new EventTemplate(shape);
+		const pattern = /data: \{"text":"((?:[^"\\\n]|\\["\\/bfnrt])*)"\}\n\n/y;
+		let alone = 0;
+		for (let round = 0; round < 4000; round++) {
+			const event = () => `data: {"text":"${at.pick(TEXTS)}${at.pick(TEXTS)}"}\n\n`;
+			const whole = event() + (at.below(4) === 0 ? event() : "");
+			const oddities = ["", "", "", ": comment\n\n", "\n", "data: "];
+			const text = `${whole.slice(0, at.below(3) === 0 ? at.below(whole.length) : undefined).toWellFormed()}${at.pick(oddities)}`;
+			const chunk = Buffer.from(text);
+			let end = 0;
+			const texts: string[] = [];
+			pattern.lastIndex = 0;
+			for (let found = pattern.exec(text); found; found = pattern.exec(text)) {
+				if (noted !== undefined && found[1] === "") break;
+				texts.push(found[1]!);
+				end = pattern.lastIndex;
+			}
+			expect([text, template.read(chunk, 0)]).toEqual([text, Buffer.byteLength(text.slice(0, end))]);
+			expect([text, template.events]).toEqual([text, texts.length]);
+			if (noted !== undefined) expect(template.textsIn(chunk).toString()).toBe(texts.join(""));
+			if (texts.length === 1 && end === text.length) alone++;
+		}
+		expect(alone).toBeGreaterThan(400);
+		const broken = Buffer.from('data: {"text":"é"}\n\n');
+		expect(template.read(broken, 0)).toBe(broken.length);
+		broken[broken.indexOf(0xc3) + 1] = 0x20;
+		expect(template.read(broken, 0)).toBe(0);
+	},
+);
+
 test("bytes that are no UTF-8 are for a decoder to see, and no event of their chunk is taken", () => {
 	const template = new EventTemplate(SHAPE);
 	const chunk = Buffer.from('data: {"n":1,"text":"é","more":"","m":2}\n\n'.repeat(3));

@@ -4,7 +4,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import { bytePart } from "./byte-part.ts";
-import { BLANKS, type Separators, separatorsOf } from "./text-separators.ts";
+import { BLANKS, type Separators, separatorsOf, type TextFrame } from "./text-separators.ts";
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -60,13 +60,21 @@ export interface EventShape {
 
 /** Finds events of one shape. */
 export class EventTemplate {
-	/** Of the last `read`: how long all noted texts are, and how many escapes they have. */
+	// What each event needs is side by side: a stream's state has left the processor's caches by its next event.
+	#frame: TextFrame | undefined;
+	/** The chunk at hand is no UTF-8: to try it again behind each event would cost the square of their number. */
+	#isRefused = false;
+	/** Which of the texts is noted; -1: none. */
+	readonly #noted: number;
+	/** How long the noted texts of the last `read` are, how many escapes they have, and how many events that were. */
 	size = 0;
 	escapes = 0;
-	/** How many events that were. */
 	events = 0;
 	/** All bytes of the texts, or-ed: from 128 on where one is no ASCII. */
 	bits = 0;
+	/** Escapes of the text that was read last, and of the noted one of the event that was read alone. */
+	#escapes = 0;
+	#notedEscapes = 0;
 	/** Where each variable begins and ends in the event that was read alone last. */
 	readonly starts: number[];
 	readonly ends: number[];
@@ -74,15 +82,8 @@ export class EventTemplate {
 	/** Digits of the numbers among the variables there, and what stands between the others in events that are like it. */
 	readonly #widths: number[];
 	#separators: Separators | undefined;
-	/** Which of the texts is noted; -1: none. */
-	readonly #noted: number;
 	/** What may stand behind a backslash. */
 	readonly #escaped: Uint8Array;
-	/** Escapes of the text that was read last, and of the noted one of the event that was read alone. */
-	#escapes = 0;
-	#notedEscapes = 0;
-	/** The chunk at hand is no UTF-8: to try it again behind each event would cost the square of their number. */
-	#isRefused = false;
 
 	constructor(private readonly shape: EventShape) {
 		const { fixed, variables, escapes, noted = -1 } = shape;
@@ -101,20 +102,26 @@ export class EventTemplate {
 		placedBy = this;
 		this.size = this.escapes = this.events = this.bits = 0;
 		if (this.#isRefused) return from;
-		let past = from;
-		for (;;) {
+		let past = this.#frame ? this.#aloneEnd(chunk, from, this.#frame) : -1;
+		if (past === -1) past = this.#rowEnd(chunk, from);
+		if (this.bits < ASCII_END || past === from || isUtf8(bytePart(chunk, from, past))) return past;
+		this.#isRefused = true;
+		return from;
+	}
+
+	/** Past all events of the shape. */
+	#rowEnd(chunk: Buffer, from: number): number {
+		this.bits = 0;
+		for (let past = from; ; ) {
 			if (this.#separators) past = this.#alikeEnd(chunk, past, this.#separators);
 			const end = past === chunk.length ? -1 : this.eventEnd(chunk, past);
-			if (end === -1) break;
+			if (end === -1) return past;
 			past = end;
-			this.#separators ??= separatorsOf(this.#bytes, this.#widths);
+			this.#learn();
 			this.events++;
 			const { noted } = this.shape;
 			if (noted !== undefined) this.#note(this.starts[noted]!, this.ends[noted]!, this.#notedEscapes);
 		}
-		if (this.bits < ASCII_END || past === from || isUtf8(bytePart(chunk, from, past))) return past;
-		this.#isRefused = true;
-		return from;
 	}
 
 	#note(start: number, end: number, escapes: number): void {
@@ -161,6 +168,29 @@ export class EventTemplate {
 			for (let from = places[i]!; from < places[i + 1]!; from++) texts[at++] = chunk[from]!;
 		}
 		return texts;
+	}
+
+	#learn(): void {
+		this.#separators ??= separatorsOf(this.#bytes, this.#widths);
+		this.#frame = this.#separators.frame;
+	}
+
+	/**
+	 * Past an event like the last one that is all that the chunk has left; -1 where it is not. An event that comes alone finds nothing of its stream in the
+	 * processor's caches: what it is compared with is one row of bytes.
+	 */
+	#aloneEnd(chunk: Buffer, from: number, { bytes, before }: TextFrame): number {
+		const begin = from + before;
+		const end = chunk.length - (bytes.length - before);
+		if (end < begin || end - begin > bytes.length || bytes.compare(chunk, from, begin, 0, before) !== 0) return -1;
+		if (this.#textEnd(chunk, begin) !== end) return -1;
+		for (let at = before, nth = end; at < bytes.length; at++, nth++) if (chunk[nth] !== bytes[at]) return -1;
+		if (this.#noted !== -1) {
+			if (end === begin) return -1;
+			this.#note(begin, end, this.#escapes);
+		}
+		this.events = 1;
+		return chunk.length;
 	}
 
 	/** Past events like the last one that was read alone: what stands between two texts is compared at once. */

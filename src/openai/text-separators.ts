@@ -94,6 +94,13 @@ export class Separator {
 	}
 }
 
+/** What stands around the only text of an event, side by side, where nothing but that text differs. */
+export interface TextFrame {
+	readonly bytes: Buffer;
+	/** How many of them stand before the text. */
+	readonly before: number;
+}
+
 /** All of an event's. */
 export interface Separators {
 	/** Before its first text. */
@@ -104,6 +111,8 @@ export interface Separators {
 	readonly last: Separator;
 	/** From there to before the first text of the next event. */
 	readonly between: Separator;
+	/** Absent where more differs than one text. */
+	readonly frame?: TextFrame | undefined;
 }
 
 /**
@@ -128,5 +137,7 @@ export function separatorsOf(parts: readonly Buffer[], widths: readonly number[]
 	const seam = Buffer.concat([behind.at(-1)!, before[0]!]);
 	const between = new Separator([...behind.slice(0, -1), seam, ...before.slice(1)], [...numbersBehind, ...numbers]);
 	const made = (each: (typeof all)[number]) => new Separator(each.parts, each.widths);
-	return { first: made(first!), inner: rest.map(made), last: made(last), between };
+	const isOne = parts.length === 2 && widths[0] === 0;
+	const frame = isOne ? { bytes: Buffer.concat(parts), before: parts[0]!.length } : undefined;
+	return { first: made(first!), inner: rest.map(made), last: made(last), between, frame };
 }

@@ -45,17 +45,18 @@ interface TemplateSpan {
 export class DeltaTemplate {
 	/** Undefined: nothing is learnt. */
 	#events: EventTemplate | undefined;
-	/** Which of what differs are the text and the count of the tokens; -1: none. */
-	#content = -1;
+	/** Which of what differs is the count of the tokens; -1: none. */
 	#output = -1;
-	/** The part that is not sent on. */
-	#cut: { readonly from: TemplateSpan; readonly to: TemplateSpan } | undefined;
-	/** Where the cuts of a chunk at hand begin and end. */
-	readonly #cuts: number[] = [];
 	#tries = 0;
 	/** Of what `passThrough` took last: bytes of the chunk, and events. */
 	length = 0;
 	events = 0;
+	/** Which of what differs is the text; -1: none. */
+	#content = -1;
+	/** The part that is not sent on. */
+	#cut: { readonly from: TemplateSpan; readonly to: TemplateSpan } | undefined;
+	/** Where the cuts of a chunk at hand begin and end. */
+	readonly #cuts: number[] = [];
 	/** The chunk at hand was refused: to try it again behind each event would cost the square of their number. */
 	#isRefused = false;
 	/** Tokens by the count of the last event that matched, and those before the white space at the end of the text. */

@@ -54,6 +54,12 @@ const FIELD = "data: ";
 
 /** Reads one stream of an OpenAI-shaped upstream. */
 export class ChunkDecoder implements StreamDecoder {
+	// What each event needs is side by side: a stream's state has left the processor's caches by its next event.
+	readonly #template = new DeltaTemplate();
+	/** Reads the answer where that is a response. */
+	#response: StreamDecoder | undefined;
+	/** The template has read chunks since those that were counted. */
+	#isBehind = false;
 	readonly #upstream: Upstream;
 	readonly #call: Call;
 	readonly #showsUsage: boolean;
@@ -62,22 +68,17 @@ export class ChunkDecoder implements StreamDecoder {
 	/** Choices that have begun and not finished, and those that have. */
 	readonly #unfinished = new Set<number>();
 	readonly #finished = new Set<number>();
-	readonly #template = new DeltaTemplate();
 	/** What the server signs of the first choice; undefined where it signs nothing. */
 	readonly #signed: SignedAnswer | undefined;
 	/** Words belong to what is signed, so that each chunk is read. */
 	readonly #readsWords: boolean;
 	/** Said by the last chunk that brought some of the answer; undefined where that said nothing. */
 	#counted: CountedTokens | undefined;
-	/** The template has read chunks since. */
-	#isBehind = false;
 	/** The last chunk that was good, and the last usage that came: beside it, or beside an error. */
 	#lastChunk: string | undefined;
 	#lastUsage: { readonly usage: unknown; readonly tokens: Tokens } | undefined;
 	#isDone = false;
 	#hasChoice = false;
-	/** Reads the answer where that is a response. */
-	#response: StreamDecoder | undefined;
 
 	constructor(upstream: Upstream, call: Call) {
 		// Clients of Responses are told the counts in any case.
