@@ -286,9 +286,14 @@ export function limitCall(
 	const names = control.limitsModels ? limitedNames(model, route, further) : undefined;
 	const address = !caller && control.limitsAddresses ? addresses.of(request, server) : undefined;
 	const admission = control.enter({ caller, cost, names, address, session });
-	if (admission instanceof Promise) return admission.then((made) => admitted(record, made));
+	if (admission instanceof Promise) return whenAdmitted(record, admission);
 	if (admission) admitted(record, admission);
 	return undefined;
+}
+
+/** Apart: a function made in `limitCall` would have each call allocate what it holds of that. */
+async function whenAdmitted(record: CallToLimit["record"], admission: Promise<Admission>): Promise<void> {
+	admitted(record, await admission);
 }
 
 /** What its answer says already, of an agent that runs away, it goes on saying. */

@@ -69,8 +69,15 @@ type Prices = Pick<PriceBook, "of">;
  * where none is left.
  */
 function affordable(caller: Caller | undefined, model: string, route: Route, prices: Prices): Route {
+	for (const target of route.targets) {
+		if (prices.of(target).rates === undefined) return pricedPart(caller, model, route, prices);
+	}
+	return route;
+}
+
+/** The same of a route that has such targets. */
+function pricedPart(caller: Caller | undefined, model: string, route: Route, prices: Prices): Route {
 	const targets = route.targets.filter((target) => prices.of(target).rates !== undefined);
-	if (targets.length === route.targets.length) return route;
 	if (targets.length > 0) return { ...route, targets };
 	const [first] = route.targets;
 	const id = first?.deployment ?? first?.id ?? model;

@@ -129,9 +129,11 @@ export function createKeyAuth(
 			// Every key is compared, whether or not one has matched, so that the time does not depend on the secret.
 			for (const key of configured) if (timingSafeEqual(key.hash, hash)) caller = key;
 			const credential = agentCredential?.();
-			for (const each of credential?.hashes ?? []) {
-				if (!timingSafeEqual(each, hash)) continue;
-				caller = { id: `agent:${credential!.name}`, name: credential!.name, ...ofModels(["*"]), limits: {} };
+			if (credential) {
+				for (const each of credential.hashes) {
+					if (!timingSafeEqual(each, hash)) continue;
+					caller = { id: `agent:${credential.name}`, name: credential.name, ...ofModels(["*"]), limits: {} };
+				}
 			}
 			if (caller) return caller;
 			// Looked up by its hash: what the time gives away of a hash leads to no secret.

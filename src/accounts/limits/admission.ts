@@ -188,11 +188,18 @@ export class AdmissionControl {
 		if (sessionUsd !== undefined) limits.push(sessionLimit(request, sessionUsd, reserve!.usd));
 		if (limits.length === 0) return admission;
 		const decision = counts.limiter.take(limits, now);
-		if (decision instanceof Promise) return decision.then((made) => this.#decided(admission, request, reserve, made));
-		if (!decision.isAllowed) throw this.#refusal(request, reserve, decision);
-		admission.reservation = decision.reservation;
-		admission.headers = limitHeaders(decision.statuses);
-		return admission;
+		if (decision instanceof Promise) return this.#whenDecided(admission, request, reserve, decision);
+		return this.#decided(admission, request, reserve, decision);
+	}
+
+	/** Apart: a function made in `enter` would have each call allocate what it holds of that. */
+	async #whenDecided(
+		admission: Admission,
+		request: AdmissionRequest,
+		reserve: CallReserve | undefined,
+		decision: Promise<LimitDecision>,
+	): Promise<Admission> {
+		return this.#decided(admission, request, reserve, await decision);
 	}
 
 	#decided(

@@ -85,17 +85,15 @@ export interface Expected {
  */
 export function mostCharge(rates: Rates, { prompt, answer, modalities, cachesForHour }: Expected): number {
 	const { tokens, image, audio } = prompt;
-	const rate = (one: Rate | undefined, other: number): number =>
-		one === undefined ? other : Math.max(at(one, tokens), other);
-	let text = rate(rates.cache_write, at(rates.input, tokens));
-	if (cachesForHour) text = rate(rates.cache_write_1h, text);
-	let written = rate(rates.reasoning, at(rates.output, tokens));
-	if (modalities.image) written = rate(rates.output_image, written);
-	if (modalities.audio) written = rate(rates.output_audio, written);
+	let text = dearer(rates.cache_write, tokens, at(rates.input, tokens));
+	if (cachesForHour) text = dearer(rates.cache_write_1h, tokens, text);
+	let written = dearer(rates.reasoning, tokens, at(rates.output, tokens));
+	if (modalities.image) written = dearer(rates.output_image, tokens, written);
+	if (modalities.audio) written = dearer(rates.output_audio, tokens, written);
 	const read =
 		Math.max(0, tokens - image - audio) * text +
-		image * rate(rates.input_image, text) +
-		audio * rate(rates.input_audio, text);
+		image * dearer(rates.input_image, tokens, text) +
+		audio * dearer(rates.input_audio, tokens, text);
 	return (read + answer * written) / MILLION + (rates.request ?? 0);
 }
 
@@ -119,6 +117,10 @@ class Parts {
 		return this.#sum + this.rest * at(plain, this.prompt);
 	}
 }
+
+/** The rate, or another one that is more. */
+const dearer = (one: Rate | undefined, prompt: number, other: number): number =>
+	one === undefined ? other : Math.max(at(one, prompt), other);
 
 function at(rate: Rate, prompt: number): number {
 	if (typeof rate === "number") return rate;
