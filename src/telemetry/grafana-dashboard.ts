@@ -279,6 +279,7 @@ export function grafanaDashboard(): string {
 		graphTooltip: 1,
 		refresh: "30s",
 		time: { from: "now-1h", to: "now" },
+		annotations: { list: [] },
 		templating: {
 			list: [
 				{ name: "datasource", label: "Data source", type: "datasource", query: "prometheus" },
@@ -316,7 +317,10 @@ function timeSeries({ title, description, unit, queries }: Panel, id: number, gr
 	return {
 		...{ id, type: "timeseries", title, description, gridPos, datasource: DATASOURCE },
 		fieldConfig: { defaults: { unit, min: 0 }, overrides: [] },
-		options: { legend: { displayMode: "list", placement: "bottom" }, tooltip: { mode: "multi", sort: "desc" } },
+		options: {
+			legend: { showLegend: true, displayMode: "list", placement: "bottom", calcs: [] },
+			tooltip: { mode: "multi", sort: "desc" },
+		},
 		targets: queries.map(({ expr, legend }, at) => ({
 			...{ refId: String.fromCharCode(65 + at), datasource: DATASOURCE, expr, legendFormat: legend },
 		})),
