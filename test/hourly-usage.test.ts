@@ -160,6 +160,8 @@ test("sums by the hour are those of single calls, and together those of the days
 	const days = store.ledger.usage(DAYS.from, DAYS.to);
 	const rows = byHour(days, hours);
 	expect(rows.filter(({ hour }) => hour === undefined)).toEqual([]);
+	const nameOf = ({ from, keyId, user, model, provider }: HourRow) => [from, keyId, user, model, provider].join(" ");
+	expect(new Set(hours.map(nameOf)).size).toBe(hours.length);
 	const found = Map.groupBy(rows, ({ day, hour, key }) => `${day}T${String(hour).padStart(2, "0")} ${key}`);
 	expect([...found.keys()].sort()).toEqual([...expected.keys()].sort());
 	for (const [name, { calls, cost, ...tokens }] of expected) {

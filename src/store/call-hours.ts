@@ -7,7 +7,7 @@ import type { Connection } from "./connection.ts";
 import type { UsageKey, UsageSums } from "./ledger-batch.ts";
 
 /** Sums of the calls of one hour and one of each, as the ledger's sums of a day have them. */
-export interface HourRow extends Omit<UsageKey, "day" | "key" | "team">, Readonly<UsageSums> {
+export interface HourRow extends Omit<UsageKey, "day" | "key" | "team">, UsageSums {
 	/** When the hour begins, Unix time, ms. */
 	readonly from: number;
 }

@@ -1,6 +1,8 @@
 /** Reads sums by the hour of the ledger, a part at a time, so that no call waits for it. */
 import { setImmediate } from "node:timers/promises";
+import { NO_USAGE, usageName } from "../../accounts/usage/ledger-rows.ts";
 import type { HourRow } from "../../store/call-hours.ts";
+import type { UsageSums } from "../../store/ledger-batch.ts";
 import type { LedgerStore } from "../../store/ledger-table.ts";
 import { callSearch } from "./call-list.ts";
 
@@ -9,7 +11,7 @@ const ROWS_AT_ONCE = 1_000;
 const DAY_MS = 86_400_000;
 
 /**
- * Sums of the calls that settled on these days (`2026-01-31`, both included) until now; an hour may be there several times.
+ * Sums of the calls that settled on these days (`2026-01-31`, both included) until now, one of each hour and each of what they are of.
  * @param now Unix time, ms
  */
 export async function readHours(
@@ -21,14 +23,23 @@ export async function readHours(
 	const until = Math.min(Date.parse(to) + DAY_MS, now);
 	// Ids say when calls have come. One that was under way for more than a day stays in the sum of its day.
 	const ids = callSearch({ from: dayOf(Math.max(0, since - DAY_MS)), to });
-	const found: HourRow[] = [];
+	// Added up part by part: a ledger of a million calls has as many parts of hours as there are end users in each.
+	const sums = new Map<string, HourRow>();
 	for (let before: string | undefined = ids.before; before !== undefined; ) {
 		const { hours, next } = store.hours({ from: ids.from, before, since, until, rows: ROWS_AT_ONCE });
-		found.push(...hours);
+		for (const hour of hours) addHour(sums, hour);
 		before = next;
 		await setImmediate();
 	}
-	return found;
+	return [...sums.values()];
+}
+
+function addHour(sums: Map<string, HourRow>, hour: HourRow): void {
+	const name = `${hour.from}\n${usageName({ ...hour, day: "" })}`;
+	const before = sums.get(name);
+	const added = { ...hour };
+	if (before) for (const sum of Object.keys(NO_USAGE) as (keyof UsageSums)[]) added[sum] += before[sum];
+	sums.set(name, added);
 }
 
 const dayOf = (at: number): string => new Date(at).toISOString().slice(0, 10);
