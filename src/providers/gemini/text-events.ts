@@ -9,8 +9,8 @@ import type { GenerateResponse } from "./response.ts";
 
 const TEXT = /"text":\s*("(?:[^"\\]|\\.)*")/;
 const COUNTS = '"usageMetadata"';
-/** A count in them. */
-const COUNT = /(?<=:\s*)(?:[1-9]\d{0,8}|0)(?=\s*[,}])/g;
+/** A count in them, behind its colon. */
+const COUNT = /:\s*([1-9]\d{0,8}|0)(?=\s*[,}])/g;
 
 /** Events of one stream that are learned from: where each differs from those before, none needs to be. */
 const MOST_LEARNED = 16;
@@ -39,10 +39,11 @@ export class TextEvents {
 		const variables: VariablePart[] = ["text"];
 		let from = end;
 		if (counts !== -1) {
-			for (const { 0: count, index } of event.slice(counts).matchAll(COUNT)) {
-				fixed.push(event.slice(from, counts + index));
+			for (const { 0: field, 1: count = "", index } of event.slice(counts).matchAll(COUNT)) {
+				const past = counts + index + field.length;
+				fixed.push(event.slice(from, past - count.length));
 				variables.push("number");
-				from = counts + index + count.length;
+				from = past;
 			}
 		}
 		fixed.push(event.slice(from));
