@@ -30,11 +30,13 @@ const stream = (...events: string[]) =>
 function transport({ entering, answer = async () => stream("data: 1\n\n", "data: [DONE]\n\n") }: Played) {
 	const sent: UpstreamRequest[] = [];
 	const asked: (number | undefined)[] = [];
+	const routers: (string | undefined)[] = [];
 	const made = modelTransport({
 		model: "m",
 		traffic: {
-			acquire(_model, _signal, replica) {
+			acquire(_model, _signal, replica, router) {
 				asked.push(replica);
+				routers.push(router);
 				return entering;
 			},
 		},
@@ -47,7 +49,7 @@ function transport({ entering, answer = async () => stream("data: 1\n\n", "data:
 		progress: () => "starting: loading, 40 %",
 		explain: (body) => body.replace("cryptic", "clear"),
 	});
-	return { made, sent, asked };
+	return { made, sent, asked, routers };
 }
 const CALL: UpstreamRequest = { url: `${CONTAINER_BASE_URL}/v1/chat/completions`, headers: {}, body: "{}" };
 
@@ -206,6 +208,26 @@ describe("a call that names a replica", () => {
 		resolve(lease());
 		await text(answer);
 		expect(asked).toEqual([1, 1]);
+	});
+});
+
+describe("a call that says which router it is of", () => {
+	const OF_ROUTER: UpstreamRequest = { ...CALL, headers: { "x-a": "b", "x-router-name": "router-1" } };
+
+	test("is counted as that one's; its container gets no such header", async () => {
+		const { made, sent, routers } = transport({ entering: Promise.resolve(lease()) });
+		await made.send(OF_ROUTER, stays);
+		expect([routers, sent[0]?.headers]).toEqual([["router-1"], { "x-a": "b" }]);
+	});
+
+	test("is that one's again where its container goes away in the moment that it is let through", async () => {
+		const { promise, resolve } = Promise.withResolvers<ContainerLease>();
+		const { made, routers } = transport({ entering: promise, answer: () => Promise.reject(new Error("refused")) });
+		const answer = await made.send({ ...OF_ROUTER, stream: true }, stays);
+		await answer.body.read();
+		resolve(lease());
+		await text(answer);
+		expect(routers).toEqual(["router-1", "router-1"]);
 	});
 });
 

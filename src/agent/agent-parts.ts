@@ -24,7 +24,7 @@ import { type AgentSettings, agentSettings } from "./models/agent-settings.ts";
 import { ContainerSpecs } from "./models/container-spec.ts";
 import { EffectRecords } from "./models/effects.ts";
 import { Generations } from "./models/generations.ts";
-import { Inventory } from "./models/inventory.ts";
+import { gpusOfContainer, Inventory } from "./models/inventory.ts";
 import { ModelRegistry } from "./models/model-registry.ts";
 import { ModelStatuses } from "./models/model-status.ts";
 import type { PromptWatch } from "./models/model-transport.ts";
@@ -32,6 +32,7 @@ import { ModelViews } from "./models/model-view.ts";
 import { PlacementOffers } from "./models/placement-offers.ts";
 import { PrefixReports } from "./models/prefix-reports.ts";
 import { RouterGoals } from "./models/router-goals.ts";
+import { RouterShareMeter } from "./models/router-share-meter.ts";
 import { type QueueLimits, Traffic } from "./models/traffic.ts";
 import { type WarmUpOptions, WarmUps } from "./models/warm-ups.ts";
 import { Notify } from "./notify.ts";
@@ -92,6 +93,14 @@ export interface AgentParts {
 	readonly credential: RouterCredential;
 }
 
+/** @param inventory is asked later: it is made of what counts calls */
+function shareMeter(gpus: GpuWatch, inventory: () => Inventory): RouterShareMeter {
+	return new RouterShareMeter({
+		gpusOf: (container) => gpusOfContainer(inventory().items, container),
+		wattsOf: (gpu) => gpus.reading.gpus.find(({ index }) => index === gpu)?.power ?? 0,
+	});
+}
+
 /** Throws StartError for a model of the configuration that can't be run. Writes and logs nothing, runs nothing. */
 export function createAgentParts(config: Config, env: Environment, log: Pick<Log, "logger">): AgentParts {
 	const { agent, data_dir } = config;
@@ -104,9 +113,9 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const docker = dockerOf(settings, env);
 	const [tick, changes] = [new Notify(), new Notify()];
 	const statuses = new ModelStatuses();
-	const traffic = new Traffic(queueLimits(agent), statuses, tick);
 	const gpus = new GpuWatch(env, gpuReader(agent.accelerator));
-	const hardware = new Hardware(settings, gpus, file);
+	const [shares, hardware] = [shareMeter(gpus, () => inventory), new Hardware(settings, gpus, file)];
+	const traffic = new Traffic(queueLimits(agent), statuses, tick, shares);
 	const [ends, lock] = [new ContainerEnds(), new EngineLock(settings.agent, settings.command, env)];
 	const instance = instanceOf(data_dir);
 	const owner = ownerOf(settings, () => instance().id);
@@ -148,7 +157,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		...{ inventory, prefixes, warmUps, adapters, metrics },
 		kvSockets: new KvSockets(settings.kvDirectory, engineHost(settings.command, settings.variables).isHere),
 		records: new EffectRecords(),
-		views: new ModelViews(registry, statuses, inventory, traffic, adapters, gpus, generations, offers),
+		views: new ModelViews(registry, statuses, inventory, traffic, adapters, gpus, generations, offers, shares),
 		models: new ContainerModels({ registry, adapters, statuses, traffic, http, ends, prefixes: prompts, config }),
 		credential: new RouterCredential(),
 	};

@@ -1,6 +1,7 @@
 /** The agent's own models as upstreams: each has a provider that answers whenever one of its containers is ready. */
 import type { Config } from "../config/schema.ts";
 import { REPLICA_HEADER } from "../protocol/agent.ts";
+import { ROUTER_NAME_HEADER } from "../protocol/router-shares.ts";
 import { openAiCompatible } from "../providers/openai/index.ts";
 import type { Provider, Transport } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
@@ -80,8 +81,12 @@ export class ContainerModels {
 	}
 }
 
-/** One of several containers, where the router's call names one: `modelTransport` reads that header, and no vLLM gets it. */
-const REPLICAS: VendorRow = { ...VENDORS.vllm, forwardedHeaders: [REPLICA_HEADER], namesReplica: true };
+/** One of several containers, where the router's call names one, and which router that is: `modelTransport` reads these headers, and no vLLM gets them. */
+const REPLICAS: VendorRow = {
+	...VENDORS.vllm,
+	forwardedHeaders: [REPLICA_HEADER, ROUTER_NAME_HEADER],
+	namesReplica: true,
+};
 
 function upstreamOf({ config }: ContainerModelsOptions): Upstream {
 	const { total, first_token, stall, connect } = config.timeouts;

@@ -3,6 +3,7 @@
  * through, so that either side may be upgraded first; every size is bounded, since the other side may be anyone.
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
+import { RouterShares } from "./router-shares.ts";
 
 const open = <T extends Record<string, TSchema>>(properties: T, description: string) =>
 	Type.Object(properties, { additionalProperties: true, description });
@@ -88,6 +89,7 @@ export const ReplicaReport = open(
 		replica: Type.Integer({ minimum: 0, maximum: 1023, description: "Its number among the model's, from 0." }),
 		gpus: Type.Optional(gpuIndexes()),
 		power: Type.Optional(watts()),
+		energy_shares: Type.Optional(RouterShares),
 		state: ModelState,
 		running: Type.Optional(count("Requests it works on.")),
 		waiting: Type.Optional(count("Requests that wait at its engine.")),
@@ -155,6 +157,8 @@ export const ModelReport = open(
 		max_model_len: Type.Optional(count("Longest context, tokens.")),
 		gpus: Type.Optional(gpuIndexes()),
 		power: Type.Optional(watts()),
+		energy_shares: Type.Optional(RouterShares),
+		time_shares: Type.Optional(RouterShares),
 		placement: Type.Optional(PlacementReport),
 		replicas: Type.Optional(
 			Type.Array(ReplicaReport, {

@@ -125,6 +125,8 @@ export interface Target {
 	readonly replica?: number | undefined;
 	/** Of a replica: the id that all of the model's replicas at its agent have in common, by which people name them. */
 	readonly deployment?: string | undefined;
+	/** Of the time in which calls of this router run there, the part that is theirs, 0 to 1; absent: all of it. */
+	readonly timeShare?: number | undefined;
 }
 
 /** Something an encoder needs that is not in the call: the proxy gets it before. */

@@ -206,6 +206,7 @@ function createAgents(
 	const hosts = new WakingHosts(agents, (agent) => hostWakes.begin(agent));
 	const fleet = new AgentFleet(agents, upstreams.targets, undefined, hosts);
 	fleet.bounds = config.agents.replicas;
+	fleet.router = () => hub.router;
 	metrics.watchAgents(fleet.counts);
 	agents.onLost((target) => upstreams.targets.restarted(target));
 	return { hub, tunnels, agentTransport: transport, agents, fleet, hostWakes, secrets };
@@ -220,7 +221,7 @@ function openRouter(
 ): void {
 	const { state, agents, hostWakes, hub } = router;
 	state.onSpent = spendingWatch(state.runaways, router, router.log);
-	lifecycle.onStop(watchPower(agents, state.energy));
+	lifecycle.onStop(watchPower(agents, state.energy, hub.router));
 	const closeState = state.open();
 	// Agents speak to the process that has the place.
 	const closeAgents = untilReplaced(lifecycle, agents.open());

@@ -174,7 +174,9 @@ export class CallCost {
 	meter(target: PricedTarget): Meter | undefined {
 		if (this.#target !== target) this.#lookUp(target);
 		if (this.#price?.rates?.gpu_hour === undefined) return undefined;
-		return this.services!.clocks.start(target.deployment ?? target.id);
+		const meter = this.services!.clocks.start(target.deployment ?? target.id);
+		const { timeShare: share } = target;
+		return share === undefined ? meter : { ms: () => meter.ms() * share, stop: () => meter.stop() };
 	}
 
 	/** An attempt has begun; undefined where nobody says what its engine draws. @param engine id of the target that it is */

@@ -31,7 +31,9 @@ const BEGAN = RUNNING + ACCOUNT_THREADS;
 /** What its GPUs' shares came to when they were last looked at, summed. */
 const BUSY_SEEN = BEGAN + ACCOUNT_THREADS;
 const IDLE_SEEN = BUSY_SEEN + 1;
-export const ACCOUNT_NUMBERS = IDLE_SEEN + 1;
+/** Of what it gets while attempts run here, the part that is of attempts of other routers, 0 to 1. */
+const ELSEWHERE = IDLE_SEEN + 1;
+export const ACCOUNT_NUMBERS = ELSEWHERE + 1;
 
 /** What an attempt that ends leaves of those before it. */
 const MEMORY = 0.98;
@@ -73,6 +75,12 @@ export class EnergyAccount {
 		for (const gpu of before) gpu.leave(isBusy, now);
 		if (gpus.length > 0) this.#set(KNOWN, 1);
 		this.#look();
+	}
+
+	/** From now on so much of what the engine gets while attempts run here is theirs, 0 to 1: the rest is of those of other routers. */
+	setShare(share: number, now: number): void {
+		this.#advance(now);
+		this.#set(ELSEWHERE, 1 - share);
 	}
 
 	/** An attempt begins. */
@@ -172,7 +180,7 @@ export class EnergyAccount {
 			this.#add(IDLE, this.#get(IDLE_SEEN) - idleBefore);
 			return;
 		}
-		const joules = this.#get(BUSY_SEEN) - busyBefore;
+		const joules = (this.#get(BUSY_SEEN) - busyBefore) * (1 - this.#get(ELSEWHERE));
 		this.#add(DRAWN, joules);
 		this.#add(EQUAL, joules / running);
 		this.#add(LEFT, joules);

@@ -35,6 +35,8 @@ export interface EnergyMeters {
 	 * The engine is known, and is on these GPUs from now on. None: not yet, or not any more; what attempts that run there get begins with the first one.
 	 */
 	setGpus(engine: string, gpus: readonly GpuPower[]): void;
+	/** Of an engine that is known, the part that this router has of what it gets while attempts of this router run there, 0 to 1; at first 1. */
+	setShare(engine: string, share: number): void;
 	/** By engine that is or was on GPUs, what it has got so far. */
 	sums(): ReadonlyMap<string, EnergySums>;
 }
@@ -77,6 +79,10 @@ export class LocalEnergyMeters implements EnergyMeters {
 		for (const { gpu } of this.#places.get(engine) ?? []) if (this.#gpus.get(gpu)?.isEmpty) this.#gpus.delete(gpu);
 		if (gpus.length > 0) this.#places.set(engine, gpus);
 		else this.#places.delete(engine);
+	}
+
+	setShare(engine: string, share: number): void {
+		this.#accounts.get(engine)?.setShare(share, this.time());
 	}
 
 	#gpu(gpu: string): GpuEnergy | undefined {

@@ -34,6 +34,8 @@ export interface PricedTarget {
 	readonly id: string;
 	/** What it has its hardware in common with, as an id; its own id where it is absent. */
 	readonly deployment?: string | undefined;
+	/** Of the time in which calls of this router run on its hardware, the part that is theirs, 0 to 1: the rest is other routers'. Absent: all of it. */
+	readonly timeShare?: number | undefined;
 	/** What `prices:` calls it instead: `local/model` for a model of several agents. */
 	readonly name?: string | undefined;
 	/** What the upstream calls the model. */

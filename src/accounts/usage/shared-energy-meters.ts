@@ -92,6 +92,11 @@ export class SharedEnergyMeters implements EnergyMeters {
 		});
 	}
 
+	setShare(engine: string, share: number): void {
+		const name = this.#engines.get(engine);
+		if (name) this.#locked(() => this.#account(name)?.setShare(share, this.#time()));
+	}
+
 	sums(): ReadonlyMap<string, EnergySums> {
 		return this.#locked(() => {
 			const now = this.#time();

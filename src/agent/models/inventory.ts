@@ -1,4 +1,5 @@
 /** The agent's containers, each with what its monitor knows. */
+import { MAX_GPUS } from "../../protocol/agent.ts";
 import type { Transport } from "../../providers/provider.ts";
 import { steadyTime } from "../../steady-time.ts";
 import type { Docker } from "../docker/docker.ts";
@@ -6,6 +7,7 @@ import type { Container } from "../docker/docker-output.ts";
 import type { EngineWatch } from "../docker/engine-watch.ts";
 import { allocationsFromLabels } from "../gpu/allocations.ts";
 import type { ReplicaMemory } from "../gpu/capacity.ts";
+import { HOST } from "../gpu/memory.ts";
 import type { Notifier } from "../notify.ts";
 import { KV_EVENT_LABEL } from "../vllm/kv-event-args.ts";
 import { type KvEventSockets, kvEventSockets } from "../vllm/kv-sockets.ts";
@@ -36,6 +38,12 @@ export interface InventoryItem extends ObservedContainer {
 	readonly memory: ReplicaMemory;
 	/** Absent while it does not run. */
 	readonly monitor?: Monitor;
+}
+
+/** Indexes of the GPUs that a container has memory on. */
+export function gpusOfContainer(items: readonly InventoryItem[], id: string): number[] {
+	const { allocations = [] } = items.find((each) => each.id === id)?.memory ?? {};
+	return allocations.flatMap(({ gpu }) => (gpu === HOST ? [] : [gpu])).slice(0, MAX_GPUS);
 }
 
 /** What the monitors work with. */

@@ -4,6 +4,7 @@
  */
 import { sseComment, sseData } from "../../openai/sse.ts";
 import { REPLICA_HEADER } from "../../protocol/agent.ts";
+import { ROUTER_NAME_HEADER } from "../../protocol/router-shares.ts";
 import { saysBusy } from "../../providers/engine-errors.ts";
 import type { ByteSource, CancelSignal, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { readError } from "../../providers/upstream-error.ts";
@@ -49,15 +50,14 @@ export interface PromptWatch {
 export function modelTransport(options: ModelTransportOptions): Transport {
 	const { model, traffic } = options;
 	return {
-		async send(sent, signal) {
-			const replica = replicaOf(sent);
-			const request = REPLICA_HEADER in sent.headers ? withoutReplica(sent) : sent;
-			const entering = traffic.acquire(model, signal, replica);
+		async send(request, signal) {
+			const replica = replicaOf(request);
+			const entering = traffic.acquire(model, signal, replica, request.headers[ROUTER_NAME_HEADER]);
 			// It is awaited below; a rejection before that is not unhandled.
 			entering.catch(() => {});
 			if (request.stream && !(await settlesWithin(entering, FIRST_COMMENT_MS))) {
 				const headers = new Headers({ "content-type": "text/event-stream" });
-				return { status: 200, headers, body: new WaitingStream(options, entering, request, signal, replica) };
+				return { status: 200, headers, body: new WaitingStream(options, entering, request, signal) };
 			}
 			try {
 				const lease = await entering;
@@ -78,12 +78,6 @@ function replicaOf({ headers }: UpstreamRequest): number | undefined {
 	return value !== undefined && /^\d{1,4}$/.test(value) ? Number(value) : undefined;
 }
 
-/** What its container is sent: the header is for this agent. */
-function withoutReplica(request: UpstreamRequest): UpstreamRequest {
-	const { [REPLICA_HEADER]: _, ...headers } = request.headers;
-	return { ...request, headers };
-}
-
 /** The answer, which names the replica that gave it. */
 function withReplica(answer: UpstreamAnswer, { replica }: ContainerLease): UpstreamAnswer {
 	const headers = new Headers([...answer.headers]);
@@ -91,11 +85,11 @@ function withReplica(answer: UpstreamAnswer, { replica }: ContainerLease): Upstr
 	return { ...answer, headers };
 }
 
-/** The request as its container takes it, which has an address and a key of its own. */
+/** The request as its container takes it, which has an address and a key of its own, and no use for headers that are for this agent. */
 function addressed(request: UpstreamRequest, { origin, key }: ContainerLease): UpstreamRequest {
-	const url = request.url.replace(CONTAINER_BASE_URL, origin);
-	if (key === undefined) return { ...request, url };
-	return { ...request, url, headers: { ...request.headers, authorization: `Bearer ${key}` } };
+	const { [ROUTER_NAME_HEADER]: _router, [REPLICA_HEADER]: _replica, ...headers } = request.headers;
+	if (key !== undefined) headers["authorization"] = `Bearer ${key}`;
+	return { ...request, url: request.url.replace(CONTAINER_BASE_URL, origin), headers };
 }
 
 /** Sends the call to its container, and releases the lease when the answer has ended, failed or been given up. */
@@ -257,7 +251,6 @@ class WaitingStream implements ByteSource {
 		entering: Promise<ContainerLease>,
 		private readonly request: UpstreamRequest,
 		private readonly signal: CancelSignal,
-		private readonly replica: number | undefined,
 	) {
 		this.#answer = this.#forward(entering);
 	}
@@ -284,7 +277,9 @@ class WaitingStream implements ByteSource {
 			if (this.#hasRetried)
 				return this.#fail({ message: "its container can't be reached", type: "api_error", code: 502 });
 			this.#hasRetried = true;
-			this.#answer = this.#forward(this.options.traffic.acquire(this.options.model, this.signal, this.replica));
+			const { options, request, signal } = this;
+			const router = request.headers[ROUTER_NAME_HEADER];
+			this.#answer = this.#forward(options.traffic.acquire(options.model, signal, replicaOf(request), router));
 			return this.read();
 		}
 	}

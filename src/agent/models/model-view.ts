@@ -2,12 +2,12 @@
 import {
 	type GpuReport,
 	type LoadMode,
-	MAX_GPUS,
 	MAX_REPLICAS,
 	type ModelReport,
 	type ModelState,
 	type ReplicaReport,
 } from "../../protocol/agent.ts";
+import type { RouterShares } from "../../protocol/router-shares.ts";
 import { shortText } from "../../short-text.ts";
 import { asWall } from "../../steady-time.ts";
 import type { Gpu } from "../gpu/gpu.ts";
@@ -18,13 +18,14 @@ import { problemText } from "../problem.ts";
 import type { VllmMetrics } from "../vllm/vllm-metrics.ts";
 import type { AdapterList } from "./adapter-list.ts";
 import type { Generations } from "./generations.ts";
-import type { Inventory } from "./inventory.ts";
+import { gpusOfContainer, type Inventory } from "./inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelStatus, ModelStatuses } from "./model-status.ts";
 import type { PlacementOffers } from "./placement-offers.ts";
 import { replicaKey } from "./replica-state.ts";
 import type { Generation } from "./roll.ts";
 import { type RollView, rollText, rollView } from "./roll-view.ts";
+import type { RouterShareMeter } from "./router-share-meter.ts";
 import type { Traffic } from "./traffic.ts";
 
 /** The longest `reason` that a report may carry, characters. */
@@ -106,6 +107,7 @@ export class ModelViews {
 		private readonly gpus: Pick<GpuWatch, "reading">,
 		private readonly generations: Generations,
 		private readonly offers: Pick<PlacementOffers, "of">,
+		private readonly shares?: Pick<RouterShareMeter, "ofEnergy" | "ofTime">,
 	) {}
 
 	all(): ModelView[] {
@@ -158,8 +160,15 @@ export class ModelViews {
 
 	/** Indexes of the GPUs that a replica has memory on. */
 	#gpusOf(key: string): number[] {
+		const { items } = this.inventory;
+		return gpusOfContainer(items, items.find((each) => each.key === key)?.id ?? "");
+	}
+
+	/** What routers have of the energy of a replica's engine. */
+	#energyShares(key: string): { energy_shares?: RouterShares } {
 		const item = this.inventory.items.find((each) => each.key === key);
-		return (item?.memory.allocations ?? []).flatMap(({ gpu }) => (gpu === HOST ? [] : [gpu])).slice(0, MAX_GPUS);
+		const shares = item && this.shares?.ofEnergy(item.id);
+		return shares ? { energy_shares: shares } : {};
 	}
 
 	/** By replica, W: for routers that do not share out by themselves what GPUs draw. */
@@ -182,6 +191,7 @@ export class ModelViews {
 		const only = replicas.length === 1 ? replicaKey(name, replicas[0]!) : undefined;
 		const power = only === undefined ? undefined : powers.get(only);
 		const placement = this.offers.of(entry);
+		const time = this.shares?.ofTime(name);
 		const roll = rollView(this.generations.of(name));
 		return {
 			name,
@@ -192,6 +202,8 @@ export class ModelViews {
 			...this.#measured(name),
 			...(only !== undefined && { gpus: this.#gpusOf(only) }),
 			...(power !== undefined && { power }),
+			...(only !== undefined && this.#energyShares(only)),
+			...(time && { time_shares: time }),
 			...(placement && { placement }),
 			...(replicas.length > 1 && { replicas: this.#replicaReports(name, replicas, powers) }),
 			...(roll && { roll: rollText(roll, MAX_REASON) }),
@@ -218,6 +230,7 @@ export class ModelViews {
 				...(kvCache !== undefined && { kv_cache: Math.min(1, kvCache) }),
 				gpus: this.#gpusOf(key),
 				...(power !== undefined && { power }),
+				...this.#energyShares(key),
 				...this.#generation(name, replica),
 				...this.#canary(name, replica),
 			};

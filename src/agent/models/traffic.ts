@@ -7,6 +7,7 @@ import type { CancelSignal } from "../../providers/provider.ts";
 import { steadyTime } from "../../steady-time.ts";
 import type { Notifier } from "../notify.ts";
 import type { CallCounter } from "./call-counts.ts";
+import type { RouterShareMeter } from "./router-share-meter.ts";
 
 /** A container that a model's calls may go to. */
 export interface ContainerAddress {
@@ -58,6 +59,8 @@ export interface QueueLimits {
 }
 
 interface WaitingCall {
+	/** That has sent it; "" where it does not name itself. */
+	readonly router: string;
 	readonly since: number;
 	readonly admit: (lease: ContainerLease) => void;
 	readonly refuse: (reason: unknown) => void;
@@ -103,6 +106,8 @@ export class Traffic {
 		private readonly progress: ProgressTexts,
 		/** Notified when a call begins to wait, or a container is suspected. */
 		private readonly tick: Notifier,
+		/** Hears of each call in a container. */
+		private readonly shares?: Pick<RouterShareMeter, "begin" | "retain">,
 	) {}
 
 	/**
@@ -111,19 +116,19 @@ export class Traffic {
 	 * @param replica the one that is to take it; any, where the model has none of that number any more. While that one takes none and others do it is refused at once: its router knows those,
 	 * too. Where that one has all the calls it may have, or none takes any, it waits like any other call.
 	 */
-	acquire(model: string, signal: CancelSignal, replica?: number): Promise<ContainerLease> {
+	acquire(model: string, signal: CancelSignal, replica?: number, router = ""): Promise<ContainerLease> {
 		const queue = this.#queue(model);
 		if (signal.aborted) return Promise.reject(signal.reason);
 		if (queue.refusal) return Promise.reject(queue.refusal);
 		const named = replica === undefined ? undefined : this.#named(queue, replica);
 		if (named === "elsewhere") return Promise.reject(replicaRefusal(model, replica!));
 		const free = queue.waiting.size === 0 ? (named ?? this.#best(queue)) : undefined;
-		if (free) return Promise.resolve(this.#lease(queue, free));
+		if (free) return Promise.resolve(this.#lease(model, queue, free, router));
 		if (queue.waiting.size >= this.limits.size) {
 			const full = `${this.limits.size} calls wait for "${model}" already (agent.queue.size): call again in a moment`;
 			return Promise.reject(new QueueRefusal(429, full, 5));
 		}
-		return this.#wait(model, queue, signal);
+		return this.#wait(model, queue, signal, router);
 	}
 
 	/**
@@ -135,7 +140,7 @@ export class Traffic {
 		queue.addresses = addresses;
 		queue.replicas = replicas;
 		if (addresses.length > 0) queue.refusal = undefined;
-		this.#dispatch(queue);
+		this.#dispatch(model, queue);
 	}
 
 	/** Refuses the model's calls from now on, those that wait among them; undefined: they may wait again. */
@@ -186,12 +191,13 @@ export class Traffic {
 		const use = this.#containers.get(id);
 		if (!use?.suspectSince) return;
 		use.suspectSince = 0;
-		this.#dispatch(this.#queue(model));
+		this.#dispatch(model, this.#queue(model));
 	}
 
 	/** Forgets all containers but these. */
 	retainContainers(ids: ReadonlySet<string>): void {
 		for (const [id, { running }] of this.#containers) if (!ids.has(id) && running === 0) this.#containers.delete(id);
+		this.shares?.retain(ids);
 	}
 
 	#queue(model: string): ModelQueue {
@@ -263,8 +269,9 @@ export class Traffic {
 		return since ? steadyTime() - since < SUSPECT_MS : false;
 	}
 
-	#lease(queue: ModelQueue, address: ContainerAddress): ContainerLease {
+	#lease(model: string, queue: ModelQueue, address: ContainerAddress, router: string): ContainerLease {
 		const use = this.#container(address.id);
+		const ended = this.shares?.begin(model, address.id, router);
 		const now = steadyTime();
 		if (use.running++ === 0) use.lastByteAt = now;
 		queue.running++;
@@ -282,24 +289,25 @@ export class Traffic {
 			release: () => {
 				if (!isHeld) return;
 				isHeld = false;
+				ended?.();
 				use.running--;
 				queue.running--;
 				queue.lastUsedAt = steadyTime();
-				this.#dispatch(queue);
+				this.#dispatch(model, queue);
 			},
 		};
 	}
 
-	#dispatch(queue: ModelQueue): void {
+	#dispatch(model: string, queue: ModelQueue): void {
 		for (const next of queue.waiting) {
 			const free = this.#best(queue);
 			if (!free) return;
 			queue.waiting.delete(next);
-			next.admit(this.#lease(queue, free));
+			next.admit(this.#lease(model, queue, free, next.router));
 		}
 	}
 
-	#wait(model: string, queue: ModelQueue, signal: CancelSignal): Promise<ContainerLease> {
+	#wait(model: string, queue: ModelQueue, signal: CancelSignal, router: string): Promise<ContainerLease> {
 		const { promise, resolve, reject } = Promise.withResolvers<ContainerLease>();
 		const settle = () => {
 			clearTimeout(timer);
@@ -307,6 +315,7 @@ export class Traffic {
 			queue.waiting.delete(waiting);
 		};
 		const waiting: WaitingCall = {
+			router,
 			since: steadyTime(),
 			admit: (lease) => {
 				settle();

@@ -1,4 +1,5 @@
 /** How the router calls its agents. */
+import { ROUTER_NAME_HEADER } from "../../protocol/router-shares.ts";
 import { TUNNEL_PREFIX } from "../../protocol/tunnel.ts";
 import { type CancelSignal, isOk, type Transport, type UpstreamRequest } from "../../providers/provider.ts";
 import { httpTransport } from "../../proxy/net/transport.ts";
@@ -18,13 +19,16 @@ export class AgentTransport implements Transport {
 	/** @param ca PEM certificates that are trusted besides the system's, the content of `ca_file` */
 	constructor(
 		ca: string | undefined,
-		private readonly tunnels: Pick<ThreadTunnels, "transportTo">,
+		private readonly tunnels: Pick<ThreadTunnels, "transportTo" | "router">,
 	) {
 		this.#ca = ca;
 		this.#transport = httpTransport({ ca });
 	}
 
-	send(request: UpstreamRequest, signal: CancelSignal, connectMs?: number): ReturnType<Transport["send"]> {
+	send(sent: UpstreamRequest, signal: CancelSignal, connectMs?: number): ReturnType<Transport["send"]> {
+		const { router } = this.tunnels;
+		const headers = router === undefined ? sent.headers : { ...sent.headers, [ROUTER_NAME_HEADER]: router };
+		const request = { ...sent, headers };
 		if (request.url.startsWith(TUNNEL_PREFIX)) {
 			return this.tunnels.transportTo(request.url).send(request, signal, connectMs);
 		}

@@ -1,6 +1,7 @@
 /** On which GPUs the engines of agents are and what these draw, as the agents say it, for the meters of energy. */
 import type { EnergyMeters, GpuPower } from "../../accounts/usage/energy-meters.ts";
 import type { ModelReport } from "../../protocol/agent.ts";
+import { routerShare } from "../../protocol/router-shares.ts";
 import type { Lease } from "../../routing/lease.ts";
 import { type AgentRecord, targetId } from "./agent-record.ts";
 
@@ -36,6 +37,22 @@ export function engineGpus(source: PowerSource): Map<string, readonly GpuPower[]
 	return engines;
 }
 
+/** By engine, the part that a router has of what it gets while calls of that router run there; those that have the whole are left out. Pure. */
+export function engineShares({ agents }: Pick<PowerSource, "agents">, router: string): Map<string, number> {
+	const shares = new Map<string, number>();
+	for (const { name, models } of agents.values()) {
+		for (const { name: model, parent, replicas = [], energy_shares } of models.values()) {
+			if (parent !== undefined) continue;
+			const told = replicas.map((each) => [targetId(name, model, each.replica), each.energy_shares] as const);
+			for (const [engine, its] of [[targetId(name, model), energy_shares] as const, ...told]) {
+				const share = routerShare(its, router);
+				if (share < 1) shares.set(engine, share);
+			}
+		}
+	}
+	return shares;
+}
+
 /** By index, W; those of which the driver says nothing are left out. */
 function gpuWatts({ gpus = [] }: Pick<AgentRecord, "gpus">): ReadonlyMap<number, number> {
 	return new Map(gpus.flatMap(({ index, power }): [number, number][] => (power ? [[index, power]] : [])));
@@ -56,9 +73,14 @@ function gpusOf(
 	});
 }
 
-/** Tells the meters from now on. Returns how to end that. */
-export function watchPower(source: PowerSource, meters: Pick<EnergyMeters, "setGpus">): () => void {
+/** Tells the meters from now on. Returns how to end that. @param router as agents know it */
+export function watchPower(
+	source: PowerSource,
+	meters: Pick<EnergyMeters, "setGpus" | "setShare">,
+	router: string,
+): () => void {
 	let before: ReadonlyMap<string, readonly GpuPower[]> = new Map();
+	let sharesBefore: ReadonlyMap<string, number> = new Map();
 	let reports: readonly unknown[] = [];
 	const look = () => {
 		// Each report makes other models.
@@ -71,6 +93,10 @@ export function watchPower(source: PowerSource, meters: Pick<EnergyMeters, "setG
 		for (const [engine, gpus] of engines) if (!Bun.deepEquals(before.get(engine), gpus)) meters.setGpus(engine, gpus);
 		for (const [engine, gpus] of before) if (gpus.length > 0 && !engines.has(engine)) meters.setGpus(engine, []);
 		before = engines;
+		const shares = engineShares(source, router);
+		for (const [engine, share] of shares) if (sharesBefore.get(engine) !== share) meters.setShare(engine, share);
+		for (const engine of sharesBefore.keys()) if (!shares.has(engine)) meters.setShare(engine, 1);
+		sharesBefore = shares;
 	};
 	const timer = setInterval(look, LOOK_MS);
 	timer.unref();

@@ -1,4 +1,5 @@
 /** The agents as calls see them: the targets that they are, how busy each is, and which of them calls can't reach. */
+import { routerShare } from "../../protocol/router-shares.ts";
 import { TUNNEL_PREFIX } from "../../protocol/tunnel.ts";
 import type { Provider } from "../../providers/provider.ts";
 import {
@@ -41,6 +42,8 @@ export class AgentFleet implements Fleet {
 	readonly served: ReadonlySet<string>;
 	/** `agents.replicas` in force: no call has more replicas of a model loaded. */
 	bounds: Readonly<Record<string, Pick<ReplicaBounds, "max">>> = {};
+	/** How agents know this router. */
+	router: () => string | undefined = () => undefined;
 	readonly #agents: ReadonlyMap<string, AgentRecord>;
 
 	/**
@@ -212,6 +215,7 @@ export class AgentFleet implements Fleet {
 				agent: name,
 				context: report.max_model_len,
 				parent: report.parent,
+				timeShare: report.time_shares && routerShare(report.time_shares, this.router()),
 				placement,
 				reopens: agent.endpoint.startsWith(TUNNEL_PREFIX) || undefined,
 			};

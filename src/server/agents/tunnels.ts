@@ -85,6 +85,11 @@ export class ThreadTunnels implements TunnelPort {
 		private readonly epoch = 0,
 	) {}
 
+	/** How this router is called among those of one Redis, and by agents; undefined until the thread has been told. */
+	get router(): string | undefined {
+		return this.#hello?.router;
+	}
+
 	/** How many WebSockets of tunnels are open here. */
 	get size(): number {
 		return this.#open.size;

@@ -149,7 +149,7 @@ class ThreadRouter implements WorkerRouter {
 		this.#agents.take(start.agents);
 		const hosts = new WakingHosts(this.#agents, (agent) => send({ type: "wake", agent }));
 		this.#fleet = new AgentFleet(this.#agents, this.#services.upstreams.targets, undefined, hosts);
-		this.#fleet.bounds = config.agents.replicas;
+		Object.assign(this.#fleet, { bounds: config.agents.replicas, router: () => this.#tunnels.router });
 		this.snapshot = this.#snapshotOf(plan);
 		const { log, metrics, upstreams, lifecycle } = this.#services;
 		lifecycle.onDrain(() => this.#console.drain());
@@ -268,7 +268,7 @@ class ThreadRouter implements WorkerRouter {
 		const snapshot = this.#snapshotOf(workerPlan(config, this.#env));
 		this.#agentTransport.trust(readCa(config.ca_file));
 		this.#agents.setUpstream(snapshot.agentUpstream);
-		this.#fleet.bounds = config.agents.replicas;
+		Object.assign(this.#fleet, { bounds: config.agents.replicas, router: () => this.#tunnels.router });
 		this.snapshot = snapshot;
 		this.#services.upstreams.suspects.refuseMs = config.poisonous_requests;
 	}
