@@ -91,6 +91,16 @@ describe("of two that both use tunnels the second", () => {
 		expect(await tunnel("two")).toEqual(runsAt(FIRST));
 	});
 
+	test("gets none after a restart of the router either, where the first has its tunnel open again and is not heard of yet", async () => {
+		await both("one");
+		rig.close();
+		rig = rig.restarted();
+		expect(shown()).toEqual([[TUNNEL, "suspect"]]);
+		expect(await tunnel("one")).toBe("taken");
+		expect(await both("two")).toEqual([runsAt(TUNNEL), runsAt(TUNNEL)]);
+		expect([await heartbeat("two"), await heartbeat("one")]).toEqual([runsAt(TUNNEL), "heard"]);
+	});
+
 	test("is known as the second to a router, too, which the first has a tunnel to, and has registered with another one", async () => {
 		await register(undefined, TUNNEL);
 		expect(await tunnel("one")).toBe("taken");

@@ -48,7 +48,7 @@ export class AgentProcesses {
 		if (standsBack && this.options.tunnels?.isOpen(name, instance)) throw nameTaken(name);
 		const holder = this.registry.agents.get(name);
 		if (holder?.instance !== instance || !holder || !this.#isOther(asking, holder)) return;
-		if (this.registry.leaseOf(holder) !== "fresh") return;
+		if (!this.#isThere(holder)) return;
 		const hasLost = this.#replaced.get(name)?.includes(process!);
 		if (!hasLost && (this.#isInPlace(asking, holder) || isStopping(holder) || !(await this.#answers(holder)))) return;
 		this.log.copied(holder);
@@ -60,7 +60,7 @@ export class AgentProcesses {
 		const { name, instance } = sender;
 		const isSame = holder.instance === instance;
 		if (isSame && !this.#isOther(sender, holder)) this.take(sender);
-		else if (this.registry.leaseOf(holder) !== "fresh") throw unknownAgent(name);
+		else if (!this.#isThere(holder)) throw unknownAgent(name);
 		else if (!isSame) throw nameTaken(name);
 		else {
 			this.log.copied(holder);
@@ -87,6 +87,11 @@ export class AgentProcesses {
 		// Of several routers one may have the tunnel of an agent that has registered with another.
 		const current = this.#tunnelled(holder) ?? this.#current.get(name);
 		return current !== undefined && process !== undefined && current !== process;
+	}
+
+	/** It is heard of, or has its tunnel open: after a restart of the router that comes before its first heartbeat. */
+	#isThere(holder: AgentRecord): boolean {
+		return this.registry.leaseOf(holder) === "fresh" || this.#tunnelled(holder) !== undefined;
 	}
 
 	/** Which process has the tunnel by which calls go to the agent. */
