@@ -26,6 +26,22 @@ test("an agent whose host sleeps is asleep, or on its way, and one that the rout
 	expect(lines.at(-2)).toBe("gpu-3: refused: its token is not known");
 });
 
+test("models of agents that are gone are shown as that, and as asleep where a call wakes their host", async () => {
+	const common = { endpoint: "http://10.0.0.7:5000", state: "gone", reachable: true, gpus: [] };
+	const agents = [
+		{ ...common, name: "gpu-0", models: [{ name: "qwen", state: "ready", kv_cache: 0.5 }] },
+		{ ...common, name: "gpu-1", wake: "asleep", models: [{ name: "llama", state: "failed", reason: "old news" }] },
+	];
+	const answer = (path: string) => ({ object: "list", data: path === "/agents" ? agents : [] });
+	using router = Bun.serve({ port: 0, fetch: ({ url }) => Response.json(answer(new URL(url).pathname)) });
+	using home = directory();
+	const { stdout } = await cli(["models", "--url", router.url.origin], { cwd: home.path, env: {} });
+	expect(stdout.split("\n").slice(1, 3)).toEqual([
+		"local/qwen   gpu-0  gone: its agent is not heard of any more",
+		"local/llama  gpu-1  asleep",
+	]);
+});
+
 describe("a running router", () => {
 	let router: RunningRouter;
 	let agent: FakeAgent;
@@ -133,6 +149,12 @@ describe("a running router", () => {
 		expect([code, stdout]).toEqual([0, expect.stringMatching(/^local\/qwen +local$/m)]);
 	});
 
+	test("shows its agents' models also to who may not call, and says so", async () => {
+		const { stdout } = await run(["models"], { ...env(), ROUTER_API_KEYS: "" });
+		expect(stdout).toContain("local/sql");
+		expect(stdout).toEndWith("from `keys:` of its configuration (--config), or ROUTER_API_KEYS.\n");
+	});
+
 	test("says in one line what is missing or wrong", async () => {
 		const refused = await run(["agents"], { ...env(), ROUTER_AGENT_TOKEN: "wrong" });
 		expect(refused).toEqual({
@@ -140,7 +162,7 @@ describe("a running router", () => {
 			stdout: "",
 			stderr: `router: ${router.url}/agents answers 401: This agent token is not known here.\n`,
 		});
-		const keyless = await run(["models"], { ...env(), ROUTER_API_KEYS: "" });
+		const keyless = await run(["models"], { ...env(), ROUTER_API_KEYS: "", ROUTER_AGENT_TOKEN: "" });
 		expect(keyless.stderr).toContain("answers 401: No API key");
 		const nowhere = await run(["agents", "--url", "http://127.0.0.1:9"]);
 		expect([nowhere.code, nowhere.stderr]).toEqual([

@@ -43,16 +43,20 @@ export async function agentsTable(url: string | undefined, config: Config, env: 
 /** A table of all models; those of agents with their load. Throws StartError. */
 export async function modelsTable(url: string | undefined, config: Config, env: Environment): Promise<string> {
 	const router = askRouter(url, config);
-	const [listed, agents = [], replicas = []] = await Promise.all([
-		router.list<{ id: string; owned_by: string }>("/v1/models", callerKey(config)),
-		// Who may call need not be who may see the agents.
+	const [listed, agents, replicas = []] = await Promise.all([
+		router.list<{ id: string; owned_by: string }>("/v1/models", callerKey(config), true),
+		// Who may call need not be who may see the agents, nor the other way round.
 		router.list<ShownAgent>("/agents", adminToken(config, env), true),
 		// An older router has no such list.
 		router.list<ShownReplicas>("/agents/replicas", adminToken(config, env), true).catch(() => []),
 	]);
-	const known = agents.filter(({ state }) => state !== "gone");
-	const ofAgents = known.flatMap(({ name, models }) =>
-		models.map((model) => [`local/${model.name}`, name, stateText(model), loadText(model), ...reasonTexts(model)]),
+	if (listed === undefined && agents === undefined) await router.list("/v1/models", callerKey(config));
+	const ofAgents = (agents ?? []).flatMap(({ name, models, state, wake }) =>
+		models.map((model) => [
+			`local/${model.name}`,
+			name,
+			...(state === "gone" ? [wake ?? GONE, "", "", ""] : [stateText(model), loadText(model), ...reasonTexts(model)]),
+		]),
 	);
 	const shown = new Set(ofAgents.map(([id]) => id));
 	const others = (listed ?? []).filter(({ id }) => !shown.has(id)).map(({ id, owned_by }) => [id, owned_by, "", ""]);
@@ -64,8 +68,14 @@ export async function modelsTable(url: string | undefined, config: Config, env: 
 		...(ofAgents.some(([, , , , why]) => why) ? ["WHY", "WHAT TO DO"] : []),
 	];
 	const rows = table([head, ...ofAgents, ...others].map((row) => row.map(plainText)));
-	return rows + replicas.map((each) => `${plainText(replicasText(each))}\n`).join("");
+	return rows + replicas.map((each) => `${plainText(replicasText(each))}\n`).join("") + (listed ? "" : NO_KEY);
 }
+
+/** Of a model of an agent that is gone. */
+const GONE = "gone: its agent is not heard of any more";
+/** Of a router with keys: the list of all its models takes one. */
+const NO_KEY =
+	"These are the agents' models alone: what else the router has it lists for who has a key. This command takes one from `keys:` of its configuration (--config), or ROUTER_API_KEYS.\n";
 
 /** `qwen: 1 of 1 to 3 replicas; gpu-2: load: its weights are there`. */
 function replicasText({ model, min, max, ready, coming, orders, shortage }: ShownReplicas): string {
