@@ -45,7 +45,8 @@ function heldStore() {
 		fault: () => "",
 		sync: async () => {},
 		call: () => undefined,
-		trim: async () => 0,
+		trim: async () => false,
+		shrink: async () => false,
 	};
 	return store;
 }

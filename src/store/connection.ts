@@ -38,6 +38,11 @@ export function runAll(to: Sql, statements: readonly BoundStatement[]): void {
 	for (const [sql, ...values] of statements) to.query(sql).run(...values);
 }
 
+/** A number that the database says of itself. */
+export function pragma(from: Sql, name: string): number {
+	return Object.values(from.query(`PRAGMA ${name}`).all()[0] as Record<string, number>)[0] ?? 0;
+}
+
 /** Reading and writing, with every failure handled: see `Store`. */
 export interface Connection {
 	/** The rows of a query; none where the database does not exist yet or can't be read. */

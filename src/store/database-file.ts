@@ -136,10 +136,6 @@ export class DatabaseFile implements Connection {
 		const result = await this.changeInThread(write);
 		this.#ledgerWaits = result === "waits";
 		if (result === "written") {
-			if (this.#logPages >= CHECKPOINT_PAGES && !this.isInMemory) {
-				this.#logPages = 0;
-				this.#checkpoints.start();
-			}
 			this.#writeWaiting();
 			this.#checkRecovered();
 		}
@@ -196,6 +192,9 @@ export class DatabaseFile implements Connection {
 		this.#lastWasWritten = true;
 		if (!this.isInMemory && !this.#isOnDisk()) this.#reportGone();
 		this.#logPages += pages;
+		if (this.#logPages < CHECKPOINT_PAGES || this.isInMemory) return;
+		this.#logPages = 0;
+		this.#checkpoints.start();
 	}
 
 	/** Makes changes, by the row they change, or has them wait. Whether all data is on the disk, where the next start finds it. */

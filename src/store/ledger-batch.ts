@@ -1,5 +1,5 @@
 /** A batch of the ledger's rows, and its writing. */
-import { type BoundStatement, runAll, type Sql, type Value } from "./connection.ts";
+import { type BoundStatement, pragma, runAll, type Sql, type Value } from "./connection.ts";
 
 /** The dimensions of the sums. */
 export interface UsageKey {
@@ -252,7 +252,7 @@ export function lastToTrim(from: Sql, bounds: TrimBounds): { readonly id: string
 }
 
 /** These delete this call, those before it, and their attempts. */
-export function trimStatements(last: string): readonly BoundStatement[] {
+function trimStatements(last: string): readonly BoundStatement[] {
 	return [
 		["DELETE FROM calls WHERE id <= ?", last],
 		["DELETE FROM attempts WHERE call <= ?", last],
@@ -266,9 +266,7 @@ function firstIdAt(time: number): string {
 
 /** Size of the used pages, bytes. */
 export function usedBytes(from: Sql): number {
-	const pragma = (name: string) =>
-		Object.values(from.query(`PRAGMA ${name}`).all()[0] as Record<string, number>)[0] ?? 0;
-	return (pragma("page_count") - pragma("freelist_count")) * pragma("page_size");
+	return (pragma(from, "page_count") - pragma(from, "freelist_count")) * pragma(from, "page_size");
 }
 
 function insertCalls(to: Sql, calls: readonly LedgerCall[]): void {

@@ -1,7 +1,7 @@
 /** The tables of the ledger: a row for each call and late attempt, and sums by day that outlive them. */
 import { type HourRange, type HourSums, sumHours } from "./call-hours.ts";
 import { type CallFilter, type CallRange, type FoundCalls, searchCalls } from "./call-search.ts";
-import { type Connection, type Sql, statementsWrite, type WriteResult } from "./connection.ts";
+import { type Connection, pragma, type Sql, statementsWrite, type WriteResult } from "./connection.ts";
 import {
 	decode,
 	encode,
@@ -11,7 +11,6 @@ import {
 	type LedgerCall,
 	lastToTrim,
 	type TrimBounds,
-	trimStatements,
 	type UsageKey,
 	type UsageRow,
 	usedBytes,
@@ -46,8 +45,13 @@ export interface LedgerStore {
 	spenders(): string[];
 	/** Days with sums, the latest first. */
 	days(): string[];
-	/** Deletes the oldest calls. The number of deleted calls. */
-	trim(bounds: TrimBounds): Promise<number>;
+	/** Deletes the oldest calls. Whether there are more to delete; false, too, where nothing can be written now. */
+	trim(bounds: TrimBounds): Promise<boolean>;
+	/**
+	 * Gives some of the room that deleted rows took back to the file system, at the next checkpoint, where more is free than what calls that come
+	 * soon fill again. Whether there is more of it; false, too, where nothing can be written now, or a version made the file that gave none back.
+	 */
+	shrink(): Promise<boolean>;
 	/** Size of the used pages, bytes. */
 	used(): number;
 }
@@ -57,6 +61,14 @@ const MOST_IN_MEMORY = 64 * 1024 * 1024;
 
 /** Rows of the ledger on a page of the file. */
 const ROWS_ON_A_PAGE = 12;
+
+/** Pages that are given back to the file system at once: some ms of the thread's. */
+const PAGES_AT_ONCE = 250;
+/** Free pages that a file keeps, and which part of all: calls that come fill them, and to give and take them would be for nothing. */
+const SPARE_PAGES = 2_500;
+const SPARE_PART = 0.1;
+/** `auto_vacuum` of files whose free pages can be given back one by one. */
+const INCREMENTAL = 2;
 
 const SUM = "SELECT * FROM usage_days WHERE day = ? AND key_id = ? AND user = ? AND model = ? AND provider = ?";
 
@@ -114,10 +126,23 @@ export function ledgerStore(connection: Connection): LedgerStore {
 				.filter((id) => id !== ""),
 		days: () => connection.read((db) => db.query(DAYS).all() as { day: string }[]).map(({ day }) => day),
 		async trim(bounds) {
-			const [last] = connection.read((from) => [lastToTrim(from, within(bounds))]);
-			if (!last) return 0;
-			await connection.changeInThread(statementsWrite(trimStatements(last.id)));
-			return last.count;
+			// Found by a look at one page; those to delete are read, as they are deleted, in the thread.
+			const areThere = () =>
+				connection.read((from) => [lastToTrim(from, { ...within(bounds), most: 1 })])[0] !== undefined;
+			if (!areThere()) return false;
+			const batch: LedgerBatch = { calls: [], attempts: [], usage: [], trim: within(bounds) };
+			const written = await connection.changeInThread({
+				message: () => encode(batch),
+				apply: (to) => insertHere(to, batch),
+				pages: (2 * bounds.most) / ROWS_ON_A_PAGE,
+			});
+			return written === "written" && areThere();
+		},
+		async shrink() {
+			if (spareOf(connection) <= 0) return false;
+			const statement = [`PRAGMA incremental_vacuum(${PAGES_AT_ONCE})`] as const;
+			const written = await connection.changeInThread(statementsWrite([statement], 2 * PAGES_AT_ONCE));
+			return written === "written" && spareOf(connection) > 0;
 		},
 	};
 }
@@ -129,6 +154,16 @@ function storedCall(connection: Connection, id: string): ReturnType<LedgerStore[
 	const late = connection.read((from) => from.query("SELECT * FROM attempts WHERE call = ?").all(id) as AttemptRow[]);
 	const attempts = [...(JSON.parse(call.attempts ?? "[]") as LedgerAttempt[]), ...late.map(attemptOf)];
 	return { call: callOf(call), attempts: attempts.sort((a, b) => a.number - b.number) };
+}
+
+/** Pages to give back: those that are free beyond what the file keeps. None in a file that can't give any, or in memory. */
+function spareOf(connection: Connection): number {
+	if (connection.isInMemory) return 0;
+	const [spare = 0] = connection.read((db) => {
+		if (pragma(db, "auto_vacuum") !== INCREMENTAL) return [];
+		return [pragma(db, "freelist_count") - Math.max(SPARE_PAGES, SPARE_PART * pragma(db, "page_count"))];
+	});
+	return spare;
 }
 
 /** How many rows a batch has. */

@@ -27,7 +27,11 @@ export function openDatabase(file: string): Database {
 	if (!isNew) accessSync(file, constants.W_OK);
 	const db = new Database(file, { create: true, strict: true });
 	try {
-		if (isNew) makePrivate(file);
+		if (isNew) {
+			makePrivate(file);
+			// Only before its first table: free pages can then be given back to the file system (`shrink` in ledger-table.ts).
+			db.run("PRAGMA auto_vacuum = INCREMENTAL");
+		}
 		return prepared(db);
 	} catch (error) {
 		db.close();

@@ -11,6 +11,7 @@ import { type LedgerBounds, trimBounds } from "./ledger-bounds.ts";
 import { addUsage, batchOf, EndUsers, firstSettled, isStored } from "./ledger-rows.ts";
 import type { UnwrittenCall } from "./local-spend.ts";
 import { batchesOf, halvePending, joinPending, type PendingCalls } from "./pending-calls.ts";
+import { startRetention } from "./retention.ts";
 import type { MadeRows } from "./row-maker.ts";
 import { RowWrites } from "./row-writes.ts";
 
@@ -21,8 +22,6 @@ const MOST_WAITING = 250;
 const RETRY_MS = 5_000;
 /** Calls that wait for that, of each thread that answers some: some 20 MB. Of those that come on top only the sums are kept. */
 const MOST_PENDING = 10_000;
-/** How often old calls are looked for while nothing is written, ms. */
-const TRIM_MS = 60_000;
 
 /** At the end a store that can't be written is tried so often, with a pause between, ms: another process may hold it for a moment. */
 const CLOSING_TRIES = 4;
@@ -32,7 +31,7 @@ const MOST_CLOSING_MS = 3_000;
 
 /** What it works with. */
 export interface LedgerOptions {
-	readonly store: Pick<LedgerStore, "write" | "writeEncoded" | "fault" | "sync" | "call" | "trim">;
+	readonly store: Pick<LedgerStore, "write" | "writeEncoded" | "fault" | "sync" | "call" | "trim" | "shrink">;
 	readonly bounds: LedgerBounds;
 	/** How many threads there are whose calls it is told; 1 unless given. */
 	readonly threads?: number | undefined;
@@ -131,10 +130,9 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled" | "sha
 
 	/** Begins to delete old calls. Returns how to end that: all that waits is then on the disk, unless that can't be written to. */
 	open(): () => Promise<void> {
-		const timer = setInterval(() => void this.options.store.trim(this.#trimBounds()), TRIM_MS);
-		timer.unref();
+		const end = startRetention({ store: this.options.store, bounds: () => this.bounds, wall: this.#wall });
 		return async () => {
-			clearInterval(timer);
+			end();
 			const { promise: late, resolve } = Promise.withResolvers<void>();
 			const deadline = setTimeout(resolve, MOST_CLOSING_MS);
 			await Promise.race([this.#writeLast(), late]);
