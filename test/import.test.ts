@@ -207,16 +207,33 @@ describe.each([
 	});
 });
 
-test("models of GPUStack become those of the agent", async () => {
+test("models of GPUStack become those of the agent, and what is empty or off there is no matter", async () => {
 	using home = directory({ "models.json": GPUSTACK });
 	const { stderr } = await cli(["import", "gpustack", "models.json"], { cwd: home.path });
-	expect(stderr).toContain("models.json:1 items[1]: runs on llama-box: the agent runs vLLM");
+	const left = [...stderr.matchAll(/^ {2}models\.json:\d+ (.*)$/gm)].map(([, text]) => text);
+	expect(left).toEqual([
+		"items[0].placement_strategy: an agent is for one machine, and chooses its GPUs itself",
+		"items[0].access_policy: who may call it: `models` of each key",
+		"items[1]: runs on llama-box: the agent runs vLLM",
+		"items[2]: is from ModelScope: the agent loads models of Hugging Face, which has most of them, and directories",
+		"items[3].backend_version: the agent has a version of its own, or `image`",
+		"items[3].env.HF_TOKEN: has no counterpart",
+		"items[3].worker_selector: an agent is for one machine",
+		"items[3].gpu_selector: the agent chooses GPUs itself",
+		"items[3].speculative_config.enabled: has no counterpart",
+	]);
+	expect(stderr).not.toContain("hf_secret");
 	const config = Bun.YAML.parse(readFileSync(join(home.path, "router.yaml"), "utf8"));
-	expect(config).toEqual({
-		agent: { models: [{ model: "Qwen/Qwen3-8B", name: "qwen3", replicas: 2, args: ["--max-model-len", "32768"] }] },
-	});
-	const checked = await cli(["check"], { cwd: home.path });
-	expect({ code: checked.code, stderr: checked.stderr }).toEqual({ code: 0, stderr: "" });
+	const args = ["--max-model-len", "32768", "--enable-prefix-caching"];
+	const models = [
+		{ model: "Qwen/Qwen3-8B", name: "qwen3", replicas: 2, args },
+		{ model: "/srv/own", name: "own", load: "on-demand" },
+	];
+	expect(config).toEqual({ agent: { models } });
+	for (const role of [[], ["--agent"], ["--standalone"]]) {
+		const checked = await cli(["check", ...role], { cwd: home.path });
+		expect({ role, code: checked.code, stderr: checked.stderr }).toEqual({ role, code: 0, stderr: "" });
+	}
 });
 
 test("LiteLLM's virtual keys stay good, by their hashes", async () => {

@@ -91,19 +91,43 @@ export const COMPOSE = `services:
 volumes: { data: {} }
 `;
 
-/** GPUStack's list of models. */
-export const GPUSTACK = JSON.stringify({
-	items: [
-		{
-			id: 1,
-			name: "qwen3",
-			source: "huggingface",
-			huggingface_repo_id: "Qwen/Qwen3-8B",
-			backend: "vLLM",
-			backend_parameters: ["--max-model-len=32768"],
-			replicas: 2,
-		},
-		{ id: 2, name: "small", huggingface_repo_id: "x/y-GGUF", backend: "llama-box", replicas: 1 },
-	],
-	pagination: { page: 1 },
-});
+/** GPUStack 2: its list of models, as `GET /v2/models` answers. */
+export const GPUSTACK = JSON.stringify(
+	{
+		items: [
+			{
+				...{ id: 1, created_at: "2026-01-01T00:00:00Z", updated_at: "2026-01-02T00:00:00Z" },
+				...{ source: "huggingface", huggingface_repo_id: "Qwen/Qwen3-8B", huggingface_filename: null },
+				...{ model_scope_model_id: null, model_scope_file_path: null, local_path: null },
+				...{ name: "qwen3", description: null, meta: { n_ctx: 40_960 }, replicas: 2, ready_replicas: 2 },
+				...{ categories: ["llm"], placement_strategy: "spread", cpu_offloading: null },
+				...{ distributed_inference_across_workers: false, worker_selector: {}, gpu_selector: null },
+				...{ gpu_type_selector: null, backend: "vLLM", backend_version: null },
+				...{ backend_parameters: ["--max-model-len=32768", "--enable-prefix-caching"] },
+				...{ image_name: null, run_command: null, env: {}, restart_on_error: true, distributable: false },
+				...{ extended_kv_cache: { enabled: false, ram_ratio: null }, speculative_config: { enabled: false } },
+				...{ lora_list: [], generic_proxy: false, cluster_id: 1, access_policy: "authed" },
+			},
+			{ id: 2, name: "small", huggingface_repo_id: "x/y-GGUF", backend: "llama-box", replicas: 1 },
+			{
+				...{ id: 3, name: "scope", source: "model_scope", model_scope_model_id: "Qwen/Qwen3-8B", backend: "vLLM" },
+				...{ env: { HF_TOKEN: "hf_secret" }, replicas: 1 },
+			},
+			{
+				...{
+					id: 4,
+					name: "own",
+					source: "local_path",
+					local_path: "/srv/own",
+					backend: "vLLM",
+					backend_version: "0.11.0",
+				},
+				...{ replicas: 0, env: { HF_TOKEN: "hf_secret" }, worker_selector: { zone: "a" } },
+				...{ gpu_selector: { gpu_ids: ["w1:cuda:0"], gpus_per_replica: 1 }, speculative_config: { enabled: true } },
+			},
+		],
+		pagination: { page: 1, perPage: 100, total: 4, totalPage: 1 },
+	},
+	null,
+	1,
+);

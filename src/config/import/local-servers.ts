@@ -117,14 +117,17 @@ export function importGpustack(file: Source): Draft {
 		const backend = entry.at("backend").text();
 		if (name === undefined || model === undefined || (backend !== undefined && !/vllm/i.test(backend))) {
 			entry.leave(
-				model === undefined
-					? "is from neither Hugging Face nor a directory"
-					: `runs on ${backend ?? "an unknown backend"}: the agent runs vLLM`,
+				model !== undefined
+					? `runs on ${backend ?? "an unknown backend"}: the agent runs vLLM`
+					: entry.at("model_scope_model_id").isThere
+						? "is from ModelScope: the agent loads models of Hugging Face, which has most of them, and directories"
+						: "is from neither Hugging Face nor a directory",
 			);
 			continue;
 		}
 		const given = entry.at("backend_parameters");
 		const words = given.members.flatMap(([, word]) => wordsOf(literal(word.text() ?? "")));
+		if (words.length > 0) given.take();
 		const { args } = vllmCommand([model, ...words], true) ?? { args: [] };
 		const replicas = entry.at("replicas").number();
 		const version = entry.at("backend_version").text();
@@ -136,20 +139,39 @@ export function importGpustack(file: Source): Draft {
 			...(args.length > 0 && { args }),
 			...(replicas === 0 && { load: "on-demand" }),
 		});
-		for (const part of [
-			"id",
-			"created_at",
-			"updated_at",
-			"ready_replicas",
-			"source",
-			"categories",
-			"meta",
-			"cluster_id",
-		])
-			entry.at(part).take();
+		takeUnneeded(entry);
 	}
 	for (const part of ["pagination", "kind", "apiVersion"]) file.at(part).take();
 	return draft;
+}
+
+/** What GPUStack says of a model beside what it is to run: what it found out itself, and what is off there, as here. */
+function takeUnneeded(entry: Source): void {
+	const found = [
+		"id",
+		"created_at",
+		"updated_at",
+		"ready_replicas",
+		"source",
+		"categories",
+		"meta",
+		"cluster_id",
+		"distributable",
+	];
+	for (const part of found) entry.at(part).take();
+	const switches = ["cpu_offloading", "distributed_inference_across_workers", "generic_proxy"];
+	for (const part of switches) if (entry.at(part).value === false) entry.at(part).take();
+	for (const part of ["extended_kv_cache", "speculative_config"]) {
+		if (entry.at(part, "enabled").value === false) entry.at(part).take();
+	}
+	// The agent starts an engine again that has ended.
+	if (entry.at("restart_on_error").value === true) entry.at("restart_on_error").take();
+	if (entry.at("placement_strategy").text()) {
+		entry.at("placement_strategy").leave("an agent is for one machine, and chooses its GPUs itself");
+	}
+	entry.at("worker_selector").leave("an agent is for one machine");
+	entry.at("gpu_selector").leave("the agent chooses GPUs itself");
+	entry.at("access_policy").leave("who may call it: `models` of each key");
 }
 
 /** What the agent's `agent.models` would be for it. */

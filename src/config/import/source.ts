@@ -87,9 +87,9 @@ export class Source {
 		return found;
 	}
 
-	/** Leaves what stands here, in one line, and says why. Nothing where nothing stands here. */
+	/** Leaves what stands here, in one line, and says why. Nothing where nothing stands here, or an empty list or mapping. */
 	leave(why: string): void {
-		if (this.value === undefined) return;
+		if (saysNothing(this.value)) return;
 		this.#notes.set(keyOf(this.path), { path: this.path, why });
 	}
 
@@ -110,7 +110,7 @@ export class Source {
 				: [];
 		if (inside.length > 0) {
 			for (const [part, member] of inside) this.#untouched([...path, part], member, left);
-		} else if (path.length > 0 && value !== null) left.push(this.#leftAt(path, NO_COUNTERPART));
+		} else if (path.length > 0 && !saysNothing(value)) left.push(this.#leftAt(path, NO_COUNTERPART));
 	}
 
 	#leftAt(path: Path, why: string): Left {
@@ -130,6 +130,10 @@ const SWITCHES: Readonly<Record<string, boolean>> = {
 	no: false,
 	off: false,
 };
+
+/** Whether nothing could be carried over of it. */
+const saysNothing = (value: unknown): boolean =>
+	value === undefined || value === null || (typeof value === "object" && Object.keys(value).length === 0);
 
 const keyOf = (path: Path) => JSON.stringify(path);
 
