@@ -71,6 +71,7 @@ describe("the systemd unit", () => {
 		expect(systemdUnit("router", "/opt/router")).not.toContain("docker");
 		// 5 s of `server.drain` and 10 min of `server.shutdown_timeout`.
 		expect(systemdUnit("router", "/opt/router")).toContain("\nTimeoutStopSec=11min\n");
+		expect(systemdUnit("agent", "/opt/router")).toContain("\nExecReload=kill -HUP $MAINPID\n");
 		expect(initText({ what: "systemd", role: "standalone" })).toContain(
 			"\nExecStart=/usr/local/bin/router --standalone\n",
 		);

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { parseCommand } from "../src/cli/flags.ts";
 import { libc } from "../src/libc.ts";
+import { containerProblem } from "../src/server/upgrade/new-process.ts";
 import { serviceProblem, tellServiceManager } from "../src/server/upgrade/service-manager.ts";
 import { lockDirectory } from "../src/store/directory-lock.ts";
 import { cli, directory } from "./kit/cli.ts";
@@ -115,6 +116,22 @@ describe("a service of systemd that says nothing to it", () => {
 		},
 		60_000,
 	);
+});
+
+test("a router that its container ends with is not replaced by a child of it; one that an orphan of its container is may be", () => {
+	const own = "/usr/local/bin/router\0--port\x008000\0";
+	const of = (pid: number, ppid: number, first: string) => containerProblem({ pid, ppid, own, first });
+	expect(of(1, 0, own)).toContain("is the first process of its container");
+	for (const init of ["/sbin/docker-init\0--\0", "/run/podman-init\0--\0", "tini\0-g\0--\0", "dumb-init\0"]) {
+		expect(of(7, 1, init + own)).toContain("is what its container was started for");
+	}
+	// Of `docker exec`, of a shell, and of an init whose container was started for something else.
+	expect(of(7, 0, `/sbin/docker-init\0--\0${own}`)).toBeUndefined();
+	expect(of(7, 6, `/sbin/docker-init\0--\0${own}`)).toBeUndefined();
+	expect(of(7, 1, "/sbin/docker-init\0--\0sleep\0infinity\0")).toBeUndefined();
+	expect(of(7, 1, "/sbin/init\0")).toBeUndefined();
+	// Where nothing can be read.
+	expect(containerProblem({ pid: 7, ppid: 1, own: "", first: "" })).toBeUndefined();
 });
 
 /** Listens for datagrams at a path, which Bun can't. `next` gives all that have come so far. */

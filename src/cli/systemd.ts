@@ -54,6 +54,8 @@ After=network-online.target${drivesDocker ? " docker.service" : ""}
 [Service]
 ${role === "agent" ? "Type=exec" : "# The router says when it is ready, and which process is the main one after `router upgrade`.\nType=notify"}
 ExecStart=${quoted(binary)}${flag}
+# \`systemctl reload\`: the configuration is read again.
+ExecReload=kill -HUP $MAINPID
 # router.yaml is looked for here; without one the environment is enough.
 WorkingDirectory=-/etc/router
 EnvironmentFile=-/etc/router/${name}.env

@@ -1,5 +1,5 @@
 /** The process of a new version, started beside this one with the same words and environment, less what this one set for itself. */
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants, readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { withoutOwn } from "../../start-environment.ts";
 
@@ -15,10 +15,39 @@ export interface NewProcess {
 /** The flag by which it knows what for. */
 const FLAG = "--replace";
 
+/** A process, and the command lines of it and of the first process, as Linux has them: words that end with a zero byte each; "" where not known. */
+interface Started {
+	readonly pid: number;
+	readonly ppid: number;
+	readonly own: string;
+	readonly first: string;
+}
+
+/**
+ * Why no child of this process can take its place: a container ends with its first process, which this one is, or an init (`docker run --init`,
+ * tini, dumb-init) that was told to start this one and ends with it. Undefined where nothing of that is known.
+ */
+export function containerProblem({ pid, ppid, own, first }: Started): string | undefined {
+	const isStartedByFirst = ppid === 1 && own !== "" && first.endsWith(`\0${own}`);
+	if (pid !== 1 && !isStartedByFirst) return undefined;
+	const what = pid === 1 ? "the first process of its container, which" : "what its container was started for, which";
+	return `This router is ${what} ends with it: start a container with the new image and \`--replace\` beside it, on the same network namespace and data directory.`;
+}
+
+function commandLine(process: "self" | "1"): string {
+	try {
+		return readFileSync(`/proc/${process}/cmdline`, "utf8");
+	} catch {
+		// Another system, or one that hides other users' processes.
+		return "";
+	}
+}
+
 /** Why this program can't be started in this process's place; undefined where nothing is known against it. */
 export function programProblem(file: string): string | undefined {
-	if (process.pid === 1)
-		return "This router is the first process of its container, which ends with it: start a container with the new image and `--replace` beside it, on the same network namespace and data directory.";
+	const { pid, ppid } = process;
+	const problem = containerProblem({ pid, ppid, own: commandLine("self"), first: commandLine("1") });
+	if (problem) return problem;
 	try {
 		if (!statSync(file).isFile()) return `${file} is no file.`;
 		accessSync(file, constants.X_OK);
