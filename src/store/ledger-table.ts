@@ -125,25 +125,8 @@ export function ledgerStore(connection: Connection): LedgerStore {
 				.map(({ id }) => id)
 				.filter((id) => id !== ""),
 		days: () => connection.read((db) => db.query(DAYS).all() as { day: string }[]).map(({ day }) => day),
-		async trim(bounds) {
-			// Found by a look at one page; those to delete are read, as they are deleted, in the thread.
-			const areThere = () =>
-				connection.read((from) => [lastToTrim(from, { ...within(bounds), most: 1 })])[0] !== undefined;
-			if (!areThere()) return false;
-			const batch: LedgerBatch = { calls: [], attempts: [], usage: [], trim: within(bounds) };
-			const written = await connection.changeInThread({
-				message: () => encode(batch),
-				apply: (to) => insertHere(to, batch),
-				pages: (2 * bounds.most) / ROWS_ON_A_PAGE,
-			});
-			return written === "written" && areThere();
-		},
-		async shrink() {
-			if (spareOf(connection) <= 0) return false;
-			const statement = [`PRAGMA incremental_vacuum(${PAGES_AT_ONCE})`] as const;
-			const written = await connection.changeInThread(statementsWrite([statement], 2 * PAGES_AT_ONCE));
-			return written === "written" && spareOf(connection) > 0;
-		},
+		trim: (bounds) => trim(connection, within(bounds)),
+		shrink: () => shrink(connection),
 	};
 }
 
@@ -154,6 +137,26 @@ function storedCall(connection: Connection, id: string): ReturnType<LedgerStore[
 	const late = connection.read((from) => from.query("SELECT * FROM attempts WHERE call = ?").all(id) as AttemptRow[]);
 	const attempts = [...(JSON.parse(call.attempts ?? "[]") as LedgerAttempt[]), ...late.map(attemptOf)];
 	return { call: callOf(call), attempts: attempts.sort((a, b) => a.number - b.number) };
+}
+
+async function trim(connection: Connection, bounds: TrimBounds): Promise<boolean> {
+	// Found by a look at one page; those to delete are read, as they are deleted, in the thread.
+	const areThere = () => connection.read((from) => [lastToTrim(from, { ...bounds, most: 1 })])[0] !== undefined;
+	if (!areThere()) return false;
+	const batch: LedgerBatch = { calls: [], attempts: [], usage: [], trim: bounds };
+	const written = await connection.changeInThread({
+		message: () => encode(batch),
+		apply: (to) => insert(to, batch),
+		pages: (2 * bounds.most) / ROWS_ON_A_PAGE,
+	});
+	return written === "written" && areThere();
+}
+
+async function shrink(connection: Connection): Promise<boolean> {
+	if (spareOf(connection) <= 0) return false;
+	const statement = [`PRAGMA incremental_vacuum(${PAGES_AT_ONCE})`] as const;
+	const written = await connection.changeInThread(statementsWrite([statement], 2 * PAGES_AT_ONCE));
+	return written === "written" && spareOf(connection) > 0;
 }
 
 /** Pages to give back: those that are free beyond what the file keeps. None in a file that can't give any, or in memory. */
