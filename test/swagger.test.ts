@@ -2,6 +2,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { Type } from "@sinclair/typebox";
 import { Ajv2020 } from "ajv/dist/2020.js";
+import { version } from "swagger-ui-dist/package.json";
 import { apiRoutes } from "../src/api/routes.ts";
 import { type ErrorCode, RouterError } from "../src/errors.ts";
 import { finishDocument } from "../src/http/openapi.ts";
@@ -39,7 +40,7 @@ server.app
 	.get("/plain", () => ({ a: "x" }), { response: Type.Object({ a: Type.String() }, { title: "Plain" }) });
 const listening = listenOn(server);
 afterAll(() => listening.stop(true));
-const get = (path: string, init?: RequestInit) =>
+const get = (path: string, init?: BunFetchRequestInit) =>
 	fetch(new URL(path, `${listening.url}/swagger`), { redirect: "manual", ...init });
 const spec = async (): Promise<Document> => (await get("/swagger/json")).json();
 
@@ -169,6 +170,24 @@ describe("the page (trap: @elysiajs/swagger loads scripts from a CDN)", () => {
 			"swagger-ui-bundle.js": ["text/javascript; charset=utf-8", forever],
 			"init.js": ["text/javascript; charset=utf-8", "no-cache"],
 		});
+	});
+
+	test("sends its files compressed to who takes that, and as they are to who does not", async () => {
+		for (const name of ["swagger-ui.css", "swagger-ui-bundle.js"]) {
+			const whole = await Bun.file(Bun.resolveSync(`swagger-ui-dist/${name}`, import.meta.dir)).bytes();
+			const path = `swagger/${version}/${name}`;
+			for (const [accepted, encoding] of [
+				["identity", null],
+				["gzip;q=0", null],
+				["gzip, br", "gzip"],
+			] as const) {
+				const response = await get(path, { headers: { "accept-encoding": accepted }, decompress: false });
+				expect(response.headers.get("content-encoding")).toBe(encoding);
+				expect(response.headers.get("vary")).toContain("accept-encoding");
+				const bytes = new Uint8Array(await response.arrayBuffer());
+				expect(Bun.hash(encoding ? Bun.gunzipSync(bytes) : bytes)).toBe(Bun.hash(whole));
+			}
+		}
 	});
 
 	test("names its files, its document and its server by relative addresses: a proxy may have put a path before them", async () => {

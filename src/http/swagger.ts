@@ -6,10 +6,10 @@
 import { Elysia, type InternalRoute } from "elysia";
 import favicon from "swagger-ui-dist/favicon-32x32.png" with { type: "file" };
 import { version } from "swagger-ui-dist/package.json";
-import styles from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
-import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
+import { compressedAnswer } from "./compressed-files.ts";
 import { finishDocument } from "./openapi.ts";
 import { urlOf } from "./request-url.ts";
+import { type SwaggerFile, swaggerFile } from "./swagger-files.ts";
 
 const SPEC = "/swagger/json";
 
@@ -85,9 +85,13 @@ function swaggerPage(title: string, spec: string) {
 	return new Elysia({ name: "http/swagger-page" })
 		.get("/swagger", ({ request }) => (endsInSlash(request) ? withoutSlash() : show(page)), HIDDEN)
 		.get("/swagger/init.js", () => text(script, "text/javascript; charset=utf-8"), HIDDEN)
-		.get(`${BASE}/swagger-ui.css`, () => file(styles, "text/css; charset=utf-8"), HIDDEN)
-		.get(`${BASE}/swagger-ui-bundle.js`, () => file(bundle, "text/javascript; charset=utf-8"), HIDDEN)
-		.get(`${BASE}/favicon-32x32.png`, () => file(favicon, "image/png"), HIDDEN);
+		.get(`${BASE}/swagger-ui.css`, ({ request }) => file(request, "swagger-ui.css", "text/css"), HIDDEN)
+		.get(
+			`${BASE}/swagger-ui-bundle.js`,
+			({ request }) => file(request, "swagger-ui-bundle.js", "text/javascript"),
+			HIDDEN,
+		)
+		.get(`${BASE}/favicon-32x32.png`, () => new Response(Bun.file(favicon), { headers: kept("image/png") }), HIDDEN);
 }
 
 const show = (page: string) => text(page, "text/html; charset=utf-8", { "content-security-policy": POLICY });
@@ -103,10 +107,14 @@ function text(body: string, type: string, more: Record<string, string> = {}): Re
 	return new Response(body, { headers: { ...headers, ...more } });
 }
 
-function file(path: string, type: string): Response {
-	const headers = { "content-type": type, "cache-control": FOREVER, "x-content-type-options": "nosniff" };
-	return new Response(Bun.file(path), { headers });
-}
+const kept = (type: string) => ({
+	"content-type": type,
+	"cache-control": FOREVER,
+	"x-content-type-options": "nosniff",
+});
+
+const file = async (request: Request, name: SwaggerFile, type: string): Promise<Response> =>
+	compressedAnswer(request, await swaggerFile(name), kept(`${type}; charset=utf-8`));
 
 /** A path as `/swagger` refers to it: the page lies at the API's root. */
 const relative = (path: string): string => path.slice(1);

@@ -1,9 +1,9 @@
 /** `GET /`, the console's page, and the files that it loads: those in the executable, or, from source, those that are bundled at the first request. */
 import { RouterError } from "../../errors.ts";
+import { compressedAnswer, embeddedFiles } from "../../http/compressed-files.ts";
 
 /** Names have a hash of what is in them, so browsers may keep the files for ever. */
 const FOREVER = "public, max-age=31536000, immutable";
-/** As `bun build` names them: `console-1a2b3c4d.js-5e6f7a8b.gz`, behind the file's own name a hash of what is compressed. */
 const EMBEDDED = /(?:^|\/)(console-[0-9a-z]+\.(?:js|css))-[0-9a-z]+\.gz$/;
 const TYPES: Readonly<Record<string, string>> = {
 	js: "text/javascript; charset=utf-8",
@@ -53,14 +53,11 @@ export class ConsoleFiles {
 
 	/** A file of the page. Throws `unknown_path`. */
 	async file(name: string, request: Request): Promise<Response> {
-		if (name === "favicon.svg") return answer(FAVICON, "svg", {});
+		if (name === "favicon.svg") return new Response(FAVICON, { headers: headersOf("svg") });
 		const gzip = (await this.#loaded()).get(name);
 		if (!gzip)
 			throw new RouterError("unknown_path", `The console has no file ${name.slice(0, 100)}: load its page anew.`);
-		const extension = name.slice(name.lastIndexOf(".") + 1);
-		return takesGzip(request.headers)
-			? answer(gzip, extension, { "content-encoding": "gzip" })
-			: answer(Bun.gunzipSync(gzip), extension, {});
+		return compressedAnswer(request, gzip, headersOf(name.slice(name.lastIndexOf(".") + 1)));
 	}
 
 	/** What could not be loaded is tried again at the next request. */
@@ -80,28 +77,13 @@ export class ConsoleFiles {
 export const wantsPage = ({ headers }: Pick<Request, "headers">): boolean =>
 	headers.get("accept")?.includes("text/html") === true;
 
-function answer(body: string | Uint8Array<ArrayBuffer>, extension: string, more: Record<string, string>): Response {
-	const headers = {
-		...SAFE,
-		"content-type": TYPES[extension]!,
-		"cache-control": FOREVER,
-		vary: "accept-encoding",
-		...more,
-	};
-	return new Response(body, { headers });
-}
-
-const takesGzip = (headers: Headers): boolean =>
-	/\bgzip\b(?!;\s*q=0(?:\.0*)?(?:,|$))/.test(headers.get("accept-encoding") ?? "");
+const headersOf = (extension: string) => ({ ...SAFE, "content-type": TYPES[extension]!, "cache-control": FOREVER });
 
 /** Those in the executable; where there is none, bundled now. */
 async function filesOfConsole(): Promise<Files> {
-	const embedded = Bun.embeddedFiles.flatMap((blob) => {
-		const [, name] = EMBEDDED.exec((blob as File).name) ?? [];
-		return name === undefined ? [] : [{ name, blob }];
-	});
+	const embedded = [...embeddedFiles(EMBEDDED)];
 	if (embedded.length > 0) {
-		return new Map(await Promise.all(embedded.map(async ({ name, blob }) => [name, await blob.bytes()] as const)));
+		return new Map(await Promise.all(embedded.map(async ([name, blob]) => [name, await blob.bytes()] as const)));
 	}
 	// In an executable nothing is bundled: it is loaded where that is needed.
 	const { bundleConsole } = await import("./bundle-console.ts");
