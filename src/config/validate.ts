@@ -11,6 +11,8 @@ import { branchFor, EXTENSION, settings } from "./schema-walk.ts";
 
 /** Everything in `values` that `schema` does not allow; one finding a setting. Quotes names, never values. */
 export function validate(schema: TSchema, values: unknown): Finding[] {
+	// To look for errors takes three times as long, 3 ms of each start.
+	if (Value.Check(schema, values)) return [];
 	const findings = new Map<string, Finding>();
 	collect(schema, schema, values, [], findings);
 	return [...findings.values()];
