@@ -1,22 +1,29 @@
 /**
- * Upgrades under load: `bun test/bench/upgrades.ts [COUNT]` (50), of the compiled binary. Each fifth is to a program that ends at once. Prints what
- * failed, what was cut, whether the ledger equals the calls, and how long calls took around the switches and between them.
+ * Upgrades under load: `bun test/bench/upgrades.ts [COUNT] [STREAMS]` (50 upgrades, 20 streams open), of the compiled binary. Each fifth is to a
+ * program that ends at once. Prints what failed, what was cut, whether the ledger equals the calls, and how long calls took: in ten seconds before
+ * the first upgrade, within five seconds of each switch and within one.
  */
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { until } from "../kit/until.ts";
 import { slowUpstream, startLoad, upgradedRouter } from "../kit/upgrades.ts";
 
+/** How long calls are made before the first upgrade, ms. */
+const BEFORE_MS = 10_000;
+
 const count = Number(process.argv[2] ?? 50);
+const streams = Number(process.argv[3] ?? 20);
 const upstream = slowUpstream(2_000);
 const router = await upgradedRouter(upstream.url, { source: "binary" });
 const broken = join(router.directory, "broken");
 writeFileSync(broken, "#!/bin/sh\nexit 1\n");
 chmodSync(broken, 0o755);
-const load = startLoad(router.url, { keptAlive: 6, fresh: 6, streams: 20 });
+const load = startLoad(router.url, { keptAlive: 6, fresh: 6, streams });
 const switches: number[] = [];
 let wrong = 0;
 try {
+	await Bun.sleep(BEFORE_MS);
+	const begun = performance.now();
 	for (let upgrade = 1; upgrade <= count; upgrade++) {
 		const isBroken = upgrade % 5 === 0;
 		const { code, output } = await router.upgrade(...(isBroken ? ["--to", broken] : []));
@@ -27,17 +34,22 @@ try {
 	}
 	await load.end();
 	await until(() => router.calls() >= load.made(), "all calls in the ledger").catch(() => {});
-	const near = (at: number) => switches.some((time) => Math.abs(time - at) < 1_000);
-	const p99 = (some: readonly number[]) => some.toSorted((a, b) => a - b)[Math.floor(some.length * 0.99)]?.toFixed(1);
+	const near = (ms: number) => (at: number) => switches.some((time) => Math.abs(time - at) < ms);
 	const whole = load.times.filter(({ isStream }) => !isStream);
+	const p99 = (isMeant: (at: number) => boolean) => {
+		const some = whole.filter(({ at }) => isMeant(at)).map(({ ms }) => ms);
+		return some.toSorted((a, b) => a - b)[Math.floor(some.length * 0.99)]?.toFixed(1);
+	};
 	console.log({
 		upgrades: count,
 		wrong,
 		calls: load.made(),
 		failedOrCut: load.problems.length,
 		ledger: router.calls(),
-		p99Near: p99(whole.filter(({ at }) => near(at)).map(({ ms }) => ms)),
-		p99Between: p99(whole.filter(({ at }) => !near(at)).map(({ ms }) => ms)),
+		seconds: Math.round((performance.now() - begun) / 1_000),
+		p99Before: p99((at) => at < begun),
+		p99WithinFiveSeconds: p99((at) => at >= begun && near(5_000)(at)),
+		p99WithinOneSecond: p99((at) => at >= begun && near(1_000)(at)),
 	});
 	for (const problem of load.problems.slice(0, 10)) console.log(problem);
 } finally {
