@@ -22,7 +22,7 @@ const sentDecision = (decision: ToldDecision | undefined) => decision && sent(de
 /** Two processes, of which the second takes over at `time` of the first; what they say to each other goes through JSON. */
 function takeOver(old: SlidingWindowLimiter, time: { now: number }) {
 	const next = new SlidingWindowLimiter();
-	const handed = sent({ now: time.now, counts: old.handOn(time.now) });
+	const handed = sent({ now: time.now, ...old.handOn(time.now) });
 	const predecessor = new PredecessorLimits(next, handed, () => time.now - BEHIND);
 	const link: { isGone: boolean } = { isGone: false };
 	const owner: LimitsOwner = {
@@ -119,7 +119,7 @@ test("a call of the first process frees its place at the third one, which has ta
 	const since = await isAllowed(first.limiter, limits, time.now);
 	if (!before.isAllowed || !since.isAllowed) throw new Error("refused");
 	const now = time.now - BEHIND;
-	const handed = sent({ now, counts: first.next.handOn(now) });
+	const handed = sent({ now, ...first.next.handOn(now) });
 	const third = new SlidingWindowLimiter();
 	const second = new PredecessorLimits(third, handed, () => time.now);
 	first.predecessor.forward({ take: async (asked) => second.take(asked), end: (end) => second.end(sent(end)) });

@@ -63,7 +63,7 @@ test("a key's new sessions, however many, push out none of another key's", () =>
 		expect(limiter.take([spend("key_b", "kept")], call).isAllowed).toBe(false);
 	}
 	expect(refused(limiter.take([spend("key_a", "spent")], 30_000)).refused.unit).toBe("spend");
-	const counted = limiter.handOn(30_000).map(({ id }) => id);
+	const counted = limiter.handOn(30_000).counts.map(({ id }) => id);
 	expect(counted).toHaveLength(MOST_SESSION_COUNTS);
 	expect(counted).not.toContain(sessionCountId("key_b", "new 1"));
 	// Another process goes on with what was counted, and makes room as this one.

@@ -23,6 +23,31 @@ describe.if(process.platform === "linux")("an upgrade of a router of two workers
 		}
 	});
 
+	test("lets no key have more calls a minute than it may, whichever process counted them, and frees places with streams of the old one", async () => {
+		const upstream = slowUpstream();
+		const router = await upgradedRouter(upstream.url, { workers: 2, key: { rpm: 100, concurrency: 3 } });
+		const call = () => callProblem(router.url, false, true);
+		try {
+			const streams = [callProblem(router.url, true, true), callProblem(router.url, true, true)];
+			await until(() => upstream.open() === 2, "both streams");
+			for (let made = 2; made < 60; made++) expect(await call()).toBeUndefined();
+			expect((await router.upgrade()).code).toBe(0);
+			streams.push(callProblem(router.url, true, true));
+			await until(() => upstream.open() === 3, "a third stream");
+			expect(await call()).toContain("429");
+			upstream.finish();
+			expect(await Promise.all(streams)).toEqual([undefined, undefined, undefined]);
+			await until(async () => (await call()) === undefined, "a place");
+			for (let made = 62; made < 100; made++) expect(await call()).toBeUndefined();
+			expect(await call()).toContain("429");
+			await until(() => !isRouter(router.pid), "the end of the old process");
+			expect(await call()).toContain("429");
+		} finally {
+			await router.end();
+			upstream.stop();
+		}
+	}, 60_000);
+
 	test("leaves the old one's workers that end without others in their place, which would listen on the new one's port", async () => {
 		const upstream = slowUpstream();
 		const command = [process.execPath, join(import.meta.dir, "kit/ended-workers.ts")];

@@ -2,6 +2,7 @@
  * Blocks of shared memory that are found by name, for counts of which there are as many as clients make. All of them, and what is in them,
  * change under one lock. What a thread that died left half done, the main thread puts right from the blocks themselves.
  */
+import { BlockName, hashesOf } from "./block-name.ts";
 import { RecoverableLock, SharingThreads } from "./recoverable-lock.ts";
 
 /** A block: so many cells of 32 bits, or so many numbers of 64 on the same memory. */
@@ -37,21 +38,10 @@ const THREAD_IDS = 24;
 /** Numbers of the header that belong to owners of blocks: when idle ones were last dropped, and what else they agree on. */
 export const SWEPT_AT = 8;
 export const OWNERS_FLAG = 9;
+export const HANDED_ON = 11;
 
 /** The most blocks that are looked at for one to drop. */
 const MOST_LOOKED_AT = 4_096;
-
-/** A name as the index has it: its hash, of 128 bits, and where a thread has last seen its block. */
-export class BlockName {
-	block = 0;
-
-	constructor(
-		readonly first: number,
-		readonly second: number,
-		readonly third: number,
-		readonly fourth: number,
-	) {}
-}
 
 /** Blocks that there is memory for at first. Each thread's garbage collector counts it as live, and lets the more garbage lie. */
 const FIRST_BLOCKS = 512;
@@ -92,6 +82,8 @@ export class SharedBlocks {
 	readonly #mask: number;
 	readonly #first: number;
 	readonly #most: number;
+	/** This thread has made names by the seeds. */
+	#hasNames = false;
 
 	/**
 	 * @param memory of {@link makeBlocks}, for the same number of blocks
@@ -115,10 +107,9 @@ export class SharedBlocks {
 	/** Keeps other threads away. Must be followed by `release` in a `finally`; nothing is awaited between. Not to be called twice. */
 	acquire(): void {
 		this.#lock.acquire();
-		const { cells } = this;
-		const limit = cells[LIMIT]!;
-		if (limit - cells[END]! < SPARE_BLOCKS) this.#grow(limit);
-		if (cells[LIMIT] !== this.#limit) this.#view();
+		const limit = this.cells[LIMIT]!;
+		if (limit - this.cells[END]! < SPARE_BLOCKS) this.#grow(limit);
+		if (this.cells[LIMIT] !== this.#limit) this.#view();
 	}
 
 	/** Lets other threads in. */
@@ -128,8 +119,24 @@ export class SharedBlocks {
 
 	/** A name of blocks of one kind. */
 	nameOf(kind: number, text: string): BlockName {
-		const hash = (seed: number): number => Bun.hash.xxHash32(text, (this.cells[SEEDS + seed]! + kind) >>> 0) | 0;
-		return new BlockName(hash(0), hash(1), hash(2), hash(3));
+		this.#hasNames = true;
+		return BlockName.in(hashesOf(this.seeds, kind, text), 0);
+	}
+
+	/** What names are hashed with. */
+	get seeds(): readonly number[] {
+		return [...this.cells.subarray(SEEDS, SEEDS + 4)];
+	}
+
+	/** Has names be hashed as in other memory. For the first thread, before it makes one. @throws where there are names already */
+	takeSeeds(seeds: readonly number[]): void {
+		if (this.#hasNames || this.cells[END] !== this.#first) throw new Error("names are hashed already");
+		this.cells.set(seeds.slice(0, 4), SEEDS);
+	}
+
+	/** The name of a block. */
+	nameAt(block: number): BlockName {
+		return BlockName.in(this.cells, block * BLOCK_CELLS + NAME);
 	}
 
 	/** The block of that kind and name; 0 where there is none. */
@@ -191,9 +198,8 @@ export class SharedBlocks {
 		const { cells } = this;
 		const at = block * BLOCK_CELLS;
 		const part = cells[at + FIRST_PART]!;
-		const next = this.nextPart(part);
-		cells[at + FIRST_PART] = next;
-		if (next === 0) cells[at + LAST_PART] = 0;
+		cells[at + FIRST_PART] = this.nextPart(part);
+		if (cells[at + FIRST_PART] === 0) cells[at + LAST_PART] = 0;
 		this.#free(part);
 	}
 
@@ -219,8 +225,7 @@ export class SharedBlocks {
 	oldest(few: number, ageOf: (block: number, kind: number) => number | undefined): number {
 		const { cells } = this;
 		const count = cells[END]! - this.#first;
-		let oldest = 0;
-		let most = Number.NEGATIVE_INFINITY;
+		let [oldest, most] = [0, Number.NEGATIVE_INFINITY];
 		for (let looked = 0, found = 0; looked < Math.min(count, MOST_LOOKED_AT) && found < few; looked++) {
 			const block = this.#first + ((cells[HAND]!++ >>> 0) % count);
 			const kind = cells[block * BLOCK_CELLS]!;
@@ -271,14 +276,12 @@ export class SharedBlocks {
 			cells[at + LAST_PART] = last;
 		});
 		for (let block = end - 1; block >= this.#first; block--) {
-			const kind = cells[block * BLOCK_CELLS]!;
-			if (kind < NAMED && isReached[block] === 0) this.#free(block);
+			if (cells[block * BLOCK_CELLS]! < NAMED && isReached[block] === 0) this.#free(block);
 		}
 	}
 
 	#isPart(block: number, owner: number): boolean {
-		const at = block * BLOCK_CELLS;
-		return this.cells[at] === PART && this.cells[at + OWNER] === owner;
+		return this.cells[block * BLOCK_CELLS] === PART && this.cells[block * BLOCK_CELLS + OWNER] === owner;
 	}
 
 	#is(block: number, kind: number, name: BlockName): boolean {
@@ -340,9 +343,8 @@ export class SharedBlocks {
 
 	#free(block: number): void {
 		const { cells } = this;
-		const at = block * BLOCK_CELLS;
-		cells[at] = FREE;
-		cells[at + NEXT] = cells[FREE_LIST]!;
+		cells[block * BLOCK_CELLS] = FREE;
+		cells[block * BLOCK_CELLS + NEXT] = cells[FREE_LIST]!;
 		cells[FREE_LIST] = block;
 	}
 }

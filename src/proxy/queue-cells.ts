@@ -4,7 +4,8 @@
  * What is so stands in single cells, each written by one thread: how many calls of a thread run, that a call waits, that it may run. What
  * follows from them (order, sums) is kept beside them, and made anew where a thread has died, at whatever write.
  */
-import { BLOCK_CELLS, BLOCK_NUMBERS, BlockName, type SharedBlocks } from "../memory/shared-blocks.ts";
+import { BlockName } from "../memory/block-name.ts";
+import { BLOCK_CELLS, BLOCK_NUMBERS, type SharedBlocks } from "../memory/shared-blocks.ts";
 import { MOST_THREADS } from "../memory/shared-lock.ts";
 import { meanWith, type QueueSettings } from "./call-queue.ts";
 

@@ -1,8 +1,9 @@
 /** What the router knows of its callers: keys, limits, spending and the ledger. It outlives a reload of the configuration. */
 
 import { StoredKeys, type StoredKeysOptions } from "../accounts/auth/stored-keys.ts";
+import type { LimitsOwner } from "../accounts/limits/handed-limits.ts";
 import type { Limit, Limiter, LocalLimiter } from "../accounts/limits/limiter.ts";
-import type { SharedLimits } from "../accounts/limits/shared-limiter.ts";
+import type { SharedLimiter, SharedLimits } from "../accounts/limits/shared-limiter.ts";
 import { SlidingWindowLimiter } from "../accounts/limits/sliding-window.ts";
 import { makeRunaways, Runaways } from "../accounts/runaway/runaways.ts";
 import { type EnergyMeters, LocalEnergyMeters } from "../accounts/usage/energy-meters.ts";
@@ -61,8 +62,8 @@ export interface StateParts {
 	readonly runaways?: Runaways;
 	/** What calls have come to. */
 	readonly learned?: LearnedView;
-	/** A worker's, where routers count limits together. @param own counts for this router @param spent what this one has spent, USD */
-	readonly limiter?: (own: LocalLimiter, spent: SpendStore["spent"]) => Limiter;
+	/** A worker's: where routers count limits together, or another process may take this one's place. @param own counts for this router @param spent what this one has spent, USD */
+	readonly limiter?: (own: SharedLimiter, spent: SpendStore["spent"]) => Limiter;
 }
 
 /** What it reads of a configuration. */
@@ -103,6 +104,8 @@ export class RouterState {
 	readonly ledger: Ledger;
 	/** Another one once a process that takes this one's place counts. */
 	limiter: Limiter;
+	/** The process that counts limits instead of this one, of whose threads each asks it; undefined while none does. */
+	limitsOwner: LimitsOwner | undefined;
 	readonly spend: SpendStore;
 	readonly clocks: Pick<HardwareClocks, "start">;
 	/** Of engines whose hosts say what their GPUs draw. */

@@ -139,7 +139,7 @@ async function createRouter(
 		.use(administration(router, live, pastCalls(state, redis), shown.administrators))
 		.use(shown.routes);
 	const app = createApp(plan, services, callContext(plan, services, options), options).use(routes);
-	const place = await takeover.place({ state, targets, agents, hub });
+	const place = await takeover.place({ state, targets, agents, hub, hasRedis: redis !== undefined });
 	const server = threads
 		? await threads.serve(app, services, lock, place)
 		: serve(app, plan, services, lock, tunnels, place);

@@ -274,3 +274,18 @@ export class WindowCounter implements Counter {
 		this.#amounts = amounts;
 	}
 }
+
+/** Where there is no room for a counter, nothing is counted: calls go on. */
+export const UNCOUNTED: Counter = {
+	sum: 0,
+	running: 0,
+	isEmpty: true,
+	hasRoom: () => true,
+	expire: () => {},
+	add: () => -1,
+	change: () => {},
+	leave: () => {},
+	waitFor: () => 0,
+	resetMs: () => 0,
+	takenBefore: () => [],
+};

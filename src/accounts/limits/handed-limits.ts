@@ -4,13 +4,12 @@
  *
  * The old one counts its own on: if the new one goes away again it goes on with that, as if nothing had been.
  */
+import type { CountName, HandableLimiter, HandedCounts, HeldLimits } from "./handed-counts.ts";
 import type { Limit, LimitDecision, Limiter, LimitStatus, Reservation } from "./limiter.ts";
-import type { HandedCount, HeldLimits, SlidingWindowLimiter } from "./sliding-window.ts";
 
 /** All counts. `now` is the time of the clock that they were counted by, ms. */
-export interface HandedLimits {
+export interface HandedLimits extends HandedCounts {
 	readonly now: number;
-	readonly counts: readonly HandedCount[];
 }
 
 /** The new process's decision, as JSON. Statuses and amounts are those of the limits that were asked, in their order. */
@@ -40,22 +39,24 @@ export interface LimitsOwner {
 	end(end: ToldEnd): void;
 }
 
-/** The limiter of the process whose place is taken. */
+/** The limiter of the process whose place is taken, or of one of its threads. */
 export class HandedLimiter implements Limiter {
-	/** What calls hold at the owner that have begun since. */
-	readonly #held = new WeakMap<Reservation, HeldLimits>();
-	/** Calls that it has not decided: it is told nothing of their ends. */
-	readonly #undecided = new WeakSet<Reservation>();
+	/** What calls hold at the owner that have begun since, and since which time. */
+	readonly #held = new WeakMap<Reservation, HeldLimits & { readonly since: number }>();
+	/** Calls that it has not decided, of that time: it is told nothing of their ends. */
+	readonly #undecided = new WeakMap<Reservation, number>();
 	#owner: LimitsOwner | undefined;
 
 	/**
 	 * @param own counts until then, and beside the owner
 	 * @param answerMs how long a call waits for the owner's decision, ms; this process's own holds then
+	 * @param handedOn of a thread: which time the counts of all threads were handed on, as `own` has just found it; 0: the owner does not count
 	 */
 	constructor(
-		readonly own: SlidingWindowLimiter,
+		readonly own: HandableLimiter,
 		owner: LimitsOwner,
 		private readonly answerMs: number = ANSWER_MS,
+		private readonly handedOn: () => number = () => 1,
 	) {
 		this.#owner = owner;
 	}
@@ -63,21 +64,31 @@ export class HandedLimiter implements Limiter {
 	/** The owner is gone: this process counts again. */
 	giveBack(): void {
 		this.#owner = undefined;
+		this.own.takeBack();
 	}
 
 	take(limits: readonly Limit[], now: number): LimitDecision | Promise<LimitDecision> {
 		const own = this.own.take(limits, now);
-		return own.isAllowed && this.#owner ? this.#ask(this.#owner, limits, now, own) : own;
+		if (!own.isAllowed || !this.#owner) return own;
+		const since = this.handedOn();
+		return since > 0 ? this.#ask(this.#owner, limits, now, own, since) : own;
 	}
 
 	settle(reservation: Reservation, tokens: number, now: number, spent?: number): void {
 		this.own.settle(reservation, tokens, now, spent);
-		if (!this.#undecided.has(reservation)) this.#owner?.end({ ...this.#heldBy(reservation), tokens, spent });
+		this.#tellEnd(reservation, { tokens, spent });
 	}
 
 	cancel(reservation: Reservation, now: number): void {
 		this.own.cancel(reservation, now);
-		if (!this.#undecided.has(reservation)) this.#owner?.end(this.#heldBy(reservation));
+		this.#tellEnd(reservation, {});
+	}
+
+	/** Behind its end here. */
+	#tellEnd(reservation: Reservation, end: Pick<ToldEnd, "tokens" | "spent">): void {
+		const since = this.handedOn();
+		if (since === 0 || this.#undecided.get(reservation) === since) return;
+		this.#owner?.end({ ...this.#heldBy(reservation, since), ...end });
 	}
 
 	async #ask(
@@ -85,16 +96,17 @@ export class HandedLimiter implements Limiter {
 		limits: readonly Limit[],
 		now: number,
 		own: Extract<LimitDecision, { isAllowed: true }>,
+		since: number,
 	): Promise<LimitDecision> {
 		const told = await this.#decision(owner, limits);
 		if (!told) {
-			this.#undecided.add(own.reservation);
+			this.#undecided.set(own.reservation, since);
 			return own;
 		}
 		const statuses = told.statuses.map((status, at): LimitStatus => ({ limit: limits[at]!, ...status }));
 		const { held, refused } = told;
 		if (held) {
-			this.#held.set(own.reservation, heldOf(limits, held));
+			this.#held.set(own.reservation, { ...heldOf(limits, held), since });
 			return { ...own, statuses };
 		}
 		this.own.cancel(own.reservation, now);
@@ -118,8 +130,9 @@ export class HandedLimiter implements Limiter {
 	}
 
 	/** One that began before holds at the owner what it held here, by the same numbers. */
-	#heldBy(reservation: Reservation): HeldLimits {
-		const { limits, entries } = this.#held.get(reservation) ?? this.own.heldBy(reservation);
+	#heldBy(reservation: Reservation, since: number): HeldLimits {
+		const held = this.#held.get(reservation);
+		const { limits, entries } = held?.since === since ? held : this.own.heldBy(reservation);
 		return { limits, entries };
 	}
 }
@@ -131,7 +144,7 @@ function heldOf(limits: readonly Limit[], { amounts, entries }: NonNullable<Told
 
 /** What calls of a process hold of one limit. */
 interface Holding {
-	readonly limit: Limit;
+	readonly count: CountName;
 	running: number;
 	sum: number;
 }
@@ -144,15 +157,15 @@ export class PredecessorLimits {
 
 	/** @param counts what the one before had counted: all that was under way is its own */
 	constructor(
-		private readonly limiter: SlidingWindowLimiter,
-		{ now, counts }: HandedLimits,
+		private readonly limiter: HandableLimiter,
+		{ now, ...handed }: HandedLimits,
 		private readonly time: () => number = () => performance.now(),
 	) {
-		limiter.takeOver(counts, time() - now);
-		for (const { unit, id, windowMs, state } of counts) {
+		limiter.takeOver(handed, time() - now);
+		for (const { unit, id, hash, state } of handed.counts) {
 			if (state.running === 0) continue;
-			const limit: Limit = { unit, id, windowMs, max: 0, amount: 0 };
-			this.#holdings.set(keyOf(limit), { limit, running: state.running, sum: state.sum });
+			const count = { unit, id, hash };
+			this.#holdings.set(limiter.nameOf(count), { count, running: state.running, sum: state.sum });
 		}
 	}
 
@@ -192,18 +205,17 @@ export class PredecessorLimits {
 
 	/** The one before has ended: what its calls held is free. */
 	ended(): void {
-		for (const { limit, running, sum } of this.#holdings.values()) this.limiter.release(limit, running, sum);
+		for (const { count, running, sum } of this.#holdings.values()) this.limiter.release(count, running, sum);
 		this.#holdings.clear();
 	}
 
 	#hold(limit: Limit, calls: number): void {
-		const key = keyOf(limit);
-		const holding = this.#holdings.get(key) ?? { limit, running: 0, sum: 0 };
+		const { unit, id } = limit;
+		const key = this.limiter.nameOf({ unit, id });
+		const holding = this.#holdings.get(key) ?? { count: { unit, id }, running: 0, sum: 0 };
 		holding.running += calls;
 		holding.sum += calls * limit.amount;
 		if (holding.running > 0) this.#holdings.set(key, holding);
 		else this.#holdings.delete(key);
 	}
 }
-
-const keyOf = ({ unit, id }: Limit): string => `${unit} ${id}`;

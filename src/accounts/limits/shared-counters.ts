@@ -2,27 +2,31 @@
  * Counters of limits in memory that threads share, a block each: what `sliding-window.ts` counts in the memory of one. What calls under
  * way hold of a counter stands in one column a thread, so that it can be given back when the thread dies. All of it needs the lock.
  */
-import { BLOCK_CELLS, BLOCK_NUMBERS, type BlockName, type SharedBlocks } from "../../memory/shared-blocks.ts";
+import type { BlockName } from "../../memory/block-name.ts";
+import { BLOCK_CELLS, BLOCK_NUMBERS, type SharedBlocks } from "../../memory/shared-blocks.ts";
 import { MOST_THREADS } from "../../memory/shared-lock.ts";
 import { unitsOf, usdOf } from "../usage/spend.ts";
-import { budgetFits, budgetWait, type Counter, RETRY_MS } from "./counters.ts";
+import { budgetFits, budgetWait, type Counter, type CountState, RETRY_MS } from "./counters.ts";
 import type { Limit, LimitUnit, TakenAt } from "./limiter.ts";
 import {
 	addEntry,
 	changeEntry,
 	entriesBefore,
+	entryOf,
 	expireEntries,
 	hasEntries,
 	repairEntries,
 	SUM,
 	sumBefore,
+	takeEntries,
 	timeUntilEmpty,
 	timeUntilLeft,
 	WINDOW_LENGTH,
+	windowState,
 } from "./shared-window.ts";
 
 /** Kinds of blocks; further ones in the same memory follow. Counts of requests and of tokens differ by their names. */
-const KINDS: Readonly<Record<LimitUnit, number>> = { requests: 2, tokens: 3, concurrency: 4, usd: 5, spend: 6 };
+export const KINDS: Readonly<Record<LimitUnit, number>> = { requests: 2, tokens: 3, concurrency: 4, usd: 5, spend: 6 };
 const LAST_KIND = KINDS.spend;
 /** The first kind that is free for others. */
 export const OTHER_KIND = LAST_KIND + 1;
@@ -60,10 +64,15 @@ export abstract class SharedCounter implements Counter {
 	constructor(
 		protected readonly blocks: SharedBlocks,
 		unit: LimitUnit,
-		id: string,
+		name: string | BlockName,
 	) {
 		this.#kind = KINDS[unit];
-		this.#name = blocks.nameOf(this.#kind, id);
+		this.#name = typeof name === "string" ? blocks.nameOf(this.#kind, name) : name;
+	}
+
+	/** Which one it is, among all of its unit. */
+	get hash(): string {
+		return this.#name.text;
 	}
 
 	/** Finds its block. False where it has none: nothing was counted. */
@@ -73,7 +82,7 @@ export abstract class SharedCounter implements Counter {
 	}
 
 	/** Finds or makes its block. False where there is no room for one. */
-	locate({ windowMs }: Limit): boolean {
+	locate({ windowMs }: Pick<Limit, "windowMs">): boolean {
 		const { blocks } = this;
 		let block = blocks.find(this.#kind, this.#name);
 		if (block === 0) {
@@ -139,10 +148,33 @@ export abstract class SharedCounter implements Counter {
 		return 0;
 	}
 
+	/** An entry that another process knows by this number; -1 where there is none. */
+	entryAt(_number: number): number {
+		return -1;
+	}
+
+	leave(amount: number): void {
+		this.release(1, amount);
+	}
+
+	/** So many calls of this thread that took so much together are over. */
+	release(calls: number, _amount: number): void {
+		this.run(-calls);
+	}
+
+	/** What is counted, for another process. */
+	get state(): CountState {
+		return { running: this.running, sum: this.sum, first: 0, entries: [] };
+	}
+
+	/** Goes on with what another process has counted: this thread holds all that is under way. @param ahead how far this clock is ahead of its, ms */
+	takeOver({ running, sum }: CountState, _ahead: number): void {
+		this.release(-running, -sum);
+	}
+
 	abstract readonly sum: number;
 	abstract hasRoom(limit: Limit): boolean;
 	abstract add(amount: number, now: number): number;
-	abstract leave(amount: number): void;
 	abstract waitFor(limit: Limit, now: number): number;
 
 	/** Calls of this thread begin or end. */
@@ -175,8 +207,8 @@ class SharedConcurrency extends SharedCounter {
 		this.hold(amount);
 		return -1;
 	}
-	leave(amount: number): void {
-		this.run(-1);
+	override release(calls: number, amount: number): void {
+		this.run(-calls);
 		this.hold(-amount);
 	}
 	waitFor(): number {
@@ -197,8 +229,8 @@ class SharedBudget extends SharedCounter {
 		this.hold(unitsOf(amount));
 		return -1;
 	}
-	leave(amount: number): void {
-		this.run(-1);
+	override release(calls: number, amount: number): void {
+		this.run(-calls);
 		this.hold(-unitsOf(amount));
 	}
 	waitFor(limit: Limit): number {
@@ -226,9 +258,6 @@ class SharedWindow extends SharedCounter {
 	override change(entry: number, difference: number): void {
 		changeEntry(this.blocks, this.block, entry, difference);
 	}
-	leave(): void {
-		this.run(-1);
-	}
 	waitFor({ amount, max }: Limit, now: number): number {
 		if (amount > max) return Number.POSITIVE_INFINITY;
 		return timeUntilLeft(this.blocks, this.block, this.sum + amount - max, now);
@@ -242,25 +271,20 @@ class SharedWindow extends SharedCounter {
 	override sumBefore(before: number): number {
 		return sumBefore(this.blocks, this.block, before);
 	}
+	override entryAt(number: number): number {
+		return entryOf(this.blocks, this.block, number);
+	}
+	override get state(): CountState {
+		return { running: this.running, sum: this.sum, ...windowState(this.blocks, this.block) };
+	}
+	override takeOver(state: CountState, ahead: number): void {
+		this.run(state.running);
+		takeEntries(this.blocks, this.block, state, ahead);
+	}
 }
 
-/** Where there is no room for a counter, nothing is counted: calls go on. */
-export const UNCOUNTED: Counter = {
-	sum: 0,
-	running: 0,
-	isEmpty: true,
-	hasRoom: () => true,
-	expire: () => {},
-	add: () => -1,
-	change: () => {},
-	leave: () => {},
-	waitFor: () => 0,
-	resetMs: () => 0,
-	takenBefore: () => [],
-};
-
-/** A counter of that unit and name. */
-export function sharedCounter(blocks: SharedBlocks, unit: LimitUnit, id: string): SharedCounter {
+/** A counter of that unit and name. @param id or its hash, as the block has it */
+export function sharedCounter(blocks: SharedBlocks, unit: LimitUnit, id: string | BlockName): SharedCounter {
 	if (unit === "concurrency") return new SharedConcurrency(blocks, unit, id);
 	return unit === "usd" ? new SharedBudget(blocks, unit, id) : new SharedWindow(blocks, unit, id);
 }

@@ -1,14 +1,16 @@
 /** Limits that all threads of the process count together, in memory that they share. */
-import { makeBlocks, SharedBlocks, SWEPT_AT } from "../../memory/shared-blocks.ts";
+import { BlockName } from "../../memory/block-name.ts";
+import { HANDED_ON, makeBlocks, SharedBlocks, SWEPT_AT } from "../../memory/shared-blocks.ts";
 import type { LedgerStore } from "../../store/ledger-table.ts";
 import { SpendCells } from "../usage/spend-cells.ts";
-import type { Counter } from "./counters.ts";
+import { UNCOUNTED } from "./counters.ts";
+import type { CountName, HandableLimiter, HandedCounts, HeldLimits } from "./handed-counts.ts";
 import type {
 	AgreedLimit,
 	Limit,
 	LimitDecision,
+	Limiter,
 	LimitUnit,
-	LocalLimiter,
 	Reservation,
 	TakenAt,
 	WindowName,
@@ -20,9 +22,10 @@ import {
 	type SharedCounter,
 	sharedCounter,
 	sweepCounters,
-	UNCOUNTED,
 } from "./shared-counters.ts";
-import { CountingLimiter, SWEEP_MS } from "./sliding-window.ts";
+import { handedCounts } from "./shared-handing.ts";
+import { numberOf } from "./shared-window.ts";
+import { CountingLimiter, HeldReservation, SlidingWindowLimiter, SWEEP_MS } from "./sliding-window.ts";
 
 /** Names of one unit that a thread remembers the hash of: clients choose addresses. */
 const MOST_NAMES = 10_000;
@@ -64,7 +67,14 @@ export function sharedLimits({ memory, thread, offset, ledger }: LimitsView): Sh
  * calls; of more those that came within some ms leave together, with the last of them. Where there is no room for more counters, those that
  * were not used for longest are dropped.
  */
-export class SharedLimiter extends CountingLimiter implements LocalLimiter {
+export class SharedLimiter extends CountingLimiter implements HandableLimiter {
+	/**
+	 * At which time another process went on with all that is counted, as this thread's last `take`, `settle` or `cancel` found it: 1 for the
+	 * first; 0 while none does. What was taken or ended by then is in what was handed on, and nothing else is.
+	 */
+	handedOn = 0;
+	/** How many times it was handed on: the main thread's. */
+	#times = 0;
 	readonly #counters: Readonly<Record<LimitUnit, Map<string, SharedCounter>>> = {
 		requests: new Map(),
 		tokens: new Map(),
@@ -96,6 +106,7 @@ export class SharedLimiter extends CountingLimiter implements LocalLimiter {
 		blocks.acquire();
 		try {
 			this.#now = at;
+			this.handedOn = blocks.numbers[HANDED_ON]!;
 			if (at - blocks.numbers[SWEPT_AT]! > SWEEP_MS) this.#sweep(at);
 			return this.decide(this.#withSpending(limits), at);
 		} finally {
@@ -161,6 +172,78 @@ export class SharedLimiter extends CountingLimiter implements LocalLimiter {
 		}
 	}
 
+	/** The main thread's. From here on each thread finds that it was done. */
+	handOn(now: number): HandedCounts {
+		const { blocks } = this;
+		const at = now + this.offset;
+		blocks.acquire();
+		try {
+			this.#now = at;
+			this.#sweep(at);
+			this.#times++;
+			blocks.numbers[HANDED_ON] = this.#times;
+			return { counts: handedCounts(blocks), seeds: blocks.seeds };
+		} finally {
+			blocks.release();
+		}
+	}
+
+	takeBack(): void {
+		this.blocks.acquire();
+		this.blocks.numbers[HANDED_ON] = 0;
+		this.blocks.release();
+	}
+
+	/** The main thread's, before there are others. What is under way is held by it. @throws where something has a name already, and hashes come */
+	takeOver({ counts, seeds }: HandedCounts, ahead: number): void {
+		const { blocks } = this;
+		if (seeds) blocks.takeSeeds(seeds);
+		for (const { unit, id, hash, windowMs, state } of counts) {
+			const counter = sharedCounter(blocks, unit, hash === undefined ? id : BlockName.of(hash));
+			blocks.acquire();
+			try {
+				this.#now = performance.now() + this.offset;
+				if (!counter.locate({ windowMs })) continue;
+				counter.expire(this.#now);
+				counter.takeOver(state, ahead);
+			} finally {
+				blocks.release();
+			}
+		}
+	}
+
+	nameOf({ unit, id, hash }: CountName): string {
+		return `${unit} ${hash ?? this.#counterOf(unit, id).hash}`;
+	}
+
+	reservationOf({ limits, entries }: HeldLimits): Reservation {
+		const { blocks } = this;
+		blocks.acquire();
+		try {
+			const counters = limits.map((limit) => this.counter(limit));
+			const own = counters.map((counter, at) => ("entryAt" in counter ? counter.entryAt(entries[at]!) : -1));
+			return new HeldReservation("", 0, limits, counters, own);
+		} finally {
+			blocks.release();
+		}
+	}
+
+	heldBy(reservation: Reservation): HeldLimits {
+		const { limits, entries } = reservation as HeldReservation;
+		return { limits, entries: entries.map(numberOf) };
+	}
+
+	release({ unit, id, hash }: CountName, running: number, sum: number): void {
+		const { blocks } = this;
+		const counter = hash === undefined ? this.#counterOf(unit, id) : sharedCounter(blocks, unit, BlockName.of(hash));
+		blocks.acquire();
+		try {
+			if (counter.find()) counter.release(running, sum);
+		} finally {
+			blocks.release();
+		}
+	}
+
 	/** The main thread's: what a thread that has died held is given back; what it had taken of windows leaves with them. */
 	freed(thread: number): void {
 		const { blocks, spend } = this;
@@ -170,7 +253,7 @@ export class SharedLimiter extends CountingLimiter implements LocalLimiter {
 		});
 	}
 
-	protected override counter(limit: Limit): Counter {
+	protected override counter(limit: Limit): SharedCounter | typeof UNCOUNTED {
 		const counter = this.#counterOf(limit.unit, limit.id);
 		return counter.locate(limit) ? counter : UNCOUNTED;
 	}
@@ -191,6 +274,7 @@ export class SharedLimiter extends CountingLimiter implements LocalLimiter {
 		blocks.acquire();
 		try {
 			this.#now = now + this.offset;
+			this.handedOn = blocks.numbers[HANDED_ON]!;
 			this.end(reservation, this.#now, tokens, spent);
 		} finally {
 			blocks.release();
@@ -223,3 +307,7 @@ export class SharedLimiter extends CountingLimiter implements LocalLimiter {
 		return dropCounter(this.blocks, now);
 	}
 }
+
+/** Whether another process can go on with what it counts. */
+export const isHandable = (limiter: Limiter): limiter is SlidingWindowLimiter | SharedLimiter =>
+	limiter instanceof SlidingWindowLimiter || limiter instanceof SharedLimiter;

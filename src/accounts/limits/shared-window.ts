@@ -11,6 +11,7 @@ import {
 	PART_NUMBERS,
 	type SharedBlocks,
 } from "../../memory/shared-blocks.ts";
+import type { CountState } from "./counters.ts";
 import type { TakenAt } from "./limiter.ts";
 
 /** Numbers of a counter's block: the window's length, ms; the sum of all amounts in it; when the newest entry was made, and last added to. */
@@ -66,6 +67,63 @@ export function addEntry(blocks: SharedBlocks, block: number, amount: number, no
 	numbers[from + SUM]! += amount;
 	return part * ENTRY_NUMBERS + (entry >>> 0);
 }
+
+/** The number of the oldest entry of a window, and all of them. */
+export function windowState(blocks: SharedBlocks, block: number) {
+	const entries = entriesBefore(blocks, block, Number.POSITIVE_INFINITY);
+	const first = blocks.cells[block * BLOCK_CELLS + OLDEST]! >>> 0;
+	return { first, entries: entries.map(({ at, amount }) => [at, amount] as const) };
+}
+
+/**
+ * Has a window without entries have those of another process, by their numbers. Before the first it gets some that come to nothing, since a part begins
+ * with a multiple of its length. @param ahead how far this clock is ahead of that of the entries, ms
+ */
+export function takeEntries(blocks: SharedBlocks, block: number, { first, entries }: CountState, ahead: number): void {
+	const at = block * BLOCK_CELLS;
+	const begin = first & -ENTRIES;
+	blocks.cells[at + OLDEST] = begin;
+	blocks.cells[at + NEXT] = begin;
+	const oldest = (entries[0]?.[0] ?? 0) + ahead;
+	for (let number = begin; number !== (first | 0); number = (number + 1) | 0) pushEntry(blocks, block, 0, oldest);
+	for (const [time, amount] of entries) {
+		// Memory grows for whoever acquires it.
+		blocks.release();
+		blocks.acquire();
+		pushEntry(blocks, block, amount, time + ahead);
+	}
+}
+
+/** Adds an entry of its own, later than all others. Where there is no room for it the newest one takes it in, if there is one. */
+function pushEntry(blocks: SharedBlocks, block: number, amount: number, time: number): void {
+	const { cells, numbers } = blocks;
+	const [at, from] = [block * BLOCK_CELLS, block * BLOCK_NUMBERS];
+	const number = cells[at + NEXT]!;
+	const last = cells[at + LAST_PART]!;
+	const isFull = last === 0 || ((number - cells[last * BLOCK_CELLS + PART_CELL]!) | 0) >= ENTRIES;
+	const part = isFull ? blocks.addPart(block, number) : last;
+	if (part === 0 && last === 0) return;
+	const place = part === 0 ? placeOf(last, (number - 1) | 0) : placeOf(part, number);
+	numbers[place] = time;
+	numbers[place + 1] = part === 0 ? numbers[place + 1]! + amount : amount;
+	numbers[from + LAST_AT] = time;
+	numbers[from + BEGUN_AT] = time;
+	if (part !== 0) cells[at + NEXT] = (number + 1) | 0;
+	numbers[from + SUM]! += amount;
+}
+
+/** An entry by its number alone, as reservations remember it; -1 where it has left the window. */
+export function entryOf(blocks: SharedBlocks, block: number, number: number): number {
+	const { cells } = blocks;
+	const at = block * BLOCK_CELLS;
+	if (number < 0 || ((number - cells[at + OLDEST]!) | 0) < 0 || ((number - cells[at + NEXT]!) | 0) >= 0) return -1;
+	let part = cells[at + FIRST_PART]!;
+	while (part !== 0 && ((number - cells[part * BLOCK_CELLS + PART_CELL]!) | 0) >= ENTRIES) part = blocks.nextPart(part);
+	return part === 0 ? -1 : part * ENTRY_NUMBERS + (number >>> 0);
+}
+
+/** The number of an entry, as other processes know it; -1 for none. */
+export const numberOf = (entry: number): number => (entry < 0 ? -1 : entry % ENTRY_NUMBERS);
 
 /** Adds to the amount of an entry that has not left the window. */
 export function changeEntry({ cells, numbers }: SharedBlocks, block: number, entry: number, difference: number): void {

@@ -2,32 +2,26 @@
  * Limits counted in this process: an exact sliding window for requests and tokens, a plain count for what is under way, a sum for what
  * is reserved of budgets. 16 bytes a call in the window, and no more than 128 kB: of some thousand calls those that came at about one time are one entry.
  */
-import {
-	BudgetCounter,
-	ConcurrencyCounter,
-	type Counter,
-	type CountState,
-	RETRY_MS,
-	WindowCounter,
-} from "./counters.ts";
+import { BudgetCounter, ConcurrencyCounter, type Counter, RETRY_MS, WindowCounter } from "./counters.ts";
+import type { CountName, HandableLimiter, HandedCounts, HeldLimits } from "./handed-counts.ts";
 import type {
 	AgreedLimit,
 	Limit,
 	LimitDecision,
 	LimitStatus,
 	LimitUnit,
-	LocalLimiter,
 	Reservation,
 	TakenAt,
 	WindowName,
 } from "./limiter.ts";
 import { MOST_SESSION_COUNTS, SessionOrder } from "./session-order.ts";
+import { hashOf } from "./shared-handing.ts";
 
 /** How often counters that count nothing any more are dropped, ms. */
 export const SWEEP_MS = 60_000;
 
 /** A reservation, with where it stands in each counter. */
-class HeldReservation implements Reservation {
+export class HeldReservation implements Reservation {
 	isOpen = true;
 
 	/** @param number among those of the router */
@@ -44,23 +38,6 @@ class HeldReservation implements Reservation {
 	get id(): string {
 		return `${this.router}${this.number}`;
 	}
-}
-
-/** What a call has taken of its limits: also one of another process whose counters these are now. */
-export interface HeldLimits {
-	/** With the amounts that were taken. */
-	readonly limits: readonly Limit[];
-	/** Of each limit: the number of its entry; -1 for `concurrency` and `usd`. */
-	readonly entries: readonly number[];
-}
-
-/** What is counted of one limit, and of which. */
-export interface HandedCount {
-	readonly unit: LimitUnit;
-	readonly id: string;
-	/** Length of its window, ms; 0 where it has none. */
-	readonly windowMs: number;
-	readonly state: CountState;
 }
 
 /** What is decided, wherever the counters are. Everything happens at once, so calls can't race. */
@@ -121,7 +98,7 @@ export abstract class CountingLimiter {
 }
 
 /** Counts in the memory of one thread. */
-export class SlidingWindowLimiter extends CountingLimiter implements LocalLimiter {
+export class SlidingWindowLimiter extends CountingLimiter implements HandableLimiter {
 	readonly #counters: Readonly<Record<LimitUnit, Map<string, LocalCounter>>> = {
 		requests: new Map(),
 		tokens: new Map(),
@@ -130,45 +107,56 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 		usd: new Map(),
 	};
 	readonly #sessions = new SessionOrder();
+	/** By unit and hash: what a process of several threads has counted, and whether its id was asked for since. */
+	readonly #hashed = new Map<string, { readonly counter: LocalCounter; isNamed: boolean }>();
+	/** By which its ids are hashed. */
+	#seeds: readonly number[] | undefined;
 	#sweptAt = 0;
 
-	/** All that is counted, for the process that takes this one's place. */
-	handOn(now: number): HandedCount[] {
+	handOn(now: number): HandedCounts {
 		this.#sweep(now);
-		return Object.entries(this.#counters).flatMap(([unit, counters]) =>
-			[...counters].map(([id, counter]) => ({
-				unit: unit as LimitUnit,
-				id,
-				windowMs: counter instanceof WindowCounter ? counter.windowMs : 0,
-				state: counter.state,
-			})),
+		const counts = Object.entries(this.#counters).flatMap(([unit, counters]) =>
+			[...counters].map(([id, counter]) => handed({ unit: unit as LimitUnit, id }, counter)),
 		);
+		// Of what came by its hash, and nobody has asked for since.
+		const unnamed = [...this.#hashed].flatMap(([name, { counter, isNamed }]) => {
+			const [unit, hash] = name.split(" ") as [LimitUnit, string];
+			return isNamed ? [] : [handed({ unit, id: "", hash }, counter)];
+		});
+		return { counts: [...counts, ...unnamed], seeds: this.#seeds };
 	}
 
-	/** Goes on with what another process has counted. @param ahead how far this one's clock is ahead of that one's, ms */
-	takeOver(counts: readonly HandedCount[], ahead: number): void {
-		for (const { unit, id, windowMs, state } of counts) {
+	takeBack(): void {}
+
+	takeOver({ counts, seeds }: HandedCounts, ahead: number): void {
+		this.#seeds = seeds;
+		for (const { unit, id, hash, windowMs, state } of counts) {
 			const counter = newCounter(unit, windowMs);
 			counter.state = { ...state, entries: state.entries.map(([at, amount]) => [at + ahead, amount] as const) };
-			this.#counters[unit].set(id, counter);
-			if (unit === "spend") this.#sessions.used(id);
+			if (hash !== undefined) this.#hashed.set(`${unit} ${hash}`, { counter, isNamed: false });
+			else {
+				this.#counters[unit].set(id, counter);
+				if (unit === "spend") this.#sessions.used(id);
+			}
 		}
 	}
 
-	/** The reservation of a call that another process makes, which has taken this here: {@link takeOver}, or `take`. */
+	nameOf({ unit, id, hash }: CountName): string {
+		if (hash !== undefined) return `${unit} ${hash}`;
+		return `${unit} ${this.#seeds ? hashOf(this.#seeds, unit, id) : id}`;
+	}
+
 	reservationOf({ limits, entries }: HeldLimits): Reservation {
 		const counters = limits.map((limit) => this.counter(limit));
 		return new HeldReservation("", 0, limits, counters, entries);
 	}
 
-	/** Gives back what so many calls of another process hold of a limit; what they have taken of its window leaves with that. */
-	release(limit: Limit, running: number, sum: number): void {
-		const counter = this.counter(limit);
+	release({ unit, id, hash }: CountName, running: number, sum: number): void {
+		const counter = hash === undefined ? this.#counters[unit].get(id) : this.#hashed.get(`${unit} ${hash}`)?.counter;
 		if (counter instanceof ConcurrencyCounter) counter.leave(sum);
-		else counter.release(running, sum);
+		else counter?.release(running, sum);
 	}
 
-	/** What a reservation of this limiter's holds. */
 	heldBy(reservation: Reservation): HeldLimits {
 		return reservation as HeldReservation;
 	}
@@ -187,19 +175,18 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 	}
 
 	takenBefore({ id, unit }: WindowName, before: number): readonly TakenAt[] {
-		return this.#counters[unit].get(id)?.takenBefore(before) ?? [];
+		return this.#find(unit, id)?.takenBefore(before) ?? [];
 	}
 
 	counted({ id, unit }: WindowName, now: number): number {
-		const counter = this.#counters[unit].get(id);
+		const counter = this.#find(unit, id);
 		counter?.expire(now);
 		return counter?.sum ?? 0;
 	}
 
 	countedBefore({ id, unit }: WindowName, before: number): number {
 		return (
-			this.#counters[unit]
-				.get(id)
+			this.#find(unit, id)
 				?.takenBefore(before)
 				.reduce((sum, { amount }) => sum + amount, 0) ?? 0
 		);
@@ -215,11 +202,22 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 		let counter = counters.get(id);
 		if (!counter) {
 			if (unit === "spend" && this.#sessions.size >= MOST_SESSION_COUNTS) this.#dropSession();
-			counter = newCounter(unit, windowMs);
+			const hashed = this.#hashedOf(unit, id);
+			if (hashed) hashed.isNamed = true;
+			counter = hashed?.counter ?? newCounter(unit, windowMs);
 			counters.set(id, counter);
 		}
 		if (unit === "spend") this.#sessions.used(id);
 		return counter;
+	}
+
+	/** The counter of an id, which may have come by its hash; undefined where there is none. */
+	#find(unit: LimitUnit, id: string): LocalCounter | undefined {
+		return this.#counters[unit].get(id) ?? this.#hashedOf(unit, id)?.counter;
+	}
+
+	#hashedOf(unit: LimitUnit, id: string) {
+		return this.#hashed.size === 0 ? undefined : this.#hashed.get(this.nameOf({ unit, id }));
 	}
 
 	#dropSession(): void {
@@ -232,6 +230,10 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 
 	#sweep(now: number): void {
 		this.#sweptAt = now;
+		for (const [name, { counter }] of this.#hashed) {
+			counter.expire(now);
+			if (counter.isEmpty) this.#hashed.delete(name);
+		}
 		for (const [unit, counters] of Object.entries(this.#counters)) {
 			for (const [id, counter] of counters) {
 				counter.expire(now);
@@ -244,6 +246,12 @@ export class SlidingWindowLimiter extends CountingLimiter implements LocalLimite
 }
 
 type LocalCounter = ConcurrencyCounter | BudgetCounter | WindowCounter;
+
+const handed = (name: CountName, counter: LocalCounter) => ({
+	...name,
+	windowMs: counter instanceof WindowCounter ? counter.windowMs : 0,
+	state: counter.state,
+});
 
 function newCounter(unit: LimitUnit, windowMs: number): LocalCounter {
 	if (unit === "concurrency") return new ConcurrencyCounter();

@@ -1,8 +1,8 @@
 /** The energy of attempts, in memory that the threads of the process share: see `energy-meters.ts`. */
+import type { BlockName } from "../../memory/block-name.ts";
 import {
 	BLOCK_CELLS,
 	BLOCK_NUMBERS,
-	type BlockName,
 	FIRST_PART,
 	makeBlocks,
 	OWNERS_FLAG,

@@ -1,8 +1,8 @@
 /** What calls come to, learned by all threads of the process together, in memory that they share: see `learned-usage.ts`. */
+import type { BlockName } from "../../memory/block-name.ts";
 import {
 	BLOCK_CELLS,
 	BLOCK_NUMBERS,
-	type BlockName,
 	FIRST_PART,
 	makeBlocks,
 	OWNERS_FLAG,

@@ -1,11 +1,6 @@
 /** What keys have spent on this replica, in memory that its threads share: counted there, on top of what its ledger says of the time before. */
-import {
-	BLOCK_CELLS,
-	BLOCK_NUMBERS,
-	type BlockName,
-	OWNERS_FLAG,
-	type SharedBlocks,
-} from "../../memory/shared-blocks.ts";
+import type { BlockName } from "../../memory/block-name.ts";
+import { BLOCK_CELLS, BLOCK_NUMBERS, OWNERS_FLAG, type SharedBlocks } from "../../memory/shared-blocks.ts";
 import type { LedgerStore } from "../../store/ledger-table.ts";
 import { LocalSpend } from "./local-spend.ts";
 import {

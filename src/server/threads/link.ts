@@ -3,6 +3,8 @@
  * come in batches, and what calls have come to stands in memory that both see (`worker-events.ts`).
  */
 
+import type { ToldDecision, ToldEnd } from "../../accounts/limits/handed-limits.ts";
+import type { Limit } from "../../accounts/limits/limiter.ts";
 import type { MadeRows } from "../../accounts/usage/row-maker.ts";
 import type { WaitingResponse } from "../../api/response-writer.ts";
 import type { ClaimMessage } from "../../cache/thread-store.ts";
@@ -116,6 +118,8 @@ export type ToWorker =
 	| { readonly type: "taken"; readonly length: number }
 	| ({ readonly type: "response"; readonly id: number } & ResponseAnswer)
 	| { readonly type: "answered"; readonly id: number; readonly answer: ForwardedAnswer }
+	/** Of a call's limits, by the process that counts them; undefined where none does. */
+	| { readonly type: "limits-decided"; readonly id: number; readonly decision: ToldDecision | undefined }
 	/** A second's figures, as JSON. */
 	| { readonly type: "live"; readonly sample: string }
 	/** From another worker, or the main thread. */
@@ -156,6 +160,9 @@ export type ToMain =
 	/** About what routers share. */
 	| WorkerMessage
 	| { readonly type: "forward"; readonly id: number; readonly request: ForwardedRequest }
+	/** For the process that has taken over what all threads count: a call begins, or ends. */
+	| { readonly type: "limits-take"; readonly id: number; readonly limits: readonly Limit[] }
+	| { readonly type: "limits-end"; readonly end: ToldEnd }
 	| TunnelMessage
 	| { readonly type: "tunnel-opened" | "tunnel-closed"; readonly tunnel: TunnelName }
 	| { readonly type: "tunnel-drained" }

@@ -101,6 +101,10 @@ export function workerThreads(
 		wake: (agent) => router.hostWakes.begin(agent),
 		served: (names) => agents.servedNames.add(names),
 		redis: (thread, message) => redis?.take(thread, message),
+		limits: {
+			take: async (limits) => await state.limitsOwner?.take(limits),
+			end: (end) => state.limitsOwner?.end(end),
+		},
 		live,
 	});
 	countTogether(threads, state, memory);

@@ -1,4 +1,5 @@
 /** One worker thread, as the main thread has it. */
+import type { LimitsOwner } from "../../accounts/limits/handed-limits.ts";
 import type { MadeRows } from "../../accounts/usage/row-maker.ts";
 import type { ResponseStore } from "../../api/response-writer.ts";
 import type { ClaimMessage } from "../../cache/thread-store.ts";
@@ -44,6 +45,8 @@ export interface WorkerReports {
 	/** Stored responses. */
 	readonly responses: ResponseStore;
 	forward(request: ForwardedRequest): Promise<ForwardedAnswer>;
+	/** The process that counts limits instead of this one. */
+	readonly limits: LimitsOwner;
 	/** What its connection to Redis tells, and what other routers are to know. */
 	redis(message: WorkerMessage): void;
 	/** What the worker says of tunnels. */
@@ -250,6 +253,10 @@ export class WorkerThread {
 			case "forward":
 				void this.#forward(message);
 				return;
+			case "limits-take":
+			case "limits-end":
+				void this.#askOwner(message);
+				return;
 			case "redis":
 			case "routing":
 				this.reports.redis(message);
@@ -304,6 +311,12 @@ export class WorkerThread {
 		const { id, question } = message;
 		const value = await answerResponse(this.reports.responses, question).catch(() => undefined);
 		this.send({ type: "response", id, value });
+	}
+
+	async #askOwner(message: Extract<ToMain, { type: `limits-${string}` }>): Promise<void> {
+		const { limits } = this.reports;
+		if (message.type === "limits-end") limits.end(message.end);
+		else this.send({ type: "limits-decided", id: message.id, decision: await limits.take(message.limits) });
 	}
 
 	async #forward({ id, request }: Extract<ToMain, { type: "forward" }>): Promise<void> {

@@ -44,6 +44,7 @@ import {
 	type ToWorker,
 	type WorkerStart,
 } from "./link.ts";
+import { RemoteLimits } from "./remote-limits.ts";
 import { RemoteLogFile } from "./remote-log.ts";
 import { tellObjects } from "./remote-objects.ts";
 import { remoteResponses } from "./remote-responses.ts";
@@ -82,6 +83,7 @@ class ThreadRouter implements WorkerRouter {
 	readonly #requests: Questions<ToMain, ForwardedAnswer>;
 	readonly #responses: Questions<ToMain, ResponseAnswer>;
 	readonly #objects: Questions<ToMain, true>;
+	readonly #limits = new RemoteLimits((message) => this.send(message));
 	readonly #env: WorkerStart["env"];
 	readonly #generated: KeyAuth | undefined;
 	readonly #agents: AgentReplica;
@@ -175,6 +177,9 @@ class ThreadRouter implements WorkerRouter {
 			case "response":
 				this.#responses.answered(message.id, message);
 				return;
+			case "limits-decided":
+				this.#limits.decided(message);
+				return;
 			case "answered":
 				this.#requests.answered(message.id, message.answer);
 				return;
@@ -224,9 +229,7 @@ class ThreadRouter implements WorkerRouter {
 		}
 	}
 
-	#done(id: number, problem?: string): void {
-		this.send({ type: "done", id, problem });
-	}
+	readonly #done = (id: number, problem?: string) => this.send({ type: "done", id, problem });
 
 	/** Does what was asked; or says what keeps it from that. */
 	#try(id: number, step: () => void): void {
@@ -245,12 +248,9 @@ class ThreadRouter implements WorkerRouter {
 	/** Reads the database; what is wrong with that the main thread says. */
 	#createState(config: Config, writer: string): RouterState {
 		const { log, metrics } = this.#services;
-		const redis = this.#redis;
-		const parts: StateParts = {
-			writer,
-			...accountParts(this.memory),
-			...(redis && { limiter: (own, spent) => redis.limiter(own, spent) }),
-		};
+		const limiter: StateParts["limiter"] = (own, spent) =>
+			this.#redis?.limiter(own, spent) ?? this.#limits.limiter(own);
+		const parts: StateParts = { writer, ...accountParts(this.memory), limiter };
 		return new RouterState(config, { problem: () => {}, log, metrics }, undefined, parts);
 	}
 

@@ -38,5 +38,6 @@ export interface WorkerThreadsOptions {
 	readonly served: WorkerReports["served"];
 	/** Of a worker's: what its connection to Redis tells, and what other routers are to know. */
 	readonly redis: (thread: number, message: WorkerMessage) => void;
+	readonly limits: WorkerReports["limits"];
 	readonly live: WorkerReports["live"];
 }

@@ -249,6 +249,7 @@ export class WorkerThreads implements Stoppable {
 			},
 			redis: (message) => this.options.redis(thread, message),
 			claim: (to, message) => this.post(to, message),
+			limits: this.options.limits,
 			live: this.options.live,
 			tunnels: this.options.tunnels.exchangeOf(thread),
 			forward: async (request) => {

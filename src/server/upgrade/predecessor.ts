@@ -1,6 +1,6 @@
 /** The router whose place this process takes, as this one sees it. See "An upgrade" in ../design.md. */
 import { type LimitsOwner, PredecessorLimits } from "../../accounts/limits/handed-limits.ts";
-import { SlidingWindowLimiter } from "../../accounts/limits/sliding-window.ts";
+import { isHandable } from "../../accounts/limits/shared-limiter.ts";
 import { StartError } from "../../errors.ts";
 import { portSockets } from "../../http/port-sockets.ts";
 import { takeRouting } from "../../routing/handed-routing.ts";
@@ -23,6 +23,8 @@ export interface HeirParts {
 	readonly targets: RoutingState;
 	readonly agents: Pick<AgentRegistry, "adopt" | "agents" | "now">;
 	readonly hub: Pick<TunnelHub, "isOpen" | "expect">;
+	/** Routers that share a Redis count there. */
+	readonly hasRedis: boolean;
 }
 
 /** A connection to it. */
@@ -68,18 +70,20 @@ export class Predecessor {
 	 * Asks it for what it knows, which has to be taken over at once: from then on it asks this process for its calls' limits.
 	 * @throws {StartError} with its reason, where it does not hand over
 	 */
-	async handOver({ state: { limiter }, targets, agents, hub }: HeirParts): Promise<HandedRouter> {
+	async handOver({ state: { limiter }, targets, agents, hub, hasRedis }: HeirParts): Promise<HandedRouter> {
 		const timer = setTimeout(() => {
 			this.#stated.reject(new StartError("The router that runs does not say what it knows."));
 			this.peer.end();
 		}, STATE_MS);
-		const takesLimits = limiter instanceof SlidingWindowLimiter;
-		this.peer.send({ type: "replace", protocol: UPGRADE_PROTOCOL, version: VERSION, pid: process.pid, takesLimits });
+		const own = !hasRedis && isHandable(limiter) ? limiter : undefined;
+		this.peer.send({
+			...{ type: "replace", protocol: UPGRADE_PROTOCOL, version: VERSION, pid: process.pid },
+			...{ takesLimits: own !== undefined, takesHashes: own !== undefined },
+		});
 		const state = await this.#stated.promise.finally(() => clearTimeout(timer));
 		this.#state = state;
 		if (state.routing && targets instanceof LocalRoutingState) takeRouting(targets, state.routing);
-		if (state.limits && limiter instanceof SlidingWindowLimiter)
-			this.#limits = new PredecessorLimits(limiter, state.limits);
+		if (state.limits && own) this.#limits = new PredecessorLimits(own, state.limits);
 		for (const agent of state.agents) agents.adopt(agent);
 		expectTunnels(agents.agents.values(), hub, agents.now());
 		return state;

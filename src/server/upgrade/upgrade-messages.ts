@@ -15,7 +15,7 @@ export interface HandedRouter {
 	readonly listeners: number;
 	/** Absent where it has several worker threads. */
 	readonly routing?: HandedRouting | undefined;
-	/** Absent where Redis counts, or several worker threads do, in either process. */
+	/** Absent where Redis counts, in either process. */
 	readonly limits?: HandedLimits | undefined;
 	/** What agents have said, and what they are called with. */
 	readonly agents: readonly SharedAgent[];
@@ -25,13 +25,14 @@ export interface HandedRouter {
 export type ToRouter =
 	/** Of `router upgrade`: start this program; absent: the one that runs. */
 	| { readonly type: "upgrade"; readonly protocol: number; readonly file?: string | undefined }
-	/** Of a new process: it is all made, and about to listen. `takesLimits`: it can count for both; absent: it can't. */
+	/** Of a new process: it is all made, and about to listen. `takesLimits`: it can count for both; absent: it can't. `takesHashes`: also where ids are hashed. */
 	| {
 			readonly type: "replace";
 			readonly protocol: number;
 			readonly version: string;
 			readonly pid: number;
 			readonly takesLimits?: boolean | undefined;
+			readonly takesHashes?: boolean | undefined;
 	  }
 	/** It listens, and gets all further connections. `router` names it to agents. */
 	| { readonly type: "listening"; readonly router: string }

@@ -4,6 +4,7 @@
  */
 import type { Socket } from "node:net";
 import { HandedLimiter, type LimitsOwner, type ToldDecision } from "../../accounts/limits/handed-limits.ts";
+import { isHandable } from "../../accounts/limits/shared-limiter.ts";
 import { SlidingWindowLimiter } from "../../accounts/limits/sliding-window.ts";
 import { IDLE_SECONDS, type Listening } from "../../http/listen.ts";
 import { type PortSockets, portSockets } from "../../http/port-sockets.ts";
@@ -199,7 +200,7 @@ export class Upgrades {
 	}
 
 	/** A process is about to listen: the place is its own from here on, for as long as it may take. */
-	#hand(peer: Peer, { pid, takesLimits = false }: Extract<ToRouter, { type: "replace" }>): void {
+	#hand(peer: Peer, request: Extract<ToRouter, { type: "replace" }>): void {
 		const { refusal, readyMs = READY_MS } = this.parts;
 		const problem = this.#heir
 			? `Process ${this.#heir.pid} is taking this router's place already.`
@@ -209,9 +210,9 @@ export class Upgrades {
 			return;
 		}
 		const timer = setTimeout(() => this.#giveUp(heir), readyMs);
-		const heir: Heir = { peer, pid, isTold: false, limiter: undefined, asked: new Map(), timer };
+		const heir: Heir = { peer, pid: request.pid, isTold: false, limiter: undefined, asked: new Map(), timer };
 		this.#heir = heir;
-		void this.#tellState(heir, takesLimits);
+		void this.#tellState(heir, request);
 	}
 
 	/** Why nobody can take the place any more. */
@@ -221,7 +222,10 @@ export class Upgrades {
 	}
 
 	/** It is told all, and counts limits from here on, where it can. */
-	async #tellState(heir: Heir, takesLimits: boolean): Promise<void> {
+	async #tellState(
+		heir: Heir,
+		{ takesLimits = false, takesHashes = false }: Extract<ToRouter, { type: "replace" }>,
+	): Promise<void> {
 		const { router, services, server, hasRedis } = this.parts;
 		await this.parts.settled;
 		const sockets = await portSockets();
@@ -238,18 +242,20 @@ export class Upgrades {
 		// From here on all happens at once: what is told is what is counted.
 		const { limiter } = state;
 		const now = performance.now();
-		const own = takesLimits && !hasRedis && limiter instanceof SlidingWindowLimiter ? limiter : undefined;
+		const isTaken = takesLimits && !hasRedis && isHandable(limiter);
+		const own = isTaken && (takesHashes || limiter instanceof SlidingWindowLimiter) ? limiter : undefined;
 		const told: HandedRouter = {
 			port: server.port,
 			listeners: sockets?.count(server.port).listening.length ?? 0,
 			routing: targets instanceof LocalRoutingState ? handRouting(targets) : undefined,
-			limits: own && { now, counts: own.handOn(now) },
+			limits: own && { now, ...own.handOn(now) },
 			agents: agents.shared(),
 		};
 		if (own) {
 			const owner = this.#owner(heir);
 			heir.limiter = new HandedLimiter(own, owner);
 			state.limiter = heir.limiter;
+			state.limitsOwner = owner;
 			this.parts.forwardLimits(owner);
 		}
 		heir.isTold = true;
@@ -322,6 +328,7 @@ export class Upgrades {
 		for (const resolve of heir.asked.values()) resolve(undefined);
 		heir.asked.clear();
 		const { state } = this.parts.router;
+		state.limitsOwner = undefined;
 		// Calls that it was asked for end with the handed limiter, which tells nobody any more.
 		if (!this.#isReplaced && heir.limiter) state.limiter = heir.limiter.own;
 	}
