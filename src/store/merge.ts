@@ -3,7 +3,7 @@ import { constants, Database } from "bun:sqlite";
 import { existsSync, statSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import type { Sql, Value } from "./connection.ts";
-import { SUMS } from "./ledger-batch.ts";
+import { ATTEMPTS, CALLS, SUMS, USAGE_DAYS } from "./ledger-writes.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import { ALL_OBJECTS, SAVE_OBJECT } from "./object-table.ts";
 
@@ -82,7 +82,7 @@ export function mergeInto(to: Database, from: Database): void {
 			from,
 			"SELECT hash, created_at, revoked_at FROM agent_tokens",
 			to,
-			"INSERT INTO agent_tokens VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET revoked_at = coalesce(revoked_at, excluded.revoked_at)",
+			"INSERT INTO agent_tokens (hash, created_at, revoked_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET revoked_at = coalesce(revoked_at, excluded.revoked_at)",
 		);
 		const agent = "name, instance, endpoint, models, gpus, version, registered_at, heard_at";
 		const newer = agent.split(", ").map((column) => `${column} = excluded.${column}`);
@@ -93,7 +93,12 @@ export function mergeInto(to: Database, from: Database): void {
 			`INSERT INTO agents (${agent}) VALUES (${placeholders(8)}) ON CONFLICT DO UPDATE SET ${newer.join(", ")}
 			WHERE excluded.heard_at > agents.heard_at`,
 		);
-		copy(from, "SELECT name, first_at FROM served_names", to, "INSERT OR IGNORE INTO served_names VALUES (?, ?)");
+		copy(
+			from,
+			"SELECT name, first_at FROM served_names",
+			to,
+			"INSERT OR IGNORE INTO served_names (name, first_at) VALUES (?, ?)",
+		);
 		copy(from, ALL_OBJECTS, to, SAVE_OBJECT);
 		copy(
 			from,
@@ -137,14 +142,14 @@ function copyCalls(from: Database, to: Database, ids: string, bounds: readonly s
 		from,
 		`SELECT * FROM calls WHERE id IN (${ids})`,
 		to,
-		`INSERT INTO calls VALUES (${placeholders(14)}) ON CONFLICT DO NOTHING`,
+		`INSERT INTO ${CALLS} VALUES (${placeholders(14)}) ON CONFLICT DO NOTHING`,
 		bounds,
 	);
 	copy(
 		from,
 		`SELECT * FROM attempts WHERE call IN (${ids})`,
 		to,
-		`INSERT INTO attempts VALUES (${placeholders(8)}) ON CONFLICT DO NOTHING`,
+		`INSERT INTO ${ATTEMPTS} VALUES (${placeholders(8)}) ON CONFLICT DO NOTHING`,
 		bounds,
 	);
 }
@@ -162,7 +167,7 @@ const NAMES = NAMED_BY.length + 2;
 const BASES = NAMES + SUMS.length + 1;
 
 /** The file's sum, or at least its base, plus the additions since. */
-const ADD_SUMS = `INSERT INTO usage_days VALUES (${Array.from({ length: BASES - 1 }, (_, at) => `?${at + 1}`).join(", ")})
+const ADD_SUMS = `INSERT INTO ${USAGE_DAYS} VALUES (${Array.from({ length: BASES - 1 }, (_, at) => `?${at + 1}`).join(", ")})
 	ON CONFLICT DO UPDATE SET ${SUMS.map((sum, at) => `${sum} = max(${sum}, ?${at + BASES}) + ?${at + NAMES + 1} - ?${at + BASES}`).join(", ")}`;
 
 const hasTable = (db: Database, name: string): boolean =>

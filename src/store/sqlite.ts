@@ -24,8 +24,9 @@ import { CHANGES_BESIDE } from "./writer-table.ts";
 
 const SAVE_AGENT = `INSERT OR REPLACE INTO agents (name, instance, endpoint, models, gpus, version, registered_at, heard_at)
 	VALUES ($name, $instance, $endpoint, $models, $gpus, $version, $registered_at, $heard_at)`;
-const ADD_TOKEN = "INSERT OR IGNORE INTO agent_tokens VALUES (?, ?, NULL)";
-const REVOKE_TOKEN = "INSERT INTO agent_tokens VALUES (?1, ?2, ?2) ON CONFLICT DO UPDATE SET revoked_at = ?2";
+const ADD_TOKEN = "INSERT OR IGNORE INTO agent_tokens (hash, created_at) VALUES (?, ?)";
+const REVOKE_TOKEN =
+	"INSERT INTO agent_tokens (hash, created_at, revoked_at) VALUES (?1, ?2, ?2) ON CONFLICT DO UPDATE SET revoked_at = ?2";
 
 /**
  * The store of a data directory. Opens nothing before the first read or write, and makes no file before the first write. A directory or
@@ -81,7 +82,7 @@ class SqliteStore extends DatabaseFile implements Store {
 
 	addServedNames(names: readonly string[]): void {
 		const now = Date.now();
-		const insert = "INSERT OR IGNORE INTO served_names VALUES (?, ?)";
+		const insert = "INSERT OR IGNORE INTO served_names (name, first_at) VALUES (?, ?)";
 		this.write(names.map((name) => [`name ${name}`, (to) => to.query(insert).run(name, now)]));
 	}
 

@@ -4,7 +4,7 @@
  */
 import type { Sql } from "./connection.ts";
 
-const COUNT = `INSERT INTO writers VALUES (?1, 1, ?2, unixepoch()) ON CONFLICT DO UPDATE
+const COUNT = `INSERT INTO writers (id, changes, batch, written_at) VALUES (?1, 1, ?2, unixepoch()) ON CONFLICT DO UPDATE
 	SET changes = changes + 1, batch = max(batch, excluded.batch), written_at = excluded.written_at`;
 /** A process that has written nothing for a week has ended. */
 const FORGET = "DELETE FROM writers WHERE written_at < unixepoch() - 604800";

@@ -19,7 +19,7 @@ const STATE_MS = 5_000;
 
 /** What of this router goes on with what the one before knew. */
 export interface HeirParts {
-	readonly state: Pick<RouterState, "limiter">;
+	readonly state: Pick<RouterState, "limiter" | "store">;
 	readonly targets: RoutingState;
 	readonly agents: Pick<AgentRegistry, "adopt" | "agents" | "now">;
 	readonly hub: Pick<TunnelHub, "isOpen" | "expect">;

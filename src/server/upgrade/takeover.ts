@@ -1,5 +1,6 @@
 /** How a router comes to its port: as the first one there, or in the place of one that runs; and how another one takes its place later. */
 import type { Role } from "../../config/overlay.ts";
+import { StartError } from "../../errors.ts";
 import type { Listening, PortPlace } from "../../http/listen.ts";
 import type { DirectoryLock } from "../../store/directory-lock.ts";
 import type { ReloadedRouter } from "../reload.ts";
@@ -41,10 +42,11 @@ export class Takeover {
 	/**
 	 * Where the router is to listen, at once: on its port, which others may share later, or on that of the one before, whose knowledge its parts
 	 * have from then on.
-	 * @throws {StartError} where that one does not hand over
+	 * @throws {StartError} where that one does not hand over, or its database is a newer version's
 	 */
 	async place(parts: HeirParts): Promise<PortPlace> {
 		const { port } = this.plan;
+		if (this.predecessor) checkLedger(parts.state.store);
 		const taken = await this.predecessor?.handOver(parts);
 		if (!this.isSpread) return { port };
 		const isSame = taken !== undefined && (port === 0 || port === taken.port);
@@ -67,6 +69,15 @@ export class Takeover {
 		});
 		lifecycle.onStop(await upgrades.open());
 	}
+}
+
+/** Whoever starts alone on a database that can't be read goes on in memory; the router that runs has read it. @throws {StartError} where it can't be read */
+function checkLedger(store: HeirParts["state"]["store"]): void {
+	store.keys();
+	if (!store.isUnreadable) return;
+	throw new StartError(
+		`${store.problem}: without it keys, budgets and usage of before would be gone. Upgrade to the version that made it, or a later one.`,
+	);
 }
 
 function refusalOf(role: Role, isSpread: boolean): string | undefined {
