@@ -1,6 +1,6 @@
 /** A batch of the ledger's rows, and its writing. */
 import { type BoundStatement, pragma, runAll, type Sql, type Value } from "./connection.ts";
-import { ATTEMPTS, CALLS, SUMS, USAGE_DAYS } from "./ledger-writes.ts";
+import { ATTEMPT_COLUMNS, CALL_COLUMNS, SUMS, USAGE_COLUMNS } from "./ledger-writes.ts";
 
 /** The dimensions of the sums. */
 export interface UsageKey {
@@ -101,18 +101,18 @@ export interface TrimBounds {
 }
 
 // Not `OR IGNORE`, which would silently skip rows that lack a value.
-const CALL = `INSERT INTO ${CALLS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
+const CALL = `INSERT INTO ${CALL_COLUMNS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
 /** Calls that are written by one statement: it takes a third less of SQLite than one for each. */
 const ALIKE = 25;
 /** Of these calls key, team, user, model, provider and status are the same: they are given once, as the first seven values. */
-const ALIKE_CALLS = `INSERT INTO ${CALLS} VALUES ${Array.from({ length: ALIKE }, (_, at) => {
+const ALIKE_CALLS = `INSERT INTO ${CALL_COLUMNS} VALUES ${Array.from({ length: ALIKE }, (_, at) => {
 	const own = (column: number) => `?${8 + at * 6 + column}`;
 	return `(${own(0)}, ${own(1)}, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ${own(2)}, ${own(3)}, ${own(4)}, ${own(5)}, NULL)`;
 }).join(", ")} ON CONFLICT DO NOTHING`;
 /** Groups of calls that are alike; what is like none of them is written alone. */
 const MOST_GROUPS = 16;
-const ATTEMPT = `INSERT INTO ${ATTEMPTS} VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
-const USAGE = `INSERT INTO ${USAGE_DAYS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+const ATTEMPT = `INSERT INTO ${ATTEMPT_COLUMNS} VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
+const USAGE = `INSERT INTO ${USAGE_COLUMNS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 	ON CONFLICT DO UPDATE SET key = excluded.key, team = excluded.team,
 	${SUMS.map((sum) => `${sum} = ${sum} + excluded.${sum}`).join(", ")}`;
 

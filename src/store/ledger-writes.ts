@@ -17,9 +17,9 @@ export const SUMS = [
 	"energy",
 ];
 /** A call. */
-export const CALLS =
+export const CALL_COLUMNS =
 	"calls (id, at, key_id, key, team, user, model, provider, status, tokens_in, tokens_out, cost, details, attempts)";
 /** An attempt that ended behind its call. */
-export const ATTEMPTS = "attempts (call, number, provider, target, failure, status, ms, details)";
+export const ATTEMPT_COLUMNS = "attempts (call, number, provider, target, failure, status, ms, details)";
 /** What a key's calls of a day have come to, by user, model and provider. */
-export const USAGE_DAYS = `usage_days (day, key_id, user, model, provider, key, team, ${SUMS.join(", ")})`;
+export const USAGE_COLUMNS = `usage_days (day, key_id, user, model, provider, key, team, ${SUMS.join(", ")})`;

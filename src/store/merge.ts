@@ -3,7 +3,7 @@ import { constants, Database } from "bun:sqlite";
 import { existsSync, statSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import type { Sql, Value } from "./connection.ts";
-import { ATTEMPTS, CALLS, SUMS, USAGE_DAYS } from "./ledger-writes.ts";
+import { ATTEMPT_COLUMNS, CALL_COLUMNS, SUMS, USAGE_COLUMNS } from "./ledger-writes.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import { ALL_OBJECTS, SAVE_OBJECT } from "./object-table.ts";
 
@@ -142,14 +142,14 @@ function copyCalls(from: Database, to: Database, ids: string, bounds: readonly s
 		from,
 		`SELECT * FROM calls WHERE id IN (${ids})`,
 		to,
-		`INSERT INTO ${CALLS} VALUES (${placeholders(14)}) ON CONFLICT DO NOTHING`,
+		`INSERT INTO ${CALL_COLUMNS} VALUES (${placeholders(14)}) ON CONFLICT DO NOTHING`,
 		bounds,
 	);
 	copy(
 		from,
 		`SELECT * FROM attempts WHERE call IN (${ids})`,
 		to,
-		`INSERT INTO ${ATTEMPTS} VALUES (${placeholders(8)}) ON CONFLICT DO NOTHING`,
+		`INSERT INTO ${ATTEMPT_COLUMNS} VALUES (${placeholders(8)}) ON CONFLICT DO NOTHING`,
 		bounds,
 	);
 }
@@ -167,7 +167,7 @@ const NAMES = NAMED_BY.length + 2;
 const BASES = NAMES + SUMS.length + 1;
 
 /** The file's sum, or at least its base, plus the additions since. */
-const ADD_SUMS = `INSERT INTO ${USAGE_DAYS} VALUES (${Array.from({ length: BASES - 1 }, (_, at) => `?${at + 1}`).join(", ")})
+const ADD_SUMS = `INSERT INTO ${USAGE_COLUMNS} VALUES (${Array.from({ length: BASES - 1 }, (_, at) => `?${at + 1}`).join(", ")})
 	ON CONFLICT DO UPDATE SET ${SUMS.map((sum, at) => `${sum} = max(${sum}, ?${at + BASES}) + ?${at + NAMES + 1} - ?${at + BASES}`).join(", ")}`;
 
 const hasTable = (db: Database, name: string): boolean =>

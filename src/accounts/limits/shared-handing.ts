@@ -7,7 +7,7 @@ import { KINDS, sharedCounter } from "./shared-counters.ts";
 import { WINDOW_LENGTH } from "./shared-window.ts";
 
 /** What an id's counter is called where ids are hashed by such seeds. */
-export const hashOf = (seeds: readonly number[], unit: LimitUnit, id: string): string =>
+export const countHash = (seeds: readonly number[], unit: LimitUnit, id: string): string =>
 	hashesOf(seeds, KINDS[unit], id).join(".");
 
 /** All that is counted, for another process. Of each counter its window is as long as it was said to be. */

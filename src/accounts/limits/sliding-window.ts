@@ -15,7 +15,7 @@ import type {
 	WindowName,
 } from "./limiter.ts";
 import { MOST_SESSION_COUNTS, SessionOrder } from "./session-order.ts";
-import { hashOf } from "./shared-handing.ts";
+import { countHash } from "./shared-handing.ts";
 
 /** How often counters that count nothing any more are dropped, ms. */
 export const SWEEP_MS = 60_000;
@@ -143,7 +143,7 @@ export class SlidingWindowLimiter extends CountingLimiter implements HandableLim
 
 	nameOf({ unit, id, hash }: CountName): string {
 		if (hash !== undefined) return `${unit} ${hash}`;
-		return `${unit} ${this.#seeds ? hashOf(this.#seeds, unit, id) : id}`;
+		return `${unit} ${this.#seeds ? countHash(this.#seeds, unit, id) : id}`;
 	}
 
 	reservationOf({ limits, entries }: HeldLimits): Reservation {

@@ -1,6 +1,7 @@
 /** What the main thread of a router with several workers does besides: it answers no calls, and has what is one for the process. */
 import type { AnyElysia } from "elysia";
 import type { StoredKey } from "../../accounts/auth/key-store.ts";
+import type { LimitsOwner } from "../../accounts/limits/handed-limits.ts";
 import type { ResponseStore } from "../../api/response-writer.ts";
 import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
 import { type AbandonedCalls, claimPort } from "../../cache/thread-store.ts";
@@ -101,11 +102,7 @@ export function workerThreads(
 		wake: (agent) => router.hostWakes.begin(agent),
 		served: (names) => agents.servedNames.add(names),
 		redis: (thread, message) => redis?.take(thread, message),
-		limits: {
-			take: async (limits) => await state.limitsOwner?.take(limits),
-			end: (end) => state.limitsOwner?.end(end),
-		},
-		live,
+		...{ live, limits: ownerOf(state) },
 	});
 	countTogether(threads, state, memory);
 	metrics.watchWorkers(() => threads.running);
@@ -132,6 +129,12 @@ export function workerThreads(
 		},
 	};
 }
+
+/** The process that has taken over what all threads count of limits, if one has. */
+const ownerOf = (state: RouterState): LimitsOwner => ({
+	take: async (limits) => await state.limitsOwner?.take(limits),
+	end: (end) => state.limitsOwner?.end(end),
+});
 
 /** Tells workers what changes from now on, and ends them with the process. */
 function lookAfter(

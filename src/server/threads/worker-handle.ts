@@ -253,16 +253,12 @@ export class WorkerThread {
 			case "forward":
 				void this.#forward(message);
 				return;
-			case "limits-take":
-			case "limits-end":
-				void this.#askOwner(message);
-				return;
 			case "redis":
 			case "routing":
-				this.reports.redis(message);
-				return;
 			case "claim":
-				this.reports.claim(message.to, message.message);
+			case "limits-take":
+			case "limits-end":
+				this.#takeOfOthers(message);
 				return;
 			case "live-watch":
 				this.#watchLive(message.isWatched);
@@ -313,10 +309,17 @@ export class WorkerThread {
 		this.send({ type: "response", id, value });
 	}
 
-	async #askOwner(message: Extract<ToMain, { type: `limits-${string}` }>): Promise<void> {
+	/** What other threads, routers and processes are to know, or are asked. */
+	#takeOfOthers(
+		message: Extract<ToMain, { type: "redis" | "routing" | "claim" | "limits-take" | "limits-end" }>,
+	): void {
 		const { limits } = this.reports;
-		if (message.type === "limits-end") limits.end(message.end);
-		else this.send({ type: "limits-decided", id: message.id, decision: await limits.take(message.limits) });
+		if (message.type === "claim") this.reports.claim(message.to, message.message);
+		else if (message.type === "limits-end") limits.end(message.end);
+		else if (message.type === "limits-take") {
+			const { id } = message;
+			void limits.take(message.limits).then((decision) => this.send({ type: "limits-decided", id, decision }));
+		} else this.reports.redis(message);
 	}
 
 	async #forward({ id, request }: Extract<ToMain, { type: "forward" }>): Promise<void> {

@@ -177,9 +177,6 @@ class ThreadRouter implements WorkerRouter {
 			case "response":
 				this.#responses.answered(message.id, message);
 				return;
-			case "limits-decided":
-				this.#limits.decided(message);
-				return;
 			case "answered":
 				this.#requests.answered(message.id, message.answer);
 				return;
@@ -202,8 +199,6 @@ class ThreadRouter implements WorkerRouter {
 				this.#try(message.id, () => this.#server.useCertificate(message.pair));
 				return;
 			case "confirm":
-				this.#done(message.id);
-				return;
 			case "flush":
 			case "rows":
 				void this.#tell(message.type).then(() => this.#done(message.id));
@@ -225,7 +220,8 @@ class ThreadRouter implements WorkerRouter {
 				void this.#services.lifecycle.stop();
 				return;
 			default:
-				takeTunnelNews(this.#tunnels, message);
+				if (message.type === "limits-decided") this.#limits.decided(message);
+				else takeTunnelNews(this.#tunnels, message);
 		}
 	}
 
@@ -337,10 +333,10 @@ class ThreadRouter implements WorkerRouter {
 		};
 	}
 
-	/** Tells of calls what is asked for. */
-	async #tell(what: "flush" | "rows"): Promise<void> {
+	/** Tells of calls what is asked for; of `confirm` nothing but that it runs. */
+	async #tell(what: "confirm" | "flush" | "rows"): Promise<void> {
 		if (what === "rows") this.#calls.rows.send();
-		else await this.#sendMetrics();
+		else if (what === "flush") await this.#sendMetrics();
 	}
 
 	#sendMetrics(): Promise<void> {
