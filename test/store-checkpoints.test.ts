@@ -3,6 +3,7 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { unlinkSync } from "node:fs";
 import { join } from "node:path";
+import { Checkpoints } from "../src/store/checkpoints.ts";
 import type { LedgerCall } from "../src/store/ledger-batch.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { directory } from "./kit/cli.ts";
@@ -32,6 +33,33 @@ async function fill(store: ReturnType<typeof sqliteStore>, look: Database, pages
 		expect(await store.ledger.write({ calls: batch(), attempts: [], usage: [] })).toBe("written");
 	}
 }
+
+test.each([
+	["has no program", () => new Worker("/nothing/here.ts", { ref: false }), "here.ts"],
+	[
+		"can't be started",
+		() => {
+			throw new Error("no thread");
+		},
+		"no thread",
+	],
+])("a thread that %s is told once, and no other one is started", async (_, broken, why) => {
+	const told: string[] = [];
+	let starts = 0;
+	const checkpoints = new Checkpoints(
+		"/nothing/router.db",
+		(clause) => told.push(clause),
+		() => {
+			starts++;
+			return broken();
+		},
+	);
+	checkpoints.start();
+	await until(() => told.length > 0);
+	checkpoints.start();
+	expect([starts, told]).toEqual([1, [expect.stringContaining(why)]]);
+	checkpoints.close();
+});
 
 test("a log of thousands of pages is copied while nothing else happens, the next write begins it anew, and all rows are there", async () => {
 	using home = directory();

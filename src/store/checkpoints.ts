@@ -8,21 +8,36 @@ const THREAD = Bun.isStandaloneExecutable
 	? "./src/store/checkpoint-thread.ts"
 	: new URL("./checkpoint-thread.ts", import.meta.url);
 
+/** Starts the thread. Throws where the system gives none. */
+function startThread(): Worker {
+	return new Worker(THREAD, { smol: true, ref: false });
+}
+
 /** Checkpoints of one database. A thread that can't be started leaves them to SQLite. */
 export class Checkpoints {
 	#thread: Worker | undefined;
 	#idle: ReturnType<typeof setTimeout> | undefined;
 	#isRunning = false;
+	#isUsable = true;
 
-	constructor(private readonly file: string) {}
+	/** @param onUnusable called once where none can be made: a clause that says why */
+	constructor(
+		private readonly file: string,
+		private readonly onUnusable: (why: string) => void = () => {},
+		private readonly newThread: () => Worker = startThread,
+	) {}
 
 	/** Has one made, unless one is under way. */
 	start(): void {
-		if (this.#isRunning) return;
+		if (this.#isRunning || !this.#isUsable) return;
 		clearTimeout(this.#idle);
 		this.#isRunning = true;
-		this.#thread ??= this.#startThread();
-		this.#thread.postMessage(this.file);
+		try {
+			this.#thread ??= this.#startThread();
+			this.#thread.postMessage(this.file);
+		} catch (error) {
+			this.#fail((error as Error).message);
+		}
 	}
 
 	/** Ends the thread; a checkpoint under way is made or not, the data is the same. */
@@ -34,16 +49,23 @@ export class Checkpoints {
 	}
 
 	#startThread(): Worker {
-		const thread = new Worker(THREAD, { smol: true, ref: false });
+		const thread = this.newThread();
 		thread.onmessage = () => {
 			this.#isRunning = false;
 			this.#idle = setTimeout(() => this.close(), IDLE_MS);
 			this.#idle.unref();
 		};
+		// What fails in a checkpoint is caught there: an error is one of the start.
 		thread.onerror = (event) => {
 			event.preventDefault();
-			if (this.#thread === thread) this.close();
+			if (this.#thread === thread) this.#fail(event.message);
 		};
 		return thread;
+	}
+
+	#fail(why: string): void {
+		this.close();
+		this.#isUsable = false;
+		this.onUnusable(`the thread that makes checkpoints can't be used (${why}), so that some calls wait for one`);
 	}
 }

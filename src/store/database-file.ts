@@ -71,8 +71,9 @@ export class DatabaseFile implements Connection {
 		startThread?: () => WriterThread,
 	) {
 		this.#file = join(dataDir, "router.db");
-		this.#checkpoints = new Checkpoints(this.#file);
-		this.writer = new Writer(startThread, (why) => onProblem(`${this.#file}: ${why}.`));
+		const onUnusable = (why: string) => onProblem(`${this.#file}: ${why}.`);
+		this.#checkpoints = new Checkpoints(this.#file, onUnusable);
+		this.writer = new Writer(startThread, onUnusable);
 	}
 
 	/** Changes are in memory alone (the ledger's own waiting calls aside): a restart undoes them. */
