@@ -1,11 +1,14 @@
 /** An agent that several routers call: which part each has of energy and time, and that no router's calls get another's. */
 import { afterEach, describe, expect, test } from "bun:test";
+import { Value } from "@sinclair/typebox/value";
 import { LocalEnergyMeters } from "../src/accounts/usage/energy-meters.ts";
 import { RouterShareMeter } from "../src/agent/models/router-share-meter.ts";
-import type { GpuReport, ModelReport } from "../src/protocol/agent.ts";
-import { type RouterShares, routerShare } from "../src/protocol/router-shares.ts";
+import { type GpuReport, ModelReport } from "../src/protocol/agent.ts";
+import { MOST_ROUTERS, type RouterShares, routerShare } from "../src/protocol/router-shares.ts";
 import { engineShares } from "../src/server/agents/engine-power.ts";
+import { directory } from "./kit/cli.ts";
 import { startFakeAgent } from "./kit/fake-agent.ts";
+import { fleetRig } from "./kit/fleet.ts";
 import { random } from "./kit/random.ts";
 import { until } from "./kit/until.ts";
 import { callOnce, startHere } from "./kit/worker-router.ts";
@@ -90,6 +93,47 @@ describe("the part of a router", () => {
 		meter.retain(new Set(["c"]));
 		expect(meter.ofEnergy("c")).toBeUndefined();
 	});
+
+	test("is the whole again of what the last one left did not use lately, once the other is forgotten", () => {
+		const { clock, meter, call } = host();
+		for (const [model, ms, ...routers] of [
+			["m", 20_000, "a", "b"],
+			["other", 100_000, "a"],
+		] as const) {
+			const ends = routers.map((router) => meter.begin(model, model === "m" ? "c" : "d", router));
+			clock.now += ms;
+			for (const end of ends) end();
+		}
+		clock.now += 250_000;
+		call("a")();
+		meter.retain(new Set(["c", "d"]));
+		const end = call("a");
+		clock.now += 3_600_000;
+		expect([meter.ofEnergy("c"), meter.ofTime("m")]).toEqual([undefined, undefined]);
+		end();
+	});
+
+	test.each(["x".repeat(65), "a b", "ä", "a/b"])(
+		"is told of no router that calls itself %p: it counts as one without a name",
+		(odd) => {
+			const { clock, meter, call } = host();
+			for (const router of ["a", odd, ""]) call(router);
+			clock.now += 1_000;
+			expect(meter.ofTime("m")).toEqual({ a: 0.3333 });
+		},
+	);
+
+	test("is told of so many routers at most; those that come later count as without a name", () => {
+		const { clock, meter, call } = host();
+		for (let at = 0; at < MOST_ROUTERS; at++) call(`router-${at}`)();
+		const [late] = [call("late"), call("later")];
+		clock.now += 1_000;
+		expect(meter.ofTime("m")).toBeUndefined();
+		late();
+		call("router-0");
+		clock.now += 1_000;
+		expect(meter.ofTime("m")).toEqual({ "router-0": 0.5 });
+	});
 });
 
 test.each([2, 3])(
@@ -161,6 +205,34 @@ test("of what agents report the router's own part counts, for each replica", () 
 		["local/gpu-1/two#0", 0],
 	]);
 	expect([...engineShares({ agents }, "constructor")]).toEqual([]);
+});
+
+test("what an agent tells of a name that is no router's is dropped, and its report is taken", async () => {
+	using home = directory();
+	const rig = fleetRig(home.path);
+	const shares = { us: 0.5, "no name": 0.25, [`${"x".repeat(65)}`]: 0.25, "": 1 };
+	const replicas = [{ replica: 0, state: "ready", energy_shares: shares }] as const;
+	const model: ModelReport = {
+		name: "qwen",
+		state: "ready",
+		energy_shares: shares,
+		time_shares: shares,
+		replicas: [...replicas],
+	};
+	expect(Value.Check(ModelReport, model)).toBe(true);
+	await rig.register("gpu-1", [model]);
+	const taken = () => rig.registry.agents.get("gpu-1")?.models.get("qwen");
+	const named = { us: 0.5 };
+	const expected = { energy_shares: named, time_shares: named, replicas: [{ energy_shares: named }] };
+	expect(taken()).toMatchObject(expected);
+	expect(Object.keys(taken()!.energy_shares!)).toEqual(["us"]);
+	await rig.heartbeat("gpu-1", [model]);
+	expect([taken()!.energy_shares, taken()!.time_shares, taken()!.replicas?.[0]?.energy_shares]).toEqual([
+		named,
+		named,
+		named,
+	]);
+	rig.close();
 });
 
 describe("a router whose agent has calls of others", () => {

@@ -3,7 +3,7 @@
  * an engine's part in equal parts to its calls, whichever router they are of. A router that knows only its own calls would give them all that is drawn
  * while they run: it is told which part of that is theirs. The same for the time in which a model's calls run.
  */
-import { MOST_ROUTERS, type RouterShares } from "../../protocol/router-shares.ts";
+import { MOST_ROUTERS, ROUTER_NAME, type RouterShares } from "../../protocol/router-shares.ts";
 import { steadyTime } from "../../steady-time.ts";
 
 /** After so long what was before counts half, ms: routers hear of it every 5 s. */
@@ -70,9 +70,13 @@ export class RouterShareMeter {
 		this.#at = time();
 	}
 
-	/** A call has begun in a container. Returns what is to be called once at its end. @param router "" where its caller does not name itself */
-	begin(model: string, container: string, router: string): () => void {
+	/**
+	 * A call has begun in a container. Returns what is to be called once at its end.
+	 * @param named its caller's name as that sent it; "" where it does not name itself. What is no router's name, and that of one too many, counts as ""
+	 */
+	begin(model: string, container: string, named: string): () => void {
 		this.#advance();
+		const router = this.#countedAs(named);
 		this.#routers.set(router, this.#at);
 		const places = [callsOf(this.#engines, container), callsOf(this.#models, model)];
 		for (const calls of places) calls.add(router, 1);
@@ -103,6 +107,13 @@ export class RouterShareMeter {
 			this.#routers.delete(router);
 			for (const { parts } of all) parts.delete(router);
 		}
+		// From now on nothing is measured: what the last one had beside others would be told for ever.
+		if (this.#routers.size < 2) for (const { parts } of all) parts.clear();
+	}
+
+	#countedAs(named: string): string {
+		if (this.#routers.has(named)) return named;
+		return ROUTER_NAME.test(named) && this.#routers.size < MOST_ROUTERS ? named : "";
 	}
 
 	#advance(): void {
@@ -147,7 +158,7 @@ function sharesOf(calls: Calls | undefined): RouterShares | undefined {
 	const told: [string, number][] = [];
 	for (const [router, { own, alone }] of calls?.parts ?? []) {
 		const share = alone > 0 ? own / alone : 1;
-		if (router !== "" && share < WHOLE && told.length < MOST_ROUTERS) told.push([router, Number(share.toFixed(4))]);
+		if (router !== "" && share < WHOLE) told.push([router, Number(share.toFixed(4))]);
 	}
 	return told.length > 0 ? Object.fromEntries(told) : undefined;
 }

@@ -9,6 +9,7 @@ import {
 	type RegisterAnswer,
 	replicaStates,
 } from "../../protocol/agent.ts";
+import { withNamedShares } from "../../protocol/router-shares.ts";
 import { tunnelEndpoint } from "../../protocol/tunnel.ts";
 import { openAiCompatible } from "../../providers/openai/index.ts";
 import type { Provider, Transport } from "../../providers/provider.ts";
@@ -167,7 +168,7 @@ export function tunnelProblem(
 
 /** A report's models by name; of two with one name the later counts. */
 export function modelsByName(models: readonly (string | ModelReport)[]): ReadonlyMap<string, ModelReport> {
-	return new Map(models.map((each) => modelReport(each)).map((report) => [report.name, report]));
+	return new Map(models.map((each) => withNamedShares(modelReport(each))).map((report) => [report.name, report]));
 }
 
 /** Of an agent's names those that are a model at one agent and an adapter at another, one sentence each. */
