@@ -152,6 +152,22 @@ test("one process that has another address, or a tunnel in its place, is the sam
 		expect([await register("one", at), shown()]).toEqual(["taken", [[at, "fresh"]]]);
 });
 
+test("an agent that names its process when it registers, and not with its tunnel, has its name again after a crash", async () => {
+	rig.tunnels.add("gpu-1");
+	expect(await register("one", TUNNEL)).toBe("taken");
+	expect([await register("two", TUNNEL), await heartbeat("two"), shown()]).toEqual([
+		"taken",
+		"heard",
+		[[TUNNEL, "fresh"]],
+	]);
+});
+
+test("a registration has no say in whether it stands back from an open tunnel", async () => {
+	rig.tunnels.add("gpu-1");
+	const body = { ...who("one"), models: [], endpoint: TUNNEL, standsBack: true };
+	await expect(rig.registry.register(body, TUNNEL)).resolves.toBeObject();
+});
+
 test("an older agent, which names no process, is taken as before", async () => {
 	expect([await register(undefined, FIRST), await register(undefined, SECOND)]).toEqual(["taken", "taken"]);
 	expect([await register("one", FIRST), await heartbeat(undefined), await register(undefined, SECOND)]).toEqual([

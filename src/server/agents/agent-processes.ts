@@ -99,10 +99,16 @@ export class AgentProcesses {
 		return endpoint === tunnelEndpoint(name) ? this.options.tunnels?.processOf(name, instance) : undefined;
 	}
 
-	/** It is where the holder was, which it has taken the place of: all tunnels of a name have one endpoint. */
+	/**
+	 * It is where the holder was, which it has taken the place of. All tunnels of a name have one endpoint: the one that is open has to be its own. An
+	 * older agent does not say with its tunnel which process it is.
+	 */
 	#isInPlace(asking: AgentAsking, { endpoint }: AgentRecord): boolean {
-		const isThere = asking.endpoint === endpoint;
-		return isThere && (endpoint !== tunnelEndpoint(asking.name) || this.#tunnelled(asking) === asking.process);
+		if (asking.endpoint !== endpoint) return false;
+		if (endpoint !== tunnelEndpoint(asking.name)) return true;
+		const owner = this.#tunnelled(asking);
+		if (owner !== undefined) return owner === asking.process;
+		return this.options.tunnels?.isOpen(asking.name, asking.instance) === true;
 	}
 
 	async #answers(holder: AgentRecord): Promise<boolean> {

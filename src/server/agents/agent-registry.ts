@@ -113,9 +113,9 @@ export class AgentRegistry {
 	 * @param isInProcess it is the agent of this process
 	 */
 	async register(body: Register, endpoint: string, isInProcess = false): Promise<RegisterAnswer> {
-		const { name, instance, version, models, gpus } = body;
+		const { name, instance, process, version, models, gpus } = body;
 		this.#admit(name, instance, endpoint);
-		await this.#processes.admit({ ...body, endpoint });
+		await this.#processes.admit({ name, instance, process, endpoint });
 		const who = { name, instance, endpoint };
 		const { secrets, transport, tunnels } = this.options;
 		const secret = secrets.of(who);
