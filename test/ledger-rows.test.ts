@@ -148,6 +148,7 @@ describe("a batch that is sent", () => {
 	test("is refused where a number is none, or a text has a line end", () => {
 		for (const cost of [Number.NaN, Number.POSITIVE_INFINITY]) {
 			expect(() => encode(batch(row({ cost })))).toThrow(TypeError);
+			expect(() => encode({ ...batch(), trim: { before: 0, bytes: cost, most: 1 } })).toThrow(TypeError);
 		}
 		for (const odd of [{ id: "a\nb" }, { details: "{\n}" }]) {
 			expect(() => decode(encode(batch(row({}), row(odd))))).toThrow(TypeError);

@@ -85,6 +85,14 @@ const chunk = (choice: object) => ({
 	choices: [{ index: 0, finish_reason: null, ...choice }],
 });
 
+/** Its events in reads of their own. */
+async function* apart(stream: string) {
+	for (const event of stream.split(/(?<=\n\n)/)) {
+		yield event;
+		await Bun.sleep(1);
+	}
+}
+
 /** Every vendor: who is asked `ask-x` answers `told-x` in the words of the path. */
 const vendors = Bun.serve({
 	hostname: "127.0.0.1",
@@ -99,7 +107,9 @@ const vendors = Bun.serve({
 			/ask-[\w-]+/.exec(text)![0].replace("ask", "told"),
 		);
 		const isStream = pathname.includes("stream") || (JSON.parse(text) as Loose)["stream"] === true;
-		return isStream ? new Response(stream, { headers: { "content-type": "text/event-stream" } }) : Response.json(whole);
+		return isStream
+			? new Response(apart(stream), { headers: { "content-type": "text/event-stream" } })
+			: Response.json(whole);
 	},
 });
 const { origin } = vendors.url;

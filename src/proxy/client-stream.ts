@@ -31,6 +31,8 @@ export class ClientStream implements AttemptListener, PieceReceiver {
 	readonly #listener: AnswerListener | undefined;
 	/** What the client has been sent, kept where the answer might have to be resumed at another target. */
 	#sent: SentRecord | undefined;
+	/** The same; also what is kept for the trace of a call that can't be resumed. */
+	#noted: SentRecord | undefined;
 	/** Since when nothing of what comes is for the client, who has read that already: an earlier target sent it. */
 	#silentSince: number | undefined;
 	readonly #statusSent = Promise.withResolvers<undefined>();
@@ -132,10 +134,10 @@ export class ClientStream implements AttemptListener, PieceReceiver {
 		// It left in the moment in which this attempt was no longer running, and not yet being read.
 		if (this.#hasClientLeft) reader.leave(CLIENT_GONE);
 		if (this.#attempts?.canResume(opened.target)) this.#sent ??= this.record.kept?.streamed ?? new SentRecord();
-		const sent = this.#sent ?? this.record.kept?.streamed;
+		this.#noted = this.#sent ?? this.record.kept?.streamed;
 		this.record.firstTokenAt ??= reader.firstDeltaAt;
 		for (const piece of opened.first.splice(0)) {
-			sent?.add(chunksOf(piece));
+			this.#noted?.add(chunksOf(piece));
 			const taken = this.#write(sink, writer.push(piece));
 			if (typeof taken !== "number") await reader.waitFor(taken);
 		}
@@ -150,7 +152,7 @@ export class ClientStream implements AttemptListener, PieceReceiver {
 			return 0;
 		}
 		this.#silentSince = undefined;
-		this.#sent?.add(chunksOf(piece));
+		this.#noted?.add(chunksOf(piece));
 		return this.#write(this.#sink!, this.#writer.push(piece));
 	}
 
