@@ -34,7 +34,7 @@ export function traceContents(
 /** When the call settles. What the cache has answered, nobody here has heard. @param isAnswered it has not failed */
 function contentsOf(input: SpanContents, { kept, stream, attempts }: CallRecord, isAnswered: boolean): SpanContents {
 	try {
-		const answer = attempts === 0 ? undefined : stream ? kept?.streamed.soFar() : kept?.whole;
+		const answer = attempts === 0 ? undefined : stream ? kept?.streamed.soFar() : kept?.whole?.body;
 		return answer === undefined ? input : withOutput(input, answer, isAnswered);
 	} catch {
 		return input;

@@ -160,7 +160,7 @@ export class RecentCalls {
 		// Where nothing is repeated, nothing is hashed for it.
 		if (this.#byHash.size === 0) return undefined;
 		const repeat = this.#byHash.get(hashOf(sent));
-		// Other bytes may have the same hash, and anyone can find such.
+		// Other bytes may have the same hash, and anyone can find such. Of the same bytes for two of Google's URLs the latest stand here.
 		return repeat?.operation === operation && repeat.dialect === dialect && repeat.sent.equals(sent)
 			? repeat
 			: undefined;

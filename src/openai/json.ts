@@ -28,8 +28,8 @@ export interface Edit {
  */
 export const MAX_PARTS = 100_000;
 export const MAX_DEPTH = 1_000;
-/** Length of a text that can't hold so many parts that a parse would be felt, UTF-16 units: an object takes three with its comma. */
-export const UNCHECKED_LENGTH = 3 * MAX_PARTS;
+/** Length of a text that can't hold so many parts that a parse would be felt, nor more levels than all that walks through it takes, UTF-16 units. */
+export const UNCHECKED_LENGTH = 8 * MAX_DEPTH;
 
 /** More than the bounds. The message is a predicate for what the text is. */
 export class JsonTooLarge extends Error {

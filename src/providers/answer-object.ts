@@ -33,7 +33,7 @@ export function answerObject(
 	if (status < 200 || status >= 300) return failureOf(upstream, status, readError(body, status), headers);
 	let object: Record<string, unknown>;
 	try {
-		object = (body.length > UNCHECKED_LENGTH ? parseBounded(body) : JSON.parse(body)) as Record<string, unknown>;
+		object = parseBounded(body, UNCHECKED_LENGTH) as Record<string, unknown>;
 	} catch (cause) {
 		if (cause instanceof JsonTooLarge) return oversized(status, cause);
 		return unreadable(status, body);

@@ -49,7 +49,7 @@ export async function relay(
 	const { tokens, cost, own, ownSaysMore } = given;
 	record.droppedFields = opened.dropped;
 	record.bill(opened.target, tokens, cost, () => Math.ceil(answerCharacters(given.body) / CHARACTERS_A_TOKEN));
-	if (record.kept) record.kept.whole = given.body;
+	if (record.kept) record.kept.whole = given;
 	// Of an answer in its client's own words another form is made where somebody else wants it.
 	const { listener } = record;
 	const isHeard = listener !== undefined && (!ownSaysMore || listener.hearsAll === true);

@@ -155,7 +155,8 @@ export function encode({ calls, ...rest }: LedgerBatch): ArrayBuffer {
 		if (call.attempts !== undefined) attemptsOf.push([row, call.attempts]);
 	}
 	// JSON has no number without an end, and makes nothing of it: calls of that many bytes, 0, would go.
-	if (rest.trim && !Object.values(rest.trim).every(Number.isFinite)) throw new TypeError("a bound of the ledger is none");
+	if (rest.trim && !Object.values(rest.trim).every(Number.isFinite))
+		throw new TypeError("a bound of the ledger is none");
 	const head: BatchHead = { ...rest, shared, attemptsOf };
 	const lines = new TextEncoder().encode(JSON.stringify(head) + text);
 	const bytes = new Uint8Array(numbers.byteLength + lines.length);

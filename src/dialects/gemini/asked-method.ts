@@ -24,9 +24,12 @@ export interface AskedMethod {
 /** `models/` is missing before names with a slash in calls of the AI SDK. */
 const PATH = /^(?:[a-z]+:\/\/[^/?#]*)?\/(?:v\d\w*\/(?:models\/)?|models\/)([^?#]*)/i;
 
+/** The query that most ask for a stream with. */
+const EVENTS = "alt=sse";
+
 /** Clients ask the same few things with every call: each URL is read once. Bounded, since clients choose them. */
 const byUrl = new Map<string, AskedMethod>();
-/** The same by the path behind the version, for URLs that hold a key, which is not kept: with events, and as a list. */
+/** The same by the path behind the version, for URLs with another query, which is not kept: with events, and as a list. */
 const byPath = new Map<string, readonly [events: AskedMethod, list: AskedMethod]>();
 const MOST_KNOWN = 1000;
 /** Longest URL or path that is remembered, characters. */
@@ -38,7 +41,8 @@ export function askedMethod(url: string): AskedMethod {
 	if (before) return before;
 	const [events, list] = askedAt(PATH.exec(url)?.[1] ?? "");
 	const asked = asksForEvents(url) ? events : list;
-	if (url.length <= LONGEST_KNOWN && !url.includes("key=")) remember(byUrl, url, asked);
+	// What else a query says may be a secret, or another one with each call.
+	if (url.length <= LONGEST_KNOWN && (!url.includes("?") || url.endsWith(`?${EVENTS}`))) remember(byUrl, url, asked);
 	return asked;
 }
 
@@ -80,7 +84,7 @@ export const keyInUrl = (url: string): string | undefined =>
 /** Whether a stream is to be events. Most queries that there are say that alone. */
 function asksForEvents(url: string): boolean {
 	const at = url.indexOf("?");
-	return at !== -1 && (url.slice(at) === "?alt=sse" || queryOf(url).get("alt") === "sse");
+	return at !== -1 && (url.slice(at + 1) === EVENTS || queryOf(url).get("alt") === "sse");
 }
 
 const queryOf = (url: string): URLSearchParams => {

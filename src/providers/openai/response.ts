@@ -46,7 +46,7 @@ export function responseDecoder(upstream: Upstream): Provider["decode"] {
 		if (status < 200 || status >= 300) return failureOf(upstream, status, readError(body, status), headers);
 		let answer: Completion;
 		try {
-			answer = (body.length > UNCHECKED_LENGTH ? parseBounded(body) : JSON.parse(body)) as Completion;
+			answer = parseBounded(body, UNCHECKED_LENGTH) as Completion;
 		} catch (cause) {
 			if (cause instanceof JsonTooLarge) return oversized(status, cause);
 			return unreadable(status, body);

@@ -10,8 +10,8 @@ import type { SpanContents } from "./span-context.ts";
 export interface KeptAnswer {
 	/** A stream, as far as its client has been sent it. */
 	readonly streamed: SentRecord;
-	/** JSON. */
-	whole: string | undefined;
+	/** Its body is JSON; where its client got other words, made only when it is read. */
+	whole: { readonly body: string } | undefined;
 }
 
 /** Longest attribute, and longest text in it, UTF-16 units. */
