@@ -92,7 +92,7 @@ describe("where the queue is full", () => {
 });
 
 test("the reader is told of many, and not where it looks by itself", () => {
-	const { queue, read, seen } = queueOf(512 * 1024);
+	const { queue, read, seen } = queueOf(1024 * 1024);
 	for (let at = 0; at < 499; at++) queue.callSettled(settled());
 	queue.looked();
 	for (let at = 0; at < 499; at++) queue.callSettled(settled());

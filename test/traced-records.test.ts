@@ -1,9 +1,11 @@
 /** Traces in the records by which a worker thread tells the main one of its calls. */
 import { expect, test } from "bun:test";
 import { makeRecordQueue, QueueReader } from "../src/memory/record-queue.ts";
+import { type EventSinks, WorkerEvents } from "../src/server/threads/worker-events.ts";
 import { EventQueue } from "../src/telemetry/event-queue.ts";
 import { CallEventReader } from "../src/telemetry/event-records.ts";
 import type { AttemptClosed, CallSettled } from "../src/telemetry/events.ts";
+import { makeUnsettledCalls } from "../src/telemetry/unsettled-calls.ts";
 import { tracedAttempt, tracedCall } from "./kit/spans.ts";
 
 /** What the main thread hears of these, in their order. */
@@ -38,13 +40,78 @@ test("what a call asks and is answered goes along where there is room, and never
 	expect(small.trace!.span!.contents).toEqual(contents);
 	const long = tracedCall({}, { contents: { ...contents, output: '"'.repeat(8_192) } });
 	const [heard] = heardOf([long]) as CallSettled[];
-	expect([heard!.trace?.traceId, heard!.trace?.span?.contents]).toEqual([long.trace!.traceId, undefined]);
+	expect([heard!.trace?.traceId, heard!.trace?.span?.contents]).toEqual([long.trace!.traceId, { isCut: true }]);
 	const memory = makeRecordQueue(512 * 1024);
 	const queue = new EventQueue({ memory, unsettled: { close() {} }, onMany: () => {}, onLost: () => {} });
 	const calls = Array.from({ length: 60 }, () => tracedCall({}, { contents: { ...contents } }));
 	for (const call of calls) queue.callSettled(call);
-	expect(queue.waiting).toBeGreaterThan(0);
-	expect(calls.slice(-queue.waiting).every(({ trace }) => trace!.span!.contents === undefined)).toBe(true);
+	const { waiting } = queue;
+	expect(waiting).toBeGreaterThan(0);
+	const kept = calls.slice(-waiting).map(({ trace }) => trace!.span!.contents);
+	expect(kept).toEqual(Array(waiting).fill({ isCut: true }));
+	// That something is missing goes along once there is room.
+	const reader = new QueueReader(memory);
+	const events = new CallEventReader();
+	events.read(reader.take()!, undefined);
+	queue.retry();
+	const heardLate: unknown[] = [];
+	const callSettled = ({ trace }: CallSettled) => void heardLate.push(trace?.span?.contents);
+	events.read(reader.take()!, { attemptClosed() {}, callSettled });
+	expect(heardLate).toEqual(Array(waiting).fill({ isCut: true }));
+});
+
+test("the reader is told once that more than half of the memory is taken, long before there are many calls", () => {
+	const memory = makeRecordQueue(512 * 1024);
+	let told = 0;
+	const queue = new EventQueue({ memory, unsettled: { close() {} }, onMany: () => told++, onLost: () => {} });
+	const reader = new QueueReader(memory);
+	const contents = { input: "x".repeat(8_192), output: "y".repeat(8_192), isCut: false };
+	/** Calls that are written one after the other, and what waits of them. */
+	const written = (calls: number) => {
+		for (let at = 0; at < calls; at++) queue.callSettled(tracedCall({}, { contents: { ...contents } }));
+		return [told, queue.waiting];
+	};
+	expect(written(10)).toEqual([0, 0]);
+	expect(written(10)).toEqual([1, 0]);
+	reader.take();
+	expect(written(10)).toEqual([1, 0]);
+	expect(written(10)).toEqual([2, 0]);
+});
+
+test("a ledger that a thread's rows can't be written to keeps its calls without what they ask and are answered", () => {
+	const memory = { events: makeRecordQueue(512 * 1024), unsettled: makeUnsettledCalls() };
+	const queue = new EventQueue({ memory: memory.events, unsettled: { close() {} }, onMany() {}, onLost() {} });
+	const [exported, kept, logged]: [CallSettled[], CallSettled[], CallSettled[]] = [[], [], []];
+	let refuse = () => {};
+	const main = new WorkerEvents(memory, {
+		ledger: {
+			attemptClosed() {},
+			callSettled: (call: CallSettled) => void kept.push(call),
+			async takeRows(_: unknown, refused: () => void) {
+				refuse = refused;
+			},
+		},
+		metrics: { sink: { callStarted() {}, attemptClosed() {}, callSettled() {} } },
+		log: { sink: { callSettled: (call: CallSettled) => void logged.push(call) } },
+		otel: [{ callSettled: (call: CallSettled) => void exported.push(call) }],
+	} as unknown as EventSinks);
+	const contents = { input: "asked", output: "answered", isCut: false };
+	queue.callSettled(tracedCall({ id: "req_1" }, { contents: { ...contents } }));
+	const rows = { bytes: undefined, usage: [], settledAt: undefined, calls: 1, rows: 1, position: queue.position };
+	main.tookRows(rows);
+	refuse();
+	queue.callSettled(tracedCall({ id: "req_2" }, { contents: { ...contents } }));
+	main.end();
+	expect(exported.map(({ id, trace }) => [id, trace?.span?.contents])).toEqual([
+		["req_1", contents],
+		["req_2", contents],
+	]);
+	for (const calls of [kept, logged]) {
+		expect(calls.map(({ id, trace }) => [id, trace?.span?.contents])).toEqual([
+			["req_1", undefined],
+			["req_2", undefined],
+		]);
+	}
 });
 
 test("of one that is not, nothing goes along", () => {

@@ -51,9 +51,12 @@ export class QueueWriter {
 		return this.#head;
 	}
 
-	/** Bytes that the reader has not taken yet, as far as this thread knows. */
-	get unread(): number {
-		return ((this.#head - this.#tail) >>> 0) * UNIT;
+	/** The reader has not taken more than half of what there is room for. */
+	get isHalfFull(): boolean {
+		const half = this.#units / 2;
+		if (this.#unreadUnits() <= half) return false;
+		this.#tail = Atomics.load(this.cells, TAIL) >>> 0;
+		return this.#unreadUnits() > half;
 	}
 
 	/** Where a record of this size or less is to be written, bytes, a multiple of {@link UNIT}; 0 where there is no room now. */

@@ -16,11 +16,11 @@ import {
 	TEXT,
 } from "./event-records.ts";
 import type { AttemptClosed, CallSettled, Sink } from "./events.ts";
-import { takeContents } from "./otel/span-context.ts";
+import { cutContents } from "./otel/span-context.ts";
 import { type Shared, type SharedFields, sharedOfAttempts, sharedOfCalls } from "./shared-fields.ts";
 import type { UnsettledCalls } from "./unsettled-calls.ts";
 
-/** Records after which the main thread is told that there are some: else it looks by itself. */
+/** Records after which the main thread is told that there are some, as it is where the memory is half full: else it looks by itself. */
 const MANY = 500;
 /** What waits in this thread's own memory while the queue is full, and how often it is tried, ms. */
 const MOST_WAITING = 20_000;
@@ -55,6 +55,8 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled" | 
 	readonly #ofAttempts = sharedOfAttempts();
 	#given = 0;
 	#untold = 0;
+	/** The main thread was told that the memory is half full, and it has been so since. */
+	#isHalfFull = false;
 	/** For want of room, the oldest first. */
 	#waiting: WaitingEvent[] = [];
 	#timer: ReturnType<typeof setTimeout> | undefined;
@@ -119,7 +121,9 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled" | 
 	}
 
 	#count(): void {
-		if (++this.#untold < MANY) return;
+		const wasHalfFull = this.#isHalfFull;
+		this.#isHalfFull = this.#queue.isHalfFull;
+		if (++this.#untold < MANY && (wasHalfFull || !this.#isHalfFull)) return;
 		this.#untold = 0;
 		this.options.onMany();
 	}
@@ -131,7 +135,7 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled" | 
 			return;
 		}
 		// Many may wait.
-		if ("call" in what) takeContents(what.call.trace?.span);
+		if ("call" in what) cutContents(what.call.trace?.span);
 		this.#waiting.push(what);
 		if (this.#timer !== undefined) return;
 		this.options.onMany();
@@ -162,7 +166,7 @@ export class EventQueue implements Pick<Sink, "attemptClosed" | "callSettled" | 
 		if (text.length > 0 || more) {
 			let json = more ? JSON.stringify(more) : "";
 			// What it asks and is answered goes first, where it is more than the queue takes.
-			if (this.#isTooLong(json) && takeContents(more?.trace?.span)) json = JSON.stringify(more);
+			if (this.#isTooLong(json) && cutContents(more?.trace?.span)) json = JSON.stringify(more);
 			// Why its targets were chosen is what may be long, too.
 			if (this.#isTooLong(json)) more = undefined;
 			else text += json;

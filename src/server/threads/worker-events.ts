@@ -6,6 +6,7 @@ import { CallEventReader, type EventChunk, type EventListener, readAgain } from 
 import type { AttemptClosed, CallSettled } from "../../telemetry/events.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { Metrics } from "../../telemetry/metrics.ts";
+import { takeContents } from "../../telemetry/otel/span-context.ts";
 import { callsLeftUnsettled, makeUnsettledCalls } from "../../telemetry/unsettled-calls.ts";
 import type { OtelSink } from "../otel.ts";
 
@@ -122,6 +123,7 @@ export class WorkerEvents {
 		const attemptClosed = (attempt: AttemptClosed) => this.#countAttempt(attempt);
 		const callSettled = (call: CallSettled, at: number) => {
 			lastId = call.id;
+			takeContents(call.trace?.span);
 			this.#countCall(call, at);
 		};
 		for (const chunk of this.#kept) readAgain(chunk, { attemptClosed, callSettled }, this.#counted);
@@ -137,7 +139,15 @@ export class WorkerEvents {
 
 	#tellLedger({ from, to }: Span): void {
 		const { ledger } = this.sinks;
-		for (const chunk of this.#kept) readAgain(chunk, ledger, from, to);
+		const listener: EventListener = {
+			attemptClosed: (attempt) => ledger.attemptClosed(attempt),
+			callSettled(call, at) {
+				// The ledger may keep it until it can be written, and each reading of a record has the contents anew.
+				takeContents(call.trace?.span);
+				ledger.callSettled(call, at);
+			},
+		};
+		for (const chunk of this.#kept) readAgain(chunk, listener, from, to);
 	}
 
 	/** Lets go of what nobody will read again. */

@@ -74,6 +74,13 @@ export function takeContents(span: CallSpan | undefined): SpanContents | undefin
 	return contents;
 }
 
+/** Leaves of the contents of a span only that they are missing. Whether there was more. */
+export function cutContents(span: CallSpan | undefined): boolean {
+	if (span?.contents?.input === undefined && span?.contents?.output === undefined) return false;
+	span.contents = { isCut: true };
+	return true;
+}
+
 /** The trace that a call belongs to. */
 export interface TraceOfCall {
 	readonly traceId: string;
