@@ -5,7 +5,7 @@ import { LocalEnergyMeters } from "../src/accounts/usage/energy-meters.ts";
 import { RouterShareMeter } from "../src/agent/models/router-share-meter.ts";
 import { type GpuReport, ModelReport } from "../src/protocol/agent.ts";
 import { MOST_ROUTERS, type RouterShares, routerShare } from "../src/protocol/router-shares.ts";
-import { engineShares } from "../src/server/agents/engine-power.ts";
+import { engineShares, watchPower } from "../src/server/agents/engine-power.ts";
 import { directory } from "./kit/cli.ts";
 import { startFakeAgent } from "./kit/fake-agent.ts";
 import { fleetRig } from "./kit/fleet.ts";
@@ -233,6 +233,40 @@ test("what an agent tells of a name that is no router's is dropped, and its repo
 		named,
 	]);
 	rig.close();
+});
+
+test("the part is known to meters as soon as the agent measures, and on another GPU, though it stays the same", async () => {
+	const clock = { now: 1_000 };
+	const meters = new LocalEnergyMeters(() => clock.now);
+	const report = (gpus?: number[]): Map<string, ModelReport> =>
+		new Map([["m", { name: "m", state: "ready", energy_shares: { us: 0.25 }, ...(gpus && { gpus }) }]]);
+	const agent = { name: "gpu-1", gpus: [] as GpuReport[], models: report() };
+	const agents = new Map([["gpu-1", agent]]);
+	let looks = 0;
+	const leaseOf = () => {
+		looks++;
+		return "fresh" as const;
+	};
+	const stop = watchPower({ agents, leaseOf }, meters, "us");
+	/** What a call of a second gets, J. */
+	const got = () => {
+		const meter = meters.start("local/gpu-1/m");
+		clock.now += 1_000;
+		return meter?.end(10);
+	};
+	try {
+		await until(() => looks > 3, "looks at a host that does not measure");
+		expect(got()).toBeUndefined();
+		agent.gpus = [0, 1].map((index) => ({ index, name: "L4", memory_total: 1, memory_used: 0, power: WATTS }));
+		agent.models = report([0]);
+		await until(() => got() !== undefined, "the power");
+		expect(got()).toBeCloseTo(WATTS / 4, 6);
+		agent.models = report([0, 1]);
+		await until(() => got()! > WATTS / 3, "the other GPU");
+		expect(got()).toBeCloseTo(WATTS / 2, 6);
+	} finally {
+		stop();
+	}
 });
 
 describe("a router whose agent has calls of others", () => {

@@ -90,11 +90,19 @@ export function watchPower(
 		if (said.length === reports.length && said.every((each, at) => each === reports[at])) return;
 		reports = said;
 		const engines = engineGpus(source);
-		for (const [engine, gpus] of engines) if (!Bun.deepEquals(before.get(engine), gpus)) meters.setGpus(engine, gpus);
+		const told = new Set<string>();
+		for (const [engine, gpus] of engines) {
+			if (Bun.deepEquals(before.get(engine), gpus)) continue;
+			meters.setGpus(engine, gpus);
+			told.add(engine);
+		}
 		for (const [engine, gpus] of before) if (gpus.length > 0 && !engines.has(engine)) meters.setGpus(engine, []);
 		before = engines;
 		const shares = engineShares(source, router);
-		for (const [engine, share] of shares) if (sharesBefore.get(engine) !== share) meters.setShare(engine, share);
+		// Of an engine that they did not know the meters have taken no share.
+		for (const [engine, share] of shares) {
+			if (told.has(engine) || sharesBefore.get(engine) !== share) meters.setShare(engine, share);
+		}
 		for (const engine of sharesBefore.keys()) if (!shares.has(engine)) meters.setShare(engine, 1);
 		sharesBefore = shares;
 	};
