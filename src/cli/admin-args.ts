@@ -70,7 +70,7 @@ export function parseAdminArgs(
 		const { by, from, to } = given;
 		const focus = given["focus"] !== undefined;
 		if (focus && by !== undefined)
-			return "--focus has rows of its own (a day, provider, model, key and user each): leave --by out";
+			return "--focus has rows of its own (a day or hour, provider, model, key and user each): leave --by out";
 		const csv = given["csv"] !== undefined;
 		const hourly = given["hourly"] !== undefined;
 		if (hourly && !focus) return "--hourly is for --focus alone";

@@ -70,7 +70,7 @@ export function usageFormat({
 	}
 	if (known === "focus" && by !== undefined) {
 		const message =
-			"by is not for format=focus, which has a row for each key, user, model, provider and day: leave it out.";
+			"by is not for format=focus, which has a row for each key, user, model, provider and day or hour: leave it out.";
 		throw new RouterError("invalid_value", message, { param: "by" });
 	}
 	return known;
