@@ -355,6 +355,6 @@ describe("the running router", () => {
 	test("is not asked for groups: the rows are FOCUS' own", async () => {
 		const outcome = await run("--focus", "--by", "key");
 		expect([outcome.code, outcome.stdout]).toEqual([2, ""]);
-		expect(outcome.stderr).toContain("leave --by out");
+		expect(outcome.stderr).toContain("(a day or hour, provider, model, key and user each): leave --by out");
 	}, 60_000);
 });
