@@ -60,6 +60,15 @@ describe("a running router", () => {
 		home[Symbol.dispose]();
 	});
 
+	test("that has no agents and refuses the key says so, and shows no empty table", async () => {
+		const wrong = await run(["models"], { ...env(), ROUTER_API_KEYS: "another-key-of-a-client" });
+		expect([wrong.code, wrong.stdout]).toEqual([1, ""]);
+		expect(wrong.stderr).toContain("/v1/models answers 401: ");
+		const keyless = await run(["models"], { ...env(), ROUTER_API_KEYS: "" });
+		expect([keyless.code, keyless.stdout]).toEqual([1, ""]);
+		expect(keyless.stderr).toContain("answers 401: No API key");
+	});
+
 	test("that has no agents says how to get one", async () => {
 		expect(await run(["agents"])).toEqual({
 			code: 0,
@@ -153,6 +162,13 @@ describe("a running router", () => {
 		const { stdout } = await run(["models"], { ...env(), ROUTER_API_KEYS: "" });
 		expect(stdout).toContain("local/sql");
 		expect(stdout).toEndWith("from `keys:` of its configuration (--config), or ROUTER_API_KEYS.\n");
+	});
+
+	test("shows its agents' models also to who has a wrong key, and says that it is refused", async () => {
+		const { code, stdout } = await run(["models"], { ...env(), ROUTER_API_KEYS: "another-key-of-a-client" });
+		expect([code, stdout]).toEqual([0, expect.stringContaining("local/sql")]);
+		expect(stdout).toContain("the router refuses the key that this command has from `keys:`");
+		expect(stdout).not.toContain("lists for who has a key");
 	});
 
 	test("says in one line what is missing or wrong", async () => {

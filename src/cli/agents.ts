@@ -43,14 +43,16 @@ export async function agentsTable(url: string | undefined, config: Config, env: 
 /** A table of all models; those of agents with their load. Throws StartError. */
 export async function modelsTable(url: string | undefined, config: Config, env: Environment): Promise<string> {
 	const router = askRouter(url, config);
-	const [listed, agents, replicas = []] = await Promise.all([
-		router.list<{ id: string; owned_by: string }>("/v1/models", callerKey(config), true),
+	const key = callerKey(config);
+	const [some, agents, replicas = []] = await Promise.all([
+		router.list<ListedModel>("/v1/models", key, true),
 		// Who may call need not be who may see the agents, nor the other way round.
 		router.list<ShownAgent>("/agents", adminToken(config, env), true),
 		// An older router has no such list.
 		router.list<ShownReplicas>("/agents/replicas", adminToken(config, env), true).catch(() => []),
 	]);
-	if (listed === undefined && agents === undefined) await router.list("/v1/models", callerKey(config));
+	// Without agents' models there is nothing to show: it fails as it was refused.
+	const listed = some ?? (agents?.length ? undefined : await router.list<ListedModel>("/v1/models", key));
 	const ofAgents = (agents ?? []).flatMap(({ name, models, state, wake }) =>
 		models.map((model) => [
 			`local/${model.name}`,
@@ -68,14 +70,27 @@ export async function modelsTable(url: string | undefined, config: Config, env: 
 		...(ofAgents.some(([, , , , why]) => why) ? ["WHY", "WHAT TO DO"] : []),
 	];
 	const rows = table([head, ...ofAgents, ...others].map((row) => row.map(plainText)));
-	return rows + replicas.map((each) => `${plainText(replicasText(each))}\n`).join("") + (listed ? "" : NO_KEY);
+	return (
+		rows +
+		replicas.map((each) => `${plainText(replicasText(each))}\n`).join("") +
+		(listed ? "" : key === undefined ? NO_KEY : REFUSED_KEY)
+	);
 }
 
 /** Of a model of an agent that is gone. */
 const GONE = "gone: its agent is not heard of any more";
+/** A model of the list of all that a caller may use. */
+interface ListedModel {
+	readonly id: string;
+	readonly owned_by: string;
+}
+
 /** Of a router with keys: the list of all its models takes one. */
 const NO_KEY =
 	"These are the agents' models alone: what else the router has it lists for who has a key. This command takes one from `keys:` of its configuration (--config), or ROUTER_API_KEYS.\n";
+/** The same where it refused the one that was sent. */
+const REFUSED_KEY =
+	"These are the agents' models alone: the router refuses the key that this command has from `keys:` of its configuration (--config), or ROUTER_API_KEYS. It is wrong, revoked, or not for calls from here.\n";
 
 /** `qwen: 1 of 1 to 3 replicas; gpu-2: load: its weights are there`. */
 function replicasText({ model, min, max, ready, coming, orders, shortage }: ShownReplicas): string {
