@@ -8,6 +8,7 @@ import { configOf } from "./kit/pipeline.ts";
 /**
  * What agents show of their roll, at one question after the other; the last stays. `undefined`: none, of an agent that does not say whether it has decided;
  * `ordered`: it has not. `none`: it has, and there is nothing to roll. A number: that status.
+ * A roll that is `ordered`: the one before, while it has not.
  */
 type Story = readonly (Loose | number | "ordered" | "none" | undefined)[];
 const at = (seconds: number) => new Date(seconds * 1000).toISOString();
@@ -43,7 +44,12 @@ function fakeRouter(stories: Readonly<Record<string, Story>>, state = "fresh") {
 			const view = { name: "qwen", state: shown === "none" ? "stopped" : "ready" };
 			if (shown === "none") return Response.json(view);
 			if (shown === "ordered") return Response.json({ ...view, reason: "Docker is away", roll_ordered: true });
-			return Response.json({ ...view, ...(shown && { roll: shown }) });
+			const { ordered, ...shownRoll } = (shown ?? {}) as Loose;
+			return Response.json({
+				...view,
+				...(shown && { roll: shownRoll }),
+				...(ordered === true && { roll_ordered: true }),
+			});
 		},
 	});
 	servers.push(server);
@@ -132,6 +138,19 @@ describe("a roll at several agents", () => {
 		expect(lines[1]).toBe("a: qwen has nothing to roll: it is stopped, and starts with what is new");
 		expect(asked.slice(0, 3)).toEqual(["order a", "view a", "order b"]);
 		expect(lines.at(-1)).toBe("b: qwen promoted: good");
+	});
+
+	test("stops at an agent that serves and has lost the order, as by its restart, and says so", async () => {
+		const before = roll("promoted", 0.5, { reason: "good" });
+		for (const lost of [undefined, before]) {
+			const first = lost === undefined ? "ordered" : { ...before, ordered: true };
+			const { error, lines, asked } = await rolled({ a: [first, first, 502, lost], b: GOOD });
+			expect(error).toBe(
+				"a: the roll of qwen was forgotten, as by a restart of the agent: order it again; not asked: b",
+			);
+			expect(lines).toEqual(["a: qwen is to be rolled (it is ready)"]);
+			expect(asked).not.toContain("order b");
+		}
 	});
 
 	test("stops at an agent that can't decide, and says why", async () => {

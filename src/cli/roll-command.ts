@@ -78,6 +78,9 @@ async function rollEnd(
 			if (isOrdered && isLate) return `has not begun${reason === undefined ? "" : `: ${reason}`}`;
 			const isDecided = saysOrdered ? !isOrdered : isLate && (!roll || isOver(roll));
 			if (!isDecided) continue;
+			// Of a model that serves each order begins a roll; orders are kept in the agent's memory alone.
+			const isForgotten = saysOrdered && told === "" && state === "ready";
+			if (isForgotten) return "was forgotten, as by a restart of the agent: order it again";
 			tell(`has nothing to roll: it is ${state}, and starts with what is new`);
 			return "over";
 		}
