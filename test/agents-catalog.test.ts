@@ -297,14 +297,14 @@ describe("local*", () => {
 	test("leads nowhere once all agents are gone, and says whose model it was and what to do, also after a restart", async () => {
 		await rig.register("gpu-1", ["qwen"]);
 		expect(ids("local")).toEqual(["local/gpu-1/qwen"]);
+		const gone = "gpu-1: not heard of any more (see whether its host is up and `router --agent` runs there)";
+		const address = "an agent that does not register is called where LOCAL_AGENT_URL says that it is";
 		const unserved = [
-			...["local/qwen", "local/gpu-1/qwen", "qwen"].map((name) => [
-				name,
-				"gpu-1: not heard of any more (see whether its host is up and `router --agent` runs there)",
-			]),
+			...["local/qwen", "qwen"].map((name) => [name, `${gone}; ${address}`]),
+			["local/gpu-1/qwen", gone],
 			...["local", "local-small"].map((name) => [
 				name,
-				"no agent has a model that is ready or can be loaded; GET /agents says what each is doing",
+				`no agent has a model that is ready or can be loaded; GET /agents says what each is doing; ${address}`,
 			]),
 		] as const;
 		for (const _start of [1, 2]) {
@@ -321,7 +321,9 @@ describe("local*", () => {
 
 	test("leads nowhere either with the name of a model whose agent is forgotten", () => {
 		rig.fleet.learn(["qwen"]);
-		expect(refusal("local/qwen").message).toContain("the agents that had it are gone");
+		const { message } = refusal("local/qwen");
+		expect(message).toContain("the agents that had it are gone");
+		expect(message).toEndWith("; an agent that does not register is called where LOCAL_AGENT_URL says that it is.");
 		expect(refusal("local/gpu-1/qwen").errorCode).toBe("model_not_found");
 	});
 
@@ -350,7 +352,7 @@ describe("local*", () => {
 		await rig.heartbeat("gpu-1", [{ name: "broken", state: "failed" }]);
 		await rig.heartbeat("gpu-2", []);
 		expect(refusal("local").message).toBe(
-			'No agent serves "local" now: no agent has a model that is ready or can be loaded; GET /agents says what each is doing.',
+			'No agent serves "local" now: no agent has a model that is ready or can be loaded; GET /agents says what each is doing; an agent that does not register is called where LOCAL_AGENT_URL says that it is.',
 		);
 	});
 

@@ -289,7 +289,8 @@ export function absenceOf(model: string, agents: Iterable<AgentView>, now: numbe
 	return clauses.length > 0 ? clauses.join("; ") : undefined;
 }
 
-const GONE = "not heard of any more (see whether its host is up and `router --agent` runs there)";
+/** Of an agent that is gone: what to do. */
+export const GONE = "not heard of any more (see whether its host is up and `router --agent` runs there)";
 /** Most that is told of what an agent says of a model, characters. */
 const LONGEST_REASON = 600;
 

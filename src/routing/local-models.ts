@@ -1,7 +1,7 @@
 /** What `local…` leads to: agents that have registered, or the one at LOCAL_AGENT_URL. */
 import type { Upstream } from "../providers/registry.ts";
 import { hasOwnAddress } from "./addressed-agents.ts";
-import type { Fleet, FleetTarget } from "./agent-targets.ts";
+import { type Fleet, type FleetTarget, GONE } from "./agent-targets.ts";
 import { WOKEN } from "./alias.ts";
 import type { Route, RouteTarget, Tier } from "./route.ts";
 
@@ -23,6 +23,8 @@ export function replica(target: FleetTarget, tier: Tier = "targets", position = 
 /** `local`, `local-small`: whatever model is ready. */
 export const ANY_LOCAL = /^local(?:$|[-_])/;
 const OWN = "local/";
+/** Who runs an agent without a router had it at the default address until one registered. */
+const ADDRESS = "; an agent that does not register is called where LOCAL_AGENT_URL says that it is";
 
 /** @param local the provider `local`; undefined where the configuration made something else of that name */
 export function localNames(local: Upstream | undefined, fleet: Fleet): LocalNames {
@@ -59,11 +61,13 @@ export function localNames(local: Upstream | undefined, fleet: Fleet): LocalName
 			const model = isOwn ? name.slice(OWN.length) : name;
 			// `agent/model` alone leads nowhere, whoever serves it.
 			const known = isOwn || fleet.served.has(name) ? fleet.absence(model) : undefined;
-			if (known !== undefined) return known;
+			const address = local && !hasAddress ? ADDRESS : "";
+			// `agent/model` is asked of that agent, and of no other one.
+			if (known !== undefined) return known.includes(GONE) && fleet.served.has(model) ? known + address : known;
 			if (fleet.served.has(model))
-				return "the agents that had it are gone, and its prompts stay on your own machines unless `models:` says otherwise";
+				return `the agents that had it are gone, and its prompts stay on your own machines unless \`models:\` says otherwise${address}`;
 			if (fleet.isEmpty || !ANY_LOCAL.test(name)) return undefined;
-			return "no agent has a model that is ready or can be loaded; GET /agents says what each is doing";
+			return `no agent has a model that is ready or can be loaded; GET /agents says what each is doing${address}`;
 		},
 	};
 }
