@@ -37,6 +37,6 @@ function contentsOf(input: SpanContents, { kept, stream, attempts }: CallRecord,
 		const answer = attempts === 0 ? undefined : stream ? kept?.streamed.soFar() : kept?.whole?.body;
 		return answer === undefined ? input : withOutput(input, answer, isAnswered);
 	} catch {
-		return input;
+		return { ...input, isCut: true };
 	}
 }

@@ -14,9 +14,11 @@ export interface KeptAnswer {
 	whole: { readonly body: string } | undefined;
 }
 
-/** Longest attribute, and longest text in it, UTF-16 units. */
+/** Longest attribute, and longest text, id or name, and word such as a role in it, UTF-16 units. */
 const MOST = 8_192;
 const LONGEST_TEXT = 4_096;
+const LONGEST_NAME = 256;
+const LONGEST_WORD = 40;
 
 type Json = Readonly<Record<string, unknown>>;
 /** A part of a message, by its `type`. */
@@ -40,7 +42,7 @@ class Writer {
 			left -= text.length + ",".length;
 			if (left < 0) {
 				this.isCut = true;
-				if (written.length === 0) written.push(JSON.stringify(this.#shortened(message)));
+				if (written.length === 0) written.push(JSON.stringify(shortenedMessage(message)));
 				break;
 			}
 			written.unshift(text);
@@ -52,11 +54,32 @@ class Writer {
 		return { type: "text", content: this.clipped(content) };
 	}
 
-	clipped(text: string): string {
-		if (text.length <= LONGEST_TEXT) return text;
+	clipped(text: string, most = LONGEST_TEXT): string {
+		if (text.length <= most) return text;
 		this.isCut = true;
-		// No half of a character.
-		return `${text.slice(0, LONGEST_TEXT).toWellFormed()}…`;
+		return beginning(text, most);
+	}
+
+	/** Why an answer ended, as the conventions call it. */
+	finish(reason: unknown): string {
+		if (reason === "tool_calls" || reason === "function_call") return "tool_call";
+		return this.clipped(textOf(reason), LONGEST_WORD) || "stop";
+	}
+
+	/** All that a message says, whoever's it is. */
+	said(message: Json): Part[] {
+		return [
+			...this.#reasoning(message),
+			...this.parts(message["content"]),
+			...this.parts(message["refusal"]),
+			...MEDIA.flatMap((kind) => (isThere(message[kind]) ? [this.#leftOut(kind)] : [])),
+			...this.#calls(message),
+		];
+	}
+
+	/** A prompt of a text completion: a text, or tokens. */
+	prompt(prompt: unknown): Part[] {
+		return typeof prompt === "string" ? this.parts(prompt) : [this.#leftOut("token_ids")];
 	}
 
 	/** Content of a message: a text, or parts. */
@@ -65,19 +88,25 @@ class Writer {
 		return arrayOf(content).map((part) => this.#part(part));
 	}
 
-	/** Calls of tools that a message makes. */
-	calls(calls: unknown): Part[] {
-		return arrayOf(calls).map((call) => {
+	toolCall(id: unknown, name: unknown, args: unknown): Part {
+		return { type: "tool_call", id: this.name(id), name: this.name(name), arguments: this.#argumentsIn(args) };
+	}
+
+	name(value: unknown): string {
+		return this.clipped(textOf(value), LONGEST_NAME);
+	}
+
+	/** Calls of tools that a message makes; the only one of older clients and upstreams has no id. */
+	#calls({ tool_calls: calls, function_call: older }: Json): Part[] {
+		const parts = arrayOf(calls).map((call) => {
 			const { name, arguments: args } = (call["function"] ?? call["custom"] ?? {}) as Json;
 			return this.toolCall(call["id"], name, args ?? (call["custom"] as Json | undefined)?.["input"]);
 		});
+		const { name, arguments: args } = (older ?? {}) as Json;
+		return name === undefined ? parts : [...parts, this.toolCall(undefined, name, args)];
 	}
 
-	toolCall(id: unknown, name: unknown, args: unknown): Part {
-		return { type: "tool_call", id: textOf(id), name: textOf(name), arguments: this.#argumentsIn(args) };
-	}
-
-	reasoning(message: Json): Part[] {
+	#reasoning(message: Json): Part[] {
 		const content = textOf(message["reasoning_content"]) || textOf(message["reasoning"]);
 		return content === "" ? [] : [{ type: "reasoning", content: this.clipped(content) }];
 	}
@@ -88,14 +117,19 @@ class Writer {
 		if (type === "refusal") return this.text(textOf(part["refusal"]));
 		const url = textOf((part["image_url"] as Json | undefined)?.["url"]);
 		if (/^https?:/i.test(url)) return { type: "uri", modality: "image", uri: this.clipped(url) };
+		return this.#leftOut(textOf(type) || "unknown");
+	}
+
+	/** Pictures, sound and files are too long for a span, and tokens nobody reads. The schema has room for kinds of one's own. */
+	#leftOut(kind: string): Part {
 		this.isCut = true;
-		// The schema has room for kinds of one's own. Pictures, sound and files are too long for a span.
-		return { type: "left_out", kind: typeof type === "string" ? type.slice(0, 40) : "unknown" };
+		return { type: "left_out", kind: this.clipped(kind, LONGEST_WORD) };
 	}
 
 	/** What is short enough stays JSON. */
-	#argumentsIn(args: unknown): unknown {
-		if (typeof args !== "string") return null;
+	#argumentsIn(given: unknown): unknown {
+		if (given === undefined || given === null) return null;
+		const args = typeof given === "string" ? given : JSON.stringify(given);
 		if (args.length > LONGEST_TEXT) return this.clipped(args);
 		try {
 			return JSON.parse(args);
@@ -103,18 +137,47 @@ class Writer {
 			return args;
 		}
 	}
-
-	/** Of a message that is too long by itself its last parts; none where the last is. */
-	#shortened(message: Message): Message {
-		const parts = message.parts.toReversed();
-		let left = MOST - JSON.stringify({ ...message, parts: [] }).length - "[]".length;
-		const fits = parts.findIndex((part) => {
-			left -= JSON.stringify(part).length + ",".length;
-			return left < 0;
-		});
-		return { ...message, parts: parts.slice(0, fits === -1 ? parts.length : fits).reverse() };
-	}
 }
+
+/** A message that is too long by itself. */
+function shortenedMessage(message: Message): Message {
+	const room = MOST - "[]".length - jsonLength({ ...message, parts: [] });
+	return { ...message, parts: fittingParts(message.parts, room) };
+}
+
+/** The last parts that there is room for: of the last one, where it is too long by itself, the beginning. @param room of their JSON, UTF-16 units */
+function fittingParts(parts: readonly Part[], room: number): Part[] {
+	let left = room;
+	const tooLong = parts.findLastIndex((part) => {
+		left -= jsonLength(part) + ",".length;
+		return left < 0;
+	});
+	const last = parts.at(-1);
+	return last && tooLong === parts.length - 1 ? [shortenedPart(last, room)] : parts.slice(tooLong + 1);
+}
+
+function shortenedPart(part: Part, room: number): Part {
+	if (part.type === "tool_call_response") {
+		const left = room - jsonLength({ ...part, response: [] });
+		return { ...part, response: fittingParts(part["response"] as Part[], left) };
+	}
+	const field = part.type === "tool_call" ? "arguments" : part.type === "uri" ? "uri" : "content";
+	const value = part[field];
+	const text = typeof value === "string" ? value : JSON.stringify(value);
+	const fits = (length: number) => jsonLength({ ...part, [field]: beginning(text, length) }) <= room;
+	let [least, most] = [0, text.length];
+	while (least < most) {
+		const middle = Math.ceil((least + most) / 2);
+		if (fits(middle)) least = middle;
+		else most = middle - 1;
+	}
+	return { ...part, [field]: beginning(text, least) };
+}
+
+/** Without half of a character. */
+const beginning = (text: string, length: number): string => `${text.slice(0, length).toWellFormed()}…`;
+
+const jsonLength = (value: object): number => JSON.stringify(value).length;
 
 /** What of a request goes into its span. @param request its body as OpenAI's JSON has it, of chats and completions */
 export function inputContents(request: Json): SpanContents {
@@ -137,23 +200,23 @@ export function withOutput(
 	return { input, output: messages && writer.json(messages), isCut: isCut || writer.isCut };
 }
 
-function inputOf({ messages, prompt }: Json, writer: Writer): Message[] {
+function inputOf({ messages, prompt = "", suffix }: Json, writer: Writer): Message[] {
 	if (messages === undefined) {
-		const texts = Array.isArray(prompt) ? prompt.filter((each) => typeof each === "string") : [textOf(prompt)];
-		return texts.map((text) => ({ role: "user", parts: writer.parts(text) }));
+		// A list of numbers is one prompt.
+		const prompts = Array.isArray(prompt) && typeof prompt[0] !== "number" ? prompt : [prompt ?? ""];
+		const end = textOf(suffix) === "" ? [] : [{ type: "suffix", content: writer.clipped(textOf(suffix)) }];
+		return prompts.map((each) => ({ role: "user", parts: [...writer.prompt(each), ...end] }));
 	}
 	return arrayOf(messages).map((message) => {
 		const role = textOf(message["role"]);
 		if (role === "tool" || role === "function") {
 			const response = writer.parts(message["content"]);
-			return { role: "tool", parts: [{ type: "tool_call_response", id: textOf(message["tool_call_id"]), response }] };
+			return {
+				role: "tool",
+				parts: [{ type: "tool_call_response", id: writer.name(message["tool_call_id"]), response }],
+			};
 		}
-		const parts = [
-			...writer.reasoning(message),
-			...writer.parts(message["content"]),
-			...writer.calls(message["tool_calls"]),
-		];
-		return { role: role === "developer" ? "system" : role, parts };
+		return { role: role === "developer" ? "system" : writer.clipped(role, LONGEST_WORD), parts: writer.said(message) };
 	});
 }
 
@@ -162,14 +225,12 @@ function choicesOf(answer: string, writer: Writer): Message[] | undefined {
 	try {
 		choices = (JSON.parse(answer) as Json)["choices"];
 	} catch {
+		writer.isCut = true;
 		return undefined;
 	}
 	return arrayOf(choices).map((choice) => {
-		const message = (choice["message"] ?? {}) as Json;
-		const said = [...writer.parts(message["content"]), ...writer.parts(message["refusal"])];
-		const parts = [...writer.reasoning(message), ...said, ...writer.parts(choice["text"])];
-		const calls = writer.calls(message["tool_calls"]);
-		return { role: "assistant", parts: [...parts, ...calls], finish_reason: finishOf(choice["finish_reason"]) };
+		const parts = [...writer.said((choice["message"] ?? {}) as Json), ...writer.parts(choice["text"])];
+		return { role: "assistant", parts, finish_reason: writer.finish(choice["finish_reason"]) };
 	});
 }
 
@@ -182,16 +243,17 @@ function streamed(sent: SentSoFar, isAnswered: boolean, writer: Writer): Message
 		return undefined;
 	}
 	const parts = [
-		...writer.reasoning({ reasoning }),
-		...[content, refusal, text].flatMap((each) => writer.parts(each)),
+		...writer.said({ reasoning, content, refusal }),
+		...writer.parts(text),
 		...toolCalls.map(({ id, name, arguments: args }) => writer.toolCall(id, name, args)),
 	];
 	const finished = finishReason ?? (toolCalls.length > 0 ? "tool_calls" : "stop");
-	return [{ role: "assistant", parts, finish_reason: isFinished || isAnswered ? finishOf(finished) : "error" }];
+	return [{ role: "assistant", parts, finish_reason: isFinished || isAnswered ? writer.finish(finished) : "error" }];
 }
 
-/** As the conventions call it. */
-const finishOf = (reason: unknown): string => (reason === "tool_calls" ? "tool_call" : textOf(reason) || "stop");
+/** Fields of messages with what is no text. */
+const MEDIA = ["audio", "images"] as const;
+const isThere = (value: unknown): boolean => (Array.isArray(value) ? value.length > 0 : Boolean(value));
 
 const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
 
