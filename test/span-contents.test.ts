@@ -75,13 +75,13 @@ describe("an attribute is never longer than its bound, and says that something i
 	const called = (id: string, name: string, args: unknown) => ({
 		messages: [{ role: "assistant", tool_calls: [{ id, function: { name, arguments: args } }] }],
 	});
-	test.each<[what: string, request: object, begins: (parts: Loose[]) => unknown, expected: unknown]>([
-		["a role", { messages: [{ role: long, content: "hi" }] }, ([part]) => part, text("hi")],
-		["a text of escapes", { messages: [{ role: "user", content: escaped }] }, ([part]) => part.content[0], "\u0001"],
+	test.each<[what: string, request: object, begins: (part: Loose) => unknown, expected: unknown]>([
+		["a role", { messages: [{ role: long, content: "hi" }] }, (part) => part, text("hi")],
+		["a text of escapes", { messages: [{ role: "user", content: escaped }] }, (part) => part.content[0], "\u0001"],
 		[
 			"a tool's response of escapes",
 			{ messages: [{ role: "tool", tool_call_id: long, content: escaped }] },
-			([part]) => part.response[0].content[0],
+			(part) => part.response[0].content[0],
 			"\u0001",
 		],
 		[
@@ -91,29 +91,19 @@ describe("an attribute is never longer than its bound, and says that something i
 					{ role: "tool", tool_call_id: "1", content: ["a", "b", "c"].map((each) => textPart(each.repeat(4_000))) },
 				],
 			},
-			([part]) => part.response.map(({ content }: Loose) => content[0]),
+			(part) => part.response.map(({ content }: Loose) => content[0]),
 			["b", "c"],
 		],
-		["a tool's name and id", called(long, long, "{}"), ([part]) => [part.name.length, part.id.length], [257, 257]],
-		["arguments of escapes", called("1", "f", escaped), ([part]) => part.arguments[0], "\u0001"],
-		[
-			"arguments of long numbers",
-			called("1", "f", `[${"1e20,".repeat(800)}1]`),
-			([part]) => part.arguments.at(-1),
-			"…",
-		],
-		[
-			"arguments that are no text",
-			called("1", "f", { path: long }),
-			([part]) => part.arguments.slice(0, 9),
-			'{"path":"',
-		],
-		["the end of a prompt", { prompt: "a", suffix: escaped }, ([part]) => part.content[0], "\u0001"],
+		["a tool's name and id", called(long, long, "{}"), (part) => [part.name.length, part.id.length], [257, 257]],
+		["arguments of escapes", called("1", "f", escaped), (part) => part.arguments[0], "\u0001"],
+		["arguments of long numbers", called("1", "f", `[${"1e20,".repeat(800)}1]`), (part) => part.arguments.at(-1), "…"],
+		["arguments that are no text", called("1", "f", { path: long }), (part) => part.arguments.slice(0, 9), '{"path":"'],
+		["the end of a prompt", { prompt: "a", suffix: escaped }, (part) => part.content[0], "\u0001"],
 	])("%s", (_, request, begins, expected) => {
 		const { input, isCut } = inputContents(request as Loose);
 		expect(input!.length).toBeWithin(10, 8_193);
 		const [{ role, parts }] = JSON.parse(input!);
-		expect([role.length <= 41, isCut, begins(parts)]).toEqual([true, true, expected]);
+		expect([role.length <= 41, isCut, begins(parts[0])]).toEqual([true, true, expected]);
 	});
 
 	test("the reason for which an answer ended", () => {
