@@ -24,6 +24,7 @@ import { sqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { LedgerState, Metrics } from "../telemetry/metrics.ts";
+import { HourlyReads } from "./admin/hourly-read.ts";
 import type { RedisFeatures } from "./redis-features.ts";
 
 /** How often it is looked whether another process has written to the ledger, ms: a router with the same data directory. */
@@ -102,6 +103,8 @@ export class RouterState {
 	readonly store: Store;
 	readonly keys: StoredKeys;
 	readonly ledger: Ledger;
+	/** Its sums by the hour. */
+	readonly hours: HourlyReads;
 	/** Another one once a process that takes this one's place counts. */
 	limiter: Limiter;
 	/** The process that counts limits instead of this one, of whose threads each asks it; undefined while none does. */
@@ -177,6 +180,7 @@ export class RouterState {
 			onLost: (lost) => this.#reportLost(lost),
 			...this.#onWritten(),
 		});
+		this.hours = new HourlyReads(this.ledger, this.store.ledger);
 	}
 
 	/** Names this process's ledger among those that share a Redis; "" where there is none. */

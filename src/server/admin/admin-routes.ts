@@ -123,7 +123,7 @@ function ledgerRoutes(serviceFor: ServiceFor) {
 				const asked = usageQuery({ by, from, to });
 				const form = usageFormat({ format, by });
 				const period = usageGranularity({ granularity, format });
-				if (form === "focus") return csvAnswer(await service.focus(asked, period));
+				if (form === "focus") return csvAnswer(await service.focus(asked, period, request.signal));
 				const usage = await service.usage(asked);
 				if (form === "json") return answer({ object: "list", ...usage });
 				return csvAnswer({ csv: usageCsv(usage.data, asked.by), ...(usage.partial && { partial: true }) });

@@ -7,11 +7,9 @@ import { type ShownUsage, usageBy } from "../../accounts/usage/usage-report.ts";
 import type { Config } from "../../config/schema.ts";
 import { parseDuration } from "../../config/units.ts";
 import { RouterError } from "../../errors.ts";
-import type { HourRow } from "../../store/call-hours.ts";
 import type { Store } from "../../store/store.ts";
 import type { RouterState } from "../router-state.ts";
 import { type CallSearch, callSearch, type ShownCalls, shownCalls } from "./call-list.ts";
-import { readHours } from "./hourly-read.ts";
 import type { KeyChangeBody, NewKeyBody } from "./key-bodies.ts";
 import { withChange } from "./key-change.ts";
 import { type LimitUse, limitUses } from "./limit-use.ts";
@@ -154,8 +152,13 @@ function ledgerQueries(state: RouterState, calls: PastCalls, config: Config) {
 			const { own, others, isPartial } = await state.usage(from, to);
 			return { data: usageBy([...own, ...others], by), ...(isPartial ? { partial: true as const } : {}) };
 		},
-		async focus({ from, to }: Pick<UsageQuery, "from" | "to">, granularity: Granularity): Promise<FocusExport> {
-			const hours = granularity === "hour" ? await settledHours({ from, to }, state) : undefined;
+		/** @param signal of whoever asks: rejects with `cancelled` once it is aborted */
+		async focus(
+			{ from, to }: Pick<UsageQuery, "from" | "to">,
+			granularity: Granularity,
+			signal?: AbortSignal,
+		): Promise<FocusExport> {
+			const hours = granularity === "hour" ? await state.hours.read({ from, to }, Date.now, signal) : undefined;
 			const { own, others, isPartial } = await state.usage(from, to);
 			const rows = [...(hours ? byHour(own, hours) : own), ...others];
 			return {
@@ -261,11 +264,4 @@ function noKey(which: string, config: Config): RouterError {
 
 function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
 	return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never;
-}
-
-/** Sums by the hour of what had settled when they were asked for. */
-async function settledHours(days: Pick<UsageQuery, "from" | "to">, { ledger, store }: RouterState): Promise<HourRow[]> {
-	const now = Date.now();
-	await ledger.flush();
-	return readHours(days, store.ledger, now);
 }
