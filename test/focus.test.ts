@@ -337,6 +337,7 @@ describe("the running router", () => {
 	test("has the same by the hour, and says that it is all of it", async () => {
 		const answer = await at("/admin/usage?format=focus&granularity=hour");
 		expect(answer.headers.get("x-router-daily")).toBeNull();
+		expect(answer.headers.get("x-router-granularity")).toBe("hour");
 		const csv = await answer.text();
 		expect(problems(csv)).toEqual([]);
 		const { rows } = parse(csv);

@@ -7,7 +7,7 @@ import { parseCommand } from "../src/cli/flags.ts";
 import { readHours } from "../src/server/admin/hourly-read.ts";
 import type { HourRow } from "../src/store/call-hours.ts";
 import type { UsageRow } from "../src/store/ledger-batch.ts";
-import { directory } from "./kit/cli.ts";
+import { cli, directory } from "./kit/cli.ts";
 import { ledgerIn, settled } from "./kit/ledger.ts";
 import { random } from "./kit/random.ts";
 
@@ -195,6 +195,26 @@ test("what is trimmed of a ledger stays by day, and no sum changes; what settles
 	);
 	expect(byDay(rows)).toEqual(byDay(store.ledger.usage(DAYS.from, DAYS.to)));
 	store.close();
+});
+
+test.each([
+	[
+		"an older router, which has rows by day alone, is told so",
+		{},
+		"All rows are by day: this router's version has none by the hour.\n",
+	],
+	["a router that has them is told nothing", { "x-router-granularity": "hour" }, ""],
+])("who asks for hours of %s", async (_, headers: Record<string, string>, note) => {
+	using router = Bun.serve({ port: 0, fetch: () => new Response("BilledCost\n", { headers }) });
+	using home = directory();
+	const env = { ROUTER_ADMIN_KEYS: "the-key-of-an-administrator" };
+	const asked = ["usage", "--focus", "--hourly", "--url", router.url.origin];
+	expect(await cli(asked, { cwd: home.path, env })).toEqual({ code: 0, stdout: "BilledCost\n", stderr: note });
+	const { stderr } = await cli(
+		asked.filter((each) => each !== "--hourly"),
+		{ cwd: home.path, env },
+	);
+	expect(stderr).toBe("");
 });
 
 test("by the hour is for FOCUS alone", () => {

@@ -10,7 +10,7 @@ import {
 	type ShownSecret,
 } from "../server/admin/admin-service.ts";
 import { type FoundCall, PastCalls } from "../server/admin/past-calls.ts";
-import { DAILY_HEADER, PARTIAL_HEADER, usageQuery } from "../server/admin/usage-query.ts";
+import { DAILY_HEADER, GRANULARITY_HEADER, PARTIAL_HEADER, usageQuery } from "../server/admin/usage-query.ts";
 import { RouterState } from "../server/router-state.ts";
 import type { AdminCommand } from "./admin-args.ts";
 import { callText, invitationsTable, keysTable, secretText, usageTable } from "./admin-tables.ts";
@@ -124,8 +124,9 @@ async function execute(
 			const { csv, focus, hourly, ...grouping } = command.options;
 			const query = usageQuery(grouping);
 			if (focus) {
-				const { csv: text, partial, daily } = await service.focus(query, hourly ? "hour" : "day");
-				const notes = [partial && PARTIAL, daily && DAILY].filter((note) => note !== undefined);
+				const { csv: text, granularity, partial, daily } = await service.focus(query, hourly ? "hour" : "day");
+				const noHours = hourly && granularity === "day" ? NO_HOURS : undefined;
+				const notes = [partial && PARTIAL, daily && DAILY, noHours].filter((note) => note !== undefined);
 				return { text, note: notes.length > 0 ? notes.join("\n") : undefined };
 			}
 			const { data, partial } = await service.usage(query);
@@ -144,6 +145,7 @@ async function execute(
 	}
 }
 
+const NO_HOURS = "All rows are by day: this router's version has none by the hour.";
 const DAILY =
 	"Some rows are by day: single calls of theirs are kept no more (usage.keep, usage.size), have only just settled, or are another router's.";
 const PARTIAL = "Redis could not be asked: other routers' usage is not in this.";
@@ -181,6 +183,7 @@ function remote(url: string, config: Config): AdminClient {
 			const { text, headers } = await router.text(`/admin/usage?${asked}`, key);
 			return {
 				csv: text,
+				granularity: headers.get(GRANULARITY_HEADER) === "hour" ? "hour" : "day",
 				...(headers.get(PARTIAL_HEADER) !== null && { partial: true as const }),
 				...(headers.get(DAILY_HEADER) !== null && { daily: true as const }),
 			};

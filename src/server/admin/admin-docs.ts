@@ -36,7 +36,7 @@ export const USAGE: Detail = {
 		parameter(
 			"granularity",
 			"query",
-			"`hour` for `format=focus` by the hour. What single calls are kept no more of stays by day, and what other routers have; the header `x-router-daily` says that there is some.",
+			"`hour` for `format=focus` by the hour. What single calls are kept no more of stays by day, and what other routers have; the header `x-router-daily` says that there is some, `x-router-granularity` what the rows were made by.",
 			"hour",
 		),
 	],

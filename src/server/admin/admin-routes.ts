@@ -19,6 +19,7 @@ import type { PastCalls } from "./past-calls.ts";
 import {
 	DAILY_HEADER,
 	type FocusExport,
+	GRANULARITY_HEADER,
 	PARTIAL_HEADER,
 	usageFormat,
 	usageGranularity,
@@ -179,12 +180,16 @@ function answer(body: unknown, status = 200): Response {
 	});
 }
 
+/** CSV of either form; what is summed by `by` has no period. */
+type CsvExport = Omit<FocusExport, "granularity"> & Partial<Pick<FocusExport, "granularity">>;
+
 /** @param partial other routers could not be asked: a header says so, since CSV has no place for it */
-function csvAnswer({ csv, partial, daily }: FocusExport): Response {
+function csvAnswer({ csv, granularity, partial, daily }: CsvExport): Response {
 	return new Response(csv, {
 		headers: {
 			"content-type": "text/csv; charset=utf-8",
 			"cache-control": "no-store",
+			...(granularity && { [GRANULARITY_HEADER]: granularity }),
 			...(partial && { [PARTIAL_HEADER]: "true" }),
 			...(daily && { [DAILY_HEADER]: "true" }),
 		},

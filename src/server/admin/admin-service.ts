@@ -163,6 +163,7 @@ function ledgerQueries(state: RouterState, calls: PastCalls, config: Config) {
 			const rows = [...(hours ? byHour(own, hours) : own), ...others];
 			return {
 				csv: focusCsv(rows, config),
+				granularity,
 				...(isPartial && { partial: true as const }),
 				...(hours && rows.some(isDaily) && { daily: true as const }),
 			};

@@ -18,12 +18,16 @@ export const PARTIAL_HEADER = "x-router-partial";
 /** Usage as the CSV of FOCUS 1.3. */
 export interface FocusExport {
 	readonly csv: string;
+	/** By which period it was made. */
+	readonly granularity: Granularity;
 	/** Other routers could not be asked: theirs is missing. */
 	readonly partial?: true;
 	/** It was asked for by the hour, and some of its rows are by day all the same. */
 	readonly daily?: true;
 }
 
+/** Of each FOCUS dataset: by which period it was made. A router that does not say knows days alone. */
+export const GRANULARITY_HEADER = "x-router-granularity";
 /** Of a FOCUS dataset by the hour some of whose rows are by day. */
 export const DAILY_HEADER = "x-router-daily";
 
