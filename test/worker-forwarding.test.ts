@@ -1,8 +1,10 @@
 /** Requests that workers hand to the main thread: whatever is wrong with one, its client has an answer. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Elysia } from "elysia";
+import { HourlyReads } from "../src/server/admin/hourly-read.ts";
 import { ForwardedRequests } from "../src/server/threads/forwarding.ts";
 import { rawClient } from "./kit/raw-client.ts";
+import { until } from "./kit/until.ts";
 import { startHere, twoWorkers } from "./kit/worker-router.ts";
 
 const admin = { keys: [{ name: "root", key: "sk-the-key-of-an-admin" }] };
@@ -46,4 +48,24 @@ describe("a request that the main thread answers has its answer", () => {
 			expect(Buffer.from(body).toString()).not.toContain("a secret");
 		}
 	});
+});
+
+test("the main thread knows that the client of a request has left, and works no longer for it", async () => {
+	const asked = Promise.withResolvers<AbortSignal>();
+	const { read } = HourlyReads.prototype;
+	HourlyReads.prototype.read = async (_, __, signal) => {
+		asked.resolve(signal!);
+		await new Promise((left) => signal!.addEventListener("abort", left));
+		return [];
+	};
+	try {
+		const head = "GET /admin/usage?format=focus&granularity=hour HTTP/1.1\r\nhost: localhost\r\n";
+		const client = await rawClient(router.url, `${head}authorization: Bearer sk-the-key-of-an-admin\r\n\r\n`);
+		const signal = await asked.promise;
+		expect(signal.aborted).toBe(false);
+		client.leave();
+		await until(() => signal.aborted, "the client has left");
+	} finally {
+		HourlyReads.prototype.read = read;
+	}
 });

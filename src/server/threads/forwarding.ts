@@ -29,8 +29,14 @@ interface Peers {
 	requestIP(request: Request): { readonly address: string } | null;
 }
 
-/** Sends a request to the main thread. Undefined where that has ended. */
-export type Forward = (request: ForwardedRequest) => Promise<ForwardedAnswer | undefined>;
+/** Sends a request to the main thread. Undefined where that has ended. @param client aborts when its client leaves */
+export type Forward = (request: ForwardedRequest, client?: AbortSignal) => Promise<ForwardedAnswer | undefined>;
+
+/** Calls `tell` when the client leaves, or has left. */
+export function onLeft(client: AbortSignal | undefined, tell: () => void): void {
+	if (client?.aborted) tell();
+	else client?.addEventListener("abort", tell, { once: true });
+}
 
 /** The routes of a worker for Bun's router, which none of the calls goes through. */
 export function forwardedRoutes(forward: Forward) {
@@ -45,8 +51,9 @@ export async function forwardRequest(forward: Forward, request: Request, server:
 		// Before the body is read: the connection may be gone afterwards.
 		const peer = server?.requestIP(request)?.address ?? "";
 		const body = request.body ? await readRequestBody(request, MAX_REPORT_BYTES, true) : undefined;
-		const { method, headers } = request;
-		return responseOf(await forward({ method, url: wholeUrl(request.url), headers: [...headers], body, peer }));
+		const { method, headers, signal } = request;
+		const asked = { method, url: wholeUrl(request.url), headers: [...headers], body, peer };
+		return responseOf(await forward(asked, signal));
 	} catch (thrown) {
 		return asRouterError(thrown).response();
 	}
@@ -93,13 +100,14 @@ export class ForwardedRequests {
 		app.server = server as unknown as typeof app.server;
 	}
 
-	/** Never rejects: the app answers its own errors. */
-	async answer({ method, url, headers, body, peer }: ForwardedRequest): Promise<ForwardedAnswer> {
+	/** Never rejects: the app answers its own errors. @param client aborts when its client leaves */
+	async answer({ method, url, headers, body, peer }: ForwardedRequest, client?: AbortSignal): Promise<ForwardedAnswer> {
 		try {
 			const request = new Request(url, {
 				method,
 				headers: headers.map(([name, value]) => [name, value]),
 				...(body ? { body: body as Uint8Array<ArrayBuffer> } : {}),
+				...(client && { signal: client }),
 			});
 			this.#peers.set(request, peer);
 			return await answerOf(await this.app.handle(request));

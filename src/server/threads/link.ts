@@ -160,6 +160,8 @@ export type ToMain =
 	/** About what routers share. */
 	| WorkerMessage
 	| { readonly type: "forward"; readonly id: number; readonly request: ForwardedRequest }
+	/** The client of the request with this `id` does not wait for its answer any more. */
+	| { readonly type: "left"; readonly id: number }
 	/** For the process that has taken over what all threads count: a call begins, or ends. */
 	| { readonly type: "limits-take"; readonly id: number; readonly limits: readonly Limit[] }
 	| { readonly type: "limits-end"; readonly end: ToldEnd }
@@ -204,12 +206,17 @@ export class Questions<Message extends { readonly type: string }, Answer> {
 
 	constructor(private readonly send: (message: Message, transfer: ArrayBuffer[]) => void) {}
 
-	/** Resolves with the answer; with undefined where the other thread has ended. */
-	ask(message: Asking<Message>, transfer: ArrayBuffer[] = []): Promise<Answer | undefined> {
+	/** Resolves with the answer; with undefined where the other thread has ended. @param asked hears its number once it is sent */
+	ask(
+		message: Asking<Message>,
+		transfer: ArrayBuffer[] = [],
+		asked?: (id: number) => void,
+	): Promise<Answer | undefined> {
 		const id = ++this.#count;
 		const { promise, resolve } = Promise.withResolvers<Answer | undefined>();
 		this.#open.set(id, resolve);
 		this.send({ ...(message as object), id } as unknown as Message, transfer);
+		asked?.(id);
 		return promise;
 	}
 

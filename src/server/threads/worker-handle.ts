@@ -44,7 +44,8 @@ export interface WorkerReports {
 	objects(rows: readonly SharedRow[]): Promise<void>;
 	/** Stored responses. */
 	readonly responses: ResponseStore;
-	forward(request: ForwardedRequest): Promise<ForwardedAnswer>;
+	/** @param client aborts when its client leaves */
+	forward(request: ForwardedRequest, client: AbortSignal): Promise<ForwardedAnswer>;
 	/** The process that counts limits instead of this one. */
 	readonly limits: LimitsOwner;
 	/** What its connection to Redis tells, and what other routers are to know. */
@@ -91,6 +92,8 @@ export class WorkerThread {
 	#confirmingNext: Promise<boolean> | undefined;
 	/** Of lines, since the worker was told. */
 	#taken = 0;
+	/** Clients of the requests that are being answered for it. */
+	readonly #clients = new Map<number, AbortController>();
 
 	/** Starts it. @param startHangMs how long it may be silent until then */
 	constructor(
@@ -210,6 +213,7 @@ export class WorkerThread {
 		this.#unwatchLive?.();
 		this.#hasStarted = false;
 		this.#questions.end();
+		for (const client of this.#clients.values()) client.abort();
 		this.#resolve.listening({ problem: `its thread has ended (${why})`, isStart: false });
 		this.#resolve.stopped();
 		this.#resolve.ended(why);
@@ -252,6 +256,9 @@ export class WorkerThread {
 				return;
 			case "forward":
 				void this.#forward(message);
+				return;
+			case "left":
+				this.#clients.get(message.id)?.abort();
 				return;
 			case "redis":
 			case "routing":
@@ -323,7 +330,9 @@ export class WorkerThread {
 	}
 
 	async #forward({ id, request }: Extract<ToMain, { type: "forward" }>): Promise<void> {
-		const answer = await this.reports.forward(request);
+		const client = new AbortController();
+		this.#clients.set(id, client);
+		const answer = await this.reports.forward(request, client.signal).finally(() => this.#clients.delete(id));
 		this.#worker.postMessage({ type: "answered", id, answer } satisfies ToWorker, [answer.body]);
 	}
 }

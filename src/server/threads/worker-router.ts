@@ -35,7 +35,7 @@ import { RouterState, type StateParts } from "../router-state.ts";
 import { runawayGuard } from "../runaway-report.ts";
 import { agentUpstream, type RouterSnapshot, routerSnapshot } from "../snapshot.ts";
 import { reportSuspect } from "../suspect-report.ts";
-import { type Forward, forwardedMetrics, forwardedRoutes, refusedTunnel } from "./forwarding.ts";
+import { type Forward, forwardedMetrics, forwardedRoutes, onLeft, refusedTunnel } from "./forwarding.ts";
 import {
 	type ForwardedAnswer,
 	Questions,
@@ -95,7 +95,8 @@ class ThreadRouter implements WorkerRouter {
 	readonly #calls: WorkerCalls;
 	readonly #services: RoleServices;
 	readonly #redis: WorkerRedis | undefined;
-	readonly #forward: Forward = (request) => this.#requests.ask({ type: "forward", request });
+	readonly #forward: Forward = (request, client) =>
+		this.#requests.ask({ type: "forward", request }, [], (id) => onLeft(client, () => this.send({ type: "left", id })));
 	readonly #console = new WorkerConsole(
 		this.#forward,
 		() => this.snapshot.admin,

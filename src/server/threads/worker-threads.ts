@@ -252,10 +252,10 @@ export class WorkerThreads implements Stoppable {
 			limits: this.options.limits,
 			live: this.options.live,
 			tunnels: this.options.tunnels.exchangeOf(thread),
-			forward: async (request) => {
+			forward: async (request, client) => {
 				const { pathname } = new URL(request.url);
 				if (READS_CALLS.test(pathname)) await this.#askAll({ type: "rows" });
-				const answer = await this.#forwarded!.answer(request);
+				const answer = await this.#forwarded!.answer(request, client);
 				if (request.method === "POST") this.tellAgents();
 				await this.#telling;
 				return answer;
