@@ -20,6 +20,7 @@ describe("a request that the main thread answers has its answer", () => {
 		["is half an address", "Host: [\r\n"],
 		["has a port that there is none of", "Host: a:99999\r\n"],
 		["is empty", "Host:\r\n"],
+		["is short", "Host: a\r\n"],
 		["is a path", "Host: a/b\r\n"],
 	])("where its Host %s", async (_, host) => {
 		const head = `GET /admin/keys?a=http://b/c HTTP/1.1\r\n${host}connection: close\r\n`;
