@@ -34,7 +34,8 @@ export interface HttpBaseOptions {
  */
 export function httpBase(options: HttpBaseOptions): Elysia {
 	const { role, version, title, description, refuse } = options;
-	const app = new Elysia({ name: "http" });
+	// Else a path is looked for from the 11th letter of a URL on, behind "http://" and a host of four: of `http://gpu/admin/keys` it would be `/keys`.
+	const app = new Elysia({ name: "http", handler: { standardHostname: false } });
 	const routes = () => app.routes;
 	app
 		.use(errors(options.log, routes))
