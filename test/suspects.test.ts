@@ -1,6 +1,7 @@
 /** Calls that engines may have died of: who is suspected, who is refused, who is free, and where each may go. */
 import { describe, expect, test } from "bun:test";
 import { type SuspectSituation, type SuspectTarget, suspectStep } from "../src/proxy/suspect-step.ts";
+import type { RouteTarget } from "../src/routing/route.ts";
 import { SUSPECT_KINDS, suspectHolder } from "./kit/suspect-kinds.ts";
 
 describe.each(SUSPECT_KINDS)("known to %s:", (_, make) => {
@@ -21,6 +22,15 @@ describe.each(SUSPECT_KINDS)("known to %s:", (_, make) => {
 			expect(dies("x")).toBe("suspect");
 			expect(["x", "y", "z"].map((each) => suspects.stateOf(each))).toEqual(["suspect", "suspect", "clear"]);
 			expect(events.map(({ what }) => what)).toEqual(["died"]);
+		});
+
+		test("its image explains it where that is on trial: no call is suspected, however often", () => {
+			const { suspects, dies, events } = holder();
+			const target = { id: "gpu-1/m#2", isCanary: true } as RouteTarget;
+			expect([dies("x", { target }), dies("x", { target, engine: "b" })]).toEqual(["bystander", "bystander"]);
+			expect(suspects.stateOf("x")).toBe("clear");
+			expect(events.map(({ what }) => what)).toEqual(["died", "died"]);
+			expect(dies("x", { engine: "c" })).toBe("suspect");
 		});
 
 		test("a call that came to the dead one only then has done nothing, as long as its server still answers", () => {

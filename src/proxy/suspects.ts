@@ -90,8 +90,8 @@ export class Suspects {
 			this.report({ what: "died", target: id, call });
 		}
 		death.lastAt = now;
-		// What is tried there because it is suspected explains a death better than anything beside it.
-		if (hasTokens || death.isExplained || (engine.trial && !isTrial)) return "bystander";
+		// What is tried there because it is suspected explains a death better than anything beside it, and so does an image on trial.
+		if (hasTokens || death.isExplained || report.target?.isCanary || (engine.trial && !isTrial)) return "bystander";
 		const suspicion = this.#suspicion(fingerprint, model);
 		if (!suspicion.deaths.has(death)) suspicion.calls.push(call);
 		suspicion.deaths.add(death);
