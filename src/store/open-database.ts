@@ -19,19 +19,32 @@ export function inodeOf(file: string): number | undefined {
 	}
 }
 
-/** Opens or makes the file. Throws what SQLite or the file system throws. */
+/** How long it is waited before the file is opened anew, ms: SQLite itself waits for nobody who makes the same file. */
+const REOPEN_MS = 5;
+
+/** Opens or makes the file, as other threads and processes may at the same time. Throws what SQLite or the file system throws. */
 export function openDatabase(file: string): Database {
+	for (const until = performance.now() + BUSY_MS; ; Bun.sleepSync(REOPEN_MS)) {
+		try {
+			return openOrMake(file);
+		} catch (error) {
+			const { code = "" } = error as { code?: string };
+			if (!code.startsWith("SQLITE_BUSY") || performance.now() >= until) throw error;
+		}
+	}
+}
+
+function openOrMake(file: string): Database {
 	mkdirSync(dirname(file), { recursive: true });
 	const isNew = !existsSync(file);
 	// SQLite would open it for reading alone, and could never write to it.
 	if (!isNew) accessSync(file, constants.W_OK);
 	const db = new Database(file, { create: true, strict: true });
 	try {
-		if (isNew) {
-			makePrivate(file);
-			// Only before its first table: free pages can then be given back to the file system (`shrink` in ledger-table.ts).
-			db.run("PRAGMA auto_vacuum = INCREMENTAL");
-		}
+		if (isNew) makePrivate(file);
+		db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
+		// Free pages can then be given back to the file system (`shrink` in ledger-table.ts). Says nothing once there is a table.
+		db.run("PRAGMA auto_vacuum = INCREMENTAL");
 		return prepared(db);
 	} catch (error) {
 		db.close();
