@@ -23,6 +23,8 @@ export interface HttpBaseOptions {
 	readonly healthNotes?: (() => HealthNotes) | undefined;
 	/** Why a request for metrics or Swagger is refused; undefined lets it in. */
 	readonly refuse: SignedInPageAccess;
+	/** URLs begin with `https://`. */
+	readonly isTls: boolean;
 	/** Of the API's description. */
 	readonly title: string;
 	readonly description: string;
@@ -34,8 +36,8 @@ export interface HttpBaseOptions {
  */
 export function httpBase(options: HttpBaseOptions): Elysia {
 	const { role, version, title, description, refuse } = options;
-	// Else a path is looked for from the 11th letter of a URL on, behind "http://" and a host of four: of `http://gpu/admin/keys` it would be `/keys`.
-	const app = new Elysia({ name: "http", handler: { standardHostname: false } });
+	// A path is looked for from the 11th letter of a URL on, where hosts of three letters end behind "https://"; else from the 7th, behind "http://".
+	const app = new Elysia({ name: "http", handler: { standardHostname: options.isTls } });
 	const routes = () => app.routes;
 	app
 		.use(errors(options.log, routes))

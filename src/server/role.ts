@@ -197,6 +197,7 @@ export function createApp(
 		metrics: { contentType: metrics.contentType, text: metricsText },
 		log,
 		lifecycle,
+		isTls: config.server.tls !== undefined,
 		title,
 		description,
 		healthNotes,

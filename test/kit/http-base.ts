@@ -42,6 +42,7 @@ export function base(
 		log,
 		lifecycle,
 		title: "router",
+		isTls: false,
 		description: "test",
 		refuse: over.refuse ?? (() => undefined),
 	});
