@@ -2,7 +2,9 @@
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { cachedResponse } from "../src/cache/cached-response.ts";
 import { type CacheScope, isSameCall, RecentCalls } from "../src/cache/exact-match.ts";
-import type { ClientCall } from "../src/dialects/dialect.ts";
+import type { ClientCall, Dialect } from "../src/dialects/dialect.ts";
+import { askedMethod } from "../src/dialects/gemini/asked-method.ts";
+import { geminiFor } from "../src/dialects/gemini/gemini-dialect.ts";
 import { openAiChat, parseRequest } from "../src/dialects/openai-chat.ts";
 import { CallRecord } from "../src/proxy/call-record.ts";
 import { CACHE_STORAGES } from "./kit/cache-threads.ts";
@@ -199,11 +201,45 @@ describe("memory", () => {
 	test("long calls are worth it once they come again, the longest never", () => {
 		const repeats = new RecentCalls(64_000_000);
 		const [short, long, other, longest] = [10, 100_000, 100_001, 2_000_000].map((length) => Buffer.alloc(length, "x"));
-		const sent = [short, long, other, longest, long, other, longest, long, long] as Buffer[];
-		expect(sent.map((each) => repeats.isWorthwhile(each))).toEqual([
+		const all = [short, long, other, longest, long, other, longest, long, long] as Buffer[];
+		expect(all.map((sent) => repeats.isWorthwhile({ dialect: openAiChat, operation: "chat", sent }))).toEqual([
 			...[true, false, false, false],
 			...[true, true, false, false, true],
 		]);
+	});
+
+	describe("equal bytes", () => {
+		const contents = (text: string) => Buffer.from(JSON.stringify({ contents: [{ parts: [{ text }] }] }));
+		const GOOGLES = ["m:generateContent", "n:generateContent", "m:streamGenerateContent?alt=sse"].map((asked) =>
+			geminiFor(askedMethod(`http://router/v1beta/models/${asked}`)),
+		);
+		const askedAt = (dialect: Dialect, sent: Buffer) =>
+			({ ...dialect.parse("chat", sent), operation: "chat", dialect, sent }) as ClientCall;
+
+		test("for several of Google's URLs, which name model and method, are remembered beside each other", () => {
+			const repeats = new RecentCalls(64_000_000);
+			const calls = GOOGLES.map((dialect) => askedAt(dialect, contents("hi")));
+			for (const call of calls) repeats.remember(call, asker, found());
+			expect(calls.map((call) => find(repeats, call)?.parsed.facts.model)).toEqual(["m", "n", "m"]);
+			expect(calls.map((call) => find(repeats, call)?.parsed.stream)).toEqual([false, false, true]);
+		});
+
+		test("for two operations are remembered beside each other", () => {
+			const repeats = new RecentCalls(64_000_000);
+			const sent = Buffer.from('{"model":"m","messages":[{"role":"user","content":"hi"}],"prompt":"hi"}');
+			const calls = (["chat", "completions"] as const).map(
+				(operation) => ({ ...parseRequest(operation, sent), operation, dialect: openAiChat, sent }) as ClientCall,
+			);
+			for (const call of calls) repeats.remember(call, asker, found());
+			expect(calls.map((call) => find(repeats, call)?.parsed.facts)).toEqual(calls.map(({ facts }) => facts));
+		});
+
+		test("that are long have come once where each has come to another URL", () => {
+			const repeats = new RecentCalls(64_000_000);
+			const sent = contents("x".repeat(100_000));
+			const calls = [...GOOGLES, ...GOOGLES].map((dialect) => ({ dialect, operation: "chat" as const, sent }));
+			expect(calls.map((call) => repeats.isWorthwhile(call))).toEqual([false, false, false, true, true, true]);
+		});
 	});
 
 	test("other bytes are another call", () => {

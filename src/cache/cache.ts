@@ -144,8 +144,7 @@ export class AnswerCache {
 		const decoded = bytes && decodeEntry(bytes);
 		if (decoded instanceof Promise) return decoded.then((entry) => usable(entry, lookup));
 		const entry = usable(decoded, lookup);
-		if (entry && this.recentCalls.isWorthwhile(call.sent))
-			this.recentCalls.remember(call, scope, { key, position, entry });
+		if (entry && this.recentCalls.isWorthwhile(call)) this.recentCalls.remember(call, scope, { key, position, entry });
 		return entry;
 	}
 

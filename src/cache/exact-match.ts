@@ -100,12 +100,11 @@ export interface CacheScope {
 	readonly headers: Headers;
 }
 
+/** What a client sent, and where to: at another of Google's URLs, which names model and method, the same bytes are another call. */
+export type SentBytes = Pick<ClientCall, "dialect" | "operation" | "sent">;
+
 /** A call that was answered. */
-export interface RecentCall {
-	readonly dialect: Dialect;
-	readonly operation: Operation;
-	/** What the client sent. */
-	readonly sent: Buffer;
+export interface RecentCall extends SentBytes {
 	/** What that was read as. */
 	readonly parsed: ParsedRequest;
 	/** Bytes of all this. */
@@ -148,6 +147,7 @@ export class RecentCalls {
 	readonly #byHash = new Map<bigint, RecentCall>();
 	/** Hashes of long calls that came once. */
 	readonly #seenOnce = new Set<bigint>();
+	readonly #seeds = new HashSeeds();
 	#used = 0;
 
 	/** @param memory the cache's, bytes */
@@ -159,8 +159,8 @@ export class RecentCalls {
 	match(dialect: Dialect, operation: Operation, sent: Buffer): RecentCall | undefined {
 		// Where nothing is repeated, nothing is hashed for it.
 		if (this.#byHash.size === 0) return undefined;
-		const repeat = this.#byHash.get(hashOf(sent));
-		// Other bytes may have the same hash, and anyone can find such. Of the same bytes for two of Google's URLs the latest stand here.
+		const repeat = this.#byHash.get(this.#hashOf(dialect, operation, sent));
+		// Other bytes may have the same hash, and anyone can find such.
 		return repeat?.operation === operation && repeat.dialect === dialect && repeat.sent.equals(sent)
 			? repeat
 			: undefined;
@@ -170,10 +170,10 @@ export class RecentCalls {
 	 * Whether it is worth while to remember a call by its bytes. Long ones have to come twice: where no two are written in the same way, it is
 	 * worth more that their memory can be given back at once.
 	 */
-	isWorthwhile(sent: Buffer): boolean {
+	isWorthwhile({ dialect, operation, sent }: SentBytes): boolean {
 		if (sent.length <= LONGEST_PARSED) return true;
 		if (sent.length > this.#largest(sent)) return false;
-		const hash = hashOf(sent);
+		const hash = this.#hashOf(dialect, operation, sent);
 		if (this.#seenOnce.delete(hash)) return true;
 		if (this.#seenOnce.size >= MOST_SEEN) this.#seenOnce.clear();
 		this.#seenOnce.add(hash);
@@ -193,7 +193,7 @@ export class RecentCalls {
 		const keyHeaders = KEY_HEADERS.map((name) => scope.headers.get(name));
 		const size = REST + answer.length + facts.memory(sent) + memoryOf(keyHeaders);
 		if (size > this.#largest(sent)) return;
-		const hash = hashOf(sent);
+		const hash = this.#hashOf(dialect, operation, sent);
 		this.#forget(hash);
 		const remembered = {
 			...found,
@@ -214,11 +214,31 @@ export class RecentCalls {
 		while (this.#used > this.memory) this.#forget(this.#byHash.keys().next().value!);
 	}
 
+	#hashOf(dialect: Dialect, operation: Operation, sent: Buffer): bigint {
+		return Bun.hash.xxHash3(sent, this.#seeds.of(dialect, operation));
+	}
+
 	#forget(hash: bigint): void {
 		const call = this.#byHash.get(hash);
 		if (!call) return;
 		this.#byHash.delete(hash);
 		this.#used -= call.size;
+	}
+}
+
+/** A number for each place that bytes can be sent to, of which their hash is made, too: equal bytes for two of them stand beside each other. */
+class HashSeeds {
+	readonly #known = new WeakMap<Dialect, Map<Operation, bigint>>();
+	#last = 0n;
+
+	of(dialect: Dialect, operation: Operation): bigint {
+		return this.#known.get(dialect)?.get(operation) ?? this.#next(dialect, operation);
+	}
+
+	#next(dialect: Dialect, operation: Operation): bigint {
+		const seeds = this.#known.get(dialect) ?? new Map<Operation, bigint>();
+		this.#known.set(dialect, seeds.set(operation, ++this.#last));
+		return this.#last;
 	}
 }
 
@@ -228,8 +248,6 @@ function parsedOf(call: ClientCall): ParsedRequest {
 	const parsed = { facts, body, stream, leftOut, prefills, isThoughtless, native, responses };
 	return parsed satisfies { [Name in keyof Required<Omit<ParsedRequest, "operation" | "unasked">>]: unknown };
 }
-
-const hashOf = (sent: Buffer): bigint => Bun.hash.xxHash3(sent);
 
 /** Whether it came from the same caller, and may be answered by the same. */
 export function isSameCall(repeat: RecentCall, { tenant, targets, headers }: CacheScope): boolean {
