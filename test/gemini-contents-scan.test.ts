@@ -24,7 +24,8 @@ function outcome(json: string) {
 		const { facts, stream, body, leftOut, prefills, isThoughtless, native } = dialect.parse("chat", Buffer.from(json));
 		const { parts, media } = facts.promptSizes();
 		const own = MODELS.map((model) => native!.own(model));
-		const chat = attempt(() => body().raw);
+		// How a text is escaped is its client's choice where it goes on unread.
+		const chat = attempt(() => JSON.parse(body().raw));
 		return {
 			stream,
 			settings: [facts.model, facts.temperature, facts.maxTokens, facts.choices, facts.modalities],
@@ -137,11 +138,48 @@ const REQUESTS: readonly Json[] = [
 		},
 	},
 	{ contents: [user(hi)], generationConfig: { routingConfig: {} }, model: "models/other", labels: { a_b: "c" } },
+	// Nothing but words.
+	{ contents: [user(hi, { text: "" }, { text: 'two\n"lines"' }), user({ text: "é 🙂 \u2028" }), user()] },
+	{
+		contents: [
+			user(hi),
+			model({ text: "S" }, { text: "o." }),
+			model({ text: "" }),
+			model({ text: "Or so." }),
+			user(hi),
+		],
+	},
+	{ contents: [user({ text: "a" }), model({ text: "" }), user({ text: "b" })] },
+	{ contents: [model({ text: "a" }), user({ text: "" }), model({ text: "b" })] },
+	{ contents: [user({ text: "" })] },
+	{ contents: [{}], systemInstruction: { parts: [{ text: "Be" }, { text: "" }, { text: "brief." }] } },
+	{ contents: [model(hi), { role: "function", parts: [hi] }], systemInstruction: { role: "model", parts: [hi] } },
+	{ contents: [user(hi)], systemInstruction: null, generationConfig: { temperature: 0, stopSequences: ["x"] } },
+	{
+		contents: [user(hi)],
+		systemInstruction: {},
+		tools: [{ functionDeclarations: [{ name: "f" }] }],
+		serviceTier: "flex",
+	},
+	{ contents: [user(hi, {})], systemInstruction: { parts: [] } },
 ];
 
 test.each(REQUESTS.map((request) => [JSON.stringify(request)] as const))("%s is taken unparsed", (json) => {
 	expect([isScanned(json), isScanned(unscanned(json))]).toEqual([true, false]);
 	expect(outcome(json)).toEqual(outcome(unscanned(json)));
+});
+
+test("words go on as their client has written them, and no tree is made of them", () => {
+	const words = 'say \\"\\u00e9\\" \\/ é';
+	const sent = Buffer.from(
+		`{"systemInstruction":{"parts":[{"text":"${words}"}]},"contents":[{"parts":[{"text":"${words}"}]}, {"role":"model","parts":[{"text":"${words}"},{"text":"${words}"}]}]}`,
+	);
+	const { body } = dialect.parse("chat", sent);
+	// Other requests are read in between.
+	dialect.parse("chat", Buffer.from(JSON.stringify({ contents: [user(hi)] })));
+	const said = (role: string, text: string) => `{"role":"${role}","content":"${text}"}`;
+	const messages = [said("system", words), said("user", words), said("assistant", words + words)];
+	expect(body().raw).toBe(`{"model":"m","messages":[${messages.join()}]}`);
 });
 
 describe("is parsed, since only that shows what it is", () => {
@@ -261,7 +299,7 @@ function changed(any: Random, value: unknown): unknown {
 test("nearly right requests are what their parse says they are", () => {
 	const any = random(16);
 	let [scanned, refused] = [0, 0];
-	for (let nth = 0; nth < 8000; nth++) {
+	for (let nth = 0; nth < 12_000; nth++) {
 		let request: unknown = any.pick(REQUESTS);
 		for (let times = any.below(3); times >= 0; times--) request = changed(any, request);
 		const json = any.below(8) === 0 ? mutated(any, JSON.stringify(request)) : JSON.stringify(request);

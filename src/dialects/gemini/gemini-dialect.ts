@@ -22,6 +22,7 @@ import { foldGenerated } from "./folded-answer.ts";
 import { type ScannedGenerate, scannedGenerate } from "./generate-scan.ts";
 import type { RequestForm } from "./media.ts";
 import { checkResults, goesAsSent } from "./open-calls.ts";
+import { plainMessages } from "./plain-messages.ts";
 import { normalized, readRequest, refusal } from "./read-request.ts";
 import {
 	type AskedChat,
@@ -218,6 +219,13 @@ class RequestForms implements FactSources, NativeRequest {
 		return this.#own;
 	}
 
+	/** Its messages, where those are nothing but words that were looked through; else its parse says them. */
+	#words(): ReturnType<typeof plainMessages> {
+		const { sent, request, settings, contents } = this.sent;
+		if (!sent || request || settings.systemInstruction !== undefined) return undefined;
+		return contents.calls.length + contents.media.length === 0 ? plainMessages(sent) : undefined;
+	}
+
 	#native(): ChatForm {
 		this.#googles ??= this.#made("gemini");
 		return this.#googles;
@@ -229,6 +237,8 @@ class RequestForms implements FactSources, NativeRequest {
 	}
 
 	#made(form: RequestForm): ChatForm {
+		const words = form === "others" ? this.#words() : undefined;
+		if (words) return chatForm("chat", chatRequest(this.sent.settings as GenerateRequest, this.chat, form, words));
 		const request = this.#parsed();
 		const text = this.sent.sent?.raw;
 		const exact = text !== undefined && hasLongNumbers(text) ? exactly(request, text) : request;

@@ -1,6 +1,7 @@
 /** A request of Google's in OpenAI's words. */
 import { unsupported } from "../../openai/chat.ts";
 import { isReasoning } from "../../openai/reasoning.ts";
+import { joinedPieces } from "../../openai/sse.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { leftOutNames } from "../client-fields.ts";
 import { plainToolName } from "../tool-names.ts";
@@ -12,8 +13,8 @@ import { toJsonSchema } from "./schema-types.ts";
 
 /** A request in OpenAI's words. */
 export interface TranslatedRequest {
-	/** JSON of a chat request. */
-	readonly text: string;
+	/** JSON of a chat request; as bytes UTF-8. */
+	readonly text: string | Buffer;
 	/** Fields, and kinds of parts and tools, that are left out: what those for whom it is written have no form for. */
 	readonly leftOut: readonly string[];
 }
@@ -45,11 +46,15 @@ export interface AskedChat {
 	readonly stream: boolean;
 }
 
-/** The request as a chat request. It may have been checked in `read-request.ts`. Throws `invalid_value` for the result of a call that nobody made. */
+/**
+ * The request as a chat request. It may have been checked in `read-request.ts`. Throws `invalid_value` for the result of a call that nobody made.
+ * @param messages JSON of its messages where that is there; of its contents and its instruction of the system nothing is read then
+ */
 export function chatRequest(
 	request: GenerateRequest,
 	{ model, stream }: AskedChat,
 	form: RequestForm,
+	messages?: readonly (string | Buffer)[],
 ): TranslatedRequest {
 	const left = new Set<string>();
 	const leaveOut: LeaveOut = (name) => left.add(name);
@@ -63,14 +68,21 @@ export function chatRequest(
 	const vendor = isGemini ? vendorField(request, config, own) : {};
 	const chat = {
 		model,
-		messages: chatMessages(request, form, leaveOut),
+		messages: messages ? undefined : chatMessages(request, form, leaveOut),
 		...(stream ? { stream, stream_options: { include_usage: true } } : {}),
 		...(tools.length > 0 ? toolFields(tools, request, form) : {}),
 		...configFields(config, form, leaveOut),
 		service_tier: tierOf(request),
 		...vendor,
 	};
-	return { text: JSON.stringify(chat), leftOut: leftOutNames(left) };
+	const text = JSON.stringify(chat);
+	return { text: messages ? withMessages(text, model, messages) : text, leftOut: leftOutNames(left) };
+}
+
+/** The chat request with these messages, which stand behind its first field. */
+function withMessages(text: string, model: string, messages: readonly (string | Buffer)[]): string | Buffer {
+	const at = JSON.stringify({ model }).length - 1;
+	return joinedPieces("", [`${text.slice(0, at)},"messages":[`, ...messages, `]${text.slice(at)}`]) as string | Buffer;
 }
 
 interface SentTools {
