@@ -5,6 +5,8 @@ import { readRequest } from "../src/dialects/gemini/read-request.ts";
 import { chatRequest } from "../src/dialects/gemini/request.ts";
 import type { GenerateRequest } from "../src/dialects/gemini/request-schema.ts";
 import { EVENTS, GeminiStream } from "../src/dialects/gemini/stream.ts";
+import { ollamaChat } from "../src/dialects/ollama/ollama-dialect.ts";
+import type { Call } from "../src/openai/call.ts";
 import { textOf } from "../src/openai/sse.ts";
 import type { Json } from "./kit/exchange.ts";
 import { begins, streams } from "./kit/faults.ts";
@@ -230,6 +232,17 @@ describe("words of OpenAI's chunks, as bytes", () => {
 			.split("\n\n")
 			.map((each) => JSON.parse(each.slice(6)));
 		const said = events.map(({ candidates }) => candidates[0].content.parts[0].text);
+		expect(said).toEqual([...words, ...words].filter((each) => each !== ""));
+	});
+
+	test("and in Ollama's, each in a line of its own", () => {
+		const writer = ollamaChat.stream({ id: "req_1", facts: { model: "m" }, stream: true } as unknown as Call);
+		const sent = textOf(writer.push(bytes));
+		expect(sent).not.toMatch(/[\u0085\u2028\u2029]/);
+		const said = sent
+			.trimEnd()
+			.split("\n")
+			.map((line) => JSON.parse(line).message.content);
 		expect(said).toEqual([...words, ...words].filter((each) => each !== ""));
 	});
 });

@@ -1,10 +1,11 @@
 /** OpenAI's streams as Ollama's: an object a line, the last of which is `done`. */
 import type { RouterError } from "../../errors.ts";
-import { type AnswerPiece, chunksOf, textOf } from "../../openai/sse.ts";
+import { type AnswerPiece, chunksOf, type StreamPiece } from "../../openai/sse.ts";
+import { type EventFrame, eventFrame } from "../../openai/text-chunks.ts";
 import { googlesDetails } from "../../openai/thought-details.ts";
 import { objectIn, tokensOf } from "../../openai/usage.ts";
 import { contentText, reasoningIn } from "../chat-message.ts";
-import { ContentTemplate, eventsAt, wordsAlone } from "../content-template.ts";
+import { ContentTemplate, eventsAt, type WordsWriter, wordsAlone } from "../content-template.ts";
 import type { DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
 import { onOneLine } from "../line-ends.ts";
 import { streamFacts } from "../openai-chat.ts";
@@ -51,7 +52,14 @@ export class OllamaStream implements StreamWriter {
 	/** What stands before and behind words in their line. */
 	readonly #before: string;
 	readonly #after: string;
-	readonly #words = new ContentTemplate();
+	readonly #template = new ContentTemplate();
+	readonly #frame: EventFrame;
+	readonly #words: WordsWriter = {
+		takesWords: () => true,
+		frame: () => this.#frame,
+		write: (events) => this.#events(events),
+		escaped: onOneLine,
+	};
 	/** In the order of their coming: Ollama's calls come whole. */
 	readonly #calls: GrowingCall[] = [];
 	/** The last one of each index. */
@@ -72,14 +80,19 @@ export class OllamaStream implements StreamWriter {
 		const words = this.keepAlive.lastIndexOf(NO_WORDS) + 1;
 		this.#before = this.keepAlive.slice(0, words);
 		this.#after = this.keepAlive.slice(words);
+		this.#frame = eventFrame([this.#before, this.#after]);
 	}
 
-	push(piece: AnswerPiece): string {
-		const sent = textOf(chunksOf(piece));
+	push(piece: AnswerPiece): StreamPiece {
+		const chunks = chunksOf(piece);
+		return typeof chunks === "string" ? this.#events(chunks) : this.#template.rewritten(chunks, this.#words);
+	}
+
+	#events(sent: string): string {
 		let text = "";
 		for (let at = 0; at < sent.length; ) {
-			if (this.#words.matches(sent, at)) {
-				const { literal, end } = this.#words;
+			if (this.#template.matches(sent, at)) {
+				const { literal, end } = this.#template;
 				if (literal !== '""') text += this.#before + onOneLine(literal.slice(1, -1)) + this.#after;
 				at = end;
 				continue;
@@ -117,7 +130,7 @@ export class OllamaStream implements StreamWriter {
 		const { usage, choices } = chunk;
 		const isOne = !usage && Array.isArray(choices) && choices.length === 1 && !objectIn(choices[0])?.["logprobs"];
 		const words = isOne ? wordsAlone(choices[0]) : undefined;
-		if (words) this.#words.learn(event, words);
+		if (words) this.#template.learn(event, words);
 		if (usage) this.#usage = usage;
 		const choice = objectIn(Array.isArray(choices) ? choices[0] : undefined);
 		return choice && (choice["index"] ?? 0) === 0 ? this.#choice(choice) : "";
