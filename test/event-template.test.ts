@@ -52,6 +52,13 @@ test("whatever is in a chunk, it is found as a pattern finds it, wherever the ch
 		expect([template.events, size]).toEqual([texts.length, Buffer.byteLength(texts.join(""))]);
 		expect(template.textsIn(chunk).toString()).toBe(texts.join(""));
 		expect(escapes).toBe(texts.join("").match(/\\./g)?.length ?? 0);
+		const counted = () => [template.size, template.escapes, template.events, template.bits, template.lastEnd];
+		const noted = counted();
+		// Where nobody asks where they are, they are found and counted as well, and looked for once somebody does.
+		expect(template.read(chunk, Buffer.byteLength(text.slice(0, from)), false)).toBe(end);
+		expect(counted()).toEqual(noted);
+		expect(() => template.spans).toThrow(TypeError);
+		expect(template.spansLater(chunk, Buffer.byteLength(text.slice(0, from)))()).toEqual(spans);
 		events += template.events;
 	}
 	expect(events).toBeGreaterThan(4000);

@@ -66,10 +66,13 @@ export class EventTemplate {
 	#isRefused = false;
 	/** Which of the texts is noted; -1: none. */
 	readonly #noted: number;
-	/** How long the noted texts of the last `read` are, how many escapes they have, and how many events that were. */
+	/** How long the noted texts of the last `read` are, how many escapes they have, where the last of them ends, and how many events that were. */
 	size = 0;
 	escapes = 0;
+	lastEnd = 0;
 	events = 0;
+	/** The places of the noted texts are asked for. */
+	#notes = true;
 	/** All bytes of the texts, or-ed: from 128 on where one is no ASCII. */
 	bits = 0;
 	/** Escapes of the text that was read last, and of the noted one of the event that was read alone. */
@@ -95,11 +98,15 @@ export class EventTemplate {
 		this.#noted = noted === -1 ? -1 : variables.slice(0, noted).filter((variable) => variable === "text").length;
 	}
 
-	/** Past the events that a chunk has from `from` on, up to the first other one; `from` where there are none. */
-	read(chunk: Buffer, from: number): number {
+	/**
+	 * Past the events that a chunk has from `from` on, up to the first other one; `from` where there are none.
+	 * @param notes false: nobody asks where the texts are
+	 */
+	read(chunk: Buffer, from: number, notes = true): number {
 		if (from === 0) this.#isRefused = false;
 		placed = 0;
-		placedBy = this;
+		placedBy = notes ? this : undefined;
+		this.#notes = notes;
 		this.size = this.escapes = this.events = this.bits = 0;
 		if (this.#isRefused) return from;
 		let past = this.#frame ? this.#aloneEnd(chunk, from, this.#frame) : -1;
@@ -125,11 +132,13 @@ export class EventTemplate {
 	}
 
 	#note(start: number, end: number, escapes: number): void {
+		this.size += end - start;
+		this.escapes += escapes;
+		this.lastEnd = end;
+		if (!this.#notes) return;
 		if (placed === places.length) grow();
 		places[placed++] = start;
 		places[placed++] = end;
-		this.size += end - start;
-		this.escapes += escapes;
 	}
 
 	/** Where each noted text of the last `read` begins and ends in the chunk: a copy. To be asked before another template reads. */
@@ -149,14 +158,8 @@ export class EventTemplate {
 		};
 	}
 
-	/** Where the last of them ends; undefined where there are none. */
-	get lastEnd(): number | undefined {
-		this.#checkRead();
-		return placed === 0 ? undefined : places[placed - 1];
-	}
-
 	#checkRead(): void {
-		if (placedBy !== this) throw new TypeError("Another template has read since.");
+		if (placedBy !== this) throw new TypeError("Another template has read since, or nothing was noted.");
 	}
 
 	/** The noted texts of the last `read`, joined. To be asked before another template reads. */

@@ -259,7 +259,8 @@ export class NativePiece {
 /** A part in OpenAI's words. */
 type Chunks = StreamPiece | WritableBytes;
 
-const inChunks = (part: PiecePart): Chunks => (part instanceof NativeEvent ? part.chunks : part);
+/** The part in those. */
+export const inChunks = (part: PiecePart): Chunks => (part instanceof NativeEvent ? part.chunks : part);
 
 /** A piece of an answer. */
 export type AnswerPiece = StreamPiece | NativePiece;
@@ -271,36 +272,6 @@ export function answerPiece(first: StreamPiece, rest: readonly PiecePart[], isNa
 
 /** A piece in OpenAI's words. */
 export const chunksOf = (piece: AnswerPiece): StreamPiece => (piece instanceof NativePiece ? piece.chunks() : piece);
-
-/**
- * A piece as a wire writes it that has words for events as their upstream has written them, too; each in its place.
- * @param write events in OpenAI's words
- * @param writeOwn the others: events of text, or the one that is given parsed, too; undefined where OpenAI's words are to be written
- */
-export function writtenPiece(
-	{ parts }: NativePiece,
-	write: (piece: StreamPiece) => StreamPiece,
-	writeOwn: (own: Uint8Array, event?: NativeEvent["event"]) => StreamPiece | undefined,
-): StreamPiece {
-	const written: StreamPiece[] = [];
-	for (const part of parts) {
-		const own = isPiece(part) || !part.own ? undefined : writeOwn(part.own, "event" in part ? part.event : undefined);
-		const chunks = own === undefined ? joinedPieces("", [inChunks(part)]) : "";
-		const piece = own ?? (chunks.length === 0 ? "" : write(chunks));
-		const row = inRow(written.at(-1), piece);
-		if (row) written[written.length - 1] = row;
-		else if (piece.length > 0) written.push(piece);
-	}
-	return joinedPieces("", written);
-}
-
-/** Two pieces of which the second lies right behind the first, as it came; undefined where it does not. */
-function inRow(first: StreamPiece | undefined, second: StreamPiece): Uint8Array | undefined {
-	if (!(first instanceof Uint8Array && second instanceof Uint8Array)) return undefined;
-	const { buffer, byteOffset, length } = first;
-	if (buffer !== second.buffer || byteOffset + length !== second.byteOffset) return undefined;
-	return Buffer.from(buffer, byteOffset, length + second.length);
-}
 
 /** Several pieces as one: `first`, which may be empty, and those behind it. */
 export function joinedPieces(first: StreamPiece, rest: readonly Chunks[]): StreamPiece {
@@ -325,7 +296,8 @@ export function joinedPieces(first: StreamPiece, rest: readonly Chunks[]): Strea
 }
 
 /** Whether it is written already. */
-const isPiece = (piece: PiecePart): piece is StreamPiece => typeof piece === "string" || piece instanceof Uint8Array;
+export const isPiece = (piece: PiecePart): piece is StreamPiece =>
+	typeof piece === "string" || piece instanceof Uint8Array;
 
 const decoder = new TextDecoder();
 

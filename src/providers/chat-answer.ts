@@ -8,6 +8,8 @@ export type FinishReason = "stop" | "length" | "tool_calls" | "content_filter";
 /** Writes one stream. The head of every chunk is the same text, made once: a chunk of text costs one `JSON.stringify` of it. */
 export class ChatChunks {
 	#head = "";
+	/** Chunks that were written so far, but for those of `beside`. */
+	count = 0;
 
 	/** `created`: unix time, s. */
 	constructor(private readonly created: number) {}
@@ -70,6 +72,7 @@ export class ChatChunks {
 
 	/** A delta, as JSON. */
 	delta(delta: string, index = 0, logprobs = "null"): string {
+		this.count++;
 		return `${this.#head}${index},"delta":${delta},"logprobs":${logprobs},"finish_reason":null}]}\n\n`;
 	}
 
@@ -80,6 +83,7 @@ export class ChatChunks {
 
 	/** The chunk that closes a choice. `more`: further fields of it. */
 	finish(reason: FinishReason, index = 0, more: object = {}): string {
+		this.count++;
 		const rest = JSON.stringify(more).slice(1, -1);
 		const fields = rest === "" ? "" : `,${rest}`;
 		return `${this.#head}${index},"delta":{},"logprobs":null,"finish_reason":"${reason}"${fields}}]}\n\n`;

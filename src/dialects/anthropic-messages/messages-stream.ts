@@ -1,10 +1,11 @@
 /** OpenAI's streams as Anthropic's: each piece becomes its events at once, one block after the other. */
 import { RouterError } from "../../errors.ts";
-import { type AnswerPiece, NativePiece, type StreamPiece, writtenPiece } from "../../openai/sse.ts";
+import { type AnswerPiece, NativePiece, type StreamPiece } from "../../openai/sse.ts";
 import { type EventFrame, eventFrame } from "../../openai/text-chunks.ts";
 import { addDetail, carriedDetails, googlesDetails } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { decimal } from "../../openai/usage-edits.ts";
+import { writtenPiece } from "../../openai/written-piece.ts";
 import { reasoningIn } from "../chat-message.ts";
 import { ContentTemplate, eventsAt, type WordsWriter, wordsAlone } from "../content-template.ts";
 import type { DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";

@@ -1,9 +1,10 @@
 /** OpenAI's streams as Google's: each piece becomes a part at once, but for calls, which go out when they are whole. */
 import type { RouterError } from "../../errors.ts";
-import { type AnswerPiece, NativePiece, SseSplitter, type StreamPiece, writtenPiece } from "../../openai/sse.ts";
+import { type AnswerPiece, NativePiece, SseSplitter, type StreamPiece } from "../../openai/sse.ts";
 import { type EventFrame, eventFrame } from "../../openai/text-chunks.ts";
 import { addDetail } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
+import { writtenPiece } from "../../openai/written-piece.ts";
 import { contentText, reasoningIn } from "../chat-message.ts";
 import { ContentTemplate, eventsAt, type WordsWriter, wordsAlone } from "../content-template.ts";
 import type { StreamEnd, StreamWriter } from "../dialect.ts";

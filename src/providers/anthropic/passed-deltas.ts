@@ -7,9 +7,10 @@ import { TextDeltas } from "./text-deltas.ts";
 
 /** The pieces of one stream. */
 export class PassedDeltas {
-	readonly #text = new TextDeltas("text");
+	readonly #text: TextDeltas;
+	/** What was thought is kept. */
 	readonly #thoughts = new TextDeltas("thoughts");
-	readonly #args = new TextDeltas("arguments");
+	readonly #args: TextDeltas;
 	/** What they are sent in, made when it is first asked for. */
 	#textFrame: EventFrame | undefined;
 	#thoughtFrame: EventFrame | undefined;
@@ -32,7 +33,10 @@ export class PassedDeltas {
 	constructor(
 		private readonly chunks: ChatChunks,
 		private readonly isNative: boolean,
-	) {}
+	) {
+		this.#text = new TextDeltas("text", !isNative);
+		this.#args = new TextDeltas("arguments", !isNative);
+	}
 
 	/** The message begins: what all chunks share is another. */
 	begin(): void {

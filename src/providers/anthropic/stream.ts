@@ -321,11 +321,27 @@ function thinkingIn(block: OpenBlock): string {
 	return block.thinking;
 }
 
-/** Reads an event; undefined where it is none. */
+/** Events that all streams have in the same words, such as where a block begins and ends: each is read once. Bounded, since upstreams write them. */
+const known = new Map<string, ClaudeEvent>();
+const MOST_KNOWN = 100;
+/** Longest of them, UTF-16 units. */
+const LONGEST_KNOWN = 100;
+/** What is new in each stream has an id, tells counts, or is a piece of the answer. */
+const ALIKE = /^\{"type":"(?:content_block_stop|message_stop|ping)"|^\{"type":"content_block_start",.*"text":""/;
+
+/** Reads an event; undefined where it is none. For reading only: other streams may have the same. */
 export function eventIn(data: string): ClaudeEvent | undefined {
+	const isAlike = data.length <= LONGEST_KNOWN && ALIKE.test(data);
+	const before = isAlike ? known.get(data) : undefined;
+	if (before) return before;
 	try {
 		const event = parseBounded(data);
-		return EVENT.Check(event) ? event : undefined;
+		if (!EVENT.Check(event)) return undefined;
+		if (isAlike) {
+			if (known.size >= MOST_KNOWN) known.clear();
+			known.set(data, event);
+		}
+		return event;
 	} catch {
 		return undefined;
 	}

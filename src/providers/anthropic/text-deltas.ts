@@ -51,9 +51,16 @@ export class TextDeltas {
 	/** How long the texts of the last `read` are: UTF-16 units, and code points. */
 	units = 0;
 	points = 0;
+	#isAscii = true;
 
-	/** @param type what their text is a piece of */
-	constructor(private readonly type: keyof typeof TYPES) {
+	/**
+	 * @param type what their text is a piece of
+	 * @param isTold their texts are told otherwise than as they came
+	 */
+	constructor(
+		private readonly type: keyof typeof TYPES,
+		private readonly isTold = true,
+	) {
 		this.#events = templateOf(type, this.#index);
 	}
 
@@ -64,16 +71,20 @@ export class TextDeltas {
 
 	/** Past the deltas of one block that a chunk has from `from` on, up to the first other event; `from` where there are none. */
 	read(chunk: Buffer, from: number): number {
-		let end = this.#events.read(chunk, from);
+		const notes = this.isTold || !this.#isAscii;
+		let end = this.#events.read(chunk, from, notes);
 		const index = end === from ? indexAt(chunk, from) : undefined;
 		if (index !== undefined && index !== this.#index) {
 			this.#index = index;
 			this.#events = templateOf(this.type, index);
-			end = this.#events.read(chunk, from);
+			end = this.#events.read(chunk, from, notes);
 		}
 		const { size, escapes, bits } = this.#events;
 		this.units = this.points = size - escapes;
-		if (bits >= ASCII_END) this.#correct(chunk, this.#events.spans);
+		if (bits < ASCII_END) return end;
+		// Where the texts are is needed to count their characters: from now on it is noted at once.
+		this.#isAscii = false;
+		this.#correct(chunk, notes ? this.#events.spans : this.#events.spansLater(chunk, from)());
 		return end;
 	}
 

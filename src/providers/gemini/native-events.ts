@@ -30,19 +30,20 @@ class NativeGenerateDecoder implements StreamDecoder {
 	}
 
 	push(event: SseEvent): Out {
+		const before = this.inner.chunks.count;
 		const { out, response } = this.inner.read(event);
 		const { data } = event;
 		const { bytes = "", failure } = out;
 		if (data === undefined || failure || !response) return out;
-		if (!UNSAID.test(data)) return { ...out, bytes: this.#marked(data, bytes), own: response };
+		if (!UNSAID.test(data)) return { ...out, bytes: this.#marked(data, bytes, before), own: response };
 		// Who goes on with this answer elsewhere would not know of it.
 		const unsaid = this.inner.chunks.delta('{"gemini":true}');
-		return { ...out, bytes: this.#marked(data, unsaid + bytes), own: response, delta: true };
+		return { ...out, bytes: this.#marked(data, unsaid + bytes, before), own: response, delta: true };
 	}
 
-	/** Before the first event there is no chunk, and nothing to mark. */
-	#marked(data: string, chunks: string): string {
-		const own = `{"chunks":${countOf(chunks)},"event":${oneLine(data)}}`;
+	/** Before the first event there is no chunk, and nothing to mark. @param before how many chunks there were ahead of these */
+	#marked(data: string, chunks: string, before: number): string {
+		const own = `{"chunks":${this.inner.chunks.count - before},"event":${oneLine(data)}}`;
 		return this.inner.chunks.beside(own, "gemini") + chunks;
 	}
 
@@ -51,22 +52,16 @@ class NativeGenerateDecoder implements StreamDecoder {
 	}
 
 	flush(): Out {
+		const before = this.inner.chunks.count;
 		const out = this.inner.flush();
 		const { bytes } = out;
-		return out.failure || !bytes ? out : { ...out, bytes: this.#marked("null", bytes), own: NOTHING };
+		return out.failure || !bytes ? out : { ...out, bytes: this.#marked("null", bytes, before), own: NOTHING };
 	}
 }
 
 /** One for a stream. */
 export const nativeGenerateDecoder = (upstream: Upstream, call: Call, model: string): StreamDecoder =>
 	new NativeGenerateDecoder(new GenerateDecoder(upstream, call, model, AS_IT_CAME));
-
-/** Chunks in a text: in JSON there is no line's end but between values, and here not even there. */
-function countOf(chunks: string): number {
-	let count = 0;
-	for (let at = chunks.indexOf("\n\n"); at !== -1; at = chunks.indexOf("\n\n", at + 2)) count++;
-	return count;
-}
 
 /** In JSON a line's end stands between two values only. */
 const oneLine = (data: string): string => (/[\r\n]/.test(data) ? data.replace(/[\r\n]+/g, " ") : data);

@@ -98,7 +98,7 @@ export class GenerateDecoder implements StreamDecoder {
 		// A name may stand before its text, and a form is held until the end.
 		if (!choice || choice.unnamed || choice.finishReason !== undefined || this.#rules.json) return undefined;
 		const texts = this.#texts;
-		const length = texts.read(chunk, from) - from;
+		const length = texts.read(chunk, from, !this.#isAsItCame) - from;
 		if (length === 0) return undefined;
 		// Whose sources are said as they came needs no text to say them in.
 		if (!this.#isAsItCame) choice.unread.push(texts.textsIn(chunk));
@@ -264,7 +264,9 @@ export class GenerateDecoder implements StreamDecoder {
 			if (annotations?.length) bytes += this.#chunks.delta(JSON.stringify({ annotations }), index);
 			bytes += this.#chunks.finish(reason, index);
 		}
-		const asked = this.#isAsItCame || formFor(this.#call, "gemini").body().value.stream_options?.include_usage === true;
+		// Google's events have said it.
+		const asked =
+			!this.#isAsItCame && formFor(this.#call, "gemini").body().value.stream_options?.include_usage === true;
 		const usage = asked ? this.#chunks.usage(chatUsage(tokens)) : undefined;
 		return { bytes, usage, tokens };
 	}

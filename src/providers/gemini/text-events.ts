@@ -51,13 +51,16 @@ export class TextEvents {
 		this.#toCounts = counts === -1 ? undefined : Buffer.byteLength(event.slice(end, counts));
 	}
 
-	/** Past the text events that a chunk has from `from` on, up to the first other one; `from` where there are none. */
-	read(chunk: Buffer, from: number): number {
+	/**
+	 * Past the text events that a chunk has from `from` on, up to the first other one; `from` where there are none.
+	 * @param notes false: their texts are not asked for
+	 */
+	read(chunk: Buffer, from: number, notes: boolean): number {
 		const events = this.#events;
 		if (!events) return from;
-		const end = events.read(chunk, from);
+		const end = events.read(chunk, from, notes);
 		if (end > from && this.#toCounts !== undefined)
-			this.#counted = bytePart(chunk, events.lastEnd! + this.#toCounts, end);
+			this.#counted = bytePart(chunk, events.lastEnd + this.#toCounts, end);
 		return end;
 	}
 
