@@ -207,9 +207,10 @@ describe("what a call needs", () => {
 		body: Json,
 		headers: Record<string, string> = {},
 		operation: "chat" | "completions" | "embeddings" = "chat",
+		keyId?: string,
 	) =>
 		needsOf({
-			operation,
+			...{ operation, keyId },
 			headers: new Headers(headers),
 			...parseRequest(operation, JSON.stringify({ model: "m", ...body })),
 		});
@@ -275,6 +276,17 @@ describe("what a call needs", () => {
 		[{ "x-session-id": "s".repeat(500) }, "s".repeat(200)],
 		[{ "x-request-id": "r" }, undefined],
 	])("the session of %j", (headers, session) => expect(needs({ messages }, headers).session).toBe(session as never));
+
+	test("a session is its key's own: others may call theirs the same, and can't make up its name", () => {
+		const headers = { "x-session-id": "one" };
+		const of = (key?: string) => needs({ messages }, headers, "chat", key);
+		const [a, b] = [of("a"), of("b")];
+		expect(new Set([a.session, b.session, of().session]).size).toBe(3);
+		expect(of("a").session).toBe(a.session!);
+		expect(a.conversation()).not.toBe(b.conversation());
+		expect(needs({ messages }, { "x-session-id": a.session! }, "chat", "b").session).not.toBe(a.session!);
+		expect(needs({ messages }, { "x-session-id": "s".repeat(500) }, "chat", "k".repeat(300)).session).toHaveLength(43);
+	});
 
 	test("the answer's limit, where there is one", () => {
 		expect(needs({ messages, max_tokens: 5 }).maxTokens).toBe(5);

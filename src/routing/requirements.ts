@@ -23,7 +23,7 @@ export interface Needs {
 	readonly tokens: number;
 	/** What the answer may have, where the client says so, tokens. */
 	readonly maxTokens: number | undefined;
-	/** The conversation, where a session header names one. */
+	/** The conversation, where a session header names one; a key's own, whatever others call theirs. */
 	readonly session: string | undefined;
 	/**
 	 * Where its conversation stands among all, 0 to 1, by chance but always the same: by its session, else by what it began with. Costs a
@@ -54,7 +54,7 @@ export function needsOf(call: RoutedCall): Needs {
 	const text = characters - content.imageCharacters;
 	let prompt: Prompt | undefined;
 	let conversation: number | undefined;
-	const session = sessionOf(call.headers);
+	const session = ownSessionOf(call);
 	return {
 		operation,
 		isStream: call.stream,
@@ -145,4 +145,15 @@ export function sessionOf(headers: Headers): string | undefined {
 	if (plain) return plain.slice(0, LONGEST_SESSION);
 	for (const [name, value] of headers) if (SESSION.test(name) && value !== "") return value.slice(0, LONGEST_SESSION);
 	return undefined;
+}
+
+/**
+ * The same as it is remembered. Of a caller with a key it is a hash with that: nobody can make up a name by which another key's session is
+ * found, or moved. 43 characters, which have room in what routers tell each other.
+ */
+function ownSessionOf({ headers, keyId }: RoutedCall): string | undefined {
+	const session = sessionOf(headers);
+	if (session === undefined || keyId === undefined) return session;
+	// No header has a line break in it.
+	return new Bun.CryptoHasher("sha256").update(`${keyId}\n${session}`).digest("base64url");
 }
