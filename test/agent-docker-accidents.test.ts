@@ -165,17 +165,24 @@ needing("docker").describe("on a host without a GPU", () => {
 		expect(await agent.metric("router_agent_restarts_total")).toBeGreaterThan(0);
 	}, 60_000);
 
-	test("a paused container is left alone, and told of", async () => {
-		const agent = await start();
-		await becomes(agent, "small", "ready");
-		const [id] = await host.containers();
-		await host.engine.docker("pause", id!);
-		const failed = await becomes(agent, "small", "failed");
-		expect(failed.reason).toContain("paused");
-		await host.engine.docker("unpause", id!);
-		await becomes(agent, "small", "ready");
-		expect(await host.containers(true)).toEqual([id!]);
-	}, 60_000);
+	test.each(["always", "on-demand"])(
+		"a paused container of a model that is loaded %s is left alone, and told of, by the next agent, too",
+		async (load) => {
+			const options = { models: [{ ...models[0], load }] };
+			const first = await start(options);
+			await until(() => answers(first));
+			const [id] = await host.containers();
+			await host.engine.docker("pause", id!);
+			expect((await becomes(first, "small", "failed")).reason).toContain("paused");
+			await first.stop();
+			const next = await start(options);
+			expect((await becomes(next, "small", "failed")).reason).toContain("paused");
+			await host.engine.docker("unpause", id!);
+			await becomes(next, "small", "ready");
+			expect(await host.containers(true)).toEqual([id!]);
+		},
+		60_000,
+	);
 
 	test("an order of the API clears the wait after failures", async () => {
 		const agent = await start(withImage("crashes:test"));

@@ -197,6 +197,16 @@ describe("a model", () => {
 		expect(decide([failed], [], 10_000).awake.size).toBe(1);
 	});
 
+	test("that somebody paused stays until it is idle for its ttl, or another needs its memory", () => {
+		const paused = model({ name: "m", state: "failed", isPaused: true, readyAt: 0, usedAt: 5000, ttl: 60_000 });
+		expect([...decide([{ ...paused, isPaused: false }], ["m"], 6000).awake]).toEqual([]);
+		expect([...decide([paused], ["m"], 64_999).awake]).toEqual(["m"]);
+		expect([...decide([paused], ["m"], 65_000).awake]).toEqual([]);
+		expect([...decide([{ ...paused, order: "unload" }], ["m"], 6000).awake]).toEqual([]);
+		const wanting = model({ name: "wanting", waiting: 1, oldestAt: 0 });
+		expect(decide([paused, wanting], ["m"], 20_000).evicted).toEqual(["m"]);
+	});
+
 	test("that has to be there makes those go that come by demand, never one of its kind", () => {
 		const always = model({ name: "always", load: "always" });
 		const idle = model({ name: "idle", state: "ready", readyAt: 0 });

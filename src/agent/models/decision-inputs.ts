@@ -31,6 +31,7 @@ export function modelDemand(
 		load,
 		order,
 		state,
+		isPaused: items.some((item) => item.model === name && item.state === "paused"),
 		waiting: count,
 		oldestAt,
 		running: traffic.running(name),
@@ -127,7 +128,9 @@ export function adoptRunning(
 	const awake = new Set(awakeBefore);
 	const asleep = new Set(asleepBefore);
 	for (const { spec, load } of entries) {
-		const own = items.filter(({ model, state }) => model === spec.name && state === "running");
+		const isThere = ({ model, state }: InventoryItem) =>
+			model === spec.name && (state === "running" || state === "paused");
+		const own = items.filter(isThere);
 		if (load !== "on-demand" || own.length === 0) continue;
 		const isAsleep = own.some(({ health }) => health === "asleep");
 		(isAsleep ? asleep : awake).add(spec.name);
