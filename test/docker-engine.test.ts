@@ -300,6 +300,16 @@ describe("a CLI that", () => {
 		expect((await dockerOf(env).containers("x")).map(({ id }) => id)).toEqual(["a"]);
 	});
 
+	test("that made a container and could not start it removes that one, known by a label of this start alone", async () => {
+		const { env, calls } = fakeDocker("case $1 in run) echo no such luck >&2; exit 125;; ps) echo made;; esac");
+		for (const name of ["x", "y"]) await failureOf(dockerOf(env).run([`--name=${name}`, "image"], {}));
+		const said = calls();
+		const labels = [0, 3].map((at) => /^run --detach --label=(router\.start=\S{36}) --name=. image$/.exec(said[at]!)?.[1]);
+		expect(new Set(labels).size).toBe(2);
+		expect(said[1]).toBe(`ps --all --no-trunc --quiet --filter label=${labels[0]}`);
+		expect(said[2]).toBe("rm --force --volumes -- made");
+	});
+
 	test("is asked in words that no name can turn into a flag", async () => {
 		const { env, calls } = fakeDocker('[ "$1" != run ] || echo id');
 		const docker = dockerOf(env);
@@ -316,6 +326,6 @@ describe("a CLI that", () => {
 			"pull -- --all-tags",
 			"logs --tail=5 -- --follow",
 		]);
-		expect(calls()[5]).toMatch(/^run --detach --cidfile=\S+ --name=x image$/);
+		expect(calls()[5]).toMatch(/^run --detach --label=router\.start=\S+ --name=x image$/);
 	});
 });

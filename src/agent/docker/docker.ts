@@ -4,9 +4,6 @@
  * Argument arrays only, never a shell. Every call has a deadline, and its output is read to the end. Every failure is a
  * DockerError (docker-error.ts) that says what to do. No failure is remembered: the next call tries again.
  */
-import { readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Environment } from "../../config/interpolate.ts";
 import { asWall, steadyTime } from "../../steady-time.ts";
 import { CommandFailure, type CommandLine, type CommandResult, commandLines, runCommand } from "./command.ts";
@@ -67,6 +64,10 @@ export interface DockerOptions {
 
 /** Deadline of `run`, ms: creating a container from an image of 10 GB takes long on a slow disk. */
 const RUN_TIMEOUT_MS = 120_000;
+/** Another value for each container. */
+const START_LABEL = "router.start";
+/** Errors that come before any container does. */
+const NO_ENGINE: readonly DockerError["kind"][] = ["missing", "not-running", "permission"];
 const NO_CONTAINER = /no such (?:container|object)|no container with (?:name|ID)/i;
 /** A limit that the engine leaves out: no error to it. Docker's words, and podman's without root on cgroups v1. */
 const LIMIT_IGNORED = /does not support memory limit|resource limits are not supported and ignored/i;
@@ -150,24 +151,27 @@ export class DockerCli implements Docker {
 	}
 
 	async #start(args: readonly string[], env: Environment): Promise<string> {
-		const cidfile = join(tmpdir(), `router-${crypto.randomUUID()}.cid`);
-		const created = async () => (await readFile(cidfile, "utf8").catch(() => "")).trim();
+		// By this it is found whatever the CLI prints. Of a `--cidfile` others could learn the path while the CLI starts, and write another's id into it.
+		const label = `${START_LABEL}=${crypto.randomUUID()}`;
 		const name = args.find((word) => word.startsWith("--name="))?.slice("--name=".length);
 		const deadlineMs = Math.max(RUN_TIMEOUT_MS, this.options.deadlineMs);
 		try {
-			const argv = ["run", "--detach", `--cidfile=${cidfile}`, ...args];
+			const argv = ["run", "--detach", `--label=${label}`, ...args];
 			const { code, stdout, stderr } = await this.#execute(argv, name, deadlineMs, env);
 			const isUnlimited = LIMIT_IGNORED.test(stderr) && args.some((word) => word.startsWith("--memory="));
 			if (code !== 0 || isUnlimited) throw this.#exitError("run", stderr, name);
-			return (await created()) || stdout.trim();
+			return stdout.trim();
 		} catch (error) {
-			// It was created and can't start, or without its limit: its name would be in the way of the next attempt.
-			const id = await created();
-			if (id) await this.#execute(["rm", "--force", "--volumes", "--", id]).catch(() => {});
+			const isAnswered = !(error instanceof DockerError && NO_ENGINE.includes(error.kind));
+			if (isAnswered) await this.#removeLabelled(label).catch(() => {});
 			throw error;
-		} finally {
-			await rm(cidfile, { force: true });
 		}
+	}
+
+	/** What was created and can't start, or without its limit: its name would be in the way of the next attempt. */
+	async #removeLabelled(label: string): Promise<void> {
+		const listed = await this.#executeOk(["ps", "--all", "--no-trunc", "--quiet", "--filter", `label=${label}`]);
+		for (const id of listed.match(/\S+/g) ?? []) await this.#execute(["rm", "--force", "--volumes", "--", id]);
 	}
 
 	async stop(id: string, graceS: number): Promise<void> {
