@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FLAG_NAMES, FLAG_TEXTS } from "../src/cli/command-texts.ts";
 import { completions } from "../src/cli/completions.ts";
-import { FLAGS, SHELLS, type ShellName, SUBCOMMANDS } from "../src/cli/flags.ts";
+import { FLAGS, SHELLS, type ShellName, SUBCOMMANDS } from "../src/cli/flag-table.ts";
 import { needing } from "./kit/needing.ts";
 import { command } from "./kit/router.ts";
 

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sha256 } from "../.ci/release/source.ts";
 import { completions } from "../src/cli/completions.ts";
-import { SHELLS } from "../src/cli/flags.ts";
+import { SHELLS } from "../src/cli/flag-table.ts";
 import { manPage } from "../src/cli/man-page.ts";
 import { command } from "./kit/router.ts";
 

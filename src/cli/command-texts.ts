@@ -2,7 +2,7 @@
 import { IMPORT_FORMATS } from "../config/import/formats.ts";
 import { CLIENT_NAMES } from "./connect/connect-args.ts";
 import { topics } from "./docs.ts";
-import { FLAGS, SHELLS, SUBCOMMANDS } from "./flags.ts";
+import { FLAGS, SHELLS, SUBCOMMANDS } from "./flag-table.ts";
 import { FORMAT_NAMES } from "./import-args.ts";
 
 /** A flag's name, without its dashes. */

@@ -8,7 +8,7 @@ import {
 	type FlagName,
 	flagText,
 } from "./command-texts.ts";
-import type { ShellName } from "./flags.ts";
+import type { ShellName } from "./flag-table.ts";
 
 /** The script of a shell, with a line end. */
 export function completions(shell: ShellName): string {

@@ -2,9 +2,10 @@
 import { parseArgs } from "node:util";
 import { didYouMean } from "../config/did-you-mean.ts";
 import type { Flags, Role } from "../config/overlay.ts";
-import { type AdminCommand, KEY_FLAGS, parseAdminArgs } from "./admin-args.ts";
+import { type AdminCommand, parseAdminArgs } from "./admin-args.ts";
 import { parseAgentFlags } from "./agent-flags.ts";
 import { type ConnectOptions, parseConnectArgs } from "./connect/connect-args.ts";
+import { FLAGS, PRINTED, type Printed, SHELLS, type ShellName, SUBCOMMANDS, type Subcommand } from "./flag-table.ts";
 import { type ImportOptions, parseImportArgs } from "./import-args.ts";
 import { parseRollArgs, type RollOptions } from "./roll-args.ts";
 
@@ -59,94 +60,6 @@ export class UsageError extends Error {
 	override readonly name = "UsageError";
 }
 
-/** Commands besides the start. */
-export const SUBCOMMANDS = [
-	"check",
-	"doctor",
-	"init",
-	"import",
-	"health",
-	"agents",
-	"models",
-	"explain",
-	"keys",
-	"usage",
-	"why",
-	"replay",
-	"connect",
-	"upgrade",
-	"backup",
-	"restore",
-	"docs",
-	"completions",
-	"man",
-] as const;
-/** Shells that there are completions for. */
-export const SHELLS = ["bash", "zsh", "fish"] as const;
-export type ShellName = (typeof SHELLS)[number];
-type Subcommand = "start" | (typeof SUBCOMMANDS)[number];
-
-const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
-const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, commands });
-/** What `init` prints besides the example, by flag. */
-const PRINTED = ["schema", "systemd", "compose", "kubernetes", "grafana", "prometheus-rules"] as const;
-type Printed = (typeof PRINTED)[number];
-/** Commands that ask a running router. */
-const REMOTE = ["agents", "models", "explain", "keys", "usage", "why", "connect"] as const;
-
-/** Flags by their names: whether they have a value, and the commands that they belong to. */
-export const FLAGS = {
-	agent: toggle("start", "check", "doctor", "health", "init"),
-	standalone: toggle("start", "check", "doctor", "health", "init"),
-	replace: toggle("start"),
-	config: text("start", "check", "doctor", "health", "init", "replay", "upgrade", "backup", "restore", ...REMOTE),
-	host: text("start", "check", "doctor", "health", ...REMOTE),
-	port: text("start", "check", "doctor", "health", ...REMOTE),
-	url: text(...REMOTE),
-	"env-file": text("start", "check", "doctor", "health", "replay", "upgrade", "backup", "restore", ...REMOTE),
-	// Of the agent; the others are a client's, and a call's.
-	model: text("start", "check", "connect", "replay"),
-	// Of the agent; the other is a key's.
-	name: text("start", "check", "keys"),
-	gpus: text("start", "check"),
-	devices: text("start", "check"),
-	router: text("start", "check"),
-	advertise: text("start", "check"),
-	"vllm-url": text("start", "check"),
-	tunnel: toggle("start", "check"),
-	"stop-containers": toggle("start", "check"),
-	file: text("explain"),
-	// Of `models roll`.
-	image: text("models"),
-	canary: text("models"),
-	"no-wait": toggle("models"),
-	workers: text("start", "check", "doctor"),
-	insecure: toggle("start", "check", "doctor"),
-	...(Object.fromEntries(PRINTED.map((name) => [name, toggle("init")])) as Record<Printed, ReturnType<typeof toggle>>),
-	stdout: toggle("init", "import"),
-	keys: text("import"),
-	...(Object.fromEntries(KEY_FLAGS.filter((name) => name !== "name").map((name) => [name, text("keys")])) as Record<
-		Exclude<(typeof KEY_FLAGS)[number], "name">,
-		ReturnType<typeof text>
-	>),
-	"engine-fields": toggle("keys"),
-	overlap: text("keys"),
-	key: text("connect"),
-	write: toggle("connect"),
-	overwrite: toggle("connect"),
-	undo: toggle("connect"),
-	by: text("usage"),
-	from: text("usage", "replay"),
-	// Of `usage` and `replay` a day; the other is a program.
-	to: text("usage", "replay", "upgrade"),
-	csv: toggle("usage"),
-	policy: text("replay"),
-	json: toggle("replay"),
-	focus: toggle("usage"),
-	hourly: toggle("usage"),
-	version: { ...toggle("start", ...SUBCOMMANDS), short: "v" },
-	help: { ...toggle("start", ...SUBCOMMANDS), short: "h" },
-} as const;
 /** Second words of commands. */
 const SECOND_WORDS: Readonly<Record<string, readonly string[]>> = {
 	agents: ["invite", "invitations", "revoke"],
