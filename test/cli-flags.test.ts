@@ -65,11 +65,12 @@ describe("a command line", () => {
 	});
 
 	test("explains a model", () => {
-		const words = "explain a/b --file - --url http://router:8000";
+		const words = "explain a/b --file - --path /v1/messages --url http://router:8000";
 		const expected = {
 			do: "explain",
 			model: "a/b",
 			file: "-",
+			path: "/v1/messages",
 			url: "http://router:8000",
 			role: "router",
 			flags: {},

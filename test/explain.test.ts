@@ -139,10 +139,13 @@ describe("a running router", () => {
 	});
 	afterAll(() => router.stop());
 
-	async function ask(body: Json | string, key = KEY) {
-		const answer = await fetch(`${router.url}/v1/route`, {
+	const ANTHROPICS = { "anthropic-version": "2023-06-01" };
+
+	async function ask(body: Json | string, key = KEY, path = "", headers: Record<string, string> = {}) {
+		const query = path === "" ? "" : `?path=${encodeURIComponent(path)}`;
+		const answer = await fetch(`${router.url}/v1/route${query}`, {
 			method: "POST",
-			headers: { "content-type": "application/json", authorization: `Bearer ${key}` },
+			headers: { "content-type": "application/json", authorization: `Bearer ${key}`, ...headers },
 			body: typeof body === "string" ? body : JSON.stringify(body),
 		});
 		const text = await answer.text();
@@ -170,6 +173,73 @@ describe("a running router", () => {
 		[{ model: "fast", input: ["a", "b"] }, "embeddings"],
 	])("takes %j for a call of its kind", async (body, operation) => {
 		expect((await ask(body)).body.call.operation).toBe(operation as never);
+	});
+
+	test.each([
+		[{ input: [{ role: "user", content: "hi" }] }, {}, "chat"],
+		[{ input: "hi", instructions: "be brief" }, {}, "chat"],
+		[{ contents: [{ role: "user", parts: [{ text: "hi" }] }] }, {}, "chat"],
+		[{ max_tokens: 5, system: "be brief", messages: [{ role: "user", content: "hi" }] }, ANTHROPICS, "chat"],
+	])("takes %j with %j for a call of its API", async (body, headers, operation) => {
+		const found = await ask({ model: "dummy", ...body }, KEY, "", headers);
+		expect([found.status, found.body.call?.operation]).toEqual([200, operation]);
+		// The router's own dummy has no chat without messages.
+		expect(found.body.candidates.map(({ rank, id }) => [rank, id])).toEqual([[1, "dummy/dummy"]]);
+	});
+
+	const said = [{ role: "user", content: "hi" }];
+	test.each([
+		["/v1/messages", { max_tokens: 5, messages: said }, "chat"],
+		["v1/messages/?beta=true", { max_tokens: 5, messages: said }, "chat"],
+		["/v1/responses", { input: "hi" }, "chat"],
+		["/v1beta/models/fast:streamGenerateContent?alt=sse", { contents: [{ parts: [{ text: "hi" }] }] }, "chat"],
+		["/v1beta/models/fast:embedContent", { content: { parts: [{ text: "hi" }] } }, "embeddings"],
+		["/api/chat", { messages: said }, "chat"],
+		["/api/embed", { input: "hi" }, "embeddings"],
+		["/v1/images/generations", { prompt: "a cat" }, "image_generations"],
+		["/v1/audio/speech", { input: "hi", voice: "alloy" }, "speech"],
+		["/v1/rerank", { query: "a", documents: ["b"] }, "rerank"],
+		["/v2/rerank", { query: "a", documents: ["b"] }, "rerank"],
+		["/tokenize", { prompt: "hi" }, "tokenize"],
+	])("explains a call at %s", async (path, body, operation) => {
+		const found = await ask({ model: path.startsWith("/v1/a") || path.startsWith("/v1/i") ? "openai/x" : "fast", ...body }, KEY, path);
+		expect([found.status, found.body.error?.code, found.body.call?.operation]).toEqual([200, undefined, operation]);
+		expect(found.body.candidates.length).toBeGreaterThan(0);
+	});
+
+	test("explains a form, by its fields", async () => {
+		const form = new FormData();
+		form.append("file", new Blob(["sound"]), "a.wav");
+		form.append("model", "openai/whisper-1");
+		const answer = await fetch(`${router.url}/v1/route?path=/v1/audio/transcriptions`, {
+			method: "POST",
+			headers: { authorization: `Bearer ${KEY}` },
+			body: form,
+		});
+		expect(await answer.json()).toMatchObject({ call: { operation: "transcriptions" }, candidates: [{ rank: 1 }] });
+	});
+
+	test.each([
+		["/v1/mesages", "did you mean /v1/messages?"],
+		["/v1/models", "no call of a model is made at /v1/models"],
+		["/v1/files", "no call of a model is made at /v1/files"],
+		["/v1/batches/b_1/cancel", "no call of a model is made"],
+		["/v1/messages/count_tokens", "no call of a model is made"],
+		["/v1beta/models/fast:countTokens", "countTokens counts"],
+		["/v1beta/models/fast:dance", "methods are generateContent"],
+		["/nothing/of/the/kind", "GET /swagger lists"],
+	])("refuses %s in words", async (path, words) => {
+		const { status, body } = await ask({ model: "fast", contents: [] }, KEY, path);
+		const { error } = body as { error?: { code: string; param?: string; message?: string } };
+		expect([status, error?.code, error?.param]).toEqual([400, "invalid_value", "path"]);
+		expect(error?.message).toContain(words);
+	});
+
+	test("refuses what the call itself would be refused for", async () => {
+		expect((await ask({ model: "fast" }, KEY, "/v1/messages")).body.error?.code).toBe("invalid_value");
+		expect((await ask({ model: "openai/gpt-4o", query: "a", documents: [] }, KEY)).body.error?.code).toBe("operation_not_served");
+		const other = { model: "box/qwen", messages: said, chat_template: "x" };
+		expect((await ask(other, "key-of-some-models")).body.error?.code).toBe("engine_field_not_allowed");
 	});
 
 	test("shows a key what it may use, and refuses as a call is refused", async () => {

@@ -174,9 +174,18 @@ export const EXPLAIN: Detail = {
 	operationId: "explainRoute",
 	summary: "Where would this call go, and why?",
 	description:
-		"Takes the body of a chat, completion or embedding (or a model's name alone), makes no call, and answers every " +
+		"Takes the body of a call (or a model's name alone), makes none, and answers every " +
 		"candidate in the order to try, with its score, what that was made of, and the reason it stands where it stands. " +
+		"Which call it is the body's fields say, or `path`; whoever means pictures or sound has to say the path. " +
 		"A call with the header `x-router-explain: 1` gets the same in that header of its answer.",
+	parameters: [
+		{
+			name: "path",
+			in: "query",
+			description: "Where the call would be made: `/v1/messages`, `/v1beta/models/{model}:generateContent`.",
+			schema: { type: "string" },
+		},
+	],
 	requestBody: {
 		required: true,
 		content: {

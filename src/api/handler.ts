@@ -168,7 +168,7 @@ function chosen(call: IncomingCall, route: Route, context: CallContext, record: 
 }
 
 /** What its caller may use of a call's route, and send there. Throws what `usableRoute` and `refuseEngineFields` do. */
-function allowedRoute(
+export function allowedRoute(
 	{ isBehindRouter }: Pick<CallContext, "isBehindRouter">,
 	accounts: Accounts | undefined,
 	caller: Caller | undefined,

@@ -65,14 +65,8 @@ export async function passCall(
 		record.user = call.user ?? (typeof user === "string" ? user.slice(0, MAX_USER) : undefined);
 		const found = await resolveModel(catalog, model, caller, context.isBehindRouter);
 		record.named(found, found.alias?.name === found.label || catalog.names.includes(model));
-		const { facts } = call;
-		const { passed } = read;
-		const permit = (to: Route): Route => {
-			const served = servedRoute(to, operation, model);
-			const usable = isHeld ? usableRoute(caller, facts, served, prices) : served;
-			if (!context.isBehindRouter) refuseEngineFields(caller, facts, served);
-			return prices ? payable(usable, { operation, passed }, caller, prices) : usable;
-		};
+		const asking = { call, caller };
+		const permit = (to: Route): Route => allowedPassed(operation, context, accounts, asking, to);
 		const route = permit(found);
 		const runaway = context.runaways?.check(call, caller, config.runaway, record);
 		// Before its limits: while it waits it takes nobody's place.
@@ -90,8 +84,27 @@ export async function passCall(
 	}
 }
 
+/**
+ * What its caller may use of a call's route, and send there. Throws what `usableRoute` and `refuseEngineFields` do, `operation_not_served` and
+ * `price_unknown`.
+ */
+export function allowedPassed(
+	operation: PassedOperation,
+	{ isBehindRouter }: Pick<CallContext, "isBehindRouter">,
+	accounts: Accounts | undefined,
+	{ call, caller }: { readonly call: Pick<Call, "facts" | "passed">; readonly caller: Caller | undefined },
+	to: Route,
+): Route {
+	const { facts, passed } = call;
+	const prices = isBudgeted(caller, accounts) ? accounts?.usage.prices : undefined;
+	const served = servedRoute(to, operation, facts.model);
+	const usable = caller?.isRestricted || prices ? usableRoute(caller, facts, served, prices) : served;
+	if (!isBehindRouter) refuseEngineFields(caller, facts, served);
+	return prices ? payable(usable, { operation, passed }, caller, prices) : usable;
+}
+
 /** The route's targets that have the operation. Throws `operation_not_served` where none has. */
-export function servedRoute(route: Route, operation: PassedOperation, model: string): Route {
+function servedRoute(route: Route, operation: PassedOperation, model: string): Route {
 	const targets = route.targets.filter(({ provider: { operations } }) => !operations || operations.includes(operation));
 	if (targets.length === route.targets.length) return route;
 	if (targets.length > 0) return { ...route, targets };

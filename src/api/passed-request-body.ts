@@ -44,7 +44,7 @@ export async function readPassed(
 		const message = `The content-type must be multipart/form-data (with its boundary) or application/json; it is ${type ? `"${type.slice(0, 100)}"` : "missing"}.`;
 		throw new RouterError("unsupported_media_type", message);
 	}
-	return jsonRequest(operation, await readRequestBody(request, limit));
+	return readPassedJson(operation, await readRequestBody(request, limit));
 }
 
 function formRequest(operation: PassedOperation, request: Request, form: FormBody): ReadPassed {
@@ -73,7 +73,8 @@ function formRequest(operation: PassedOperation, request: Request, form: FormBod
 	};
 }
 
-function jsonRequest(operation: PassedOperation, bytes: Buffer): ReadPassed {
+/** The same of a body that is JSON, and has been read. Throws `invalid_json`, `invalid_value`, `duplicate_key`. */
+export function readPassedJson(operation: PassedOperation, bytes: Buffer): ReadPassed {
 	const { value, fields, raw } = parsedJson(bytes);
 	const asked = value["model"];
 	const model = modelOf(asked, operation);

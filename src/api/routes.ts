@@ -203,7 +203,7 @@ type Answer = (
 const QUERIES: Readonly<Record<Query, Answer>> = {
 	"list-models": modelsAnswer,
 	"one-model": modelAnswer,
-	explain: explainCall,
+	explain: (context, request) => explainCall(context, request, ROUTES),
 	"count-tokens": countTokens,
 	"input-tokens": countInputTokens,
 	"responses-socket": (context, request, _, server, calls) =>

@@ -48,6 +48,7 @@ const TEXTS = {
 	tunnel: { text: "the router calls this agent through a connection that the agent opens" },
 	"stop-containers": { text: "stop the containers when the agent stops" },
 	file: { value: "FILE", values: "file", text: "explain: a request as JSON; - is stdin" },
+	path: { value: "PATH", text: "explain: where it would be sent, /v1/messages" },
 	image: { value: "IMAGE", text: "models roll: another image" },
 	canary: { value: "SHARE", text: "models roll: the share of calls that a first container gets, 10%" },
 	"no-wait": { text: "models roll: order it from all agents at once" },

@@ -7,15 +7,27 @@ import { type Explanation, type Inputs, seconds } from "../routing/explain.ts";
 import { askRouter, callerKey } from "./ask-router.ts";
 import { plainText, table } from "./table.ts";
 
+/** What is to be explained. */
+export interface ExplainOptions {
+	readonly model: string;
+	/** A request's body, as JSON. */
+	readonly file?: string;
+	/** Where it would be sent; what its fields say where that is absent. */
+	readonly path?: string;
+	/** The router to ask. */
+	readonly url?: string;
+}
+
 /** The explanation as a table. Throws StartError. */
 export async function explainText(
-	{ model, file, url }: { readonly model: string; readonly file?: string; readonly url?: string },
+	{ model, file, path, url }: ExplainOptions,
 	config: Config,
 	cwd: string,
 ): Promise<string> {
 	const body = JSON.stringify({ ...(file === undefined ? {} : bodyIn(file, cwd)), model });
 	const router = askRouter(url, config);
-	const answer = await router.ask<Partial<Explanation> | null>("/v1/route", callerKey(config), body);
+	const query = path === undefined ? "" : `?path=${encodeURIComponent(path)}`;
+	const answer = await router.ask<Partial<Explanation> | null>(`/v1/route${query}`, callerKey(config), body);
 	if (!Array.isArray(answer?.candidates) || !answer.call) {
 		throw new StartError(`${router.url}/v1/route answers something else than a router does: --url names one`);
 	}

@@ -61,6 +61,7 @@ export const FLAGS = {
 	tunnel: toggle("start", "check"),
 	"stop-containers": toggle("start", "check"),
 	file: text("explain"),
+	path: text("explain"),
 	// Of `models roll`.
 	image: text("models"),
 	canary: text("models"),

@@ -36,7 +36,8 @@ export type Command =
 			readonly do: "explain";
 			readonly url?: string;
 			readonly model: string /** A request's body. */;
-			readonly file?: string;
+			readonly file?: string /** Where it would be sent. */;
+			readonly path?: string;
 	  } & StartOptions)
 	| ({ readonly do: "backup" | "restore" /** The backup, as it was typed. */; readonly file: string } & StartOptions)
 	| ({ readonly do: "roll"; readonly roll: RollOptions; readonly url?: string } & StartOptions)
@@ -116,7 +117,14 @@ export function parseCommand(args: readonly string[]): Command {
 		...(given["env-file"] !== undefined && { envFile: given["env-file"] }),
 	};
 	if (command === "explain") {
-		return { do: command, model: model!, ...(file !== undefined && { file }), ...shared };
+		const { path } = given;
+		return {
+			do: command,
+			model: model!,
+			...(file !== undefined && { file }),
+			...(path !== undefined && { path }),
+			...shared,
+		};
 	}
 	if (isOfBackup) return { do: command, file: file!, ...shared };
 	if (command === "start") return { do: command, ...("replace" in given && { isReplacing: true }), ...shared };

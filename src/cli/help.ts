@@ -73,6 +73,7 @@ Flags
   --url URL         the router to ask; keys, usage, why, models roll and connect take an admin key there;
                     invite: as the GPU host reaches it
   --file FILE       explain: a request as JSON; - is stdin
+  --path PATH       explain: where it would be sent, such as /v1/messages; else what its fields say
   --workers N       threads that answer calls, or auto
   --replace         take the place of the router that runs on this data directory, as upgrade does
   --insecure        listen beyond loopback without any key

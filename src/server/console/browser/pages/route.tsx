@@ -45,7 +45,9 @@ function RoutePage() {
 		setFound(undefined);
 		try {
 			const body = bodyOf(String(form.get("body")), String(form.get("model")).trim());
-			setFound(await askJson<DryRun>("v1/route", { method: "POST", body, key: String(form.get("key")) }));
+			const path = String(form.get("path")).trim();
+			const url = path === "" ? "v1/route" : `v1/route?path=${encodeURIComponent(path)}`;
+			setFound(await askJson<DryRun>(url, { method: "POST", body, key: String(form.get("key")) }));
 		} catch (error) {
 			setProblem(error instanceof ApiError || error instanceof SyntaxError ? error.message : String(error));
 		} finally {
@@ -59,6 +61,10 @@ function RoutePage() {
 					<label class="field">
 						Model
 						<input name="model" placeholder="that of the body" autocomplete="off" spellcheck={false} />
+					</label>
+					<label class="field">
+						Path of the call
+						<input name="path" placeholder="as the body's fields say" autocomplete="off" spellcheck={false} />
 					</label>
 					<label class="field">
 						Caller's key
@@ -75,8 +81,8 @@ function RoutePage() {
 					</button>
 				</div>
 				<p class="note">
-					Nobody is called. A chat, a completion or an embedding is read, as its fields say; the key decides what the
-					call may use, and is kept nowhere.
+					Nobody is called. Which call it is the body's fields say, or a path such as /v1/messages or
+					/v1/images/generations; the key decides what the call may use, and is kept nowhere.
 				</p>
 			</form>
 			{problem !== undefined && (
