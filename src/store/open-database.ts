@@ -42,9 +42,6 @@ function openOrMake(file: string): Database {
 	const db = new Database(file, { create: true, strict: true });
 	try {
 		if (isNew) makePrivate(file);
-		db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
-		// Free pages can then be given back to the file system (`shrink` in ledger-table.ts). Says nothing once there is a table.
-		db.run("PRAGMA auto_vacuum = INCREMENTAL");
 		return prepared(db);
 	} catch (error) {
 		db.close();
@@ -67,6 +64,8 @@ export function prepared(db: Database): Database {
 
 function setUp(db: Database): void {
 	db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
+	// Free pages can then be given back to the file system (`shrink` in ledger-table.ts). Before the journal: that writes the file, and says how.
+	db.run("PRAGMA auto_vacuum = INCREMENTAL");
 	db.run("PRAGMA journal_mode = WAL");
 	db.run("PRAGMA synchronous = NORMAL");
 	db.run(`PRAGMA wal_autocheckpoint = ${MOST_LOG_PAGES}`);
