@@ -11,14 +11,8 @@ import type { BoundServer } from "../../http/listen.ts";
 import { PASSING_HOST } from "../../http/passed-connections.ts";
 import { PeerAddresses } from "../../http/peer-addresses.ts";
 import { clockOffset } from "../../memory/shared-clock.ts";
-import { readCa } from "../../proxy/net/transport.ts";
 import { agentApiHandler, agentApiRoutes } from "../agents/agent-api-route.ts";
-import { AgentReplica } from "../agents/agent-replica.ts";
-import { AgentTransport } from "../agents/agent-transport.ts";
-import { AgentFleet } from "../agents/fleet.ts";
-import { WakingHosts } from "../agents/host-wakes.ts";
 import { tunnelRoutes } from "../agents/tunnel-route.ts";
-import { ThreadTunnels } from "../agents/tunnels.ts";
 import { watchLifecycles } from "../lifecycle-watch.ts";
 import {
 	beginServing,
@@ -48,8 +42,9 @@ import { RemoteLimits } from "./remote-limits.ts";
 import { RemoteLogFile } from "./remote-log.ts";
 import { tellObjects } from "./remote-objects.ts";
 import { remoteResponses } from "./remote-responses.ts";
-import { mainTunnels, takeTunnelNews } from "./remote-tunnels.ts";
+import { takeTunnelNews } from "./remote-tunnels.ts";
 import { accountParts, type ThreadMemory } from "./shared-memory.ts";
+import { WorkerAgents } from "./worker-agents.ts";
 import { WorkerConsole } from "./worker-console.ts";
 import { type WorkerRedis, workerRedis } from "./worker-redis.ts";
 import { sendMetrics, type WorkerCalls, workerCache, workerCalls, workerServices } from "./worker-services.ts";
@@ -86,10 +81,7 @@ class ThreadRouter implements WorkerRouter {
 	readonly #limits = new RemoteLimits((message) => this.send(message));
 	readonly #env: WorkerStart["env"];
 	readonly #generated: KeyAuth | undefined;
-	readonly #agents: AgentReplica;
-	readonly #tunnels: ThreadTunnels;
-	readonly #agentTransport: AgentTransport;
-	readonly #fleet: AgentFleet;
+	readonly #agents: WorkerAgents;
 	readonly #state: RouterState;
 	/** What calls come to. */
 	readonly #calls: WorkerCalls;
@@ -116,7 +108,7 @@ class ThreadRouter implements WorkerRouter {
 		start: WorkerStart,
 		private readonly send: Send,
 	) {
-		const { thread, epoch, config, env, memory, generatedKey, keys } = start;
+		const { thread, config, env, memory, generatedKey, keys } = start;
 		this.memory = { thread, offset: clockOffset(start.clock, () => send({ type: "clock" })), memory };
 		this.#env = env;
 		this.#requests = new Questions(send);
@@ -142,19 +134,10 @@ class ThreadRouter implements WorkerRouter {
 		if (generatedKey !== undefined) {
 			this.#generated = createKeyAuth([], Buffer.from(generatedKey, "hex"), undefined, stored);
 		}
-		this.#tunnels = new ThreadTunnels(thread, mainTunnels(send), epoch);
-		this.#agentTransport = new AgentTransport(readCa(config.ca_file), this.#tunnels);
-		const upstream = agentUpstream(config, plannedEntries(plan, stored, this.#services.upstreams.thinking));
-		this.#agents = new AgentReplica(upstream, this.#agentTransport, {
-			failed: (agent, failure) => send({ type: "agent-failed", agent, failure }),
-			served: (names) => send({ type: "served", names }),
-		});
-		this.#agents.take(start.agents);
-		const hosts = new WakingHosts(this.#agents, (agent) => send({ type: "wake", agent }));
-		this.#fleet = new AgentFleet(this.#agents, this.#services.upstreams.targets, undefined, hosts);
-		Object.assign(this.#fleet, { bounds: config.agents.replicas, router: () => this.#tunnels.router });
-		this.snapshot = this.#snapshotOf(plan);
 		const { log, metrics, upstreams, lifecycle } = this.#services;
+		const upstream = agentUpstream(config, plannedEntries(plan, stored, upstreams.thinking));
+		this.#agents = new WorkerAgents(start, upstream, upstreams.targets, send);
+		this.snapshot = this.#snapshotOf(plan);
 		lifecycle.onDrain(() => this.#console.drain());
 		upstreams.suspects.refuseMs = config.poisonous_requests;
 		upstreams.suspects.report = (event) => reportSuspect(event, log, metrics);
@@ -186,7 +169,7 @@ class ThreadRouter implements WorkerRouter {
 				this.#done(message.id);
 				return;
 			case "agents":
-				this.#agents.take(message.news);
+				this.#agents.replica.take(message.news);
 				this.#done(message.id);
 				return;
 			case "objects":
@@ -200,9 +183,14 @@ class ThreadRouter implements WorkerRouter {
 				this.#try(message.id, () => this.#server.useCertificate(message.pair));
 				return;
 			case "confirm":
+				this.#done(message.id);
+				return;
 			case "flush":
+				void this.#sendMetrics().then(() => this.#done(message.id));
+				return;
 			case "rows":
-				void this.#tell(message.type).then(() => this.#done(message.id));
+				this.#calls.rows.send();
+				this.#done(message.id);
 				return;
 			case "claim":
 				this.#claims.onMessage?.(message.message);
@@ -222,7 +210,7 @@ class ThreadRouter implements WorkerRouter {
 				return;
 			default:
 				if (message.type === "limits-decided") this.#limits.decided(message);
-				else takeTunnelNews(this.#tunnels, message);
+				else takeTunnelNews(this.#agents.tunnels, message);
 		}
 	}
 
@@ -255,28 +243,26 @@ class ThreadRouter implements WorkerRouter {
 		const { keys: stored } = this.#state;
 		const auth = plan.generatesKey ? this.#generated! : createKeyAuth(plan.keys, undefined, undefined, stored);
 		const { metrics, upstreams } = this.#services;
-		const onRefused = metrics.refused;
-		const services = { fleet: this.#fleet, state: this.#state, onRefused };
+		const services = { fleet: this.#agents.fleet, state: this.#state, onRefused: metrics.refused };
 		return routerSnapshot(plan.config, plannedEntries(plan, stored, upstreams.thinking), auth, services);
 	}
 
 	/** Uses another configuration, which the main thread has checked. Throws where it can't; the one before stays. */
 	#reload(config: Config): void {
 		const snapshot = this.#snapshotOf(workerPlan(config, this.#env));
-		this.#agentTransport.trust(readCa(config.ca_file));
-		this.#agents.setUpstream(snapshot.agentUpstream);
-		Object.assign(this.#fleet, { bounds: config.agents.replicas, router: () => this.#tunnels.router });
+		this.#agents.use(config, snapshot.agentUpstream);
 		this.snapshot = snapshot;
 		this.#services.upstreams.suspects.refuseMs = config.poisonous_requests;
 	}
 
 	#listen(plan: RolePlan, { isFirst, certificate, peers }: WorkerStart): BoundServer {
 		const { log } = this.#services;
+		const { tunnels, transport, replica, fleet } = this.#agents;
 		const { authenticate, startPage, routes } = this.#console;
 		const stored = remoteResponses(this.#responses, this.send, () => this.snapshot.config.responses);
 		const options: RoleAppOptions = {
 			current: this,
-			sinks: [this.#fleet.sink, this.#calls.events, this.#calls.unsettled],
+			sinks: [fleet.sink, this.#calls.events, this.#calls.unsettled],
 			cache: workerCache(plan.config, this.memory, this.#claims, this.#redis?.answers()),
 			objects: this.#state.store,
 			runaways: runawayGuard(this.#state, this.#services),
@@ -290,10 +276,8 @@ class ThreadRouter implements WorkerRouter {
 			routes: {
 				...forwardedRoutes(this.#forward),
 				...routes,
-				...agentApiRoutes(
-					agentApiHandler({ agents: this.#agents, agentTransport: this.#agentTransport, authenticate, log }),
-				),
-				...tunnelRoutes(this.#tunnels, (request, peer) => refusedTunnel(this.#forward, request, peer)),
+				...agentApiRoutes(agentApiHandler({ agents: replica, agentTransport: transport, authenticate, log })),
+				...tunnelRoutes(tunnels, (request, peer) => refusedTunnel(this.#forward, request, peer)),
 			},
 			instance: this.memory.memory.facts.instance,
 			isPassed: peers !== undefined,
@@ -305,7 +289,7 @@ class ThreadRouter implements WorkerRouter {
 			? { host: PASSING_HOST, port: 0, passed }
 			: { sharing: isFirst ? ("first" as const) : ("further" as const) };
 		const server = bindApp(app, plan, this.#services, { ...place, certificate });
-		const draining = drainingTunnels(server, this.#tunnels);
+		const draining = drainingTunnels(server, tunnels);
 		const stoppable = {
 			stop: async () => {
 				await draining.stop();
@@ -332,12 +316,6 @@ class ThreadRouter implements WorkerRouter {
 			this.#calls.rows.send();
 			store.close();
 		};
-	}
-
-	/** Tells of calls what is asked for; of `confirm` nothing but that it runs. */
-	async #tell(what: "confirm" | "flush" | "rows"): Promise<void> {
-		if (what === "rows") this.#calls.rows.send();
-		else if (what === "flush") await this.#sendMetrics();
 	}
 
 	#sendMetrics(): Promise<void> {
