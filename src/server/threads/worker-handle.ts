@@ -255,8 +255,10 @@ export class WorkerThread {
 				void this.#respond(message);
 				return;
 			case "forward":
-			case "left":
 				void this.#forward(message);
+				return;
+			case "left":
+				this.#clients.get(message.id)?.abort();
 				return;
 			case "redis":
 			case "routing":
@@ -327,13 +329,8 @@ export class WorkerThread {
 		} else this.reports.redis(message);
 	}
 
-	/** Answers a request for it, or hears that nobody waits for that any more. */
-	async #forward(message: Extract<ToMain, { type: "forward" | "left" }>): Promise<void> {
-		if (message.type === "left") {
-			this.#clients.get(message.id)?.abort();
-			return;
-		}
-		const { id, request } = message;
+	/** Answers a request for it. */
+	async #forward({ id, request }: Extract<ToMain, { type: "forward" }>): Promise<void> {
 		const client = new AbortController();
 		this.#clients.set(id, client);
 		const answer = await this.reports.forward(request, client.signal).finally(() => this.#clients.delete(id));

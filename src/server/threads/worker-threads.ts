@@ -16,15 +16,9 @@ import type { FreeThread } from "./shared-memory.ts";
 import { eventMemory, WorkerEvents } from "./worker-events.ts";
 import { type WorkerReports, WorkerThread } from "./worker-handle.ts";
 import type { WorkerPort } from "./worker-port.ts";
+import { WorkerRestarts } from "./worker-restarts.ts";
 import type { WorkerThreadsOptions } from "./worker-threads-options.ts";
 
-/**
- * How long it takes until another worker is started in the place of one, ms: at once, but where that ends, too, and has not run for a while,
- * after this time, and after twice as long each further time.
- */
-const PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 30_000;
-const STEADY_MS = 10_000;
 /** How long all workers are waited for that have been asked something, ms: one may be busy, and must not hold up an answer for longer. */
 const ASK_MS = 2_000;
 /** How long workers may take to end after their calls were cut, ms. */
@@ -48,13 +42,11 @@ export class WorkerThreads implements Stoppable {
 	/** They have not answered in time, and are not waited for until they do. */
 	readonly #late = new Set<WorkerThread>();
 	readonly #metrics = new MergedMetrics();
-	readonly #timers = new Map<number, ReturnType<typeof setTimeout>>();
+	readonly #restarts = new WorkerRestarts();
 	/** How many were started. */
 	#count = 0;
 	#forwarded: ForwardedRequests | undefined;
 	#port: WorkerPort | undefined;
-	/** By worker: how long until the next start. */
-	readonly #pauses = new Map<number, number>();
 	#isDraining = false;
 	/** Another process has the port: a worker that listened there would take its connections. */
 	#isReplaced = false;
@@ -150,7 +142,7 @@ export class WorkerThreads implements Stoppable {
 	drain(isReplaced: boolean): void {
 		this.#isDraining = true;
 		this.#isReplaced = isReplaced;
-		if (isReplaced) this.#clearStarts();
+		if (isReplaced) this.#restarts.clear();
 		for (const worker of this.#workers.values()) worker.send({ type: "drain" });
 	}
 
@@ -158,7 +150,7 @@ export class WorkerThreads implements Stoppable {
 	async stop(isCut = false): Promise<void> {
 		this.#isStopping = true;
 		this.options.tunnels.exchangeOf(0).drained();
-		this.#clearStarts();
+		this.#restarts.clear();
 		const taken = this.#port?.stop();
 		if (!isCut) await taken;
 		const running = [...this.#workers.values()];
@@ -176,7 +168,7 @@ export class WorkerThreads implements Stoppable {
 		this.#isStopping = true;
 		clearInterval(this.#reading);
 		this.#port?.cut();
-		this.#clearStarts();
+		this.#restarts.clear();
 		for (const worker of this.#workers.values()) worker.terminate();
 		this.#workers.clear();
 	}
@@ -282,32 +274,18 @@ export class WorkerThreads implements Stoppable {
 		this.#events.delete(worker);
 		this.#freeAll(thread);
 		if (this.#isStopping) return;
-		if (ranMs >= STEADY_MS) this.#pauses.delete(thread);
+		this.#restarts.ended(thread, ranMs);
 		this.options.metrics.workerEnded();
 		const next = this.#isReplaced
 			? "Another process has the port, so none takes its place."
 			: "Another one takes its place.";
 		this.options.log.logger.error({ worker: thread, why }, `A worker has ended, with its calls. ${next}`);
-		if (!this.#isReplaced) this.#startLater(thread);
-	}
-
-	#clearStarts(): void {
-		for (const timer of this.#timers.values()) clearTimeout(timer);
-		this.#timers.clear();
+		if (!this.#isReplaced) this.#restarts.later(thread, () => void this.#startAgain(thread));
 	}
 
 	#freeAll(thread: number): void {
 		this.options.tunnels.endThread(thread);
 		for (const free of this.#free) free(thread);
-	}
-
-	#startLater(thread: number): void {
-		const pauseMs = this.#pauses.get(thread) ?? 0;
-		this.#pauses.set(thread, Math.min(LONGEST_PAUSE_MS, Math.max(PAUSE_MS, 2 * pauseMs)));
-		this.#timers.set(
-			thread,
-			setTimeout(() => void this.#startAgain(thread), pauseMs),
-		);
 	}
 
 	async #startAgain(thread: number): Promise<void> {
@@ -318,7 +296,7 @@ export class WorkerThreads implements Stoppable {
 		} catch (err) {
 			if (this.#isStopping || this.#isReplaced) return;
 			logger.error({ worker: thread, err }, "A worker can't start; it is tried again.");
-			this.#startLater(thread);
+			this.#restarts.later(thread, () => void this.#startAgain(thread));
 		}
 	}
 
