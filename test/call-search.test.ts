@@ -2,7 +2,9 @@
 import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { SHADOW_ID } from "../src/accounts/usage/shadow-account.ts";
 import { callSearch, shownCalls } from "../src/server/admin/call-list.ts";
+import { shadowReport } from "../src/server/admin/shadow-report.ts";
 import { LAST_OF_SLICE, searchStatement } from "../src/store/call-search.ts";
 import type { CallSettled } from "../src/telemetry/events.ts";
 import { directory } from "./kit/cli.ts";
@@ -129,6 +131,24 @@ describe("what a search costs", () => {
 		const page = await shownCalls(callSearch({ key: "rare" }), slow, 3);
 		expect(asked.reduce((sum, rows) => sum + rows, 0)).toBe(20_000);
 		expect(page).toEqual({ data: [], next: idAt(82), looked_at: "2026-08-01T01:22:00.000Z", waiting: 3 });
+	});
+
+	test("a client that has left is read no further for: calls and copies", async () => {
+		const client = new AbortController();
+		let parts = 0;
+		const search = () => {
+			if (++parts === 2) client.abort();
+			return { calls: [], next: idAt(90 - parts) };
+		};
+		const left = { errorCode: "cancelled" };
+		await expect(shownCalls(callSearch({}), { search }, 0, client.signal)).rejects.toMatchObject(left);
+		expect(parts).toBe(2);
+		const day = { from: "2026-08-01", to: "2026-08-01" };
+		const usage = () => [{ keyId: `${SHADOW_ID}m`, calls: 5 }] as never;
+		const spend = { spent: () => 0 };
+		const copies = shadowReport(callSearch(day), day, { search, usage }, [], spend, 0, client.signal);
+		await expect(copies).rejects.toMatchObject(left);
+		expect(parts).toBe(2);
 	});
 
 	test.each([

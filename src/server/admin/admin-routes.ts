@@ -136,7 +136,7 @@ function ledgerRoutes(serviceFor: ServiceFor) {
 			async ({ request, query, server }) => {
 				const service = serviceFor(request, server);
 				const { from, to } = usageQuery({ from: query["from"], to: query["to"] });
-				return answer({ object: "list", ...(await service.shadow({ from, to })) });
+				return answer({ object: "list", ...(await service.shadow({ from, to }, request.signal)) });
 			},
 			{ detail: SHADOW },
 		)
@@ -144,7 +144,7 @@ function ledgerRoutes(serviceFor: ServiceFor) {
 			"/admin/calls",
 			async ({ request, query, server }) => {
 				const service = serviceFor(request, server);
-				return answer({ object: "list", ...(await service.calls(callSearch(query))) });
+				return answer({ object: "list", ...(await service.calls(callSearch(query), request.signal)) });
 			},
 			{ detail: CALLS },
 		)

@@ -169,15 +169,17 @@ function ledgerQueries(state: RouterState, calls: PastCalls, config: Config) {
 			};
 		},
 		call: (id: string) => calls.find(id),
-		async calls(search: CallSearch): Promise<ShownCalls> {
+		/** @param signal as for `focus` */
+		async calls(search: CallSearch, signal?: AbortSignal): Promise<ShownCalls> {
 			await state.ledger.flush();
-			return shownCalls(search, state.store.ledger, state.ledger.waiting);
+			return shownCalls(search, state.store.ledger, state.ledger.waiting, signal);
 		},
-		/** Copies of these days, of this router's ledger. */
-		async shadow({ from, to }: Pick<UsageQuery, "from" | "to">): Promise<ShadowReport> {
+		/** Copies of these days, of this router's ledger. @param signal as for `focus` */
+		async shadow({ from, to }: Pick<UsageQuery, "from" | "to">, signal?: AbortSignal): Promise<ShadowReport> {
 			await state.ledger.flush();
 			const { ledger } = state.store;
-			return shadowReport(callSearch({ from, to }), { from, to }, ledger, config.models, state.spend, Date.now());
+			const days = { from, to };
+			return shadowReport(callSearch(days), days, ledger, config.models, state.spend, Date.now(), signal);
 		},
 	};
 }

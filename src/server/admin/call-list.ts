@@ -51,16 +51,22 @@ const DAY_MS = 86_400_000;
 const TEXTS = ["key", "team", "user", "model", "provider"] as const;
 const PARAMETERS: readonly string[] = [...TEXTS, "status", "from", "to", "before", "limit"];
 
-/** Searches, a part of the ledger at a time, so that no other call waits for it. @param waiting calls that are in no ledger yet */
+/**
+ * Searches, a part of the ledger at a time, so that no other call waits for it.
+ * @param waiting calls that are in no ledger yet
+ * @param signal of whoever asks: rejects with `cancelled` once it is aborted, and reads no further
+ */
 export async function shownCalls(
 	{ filter, from, before, limit }: CallSearch,
 	store: Pick<LedgerStore, "search">,
 	waiting: number,
+	signal?: AbortSignal,
 ): Promise<ShownCalls> {
 	const found: LedgerCall[] = [];
 	let next: string | undefined = before;
 	for (let rows = 0; rows < MOST_ROWS && next !== undefined && found.length < limit; rows += ROWS_AT_ONCE) {
 		if (rows > 0) await setImmediate();
+		throwIfLeft(signal);
 		const range = { from, before: next, limit: limit - found.length, rows: ROWS_AT_ONCE };
 		const part = store.search(filter, range);
 		found.push(...part.calls);
@@ -71,6 +77,11 @@ export async function shownCalls(
 		...(next === undefined ? {} : { next, looked_at: beganAt(next) }),
 		...(waiting > 0 ? { waiting } : {}),
 	};
+}
+
+/** Throws `cancelled` where the client that asks has left. */
+export function throwIfLeft(signal: AbortSignal | undefined): void {
+	if (signal?.aborted) throw new RouterError("cancelled", "The client has left.");
 }
 
 function listedCall(call: LedgerCall): ListedCall {

@@ -2,11 +2,10 @@
 import { setImmediate } from "node:timers/promises";
 import type { Ledger } from "../../accounts/usage/ledger.ts";
 import { NO_USAGE, usageName } from "../../accounts/usage/ledger-rows.ts";
-import { RouterError } from "../../errors.ts";
 import type { HourRow } from "../../store/call-hours.ts";
 import type { UsageSums } from "../../store/ledger-batch.ts";
 import type { LedgerStore } from "../../store/ledger-table.ts";
-import { callSearch } from "./call-list.ts";
+import { callSearch, throwIfLeft } from "./call-list.ts";
 
 /** Rows that are looked at without a pause: some 3 ms. Each is read, its JSON too. */
 const ROWS_AT_ONCE = 1_000;
@@ -65,10 +64,6 @@ export async function readHours(
 		throwIfLeft(signal);
 	}
 	return [...sums.values()];
-}
-
-function throwIfLeft(signal: AbortSignal | undefined): void {
-	if (signal?.aborted) throw new RouterError("cancelled", "The client has left.");
 }
 
 function addHour(sums: Map<string, HourRow>, hour: HourRow): void {

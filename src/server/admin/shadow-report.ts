@@ -7,7 +7,7 @@ import type { ModelConfig } from "../../config/schema.ts";
 import type { LedgerCall } from "../../store/ledger-batch.ts";
 import type { LedgerStore } from "../../store/ledger-table.ts";
 import type { ShadowedAnswer } from "../../telemetry/events.ts";
-import type { CallSearch } from "./call-list.ts";
+import { type CallSearch, throwIfLeft } from "./call-list.ts";
 
 /** Most copies that one answer is made of, the newest, and most rows of the ledger that are looked at for them. */
 const MOST_COPIES = 5_000;
@@ -58,6 +58,7 @@ export interface ShadowReport {
  * @param range which calls; its filter and limit are of no meaning
  * @param days the same as days, `2026-01-31`, both included
  * @param now Unix time, ms: which period of budgets it is
+ * @param signal of whoever asks: rejects with `cancelled` once it is aborted
  */
 export async function shadowReport(
 	range: Pick<CallSearch, "from" | "before">,
@@ -66,6 +67,7 @@ export async function shadowReport(
 	models: readonly ModelConfig[],
 	spend: Pick<SpendStore, "spent">,
 	now: number,
+	signal?: AbortSignal,
 ): Promise<ShadowReport> {
 	const sums = new Map<string, ShadowSums>();
 	const sumsOf = (model: string, to: string): ShadowSums => {
@@ -83,6 +85,7 @@ export async function shadowReport(
 	let next: string | undefined = range.before;
 	for (let rows = 0; rows < MOST_ROWS && next !== undefined && found < most; rows += ROWS_AT_ONCE) {
 		if (rows > 0) await setImmediate();
+		throwIfLeft(signal);
 		const part = { from: range.from, before: next, limit: most - found, rows: ROWS_AT_ONCE };
 		const { calls, next: older } = store.search({ keyIdPrefix: SHADOW_ID }, part);
 		for (const call of calls) {
