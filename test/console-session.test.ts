@@ -1,7 +1,9 @@
 /** Sessions of the console: what is no session is refused, and one ends with its time, its sign-out, its key or its router's secret. */
 import { describe, expect, test } from "bun:test";
 import { ConsoleSessions } from "../src/server/console/console-session.ts";
+import { EndedSessions } from "../src/server/console/ended-sessions.ts";
 import { crossOriginRefusal } from "../src/server/console/same-origin.ts";
+import type { SharedRow } from "../src/store/shared-table.ts";
 
 const KEY = { hash: Buffer.alloc(32, 1) };
 const HOURS_12 = 12 * 3_600_000;
@@ -43,6 +45,26 @@ describe("a session", () => {
 		sessions.end(one.token);
 		expect(sessions.read(one.token)).toBeUndefined();
 		expect(sessions.read(other.token)).toBeDefined();
+	});
+
+	test("that was signed out at another router is over here, too, until it would have ended", () => {
+		const clock = { now: 1_000 };
+		const told: SharedRow[] = [];
+		const [here, there] = [new EndedSessions(() => clock.now), new EndedSessions(() => clock.now)];
+		here.onEnded = (row) => told.push(row);
+		const at = (ended: EndedSessions) => new ConsoleSessions({ secret: () => "s", ended, wall: () => clock.now });
+		const { token } = at(here).begin("h".repeat(43));
+		at(here).end(token);
+		expect(at(there).read(token)).toBeDefined();
+		const wrong = ["", "x", `${"z".repeat(13)}.${"n".repeat(24)}`, `zzzzzzzzzzzz.${"n".repeat(24)}`, `1.${"n".repeat(24)}`];
+		there.take(wrong.map((field) => ({ field, version: 1, value: "" })));
+		expect([...there.rows()]).toEqual([]);
+		there.take(told);
+		expect(at(there).read(token)).toBeUndefined();
+		expect([...there.rows()]).toEqual(told);
+		expect(there.isOver(told[0]!.field)).toBe(false);
+		clock.now += HOURS_12;
+		expect([there.isOver(told[0]!.field), ...there.rows()]).toEqual([true]);
 	});
 
 	test("is good at every router that has the secret, and at no other", () => {

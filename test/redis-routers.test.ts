@@ -17,25 +17,23 @@ const upstream = startFaultUpstream(answers("200 OK", WHOLE));
 let server: RedisServer;
 let proxy: ReturnType<typeof slowProxy>;
 let routers: RunningRouter[];
+const startAnother = () =>
+	startRouter({
+		env: {
+			REDIS_URL: `redis://127.0.0.1:${proxy.port}/0`,
+			ROUTER_AGENT_TOKEN: "token-of-the-agents",
+			ROUTER_ADMIN_KEYS: ADMIN,
+		},
+		config: {
+			providers: { box: { type: "vllm", base_url: upstream.origin } },
+			// A kept answer has cost nothing: without this only the first of three would tell a cost.
+			usage: { cost_in_answers: false },
+		},
+	});
 beforeAll(async () => {
 	server = await startRedis();
 	proxy = slowProxy(server.port);
-	routers = await Promise.all(
-		[1, 2, 3].map(() =>
-			startRouter({
-				env: {
-					REDIS_URL: `redis://127.0.0.1:${proxy.port}/0`,
-					ROUTER_AGENT_TOKEN: "token-of-the-agents",
-					ROUTER_ADMIN_KEYS: ADMIN,
-				},
-				config: {
-					providers: { box: { type: "vllm", base_url: upstream.origin } },
-					// A kept answer has cost nothing: without this only the first of three would tell a cost.
-					usage: { cost_in_answers: false },
-				},
-			}),
-		),
-	);
+	routers = await Promise.all([1, 2, 3].map(startAnother));
 	await allUp(1);
 }, 60_000);
 afterAll(async () => {
@@ -74,6 +72,29 @@ test("the same call to three routers runs once", async () => {
 	expect([sum(hits), sum(misses)]).toEqual([2, 1]);
 	upstream.run(answers("200 OK", WHOLE));
 });
+
+test("a session of the console that is signed out at one router is none at the others, nor at one that starts later", async () => {
+	const SAME = { "sec-fetch-site": "same-origin" };
+	const at = (router: RunningRouter, method: string, cookie?: string) =>
+		fetch(`${router.url}/console/session`, {
+			method,
+			headers: { ...SAME, ...(cookie && { cookie }), "content-type": "application/json" },
+			...(method === "POST" && { body: JSON.stringify({ key: ADMIN }) }),
+		});
+	const isGood = async (router: RunningRouter, cookie: string) =>
+		((await (await at(router, "GET", cookie)).json()) as { signed_in: boolean }).signed_in;
+	const cookieOf = (answer: Response) => answer.headers.get("set-cookie")!.split(";")[0]!;
+	const [one, kept] = await Promise.all([0, 1].map(async () => cookieOf(await at(routers[0]!, "POST"))));
+	// Its secret is that of the oldest router, once all have heard of it.
+	await until(async () => (await Promise.all(routers.map((each) => isGood(each, one!)))).every(Boolean), "the session");
+	expect((await at(routers[1]!, "DELETE", one)).status).toBe(204);
+	await until(async () => !(await Promise.all(routers.map((each) => isGood(each, one!)))).some(Boolean), "its end");
+	const next = await startAnother();
+	await until(() => isGood(next, kept!), "the other session at the new router");
+	await until(async () => !(await isGood(next, one!)), "its end at the new router");
+	await next.stop();
+	expect(await isGood(routers[0]!, kept!)).toBe(true);
+}, 60_000);
 
 test("usage as FOCUS has the calls of all routers, and a header where they can't be asked", async () => {
 	const day = new Date().toISOString().slice(0, 10);

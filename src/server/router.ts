@@ -114,7 +114,7 @@ async function createRouter(
 	hub.onChange = (agent) => void agents.tunnelChanged(agent).then(() => router.onTunnel?.());
 	const responses = responseWriter(router, redis, lifecycle);
 	const counted = async () => [await metrics.values(), ...(threads?.counted() ?? [])];
-	const shown = createConsole({ current: router, services, secrets, counted });
+	const shown = createConsole({ current: router, services, secrets, redis, counted });
 	const shared = { memory, generatedKey: generated?.hash, responses, redis, isSpread, live: shown.feed.subscribe };
 	const threads = workerThreads(plan, router, services, shared);
 	const cache = threads?.cache ?? createAnswerCache(config, redis?.answers());

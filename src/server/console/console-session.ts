@@ -4,11 +4,8 @@
  */
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import type { AdminKey } from "../../accounts/auth/admin-access.ts";
+import { EndedSessions, type NamedSession, SESSION_MS } from "./ended-sessions.ts";
 
-/** How long one is good, ms. */
-const LASTS_MS = 12 * 3_600_000;
-/** Sessions that were signed out and would still be good: so many are remembered. */
-const MOST_ENDED = 10_000;
 const NONCE_BYTES = 18;
 /** `until.nonce.holder.signature` */
 const FORM = /^([0-9a-z]{1,12})\.([\w-]{24})\.([\w-]{43})\.([\w-]{43})$/;
@@ -25,16 +22,19 @@ export interface ConsoleSession {
 export interface ConsoleSessionsOptions {
 	/** What they are signed with; another one ends them all. */
 	readonly secret: () => string;
+	/** Those that were signed out; this router's alone unless given. */
+	readonly ended?: EndedSessions;
 	/** Unix time, ms. */
 	readonly wall?: () => number;
 }
 
 /** All sessions of a router. */
 export class ConsoleSessions {
-	/** By their nonces, until when they would be good; the first to be signed out first. */
-	readonly #ended = new Map<string, number>();
+	readonly #ended: EndedSessions;
 
-	constructor(private readonly options: ConsoleSessionsOptions) {}
+	constructor(private readonly options: ConsoleSessionsOptions) {
+		this.#ended = options.ended ?? new EndedSessions(options.wall);
+	}
 
 	/** The name of the cookie: cookies of a host are those of all its ports, and another router may be at another one. */
 	get cookie(): string {
@@ -48,7 +48,7 @@ export class ConsoleSessions {
 
 	/** Begins one. */
 	begin(holder: string): ConsoleSession & { readonly token: string } {
-		const until = this.#now() + LASTS_MS;
+		const until = this.#now() + SESSION_MS;
 		const body = `${until.toString(36)}.${randomBytes(NONCE_BYTES).toString("base64url")}.${holder}`;
 		return { until, holder, token: `${body}.${this.#sign(`session ${body}`)}` };
 	}
@@ -59,18 +59,13 @@ export class ConsoleSessions {
 		return found && !this.#ended.has(found.nonce) ? found : undefined;
 	}
 
-	/** Signs one out: at this router. */
+	/** Signs one out: here, and wherever else its end is told. */
 	end(token: string): void {
 		const found = this.#verified(token);
-		if (!found) return;
-		const now = this.#now();
-		for (const [nonce, until] of this.#ended) if (until <= now) this.#ended.delete(nonce);
-		const [first] = this.#ended.keys();
-		if (this.#ended.size >= MOST_ENDED && first !== undefined) this.#ended.delete(first);
-		this.#ended.set(found.nonce, found.until);
+		if (found) this.#ended.add(found);
 	}
 
-	#verified(token: string): (ConsoleSession & { readonly nonce: string }) | undefined {
+	#verified(token: string): (ConsoleSession & NamedSession) | undefined {
 		const [, time = "", nonce = "", holder = "", signature = ""] = FORM.exec(token) ?? [];
 		if (signature === "") return undefined;
 		const wanted = Buffer.from(this.#sign(`session ${time}.${nonce}.${holder}`));

@@ -4,11 +4,13 @@ import type { StartPage } from "../../api/call-context.ts";
 import type { PageAccess } from "../../http/page-access.ts";
 import type { MetricValues } from "../../telemetry/merged-metrics.ts";
 import { Administrators, type AuthenticateAdmin } from "../admin/administrators.ts";
+import type { RedisFeatures } from "../redis-features.ts";
 import type { RoleServices } from "../role.ts";
 import type { CurrentSnapshot, RouterSnapshot } from "../snapshot.ts";
 import { ConsoleFiles, wantsPage } from "./console-files.ts";
 import { consoleRoutes } from "./console-routes.ts";
 import { ConsoleSessions } from "./console-session.ts";
+import { EndedSessions, shareEndedSessions } from "./ended-sessions.ts";
 import { LiveFeed } from "./live-feed.ts";
 import { LiveStreams } from "./live-streams.ts";
 import { SignInLimit } from "./sign-in-limit.ts";
@@ -19,18 +21,22 @@ export interface ConsoleParts {
 	readonly services: Pick<RoleServices, "log" | "lifecycle">;
 	/** Sessions are signed with what the routers of a Redis have in common. */
 	readonly secrets: Pick<AgentSecrets, "key">;
+	/** Of the routers whose sign-outs count here, too; absent where there is no Redis. */
+	readonly redis?: Pick<RedisFeatures, "table"> | undefined;
 	/** What all threads have counted. */
 	readonly counted: () => Promise<Iterable<MetricValues>>;
 }
 
 /** Its parts: `routes` for the app, `administrators` and `authenticate` for whatever else they may see and change, `feed` and `startPage` for whoever else answers clients, `pages` for `/metrics` and `/swagger`. */
-export function createConsole({ current, services, secrets, counted }: ConsoleParts) {
+export function createConsole({ current, services, secrets, redis, counted }: ConsoleParts) {
 	const { log, lifecycle } = services;
 	const limit = new SignInLimit({
 		onLimited: (address) =>
 			log.logger.warn({ address }, "too many wrong keys came to the console's sign-in: others are answered with 429"),
 	});
-	const sessions = new ConsoleSessions({ secret: () => secrets.key.hex });
+	const ended = new EndedSessions();
+	if (redis) shareEndedSessions(redis, ended);
+	const sessions = new ConsoleSessions({ secret: () => secrets.key.hex, ended });
 	const administrators = new Administrators(current, sessions);
 	const feed = new LiveFeed({
 		read: counted,
