@@ -30,7 +30,7 @@ describe("wrong keys", () => {
 
 	test("of all addresses are taken two hundred times a minute, and are told of once, however many addresses there are", () => {
 		const told: string[] = [];
-		const limit = new SignInLimit({ time: () => 0, onLimited: (address) => told.push(address) });
+		const limit = new SignInLimit({ time: () => 0, onMany: (address) => told.push(address) });
 		for (let at = 0; at < 200; at++) limit.count(`10.0.${at}.1`);
 		for (let at = 0; at < 50; at++) {
 			expect(thrownBy(() => limit.count(`10.9.${at}.9`))).toBe("rate_limit_exceeded 60");
@@ -38,6 +38,31 @@ describe("wrong keys", () => {
 		expect(told).toEqual(["10.9.0.9"]);
 	});
 });
+
+test.each([1, 2])(
+	"that come to /admin of a router with %i worker(s) are 401s, however many, and told once in the log; the right one is taken",
+	async (workers) => {
+		const config = { server: { workers, trusted_proxies: ["127.0.0.1"] }, admin: { keys: [{ name: "ops", key: "the-right-one" }] } };
+		const router = await startRouter({ config });
+		try {
+			const statusOf = async (key: string, address: string) => {
+				const headers = { authorization: `Bearer ${key}`, "x-forwarded-for": address };
+				return (await fetch(`${router.url}/admin/keys`, { headers })).status;
+			};
+			expect(await statusOf("wrong", "203.0.113.1")).toBe(401);
+			for (let at = 0; at < 15; at++) expect(await statusOf(`wrong-${at}`, "203.0.113.7")).toBe(401);
+			expect(await statusOf("the-right-one", "203.0.113.7")).toBe(200);
+			const line = /too many wrong keys came to \/admin/;
+			await router.printed(line);
+			const told = router.output().split("\n").filter((text) => line.test(text));
+			expect(told).toHaveLength(1);
+			expect(told[0]).toContain("203.0.113.7");
+			expect(told[0]).not.toContain("wrong-");
+		} finally {
+			await router.stop();
+		}
+	},
+);
 
 test.each([1, 2])(
 	"at the sign-in of a router with %i worker(s) the right key is taken after any number of wrong ones",

@@ -1,5 +1,6 @@
 /** Who may see and change what the router has: by an admin key, or by a session of the console that one began. */
 import { type Administrator, adminRefusal } from "../../accounts/auth/admin-access.ts";
+import { presentedSecret } from "../../accounts/auth/keys.ts";
 import { loopbackHost } from "../../accounts/auth/origin.ts";
 import { RouterError } from "../../errors.ts";
 import type { Peers } from "../../http/client-address.ts";
@@ -19,15 +20,18 @@ export type SessionOfAdmin = ConsoleSession & { readonly admin: Administrator };
 
 /** Decides at each request, by the snapshot in force. */
 export class Administrators {
+	/** @param onWrongKey hears of requests that are refused although they have a key */
 	constructor(
 		private readonly current: CurrentSnapshot<RouterSnapshot>,
 		readonly sessions: ConsoleSessions,
+		private readonly onWrongKey: (request: Request, server: Peers | null) => void = () => undefined,
 	) {}
 
 	/** The administrator behind a request. Throws as `AuthenticateAdmin` does. */
 	authenticate(request: Request, server: Peers | null): Administrator {
 		const admin = this.#find(request, server);
 		if (admin) return permitted(admin, request);
+		if (this.hasKeys && presentedSecret(request.headers) !== undefined) this.onWrongKey(request, server);
 		throw new RouterError("invalid_admin_key", adminRefusal(this.hasKeys, request.headers));
 	}
 

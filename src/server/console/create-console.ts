@@ -4,6 +4,7 @@ import type { StartPage } from "../../api/call-context.ts";
 import type { PageAccess } from "../../http/page-access.ts";
 import type { MetricValues } from "../../telemetry/merged-metrics.ts";
 import { Administrators, type AuthenticateAdmin } from "../admin/administrators.ts";
+import { WrongKeys } from "../admin/wrong-keys.ts";
 import type { RedisFeatures } from "../redis-features.ts";
 import type { RoleServices } from "../role.ts";
 import type { CurrentSnapshot, RouterSnapshot } from "../snapshot.ts";
@@ -30,14 +31,21 @@ export interface ConsoleParts {
 /** Its parts: `routes` for the app, `administrators` and `authenticate` for whatever else they may see and change, `feed` and `startPage` for whoever else answers clients, `pages` for `/metrics` and `/swagger`. */
 export function createConsole({ current, services, secrets, redis, counted }: ConsoleParts) {
 	const { log, lifecycle } = services;
+	const addresses = () => current.snapshot.accounts.addresses;
 	const limit = new SignInLimit({
-		onLimited: (address) =>
+		onMany: (address) =>
 			log.logger.warn({ address }, "too many wrong keys came to the console's sign-in: others are answered with 429"),
 	});
 	const ended = new EndedSessions();
 	if (redis) shareEndedSessions(redis, ended);
 	const sessions = new ConsoleSessions({ secret: () => secrets.key.hex, ended });
-	const administrators = new Administrators(current, sessions);
+	const wrong = new WrongKeys({
+		onMany: (address) =>
+			log.logger.warn({ address }, "too many wrong keys came to /admin: somebody may be guessing, or has an old one"),
+	});
+	const administrators: Administrators = new Administrators(current, sessions, (request, server) => {
+		wrong.count(addresses().of(request, server));
+	});
 	const feed = new LiveFeed({
 		read: counted,
 		onProblem: (err) => log.logger.error({ err }, "the console's figures could not be made"),
@@ -45,7 +53,6 @@ export function createConsole({ current, services, secrets, redis, counted }: Co
 	const streams = new LiveStreams(feed.subscribe);
 	lifecycle.onDrain(() => streams.end());
 	const files = new ConsoleFiles();
-	const addresses = () => current.snapshot.accounts.addresses;
 	const pages: PageAccess = (request, server) => {
 		const refusal = current.snapshot.pages(request, server);
 		return refusal && administrators.find(request, server) ? undefined : refusal;
