@@ -78,7 +78,7 @@ describe("an agent that another router has heard", () => {
 
 	test("brings its replicas, and one that another router heard to be gone is gone here", () => {
 		const lost: string[] = [];
-		rig.registry.onLost((target) => lost.push(target));
+		rig.registry.listeners.onLost((target) => lost.push(target));
 		const replicas = (second: "ready" | "draining") => [
 			{ replica: 0, state: "ready" as const },
 			{ replica: 1, state: second },
@@ -112,7 +112,7 @@ describe("an agent that another router has heard", () => {
 
 	test("is told of with each registration and heartbeat that is heard here", async () => {
 		const told: [string, number][] = [];
-		rig.registry.onHeard(({ name, heardAt }) => told.push([name, heardAt]));
+		rig.registry.listeners.onHeard(({ name, heardAt }) => told.push([name, heardAt]));
 		await rig.register("gpu-1", ["qwen"]);
 		rig.pass(5000);
 		await rig.heartbeat("gpu-1", ["qwen"]);
@@ -127,7 +127,7 @@ describe("an agent that another router has heard", () => {
 
 test("the agent of this process serves here, and neither other routers nor the next start hear of it", async () => {
 	const told: string[] = [];
-	rig.registry.onHeard(({ name }) => told.push(name));
+	rig.registry.listeners.onHeard(({ name }) => told.push(name));
 	const registrar = inProcessRegistrar(rig.registry);
 	const body = { name: "own", instance: "own-a", endpoint: endpointOf("own"), models: ["qwen"] };
 	expect(await registrar.register(body)).toMatchObject({ reachable: true });

@@ -132,7 +132,7 @@ test("an agent that is heard of by a router whose clock was set back is heard of
 	using home = directory();
 	using other = directory();
 	const [one, two] = [fleetRig(home.path), fleetRig(other.path)];
-	one.registry.onHeard((agent) => two.registry.adopt(agent));
+	one.registry.listeners.onHeard((agent) => two.registry.adopt(agent));
 	await one.register("gpu-1", ["qwen"]);
 	one.setWall(-HOUR);
 	one.pass(5_000);

@@ -235,7 +235,7 @@ describe("replicas", () => {
 
 	test("that were ready and are not are told of, the models alone too: what takes calls there next has an empty cache", async () => {
 		const lost: string[] = [];
-		rig.registry.onLost((target) => lost.push(target));
+		rig.registry.listeners.onLost((target) => lost.push(target));
 		await rig.register("gpu-1", [qwen("ready", "ready"), "llama"]);
 		await rig.heartbeat("gpu-1", [qwen("ready", "draining"), "llama"]);
 		await rig.heartbeat("gpu-1", [qwen("ready", "starting"), "llama"]);

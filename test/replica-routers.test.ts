@@ -76,8 +76,8 @@ function routers(settleMs = 0) {
 		});
 		return scaler;
 	}) as [ReplicaScaler, ReplicaScaler];
-	rig.registry.onHeard((agent) => other.registry.adopt(agent));
-	other.registry.onHeard((agent) => rig.registry.adopt(agent));
+	rig.registry.listeners.onHeard((agent) => other.registry.adopt(agent));
+	other.registry.listeners.onHeard((agent) => rig.registry.adopt(agent));
 	/** Lets seconds pass at the routers that run. Returns which of them decided, a second each. */
 	const pass = async (seconds: number, running = [first, second]) => {
 		const deciders: string[][] = [];

@@ -162,7 +162,7 @@ function watchSuspects(config: Config, { upstreams, log, metrics }: RoleServices
 	const { suspects } = upstreams;
 	suspects.refuseMs = config.poisonous_requests;
 	suspects.report = (event) => reportSuspect(event, log, metrics);
-	agents.onReady((target, isAgain) => suspects.reportedReady(target, isAgain));
+	agents.listeners.onReady((target, isAgain) => suspects.reportedReady(target, isAgain));
 }
 
 /** `/admin/…`. */
@@ -208,7 +208,7 @@ function createAgents(
 	fleet.bounds = config.agents.replicas;
 	fleet.router = () => hub.router;
 	metrics.watchAgents(fleet.counts);
-	agents.onLost((target) => upstreams.targets.restarted(target));
+	agents.listeners.onLost((target) => upstreams.targets.restarted(target));
 	return { hub, tunnels, agentTransport: transport, agents, fleet, hostWakes, secrets };
 }
 

@@ -18,13 +18,11 @@ import {
 	isOtherForCalls,
 	isSameWork,
 	latestSecret,
-	lostTargets,
 	modelsByName,
 	nameTaken,
 	nextHeardAt,
 	otherProcess,
 	type RegisteredAgent,
-	readyTargets,
 	registerAnswer,
 	type SharedAgent,
 	secretsInUse,
@@ -35,6 +33,7 @@ import {
 } from "./agent-record.ts";
 import type { AgentRegistryOptions } from "./agent-registry-options.ts";
 import { callBack } from "./agent-transport.ts";
+import { RegistryListeners } from "./registry-listeners.ts";
 import { RegistryLog } from "./registry-log.ts";
 import { ServedNames } from "./served-names.ts";
 
@@ -54,15 +53,13 @@ export class AgentRegistry {
 	readonly agents: ReadonlyMap<string, AgentRecord> = this.#agents;
 	/** Names of models that agents serve, or once served. */
 	readonly servedNames: ServedNames;
+	/** Who hears of what becomes of them. */
+	readonly listeners = new RegistryListeners();
 	readonly #clock: LeaseClock;
 	readonly #wall: () => number;
 	readonly #time: () => number;
 	readonly #log: RegistryLog;
 	readonly #processes: AgentProcesses;
-	#heard: ((agent: SharedAgent) => void) | undefined;
-	#adopted: (() => void) | undefined;
-	#lost: ((target: string) => void) | undefined;
-	#ready: ((target: string, isAgain: boolean) => void) | undefined;
 	#storedAt = 0;
 	#upstream: Upstream;
 
@@ -155,7 +152,7 @@ export class AgentRegistry {
 		const isSame = isSameWork(agent.models, models) && agent.nextSecret === undefined;
 		if (agent.nextSecret !== undefined) agent.provider = this.#providerOf(agent, agent.nextSecret);
 		agent.nextSecret = undefined;
-		this.#reportTargets(agent.name, agent.models, models);
+		this.listeners.reported(agent.name, agent.models, models);
 		hearAgain(agent, { models, gpus: body.gpus }, this.#clock.now(), this.#wall());
 		this.servedNames.add(models.keys());
 		this.#logLease(agent);
@@ -171,7 +168,7 @@ export class AgentRegistry {
 	/** From now on an agent is told this with each heartbeat. */
 	setGoals(name: string, goals: AgentRecord["goals"]): void {
 		Object.assign(this.#agents.get(name) ?? {}, { goals });
-		this.#adopted?.();
+		this.listeners.adopted();
 	}
 
 	/** Whether an agent may open a tunnel, as it may register. Throws `agent_name_taken`. */
@@ -215,31 +212,6 @@ export class AgentRegistry {
 		if (failure === "auth") record.mustRegister = true;
 	}
 
-	/** The listener hears of each registration and heartbeat that this router gets. */
-	onHeard(listener: (agent: SharedAgent) => void): void {
-		this.#heard = listener;
-	}
-
-	/** The listener hears when calls go by something else, since another router has told of an agent, or an agent is told something else. */
-	onAdopted(listener: () => void): void {
-		this.#adopted = listener;
-	}
-
-	/** The listener hears of each target that was ready and is not any more. */
-	onLost(listener: (target: string) => void): void {
-		this.#lost = listener;
-	}
-
-	/** The listener hears of each target that is ready, with every report of its agent: `isAgain` where the one before said otherwise. */
-	onReady(listener: (target: string, isAgain: boolean) => void): void {
-		this.#ready = listener;
-	}
-
-	#reportTargets(...agent: Parameters<typeof readyTargets>): void {
-		if (this.#lost) for (const target of lostTargets(...agent)) this.#lost(target);
-		if (this.#ready) for (const ready of readyTargets(...agent)) this.#ready(...ready);
-	}
-
 	/** Takes over what another router has heard, unless it is older than what this one has. */
 	adopt(heard: SharedAgent): void {
 		const known = this.#agents.get(heard.name);
@@ -251,11 +223,11 @@ export class AgentRegistry {
 		const agent = this.#put(otherProcess(who), { heardAt, heardAtTime, models, gpus }, secrets);
 		agent.isDirty = true;
 		if (known?.endpoint === agent.endpoint) agent.isReachable &&= known.isReachable;
-		if (isOtherForCalls(known, agent)) this.#adopted?.();
+		if (isOtherForCalls(known, agent)) this.listeners.adopted();
 		if (known?.endpoint !== agent.endpoint) return;
 		agent.loggedLease = known.loggedLease;
 		this.#logLease(agent);
-		if (!agent.isReachable) void this.#callBack(agent).then(() => agent.isReachable && this.#adopted?.());
+		if (!agent.isReachable) void this.#callBack(agent).then(() => agent.isReachable && this.listeners.adopted());
 	}
 
 	/** All agents that other routers may call. */
@@ -312,7 +284,7 @@ export class AgentRegistry {
 			goals: before?.goals,
 			now: this.#clock.now(),
 		});
-		this.#reportTargets(who.name, before?.models, agent.models);
+		this.listeners.reported(who.name, before?.models, agent.models);
 		this.#agents.set(who.name, agent);
 		this.servedNames.add(agent.models.keys());
 		return agent;
@@ -338,7 +310,7 @@ export class AgentRegistry {
 
 	#share(agent: AgentRecord): void {
 		agent.sharedAt = this.#clock.now();
-		if (!agent.isInProcess) this.#heard?.(sharedOf(agent));
+		if (!agent.isInProcess) this.listeners.heard(sharedOf(agent));
 	}
 
 	#forget(name: string): void {

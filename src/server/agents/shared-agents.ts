@@ -56,7 +56,7 @@ export function shareAgents(
 		},
 		rows: () => agents.shared().map(agentRow),
 	});
-	agents.onHeard((agent) => publish([agentRow(agent)]));
+	agents.listeners.onHeard((agent) => publish([agentRow(agent)]));
 
 	let published = "";
 	// One that was taken back stays so, whoever still has it.

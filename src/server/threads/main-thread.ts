@@ -191,7 +191,7 @@ function tellChanges(threads: WorkerThreads, router: ReloadedRouter): void {
 	state.keys.onMerge(tell);
 	state.onObjects = (rows) => threads.tell({ type: "objects", rows });
 	router.onTunnel = () => threads.tellAgents();
-	agents.onAdopted(afterAll(() => threads.tellAgents()));
+	agents.listeners.onAdopted(afterAll(() => threads.tellAgents()));
 }
 
 /** Has limits, spending, clocks and what is known of upstreams be whole again when a worker has ended. */
