@@ -56,7 +56,13 @@ describe("a session", () => {
 		const { token } = at(here).begin("h".repeat(43));
 		at(here).end(token);
 		expect(at(there).read(token)).toBeDefined();
-		const wrong = ["", "x", `${"z".repeat(13)}.${"n".repeat(24)}`, `zzzzzzzzzzzz.${"n".repeat(24)}`, `1.${"n".repeat(24)}`];
+		const wrong = [
+			"",
+			"x",
+			`${"z".repeat(13)}.${"n".repeat(24)}`,
+			`zzzzzzzzzzzz.${"n".repeat(24)}`,
+			`1.${"n".repeat(24)}`,
+		];
 		there.take(wrong.map((field) => ({ field, version: 1, value: "" })));
 		expect([...there.rows()]).toEqual([]);
 		there.take(told);

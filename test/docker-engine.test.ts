@@ -304,7 +304,9 @@ describe("a CLI that", () => {
 		const { env, calls } = fakeDocker("case $1 in run) echo no such luck >&2; exit 125;; ps) echo made;; esac");
 		for (const name of ["x", "y"]) await failureOf(dockerOf(env).run([`--name=${name}`, "image"], {}));
 		const said = calls();
-		const labels = [0, 3].map((at) => /^run --detach --label=(router\.start=\S{36}) --name=. image$/.exec(said[at]!)?.[1]);
+		const labels = [0, 3].map(
+			(at) => /^run --detach --label=(router\.start=\S{36}) --name=. image$/.exec(said[at]!)?.[1],
+		);
 		expect(new Set(labels).size).toBe(2);
 		expect(said[1]).toBe(`ps --all --no-trunc --quiet --filter label=${labels[0]}`);
 		expect(said[2]).toBe("rm --force --volumes -- made");

@@ -182,7 +182,7 @@ describe("a running router", () => {
 		[{ max_tokens: 5, system: "be brief", messages: [{ role: "user", content: "hi" }] }, ANTHROPICS, "chat"],
 	])("takes %j with %j for a call of its API", async (body, headers, operation) => {
 		const found = await ask({ model: "dummy", ...body }, KEY, "", headers);
-		expect([found.status, found.body.call?.operation]).toEqual([200, operation]);
+		expect([found.status, found.body.call?.operation]).toEqual([200, operation as never]);
 		// The router's own dummy has no chat without messages.
 		expect(found.body.candidates.map(({ rank, id }) => [rank, id])).toEqual([[1, "dummy/dummy"]]);
 	});
@@ -202,8 +202,16 @@ describe("a running router", () => {
 		["/v2/rerank", { query: "a", documents: ["b"] }, "rerank"],
 		["/tokenize", { prompt: "hi" }, "tokenize"],
 	])("explains a call at %s", async (path, body, operation) => {
-		const found = await ask({ model: path.startsWith("/v1/a") || path.startsWith("/v1/i") ? "openai/x" : "fast", ...body }, KEY, path);
-		expect([found.status, found.body.error?.code, found.body.call?.operation]).toEqual([200, undefined, operation]);
+		const found = await ask(
+			{ model: path.startsWith("/v1/a") || path.startsWith("/v1/i") ? "openai/x" : "fast", ...body },
+			KEY,
+			path,
+		);
+		expect([found.status, found.body.error?.code, found.body.call?.operation]).toEqual([
+			200,
+			undefined,
+			operation as never,
+		]);
 		expect(found.body.candidates.length).toBeGreaterThan(0);
 	});
 
@@ -237,7 +245,9 @@ describe("a running router", () => {
 
 	test("refuses what the call itself would be refused for", async () => {
 		expect((await ask({ model: "fast" }, KEY, "/v1/messages")).body.error?.code).toBe("invalid_value");
-		expect((await ask({ model: "openai/gpt-4o", query: "a", documents: [] }, KEY)).body.error?.code).toBe("operation_not_served");
+		expect((await ask({ model: "openai/gpt-4o", query: "a", documents: [] }, KEY)).body.error?.code).toBe(
+			"operation_not_served",
+		);
 		const other = { model: "box/qwen", messages: said, chat_template: "x" };
 		expect((await ask(other, "key-of-some-models")).body.error?.code).toBe("engine_field_not_allowed");
 	});

@@ -4,6 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { explainCall } from "../src/api/explain-call.ts";
 import { listModels, oneModel } from "../src/api/model-queries.ts";
+import { ROUTES } from "../src/api/routes.ts";
 import { clientError } from "./kit/contract.ts";
 import type { Json } from "./kit/exchange.ts";
 import { type Connection, startFaultUpstream } from "./kit/fault-upstream.ts";
@@ -186,7 +187,7 @@ test("`router explain` says by which entry, and where it would go", async () => 
 		headers: { "content-type": "application/json" },
 		body: JSON.stringify({ model: "anthropic/claude-x" }),
 	});
-	const { model, route, candidates } = await explainCall(made.context, request);
+	const { model, route, candidates } = await explainCall(made.context, request, ROUTES);
 	expect([model, route]).toEqual(["anthropic/claude-x", "models: anthropic/*"]);
 	expect(candidates.map(({ id }) => id)).toEqual(["one/claude-x", "two/claude-x"]);
 });

@@ -42,7 +42,10 @@ describe("wrong keys", () => {
 test.each([1, 2])(
 	"that come to /admin of a router with %i worker(s) are 401s, however many, and told once in the log; the right one is taken",
 	async (workers) => {
-		const config = { server: { workers, trusted_proxies: ["127.0.0.1"] }, admin: { keys: [{ name: "ops", key: "the-right-one" }] } };
+		const config = {
+			server: { workers, trusted_proxies: ["127.0.0.1"] },
+			admin: { keys: [{ name: "ops", key: "the-right-one" }] },
+		};
 		const router = await startRouter({ config });
 		try {
 			const statusOf = async (key: string, address: string) => {
@@ -54,7 +57,10 @@ test.each([1, 2])(
 			expect(await statusOf("the-right-one", "203.0.113.7")).toBe(200);
 			const line = /too many wrong keys came to \/admin/;
 			await router.printed(line);
-			const told = router.output().split("\n").filter((text) => line.test(text));
+			const told = router
+				.output()
+				.split("\n")
+				.filter((text) => line.test(text));
 			expect(told).toHaveLength(1);
 			expect(told[0]).toContain("203.0.113.7");
 			expect(told[0]).not.toContain("wrong-");

@@ -2,6 +2,7 @@
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { batchOf, EndUsers } from "../src/accounts/usage/ledger-rows.ts";
 import { explainCall } from "../src/api/explain-call.ts";
+import { ROUTES } from "../src/api/routes.ts";
 import { callText } from "../src/cli/admin-tables.ts";
 import { explanationText } from "../src/cli/explain-command.ts";
 import { parseRequest } from "../src/dialects/openai-chat.ts";
@@ -43,6 +44,7 @@ const explained = (made: Pipeline, body: Json) => {
 	return explainCall(
 		made.context,
 		new Request("http://localhost/v1/route", { method: "POST", headers, body: JSON.stringify(body) }),
+		ROUTES,
 	);
 };
 const rows = ({ candidates }: Pick<Explanation, "candidates">) =>

@@ -66,24 +66,28 @@ describe("over any connection", () => {
 		}
 	});
 
-	test.each([1, 2])("with %i workers a key's session is not another key's of the same name", async (workers) => {
-		const keys = ["first", "other"].map((name) => ({ name, key: `sk-${name}-0123456789` }));
-		const { url } = await here({ ...balanced(), keys }, { workers });
-		const headers = (key: string) => ({ "x-session-id": "one", authorization: `Bearer sk-${key}-0123456789` });
-		const explained = async (key: string): Promise<Loose> => {
-			const body = JSON.stringify({ model: "m", messages: [{ role: "user", content: "hi" }] });
-			const asked = { method: "POST", headers: { ...headers(key), "content-type": "application/json" }, body };
-			return (await fetch(`${url}/v1/route`, asked)).json();
-		};
-		const stays = ({ candidates }: Loose) =>
-			candidates.find(({ reason }: Loose) => reason === "has the session's last calls")?.id;
-		const home = await providerOf(url, "hi", headers("first"));
-		expect(stays(await explained("first"))).toBe(`${home}/m`);
-		expect(stays(await explained("other"))).toBeUndefined();
-		// Another key's calls of the same name leave it where it is, wherever they go.
-		for (let turn = 0; turn < 6; turn++) await providerOf(url, `${turn}`, headers("other"));
-		expect(await providerOf(url, "and then", headers("first"))).toBe(home);
-	}, 60_000);
+	test.each([1, 2])(
+		"with %i workers a key's session is not another key's of the same name",
+		async (workers) => {
+			const keys = ["first", "other"].map((name) => ({ name, key: `sk-${name}-0123456789` }));
+			const { url } = await here({ ...balanced(), keys }, { workers });
+			const headers = (key: string) => ({ "x-session-id": "one", authorization: `Bearer sk-${key}-0123456789` });
+			const explained = async (key: string): Promise<Loose> => {
+				const body = JSON.stringify({ model: "m", messages: [{ role: "user", content: "hi" }] });
+				const asked = { method: "POST", headers: { ...headers(key), "content-type": "application/json" }, body };
+				return (await fetch(`${url}/v1/route`, asked)).json() as Promise<Loose>;
+			};
+			const stays = ({ candidates }: Loose) =>
+				candidates.find(({ reason }: Loose) => reason === "has the session's last calls")?.id;
+			const home = await providerOf(url, "hi", headers("first"));
+			expect(stays(await explained("first"))).toBe(`${home}/m`);
+			expect(stays(await explained("other"))).toBeUndefined();
+			// Another key's calls of the same name leave it where it is, wherever they go.
+			for (let turn = 0; turn < 6; turn++) await providerOf(url, `${turn}`, headers("other"));
+			expect(await providerOf(url, "and then", headers("first"))).toBe(home);
+		},
+		60_000,
+	);
 
 	test("a prompt goes to the replica that has its beginning in the cache", async () => {
 		const { url } = await here(balanced());

@@ -85,7 +85,9 @@ async function explainPassed(
 	try {
 		if (read.json && context.objects?.hasObjects) refuseForeignFiles(context.objects, caller, read.json);
 		Object.assign(call, read.parsed, { passed: read.passed });
-		return await explained(call, asking, (found) => allowedPassed(operation, context, accounts, { call, caller }, found));
+		return await explained(call, asking, (found) =>
+			allowedPassed(operation, context, accounts, { call, caller }, found),
+		);
 	} finally {
 		await read.close?.();
 	}

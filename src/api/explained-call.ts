@@ -104,7 +104,8 @@ const RESPONSES_FIELDS = [
 export function likelyPath(body: Readonly<Record<string, unknown>>, headers: Headers): string | undefined {
 	const has = (field: string) => Object.hasOwn(body, field);
 	const { model } = body;
-	if (has("contents") && typeof model === "string") return `/v1beta/models/${encodeURIComponent(model)}:generateContent`;
+	if (has("contents") && typeof model === "string")
+		return `/v1beta/models/${encodeURIComponent(model)}:generateContent`;
 	if (has("messages")) return isAnthropics(headers) ? "/v1/messages" : "/v1/chat/completions";
 	if (has("input")) {
 		const { input } = body;
