@@ -198,8 +198,8 @@ describe("a model", () => {
 	});
 
 	test("that somebody paused stays until it is idle for its ttl, or another needs its memory", () => {
-		const paused = model({ name: "m", state: "failed", isPaused: true, readyAt: 0, usedAt: 5000, ttl: 60_000 });
-		expect([...decide([{ ...paused, isPaused: false }], ["m"], 6000).awake]).toEqual([]);
+		const paused = model({ name: "m", state: "failed", isThere: true, readyAt: 0, usedAt: 5000, ttl: 60_000 });
+		expect([...decide([{ ...paused, isThere: false }], ["m"], 6000).awake]).toEqual([]);
 		expect([...decide([paused], ["m"], 64_999).awake]).toEqual(["m"]);
 		expect([...decide([paused], ["m"], 65_000).awake]).toEqual([]);
 		expect([...decide([{ ...paused, order: "unload" }], ["m"], 6000).awake]).toEqual([]);

@@ -31,7 +31,7 @@ export function modelDemand(
 		load,
 		order,
 		state,
-		isPaused: items.some((item) => item.model === name && item.state === "paused"),
+		isThere: items.some((item) => item.model === name && isThere(item)),
 		waiting: count,
 		oldestAt,
 		running: traffic.running(name),
@@ -43,6 +43,9 @@ export function modelDemand(
 		goal,
 	};
 }
+
+/** Its memory is taken, whether or not it moves: somebody may have paused it, and come back. */
+const isThere = ({ state }: InventoryItem): boolean => state === "running" || state === "paused";
 
 function latest(times: readonly (number | undefined)[]): number | undefined {
 	return times.reduce((a, b) => Math.max(a ?? 0, b ?? 0) || undefined, undefined);
@@ -128,9 +131,7 @@ export function adoptRunning(
 	const awake = new Set(awakeBefore);
 	const asleep = new Set(asleepBefore);
 	for (const { spec, load } of entries) {
-		const isThere = ({ model, state }: InventoryItem) =>
-			model === spec.name && (state === "running" || state === "paused");
-		const own = items.filter(isThere);
+		const own = items.filter((item) => item.model === spec.name && isThere(item));
 		if (load !== "on-demand" || own.length === 0) continue;
 		const isAsleep = own.some(({ health }) => health === "asleep");
 		(isAsleep ? asleep : awake).add(spec.name);

@@ -11,8 +11,8 @@ export interface ModelDemand {
 	/** The last order of an API call; it wins over `load`. */
 	readonly order?: "load" | "unload" | undefined;
 	readonly state: ModelState;
-	/** Somebody has paused a container of its: it holds its memory, and is to be as they left it when they come back. */
-	readonly isPaused?: boolean | undefined;
+	/** A container of its runs, or somebody has paused one: it holds its memory, and where it has failed no load of it has. */
+	readonly isThere?: boolean | undefined;
 	/** Calls that wait, and since when the first of them. */
 	readonly waiting: number;
 	readonly oldestAt?: number | undefined;
@@ -263,7 +263,7 @@ function staysLoaded(model: ModelDemand, now: number): boolean {
 	const isIdle = model.running === 0 && model.waiting === 0;
 	if (!isIdle || model.state === "starting" || model.state === "pulling") return true;
 	// After a failed load the next call begins another one.
-	if (model.state === "failed" && !model.isPaused) return false;
+	if (model.state === "failed" && !model.isThere) return false;
 	if (goal?.goal === "load") return true;
 	const lastUse = Math.max(model.usedAt, model.readyAt ?? Number.NEGATIVE_INFINITY);
 	const ownTtl = model.ttl ?? Number.POSITIVE_INFINITY;
