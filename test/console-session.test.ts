@@ -1,7 +1,6 @@
 /** Sessions of the console: what is no session is refused, and one ends with its time, its sign-out, its key or its router's secret. */
 import { describe, expect, test } from "bun:test";
 import { ConsoleSessions } from "../src/server/console/console-session.ts";
-import { EndedSessions } from "../src/server/console/ended-sessions.ts";
 import { crossOriginRefusal } from "../src/server/console/same-origin.ts";
 import type { SharedRow } from "../src/store/shared-table.ts";
 
@@ -50,12 +49,12 @@ describe("a session", () => {
 	test("that was signed out at another router is over here, too, until it would have ended", () => {
 		const clock = { now: 1_000 };
 		const told: SharedRow[] = [];
-		const [here, there] = [new EndedSessions(() => clock.now), new EndedSessions(() => clock.now)];
-		here.onEnded = (row) => told.push(row);
-		const at = (ended: EndedSessions) => new ConsoleSessions({ secret: () => "s", ended, wall: () => clock.now });
-		const { token } = at(here).begin("h".repeat(43));
-		at(here).end(token);
-		expect(at(there).read(token)).toBeDefined();
+		const [here, there] = [sessionsAt(clock), sessionsAt(clock)];
+		here.ended.onEnded = (row) => told.push(row);
+		const { token } = here.begin(here.holderOf(KEY));
+		here.end(token);
+		expect(there.read(token)).toBeDefined();
+		const { ended } = there;
 		const wrong = [
 			"",
 			"x",
@@ -63,14 +62,14 @@ describe("a session", () => {
 			`zzzzzzzzzzzz.${"n".repeat(24)}`,
 			`1.${"n".repeat(24)}`,
 		];
-		there.take(wrong.map((field) => ({ field, version: 1, value: "" })));
-		expect([...there.rows()]).toEqual([]);
-		there.take(told);
-		expect(at(there).read(token)).toBeUndefined();
-		expect([...there.rows()]).toEqual(told);
-		expect(there.isOver(told[0]!.field)).toBe(false);
+		ended.take(wrong.map((field) => ({ field, version: 1, value: "" })));
+		expect([...ended.rows()]).toEqual([]);
+		ended.take(told);
+		expect(there.read(token)).toBeUndefined();
+		expect([...ended.rows()]).toEqual(told);
+		expect(ended.isOver(told[0]!.field)).toBe(false);
 		clock.now += HOURS_12;
-		expect([there.isOver(told[0]!.field), ...there.rows()]).toEqual([true]);
+		expect([ended.isOver(told[0]!.field), ...ended.rows()]).toEqual([true]);
 	});
 
 	test("is good at every router that has the secret, and at no other", () => {

@@ -69,7 +69,7 @@ test("the settings table names flags that exist, and every flag that sets someth
 	const listed = [...settingsTable().matchAll(/`(--[a-z-]+)`/g)].map(([, flag]) => flag!);
 	expect(listed.filter((flag) => !HELP.includes(flag))).toEqual([]);
 	const explained = [...HELP.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, flag]) => flag!);
-	const settingNothing = ["--replace", "--config", "--env-file", "--url", "--file"];
+	const settingNothing = ["--replace", "--config", "--env-file", "--url", "--file", "--path"];
 	expect(explained.filter((flag) => !listed.includes(flag) && !settingNothing.includes(flag))).toEqual([]);
 });
 

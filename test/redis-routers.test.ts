@@ -81,19 +81,22 @@ test("a session of the console that is signed out at one router is none at the o
 			headers: { ...SAME, ...(cookie && { cookie }), "content-type": "application/json" },
 			...(method === "POST" && { body: JSON.stringify({ key: ADMIN }) }),
 		});
-	const isGood = async (router: RunningRouter, cookie: string) =>
+	const isSignedIn = async (router: RunningRouter, cookie: string) =>
 		((await (await at(router, "GET", cookie)).json()) as { signed_in: boolean }).signed_in;
 	const cookieOf = (answer: Response) => answer.headers.get("set-cookie")!.split(";")[0]!;
 	const [one, kept] = await Promise.all([0, 1].map(async () => cookieOf(await at(routers[0]!, "POST"))));
 	// Its secret is that of the oldest router, once all have heard of it.
-	await until(async () => (await Promise.all(routers.map((each) => isGood(each, one!)))).every(Boolean), "the session");
+	await until(
+		async () => (await Promise.all(routers.map((each) => isSignedIn(each, one!)))).every(Boolean),
+		"the session",
+	);
 	expect((await at(routers[1]!, "DELETE", one)).status).toBe(204);
-	await until(async () => !(await Promise.all(routers.map((each) => isGood(each, one!)))).some(Boolean), "its end");
+	await until(async () => !(await Promise.all(routers.map((each) => isSignedIn(each, one!)))).some(Boolean), "its end");
 	const next = await startAnother();
-	await until(() => isGood(next, kept!), "the other session at the new router");
-	await until(async () => !(await isGood(next, one!)), "its end at the new router");
+	await until(() => isSignedIn(next, kept!), "the other session at the new router");
+	await until(async () => !(await isSignedIn(next, one!)), "its end at the new router");
 	await next.stop();
-	expect(await isGood(routers[0]!, kept!)).toBe(true);
+	expect(await isSignedIn(routers[0]!, kept!)).toBe(true);
 }, 60_000);
 
 test("usage as FOCUS has the calls of all routers, and a header where they can't be asked", async () => {

@@ -116,16 +116,7 @@ export function parseCommand(args: readonly string[]): Command {
 		},
 		...(given["env-file"] !== undefined && { envFile: given["env-file"] }),
 	};
-	if (command === "explain") {
-		const { path } = given;
-		return {
-			do: command,
-			model: model!,
-			...(file !== undefined && { file }),
-			...(path !== undefined && { path }),
-			...shared,
-		};
-	}
+	if (command === "explain") return { do: command, model: model!, ...askedFor(given), ...shared };
 	if (isOfBackup) return { do: command, file: file!, ...shared };
 	if (command === "start") return { do: command, ...("replace" in given && { isReplacing: true }), ...shared };
 	if (command === "upgrade") return { do: command, ...(given.to !== undefined && { file: given.to }), ...shared };
@@ -181,6 +172,12 @@ function wellFormed<T>(parsed: T | string): T {
 	if (typeof parsed === "string") throw new UsageError(parsed);
 	return parsed;
 }
+
+/** What is asked of `explain`: a request's body, and where it would be sent. */
+const askedFor = ({ file, path }: Given) => ({
+	...(file !== undefined && { file }),
+	...(path !== undefined && { path }),
+});
 
 type Given = Partial<Record<keyof typeof FLAGS, string>>;
 

@@ -22,19 +22,16 @@ export interface ConsoleSession {
 export interface ConsoleSessionsOptions {
 	/** What they are signed with; another one ends them all. */
 	readonly secret: () => string;
-	/** Those that were signed out; this router's alone unless given. */
-	readonly ended?: EndedSessions;
 	/** Unix time, ms. */
 	readonly wall?: () => number;
 }
 
 /** All sessions of a router. */
 export class ConsoleSessions {
-	readonly #ended: EndedSessions;
+	/** Those that were signed out. */
+	readonly ended = new EndedSessions(() => this.#now());
 
-	constructor(private readonly options: ConsoleSessionsOptions) {
-		this.#ended = options.ended ?? new EndedSessions(options.wall);
-	}
+	constructor(private readonly options: ConsoleSessionsOptions) {}
 
 	/** The name of the cookie: cookies of a host are those of all its ports, and another router may be at another one. */
 	get cookie(): string {
@@ -56,13 +53,13 @@ export class ConsoleSessions {
 	/** The session of a token; undefined where it is none, or over. */
 	read(token: string): ConsoleSession | undefined {
 		const found = this.#verified(token);
-		return found && !this.#ended.has(found.nonce) ? found : undefined;
+		return found && !this.ended.has(found.nonce) ? found : undefined;
 	}
 
 	/** Signs one out: here, and wherever else its end is told. */
 	end(token: string): void {
 		const found = this.#verified(token);
-		if (found) this.#ended.add(found);
+		if (found) this.ended.add(found);
 	}
 
 	#verified(token: string): (ConsoleSession & NamedSession) | undefined {

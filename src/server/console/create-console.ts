@@ -11,7 +11,7 @@ import type { CurrentSnapshot, RouterSnapshot } from "../snapshot.ts";
 import { ConsoleFiles, wantsPage } from "./console-files.ts";
 import { consoleRoutes } from "./console-routes.ts";
 import { ConsoleSessions } from "./console-session.ts";
-import { EndedSessions, shareEndedSessions } from "./ended-sessions.ts";
+import { shareEndedSessions } from "./ended-sessions.ts";
 import { LiveFeed } from "./live-feed.ts";
 import { LiveStreams } from "./live-streams.ts";
 import { SignInLimit } from "./sign-in-limit.ts";
@@ -36,9 +36,8 @@ export function createConsole({ current, services, secrets, redis, counted }: Co
 		onMany: (address) =>
 			log.logger.warn({ address }, "too many wrong keys came to the console's sign-in: others are answered with 429"),
 	});
-	const ended = new EndedSessions();
-	if (redis) shareEndedSessions(redis, ended);
-	const sessions = new ConsoleSessions({ secret: () => secrets.key.hex, ended });
+	const sessions = new ConsoleSessions({ secret: () => secrets.key.hex });
+	if (redis) shareEndedSessions(redis, sessions.ended);
 	const wrong = new WrongKeys({
 		onMany: (address) =>
 			log.logger.warn({ address }, "too many wrong keys came to /admin: somebody may be guessing, or has an old one"),

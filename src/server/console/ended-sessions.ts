@@ -24,7 +24,7 @@ export class EndedSessions {
 	onEnded: (row: SharedRow) => void = () => undefined;
 
 	/** @param wall Unix time, ms */
-	constructor(private readonly wall: () => number = Date.now) {}
+	constructor(private readonly wall: () => number) {}
 
 	has(nonce: string): boolean {
 		return this.#ended.has(nonce);

@@ -228,10 +228,8 @@ export class WorkerThread {
 				this.#port = message.port;
 				return;
 			case "listening":
-				this.#started({ url: message.url, port: message.port });
-				return;
 			case "failed":
-				this.#started({ problem: message.message, isStart: message.isStart });
+				this.#started(startIn(message));
 				return;
 			case "lines":
 				this.reports.lines(message.lines);
@@ -336,4 +334,10 @@ export class WorkerThread {
 		const answer = await this.reports.forward(request, client.signal).finally(() => this.#clients.delete(id));
 		this.#worker.postMessage({ type: "answered", id, answer } satisfies ToWorker, [answer.body]);
 	}
+}
+
+function startIn(message: Extract<ToMain, { type: "listening" | "failed" }>): Start {
+	return message.type === "listening"
+		? { url: message.url, port: message.port }
+		: { problem: message.message, isStart: message.isStart };
 }

@@ -61,6 +61,8 @@ const SETTLE_MS = 100;
 /** Sends a message to the main thread. */
 type Send = (message: ToMain, transfer?: ArrayBuffer[]) => void;
 
+type AskedOfWorker = "keys" | "agents" | "objects" | "config" | "certificate" | "confirm" | "flush" | "rows";
+
 /** A worker's router, as its thread has it. */
 export interface WorkerRouter {
 	/** Takes a message of the main thread. */
@@ -165,6 +167,41 @@ class ThreadRouter implements WorkerRouter {
 				this.#requests.answered(message.id, message.answer);
 				return;
 			case "keys":
+			case "agents":
+			case "objects":
+			case "config":
+			case "certificate":
+			case "confirm":
+			case "flush":
+			case "rows":
+				this.#takeAsked(message);
+				return;
+			case "claim":
+				this.#claims.onMessage?.(message.message);
+				return;
+			case "live":
+				this.#console.take(message.sample);
+				return;
+			case "drain":
+				this.#signals.emit("SIGTERM", "SIGTERM");
+				return;
+			case "cut":
+				this.#settled = this.#server.stop(true).then(() => Bun.sleep(SETTLE_MS));
+				void this.#services.lifecycle.stop();
+				return;
+			case "stop":
+				void this.#services.lifecycle.stop();
+				return;
+			default:
+				if (message.type === "limits-decided") this.#limits.decided(message);
+				else takeTunnelNews(this.#agents.tunnels, message);
+		}
+	}
+
+	/** What the main thread waits for: it is told once that is done. */
+	#takeAsked(message: Extract<ToWorker, { readonly type: AskedOfWorker }>): void {
+		switch (message.type) {
+			case "keys":
 				this.#takeKeys(message.keys);
 				this.#done(message.id);
 				return;
@@ -192,25 +229,6 @@ class ThreadRouter implements WorkerRouter {
 				this.#calls.rows.send();
 				this.#done(message.id);
 				return;
-			case "claim":
-				this.#claims.onMessage?.(message.message);
-				return;
-			case "live":
-				this.#console.take(message.sample);
-				return;
-			case "drain":
-				this.#signals.emit("SIGTERM", "SIGTERM");
-				return;
-			case "cut":
-				this.#settled = this.#server.stop(true).then(() => Bun.sleep(SETTLE_MS));
-				void this.#services.lifecycle.stop();
-				return;
-			case "stop":
-				void this.#services.lifecycle.stop();
-				return;
-			default:
-				if (message.type === "limits-decided") this.#limits.decided(message);
-				else takeTunnelNews(this.#agents.tunnels, message);
 		}
 	}
 

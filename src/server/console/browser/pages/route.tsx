@@ -57,24 +57,7 @@ function RoutePage() {
 	return (
 		<div class="stack">
 			<form class="card" onSubmit={(event) => void submit(event)}>
-				<div class="search-fields">
-					<label class="field">
-						Model
-						<input name="model" placeholder="that of the body" autocomplete="off" spellcheck={false} />
-					</label>
-					<label class="field">
-						Path of the call
-						<input name="path" placeholder="as the body's fields say" autocomplete="off" spellcheck={false} />
-					</label>
-					<label class="field">
-						Caller's key
-						<input name="key" type="password" autocomplete="off" placeholder="none where none is needed" />
-					</label>
-				</div>
-				<label class="field">
-					Body of the call, as JSON
-					<textarea name="body" rows={10} defaultValue={EXAMPLE} spellcheck={false} class="code" />
-				</label>
+				<CallFields />
 				<div class="actions">
 					<button type="submit" class="primary" disabled={isBusy}>
 						Where would it go?
@@ -92,6 +75,32 @@ function RoutePage() {
 			)}
 			{found && <Answer found={found} />}
 		</div>
+	);
+}
+
+/** What is asked about: whose call, where, and its body. */
+function CallFields() {
+	return (
+		<>
+			<div class="search-fields">
+				<label class="field">
+					Model
+					<input name="model" placeholder="that of the body" autocomplete="off" spellcheck={false} />
+				</label>
+				<label class="field">
+					Path of the call
+					<input name="path" placeholder="as the body's fields say" autocomplete="off" spellcheck={false} />
+				</label>
+				<label class="field">
+					Caller's key
+					<input name="key" type="password" autocomplete="off" placeholder="none where none is needed" />
+				</label>
+			</div>
+			<label class="field">
+				Body of the call, as JSON
+				<textarea name="body" rows={10} defaultValue={EXAMPLE} spellcheck={false} class="code" />
+			</label>
+		</>
 	);
 }
 
