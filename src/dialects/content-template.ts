@@ -10,9 +10,24 @@ import { objectIn } from "../openai/usage.ts";
 const CONTENT = /"content":\s*"/;
 /** The same for pieces of a call's arguments. */
 export const ARGUMENTS = /"arguments":\s*"/;
+/** The same for what a model thinks, which has two names, or one of them. */
+export const THOUGHTS = /"reasoning(?:_content)?":\s*"/;
+/** Its other name, right behind. */
+const THOUGHTS_AGAIN = /,\s*"reasoning(_content)?":\s*"/y;
 const QUOTE = '"';
 const BACKSLASH = 92;
 const LF = 10;
+
+/** Words that were read in their bytes. */
+export interface ReadWords {
+	/** Past their events. */
+	readonly end: number;
+	/** Where those of each begin and end, and how long all are, bytes. */
+	readonly spans: Int32Array;
+	readonly size: number;
+	/** All of them, JSON without its quotes. */
+	readonly literal: string;
+}
 
 /** How a wire writes events of OpenAI's. */
 export interface WordsWriter {
@@ -32,6 +47,8 @@ export class ContentTemplate {
 	literal = "";
 	end = 0;
 	#events: EventTemplate | undefined;
+	/** Which of its texts are the words. */
+	#noted = 0;
 
 	/** @param field what stands before the words, up to their first quote */
 	constructor(private readonly field = CONTENT) {}
@@ -45,16 +62,39 @@ export class ContentTemplate {
 		const found = this.field.exec(event);
 		if (!found) return false;
 		const start = found.index + found[0].length;
-		const end = literalEnd(event, start - 1);
-		if (end === -1 || JSON.parse(event.slice(start - 1, end)) !== content) return false;
-		const fixed = [event.slice(0, start), event.slice(end - 1)];
-		this.#events = new EventTemplate({ fixed, variables: ["text"], noted: 0, escapes: "any" });
+		const end = textEnd(event, start, content);
+		if (end === -1) return false;
+		THOUGHTS_AGAIN.lastIndex = end + 1;
+		const again = this.field === THOUGHTS ? THOUGHTS_AGAIN.exec(event) : null;
+		if (!again) {
+			const fixed = [event.slice(0, start), event.slice(end)];
+			this.#events = new EventTemplate({ fixed, variables: ["text"], noted: 0, escapes: "any" });
+			this.#noted = 0;
+			return true;
+		}
+		const next = end + 1 + again[0].length;
+		const last = textEnd(event, next, content);
+		if (last === -1) return false;
+		const fixed = [event.slice(0, start), event.slice(end, next), event.slice(last)];
+		// Where the two differ, what stands under the longer name counts.
+		const noted = again[1] ? 1 : 0;
+		this.#events = new EventTemplate({ fixed, variables: ["text", "text"], noted, escapes: "any" });
+		this.#noted = noted;
 		return true;
+	}
+
+	/** The words of events like that one which stand in some bytes from `at` on; undefined where none do. To be asked before another template reads. */
+	read(bytes: Buffer, at: number): ReadWords | undefined {
+		const events = this.#events;
+		const end = events ? events.read(bytes, at) : at;
+		if (end === at) return undefined;
+		const { spans, size } = events!;
+		return { end, spans, size, literal: events!.textsIn(bytes).toString() };
 	}
 
 	/** The events of a piece, in another wire. */
 	rewritten(piece: Uint8Array, writer: WordsWriter): StreamPiece {
-		const bytes = piece instanceof Buffer ? piece : Buffer.from(piece.buffer, piece.byteOffset, piece.length);
+		const bytes = asBuffer(piece);
 		const parts: (string | TextChunks)[] = [];
 		let at = 0;
 		while (at < bytes.length) {
@@ -79,17 +119,27 @@ export class ContentTemplate {
 		const events = this.#events;
 		const end = events ? events.endIn(text, at) : -1;
 		if (end === -1) return false;
-		this.literal = text.slice(events!.starts[0]! - 1, events!.ends[0]! + 1);
+		this.literal = text.slice(events!.starts[this.#noted]! - 1, events!.ends[this.#noted]! + 1);
 		this.end = end;
 		return true;
 	}
 }
 
+/** The same bytes. */
+export const asBuffer = (piece: Uint8Array): Buffer =>
+	piece instanceof Buffer ? piece : Buffer.from(piece.buffer, piece.byteOffset, piece.length);
+
 /** Past the event that begins there, or past several; all that there is where the next blank line is of another form. */
-function eventEnd(bytes: Uint8Array, from: number): number {
+export function eventEnd(bytes: Uint8Array, from: number): number {
 	for (let at = bytes.indexOf(LF, from); at !== -1; at = bytes.indexOf(LF, at + 1))
 		if (bytes[at + 1] === LF) return at + 2;
 	return bytes.length;
+}
+
+/** Where the JSON string is closed that goes on at `start`, and says this; -1 where it does not. */
+function textEnd(event: string, start: number, text: string): number {
+	const end = literalEnd(event, start - 1);
+	return end === -1 || JSON.parse(event.slice(start - 1, end)) !== text ? -1 : end - 1;
 }
 
 /** Past the JSON string that begins there; -1 where none does. */
@@ -127,6 +177,16 @@ export function wordsAlone(choice: unknown): string | undefined {
 	if ((index ?? 0) !== 0 || finish_reason || !piece) return undefined;
 	const { content, role: _, ...rest } = piece;
 	return typeof content === "string" && hasNothing(rest) ? content : undefined;
+}
+
+/** What a chunk's first choice says the model thinks, where it is all that it brings; undefined where there is more. */
+export function thoughtsAlone(choice: unknown): string | undefined {
+	const { index, delta, finish_reason } = objectIn(choice) ?? {};
+	const piece = objectIn(delta);
+	if ((index ?? 0) !== 0 || finish_reason || !piece) return undefined;
+	const { content, reasoning_content: long, reasoning: short, role: _, ...rest } = piece;
+	const thought = long ?? short;
+	return typeof thought === "string" && !content && hasNothing(rest) ? thought : undefined;
 }
 
 /** A piece of a call's arguments. */

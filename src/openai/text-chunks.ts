@@ -1,6 +1,9 @@
 /** Texts that stand in bytes as JSON, written into other events without a decoding: a JSON string is the same there. */
 import type { WritableBytes } from "./sse.ts";
 
+const ZERO = 0x30;
+const NINE = 0x39;
+
 /** What stands around a text in the event that is sent. */
 export interface EventFrame {
 	readonly before: Buffer;
@@ -69,5 +72,107 @@ export class TextChunks implements WritableBytes {
 			for (let from = spans[i]!; from < spans[i + 1]!; from++) into[at++] = bytes[from]!;
 		}
 		into.set(after, at);
+	}
+}
+
+/** What stands around a text in events that have a number, too, which grows by one from each to the next. */
+export class NumberedFrame {
+	/** From behind a text to before the next one, with the number that was asked for last. */
+	#between: Buffer = Buffer.alloc(0);
+	#number = -1;
+	/** Past the number in it. */
+	#numberEnd = 0;
+	/** How long all of an event is but for its text and its number. */
+	readonly fixed: number;
+	/** How long what stands behind the text is. */
+	readonly behind: number;
+
+	/**
+	 * @param before what stands before the number
+	 * @param inner between the number and the text
+	 * @param after behind the text
+	 */
+	constructor(
+		private readonly before: string,
+		private readonly inner: string,
+		private readonly after: string,
+	) {
+		this.behind = Buffer.byteLength(after);
+		this.fixed = Buffer.byteLength(before) + Buffer.byteLength(inner) + this.behind;
+	}
+
+	/** What stands between a text and the next one, whose event has this number. The bytes are good until it is asked again. */
+	between(number: number): Buffer {
+		if (number !== this.#number + 1 || !this.#count()) {
+			const head = this.after + this.before + number;
+			this.#between = Buffer.from(head + this.inner);
+			this.#numberEnd = Buffer.byteLength(head);
+		}
+		this.#number = number;
+		return this.#between;
+	}
+
+	/** Adds one to the number in the bytes; false where it would be longer. */
+	#count(): boolean {
+		const bytes = this.#between;
+		for (let at = this.#numberEnd - 1; ; at--) {
+			const digit = bytes[at] ?? 0;
+			if (digit < ZERO || digit > NINE) return false;
+			if (digit !== NINE) {
+				bytes[at] = digit + 1;
+				return true;
+			}
+			bytes[at] = ZERO;
+		}
+	}
+}
+
+/** How many digits so many numbers have in all, of which each is one more than that before. */
+export function digitsOf(first: number, count: number): number {
+	let digits = 0;
+	for (let [from, left] = [first, count]; left > 0; ) {
+		const width = String(from).length;
+		const alike = Math.min(left, 10 ** width - from);
+		digits += alike * width;
+		from += alike;
+		left -= alike;
+	}
+	return digits;
+}
+
+/** The texts of some bytes, each in an event of its own with a number. */
+export class NumberedChunks implements WritableBytes {
+	readonly length: number;
+
+	/**
+	 * @param bytes at hand as long as it is written
+	 * @param spans where each text begins and ends in them
+	 * @param size how long all texts are
+	 * @param first the number of the first event
+	 */
+	constructor(
+		private readonly bytes: Uint8Array,
+		private readonly spans: Int32Array,
+		size: number,
+		private readonly frame: NumberedFrame,
+		private readonly first: number,
+	) {
+		const count = spans.length / 2;
+		this.length = size + count * frame.fixed + digitsOf(first, count);
+	}
+
+	writeTo(into: Uint8Array, start: number): void {
+		const { bytes, spans, frame, first } = this;
+		const { behind } = frame;
+		let at = start;
+		let between = frame.between(first);
+		for (let i = 0; i < spans.length; i += 2) {
+			if (i > 0) between = frame.between(first + i / 2);
+			into.set(i > 0 ? between : between.subarray(behind), at);
+			at += i > 0 ? between.length : between.length - behind;
+			// They are short: to copy them so is faster than a call.
+			for (let from = spans[i]!; from < spans[i + 1]!; from++) into[at++] = bytes[from]!;
+		}
+		if (spans.length > 0) into.set(between.subarray(0, behind), at);
 	}
 }

@@ -1,7 +1,7 @@
 /** Loads of every wire that clients speak, before upstreams of the same wire and of others, and how their answers are judged. */
 import type { Scenario } from "./loads.ts";
 import { judgeStream, judgeTokens, judgeWhole } from "./sample.ts";
-import { CONTENT, request } from "./wire.ts";
+import { ANSWER, CONTENT, request, STREAM, TOKENS, type Wire } from "./wire.ts";
 
 /** Bytes of each request. */
 const BYTES = 1024;
@@ -27,6 +27,8 @@ export const dialectSettings = (upstream: string): object => ({
 
 /** How a wire is asked and answers. */
 interface Client {
+	/** Its name among upstreams. */
+	readonly wire: Wire;
 	path(model: string, stream: boolean): string;
 	/** A request that is as long as the text in it makes it. */
 	asked(model: string, stream: boolean, text: string): object;
@@ -61,12 +63,14 @@ const judgeEvents = (text: string, textOf: (event: Event) => string, last: (even
 
 const CLIENTS: Readonly<Record<ClientWire, Client>> = {
 	chat: {
+		wire: "openai",
 		path: () => "/v1/chat/completions",
 		asked: (model, stream, text) => ({ model, stream, messages: [{ role: "user", content: text }] }),
 		judgeWhole,
 		judgeStream,
 	},
 	messages: {
+		wire: "claude",
 		path: () => "/v1/messages",
 		asked: (model, stream, text) => ({ model, max_tokens: 1000, stream, messages: [{ role: "user", content: text }] }),
 		judgeWhole(text) {
@@ -84,6 +88,7 @@ const CLIENTS: Readonly<Record<ClientWire, Client>> = {
 			),
 	},
 	responses: {
+		wire: "responses",
 		path: () => "/v1/responses",
 		asked: (model, stream, text) => ({ model, stream, store: false, input: [{ role: "user", content: text }] }),
 		judgeWhole(text) {
@@ -99,6 +104,7 @@ const CLIENTS: Readonly<Record<ClientWire, Client>> = {
 			),
 	},
 	gemini: {
+		wire: "gemini",
 		path: (model, stream) => `/v1beta/models/${model}:${stream ? "streamGenerateContent?alt=sse" : "generateContent"}`,
 		asked: (_, __, text) => ({ contents: [{ role: "user", parts: [{ text }] }] }),
 		judgeWhole(text) {
@@ -122,6 +128,21 @@ export interface DialectLoad {
 	/** Names of loads of the same mode; absent for the one that all are compared with. */
 	readonly against?: string;
 	readonly aim?: number;
+	/** What the upstream answers with, where the client speaks its wire: it goes on as it came, and a relay that reads none of it has these bytes to pay for, too. */
+	readonly answer?: AnswerSize;
+}
+
+/** How long an answer is: bytes, and of a stream its events. */
+interface AnswerSize {
+	readonly bytes: number;
+	readonly events?: number;
+}
+
+function answerSize(wire: Wire, isStream: boolean): AnswerSize {
+	if (!isStream) return { bytes: ANSWER[wire].length };
+	const { head, token, tail } = STREAM[wire];
+	const around = [...head, ...tail];
+	return { bytes: around.join("").length + TOKENS * token.length, events: around.length + TOKENS };
 }
 
 /** Whole answers and streams of which all comes at once. */
@@ -179,5 +200,6 @@ export const dialectLoads = (only = ""): DialectLoad[] =>
 			scenario: scenario(client, upstream, mode),
 			...(over ? { against: `${mode.said}: ${over}` } : {}),
 			...(aims ? { aim: aims[at]! } : {}),
+			...(CLIENTS[client].wire === upstream ? { answer: answerSize(upstream, mode.mode === "burst") } : {}),
 		})),
 	).filter((load) => load.scenario.name.includes(only));

@@ -15,8 +15,26 @@ export class CompactionOutput {
 		private readonly event: WriteEvent,
 	) {}
 
+	/** No words go on before all are there. */
+	get openWords(): undefined {
+		return undefined;
+	}
+
+	get openThoughts(): undefined {
+		return undefined;
+	}
+
+	openArguments(): undefined {
+		return undefined;
+	}
+
 	say(literal: string): string {
 		this.#text += literalText(literal);
+		return "";
+	}
+
+	/** What it is made by is none of it. */
+	sayThoughts(): string {
 		return "";
 	}
 

@@ -1,4 +1,5 @@
 /** What a model said, as items of a response: one for what it thought, one for its words, one a call. */
+import { objectText } from "../../openai/json.ts";
 import { carriedDetails } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
 import type { ResponsesRequest } from "./request.ts";
@@ -78,10 +79,26 @@ export function messageItem(id: string, content: readonly object[], status: Item
 	};
 }
 
+/** The same, JSON. @param content its parts, each as JSON */
+export function messageText(id: string, content: readonly string[], status: ItemStatus, extra?: unknown): string {
+	return objectText({
+		id: JSON.stringify(id),
+		type: '"message"',
+		status: `"${status}"`,
+		role: '"assistant"',
+		content: `[${content.join(",")}]`,
+		extra_content: objectIn(extra) && JSON.stringify(extra),
+	});
+}
+
 /** Words. */
 export function textPart(text: string, annotations: readonly object[] = [], logprobs: readonly unknown[] = []): object {
 	return { type: "output_text", text, annotations, logprobs };
 }
+
+/** The same, JSON. @param json the words, as JSON without its quotes */
+export const textPartText = (json: string, annotations = "[]", logprobs = "[]"): string =>
+	`{"type":"output_text","text":"${json}","annotations":${annotations},"logprobs":${logprobs}}`;
 
 /** Words by which the model refuses. */
 export const refusalPart = (refusal: string): object => ({ type: "refusal", refusal });

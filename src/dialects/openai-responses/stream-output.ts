@@ -1,18 +1,38 @@
 /** The output of a response as it comes: which items are open, and the events that open, fill and close them. */
+import { NumberedFrame } from "../../openai/text-chunks.ts";
 import { addDetail, googlesDetails, isGooglesOwn } from "../../openai/thought-details.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { literalText } from "../content-template.ts";
 import { asksEncrypted, type ItemStatus, imageItem, type ResponseIds, reasoningItem } from "./output-items.ts";
 import type { ResponsesRequest } from "./request.ts";
 import { type CallPiece, StreamedCall } from "./streamed-call.ts";
-import { placeOf, StreamedMessage, type WriteEvent } from "./streamed-message.ts";
+import { EVENT_END, eventHead, type OpenText, placeOf, StreamedMessage, type WriteEvent } from "./streamed-message.ts";
 import type { UpstreamResponse } from "./upstream-events.ts";
 
+const SUMMARY_DELTA = "response.reasoning_summary_text.delta";
+
 /** What the model thinks. */
-interface Thoughts {
-	readonly id: string;
-	readonly index: number;
-	text: string;
+class Thoughts implements OpenText {
+	text = "";
+	/** The beginning of each event of its words. */
+	readonly place: string;
+	#frame: NumberedFrame | undefined;
+
+	constructor(
+		readonly id: string,
+		readonly index: number,
+	) {
+		this.place = `${placeOf(id, index)},"summary_index":0`;
+	}
+
+	take(json: string): void {
+		this.text += literalText(`"${json}"`);
+	}
+
+	get frame(): NumberedFrame {
+		this.#frame ??= new NumberedFrame(eventHead(SUMMARY_DELTA), `,${this.place},"delta":"`, `"${EVENT_END}`);
+		return this.#frame;
+	}
 }
 
 /** The items of one response. Thoughts and messages follow one another; calls may come side by side, and beside either until they are whole. */
@@ -52,11 +72,28 @@ export class StreamOutput {
 				this.#callsByIndex.set(this.#calls.length, call);
 				this.#calls.push(call);
 			} else if (type === "reasoning") {
-				const thoughts = { id: String(item.item["id"]), index: item.index, text: item.summary };
-				events += this.#closeSummary(thoughts) + this.#done(item.index, this.#thoughtsItem(thoughts));
+				const thoughts = new Thoughts(String(item.item["id"]), item.index);
+				thoughts.text = item.summary;
+				events += this.#closeSummary(thoughts) + this.#done(item.index, JSON.stringify(this.#thoughtsItem(thoughts)));
 			}
 		}
 		return events;
+	}
+
+	/** What words go to that nobody has read; undefined where what they mean depends on more than the message that is open. */
+	get openWords(): OpenText | undefined {
+		return this.#message?.isSaying ? this.#message : undefined;
+	}
+
+	/** The same of what the model thinks. */
+	get openThoughts(): OpenText | undefined {
+		return this.#thoughts?.text ? this.#thoughts : undefined;
+	}
+
+	/** The same of a piece of the arguments of the call that its upstream gives this index. */
+	openArguments(index: number): OpenText | undefined {
+		const call = this.#callsByIndex.get(index);
+		return call?.isTold ? call : undefined;
 	}
 
 	/** The events of words without anything else, JSON. */
@@ -64,6 +101,11 @@ export class StreamOutput {
 		const message = this.#message;
 		if (literal === '""') return "";
 		return message?.isSaying ? message.sayPlain(literal) : this.push({ content: literalText(literal) }, undefined);
+	}
+
+	/** The same of what the model thinks alone. */
+	sayThoughts(literal: string): string {
+		return literal === '""' ? "" : this.#think(literalText(literal));
 	}
 
 	/** The same of a piece of the arguments of the call that its upstream gives this index. */
@@ -110,16 +152,17 @@ export class StreamOutput {
 
 	/** The items of a response that broke off. Calls that are not whole are left out: nobody may run them. */
 	soFar(): readonly string[] {
-		const open = this.#message?.item("incomplete") ?? (this.#thoughts && this.#thoughtsItem(this.#thoughts));
+		const open =
+			this.#message?.item("incomplete") ?? (this.#thoughts && JSON.stringify(this.#thoughtsItem(this.#thoughts)));
 		// Places of open calls are empty.
 		const closed = this.items.filter((item) => item !== undefined);
-		return open ? [...closed, JSON.stringify(open)] : closed;
+		return open === undefined ? closed : [...closed, open];
 	}
 
 	#think(text: string): string {
 		let events = this.#openThoughts();
 		const thoughts = this.#thoughts!;
-		const place = `${placeOf(thoughts.id, thoughts.index)},"summary_index":0`;
+		const { place } = thoughts;
 		if (thoughts.text === "") {
 			events += this.event(
 				"response.reasoning_summary_part.added",
@@ -127,14 +170,14 @@ export class StreamOutput {
 			);
 		}
 		thoughts.text += text;
-		return events + this.event("response.reasoning_summary_text.delta", `${place},"delta":${JSON.stringify(text)}`);
+		return events + this.event(SUMMARY_DELTA, `${place},"delta":${JSON.stringify(text)}`);
 	}
 
 	#openThoughts(): string {
 		if (this.#thoughts) return "";
 		const closed = this.#close("completed");
-		this.#thoughts = { id: this.ids.item("reasoning"), index: this.#count++, text: "" };
-		return closed + this.#added(this.#thoughts.index, reasoningItem(this.#thoughts.id, "", [], []));
+		this.#thoughts = new Thoughts(this.ids.item("reasoning"), this.#count++);
+		return closed + this.#added(this.#thoughts.index, JSON.stringify(reasoningItem(this.#thoughts.id, "", [], [])));
 	}
 
 	/** What was signed before what comes next, in an item of its own where no words of thoughts are open. */
@@ -171,7 +214,8 @@ export class StreamOutput {
 		const item = imageItem(this.ids.item("image"), image);
 		if (!item) return closed;
 		const index = this.#count++;
-		return closed + this.#added(index, { ...item, status: "in_progress", result: null }) + this.#done(index, item);
+		const begun = JSON.stringify({ ...item, status: "in_progress", result: null });
+		return closed + this.#added(index, begun) + this.#done(index, JSON.stringify(item));
 	}
 
 	#call(piece: CallPiece): string {
@@ -199,7 +243,8 @@ export class StreamOutput {
 		this.#message = undefined;
 		if (thoughts) {
 			this.#thoughtAt ??= thoughts.index;
-			events += this.#closeSummary(thoughts) + this.#done(thoughts.index, this.#thoughtsItem(thoughts));
+			const item = JSON.stringify(this.#thoughtsItem(thoughts));
+			events += this.#closeSummary(thoughts) + this.#done(thoughts.index, item);
 			this.#carried = this.#details.length;
 		}
 		if (message) events += message.close() + this.#done(message.index, message.item(status));
@@ -210,7 +255,7 @@ export class StreamOutput {
 		// Only what is the last of an answer that was cut off is itself cut off.
 		const opened = calls.filter(({ index }) => index !== -1);
 		for (const [at, call] of opened.entries()) {
-			const item = call.item(at === opened.length - 1 ? status : "completed");
+			const item = JSON.stringify(call.item(at === opened.length - 1 ? status : "completed"));
 			events += call.close() + this.#done(call.index, item);
 		}
 		return events;
@@ -220,9 +265,8 @@ export class StreamOutput {
 		return reasoningItem(id, text, [], asksEncrypted(this.request) ? this.#details.slice(this.#carried) : []);
 	}
 
-	#closeSummary({ id, index, text }: Thoughts): string {
+	#closeSummary({ place, text }: Thoughts): string {
 		if (text === "") return "";
-		const place = `${placeOf(id, index)},"summary_index":0`;
 		const json = JSON.stringify(text);
 		return (
 			this.event("response.reasoning_summary_text.done", `${place},"text":${json}`) +
@@ -230,13 +274,13 @@ export class StreamOutput {
 		);
 	}
 
-	#added(index: number, item: object): string {
-		return this.event("response.output_item.added", `"output_index":${index},"item":${JSON.stringify(item)}`);
+	/** @param item JSON */
+	#added(index: number, item: string): string {
+		return this.event("response.output_item.added", `"output_index":${index},"item":${item}`);
 	}
 
-	#done(index: number, item: object): string {
-		const json = JSON.stringify(item);
-		this.items[index] = json;
-		return this.event("response.output_item.done", `"output_index":${index},"item":${json}`);
+	#done(index: number, item: string): string {
+		this.items[index] = item;
+		return this.event("response.output_item.done", `"output_index":${index},"item":${item}`);
 	}
 }

@@ -9,9 +9,21 @@ import {
 	SseSplitter,
 	type StreamPiece,
 	textOf,
+	type WritableBytes,
 } from "../../openai/sse.ts";
+import { NumberedChunks } from "../../openai/text-chunks.ts";
 import { objectIn } from "../../openai/usage.ts";
-import { ARGUMENTS, argumentsAlone, ContentTemplate, eventsAt, wordsAlone } from "../content-template.ts";
+import {
+	ARGUMENTS,
+	argumentsAlone,
+	asBuffer,
+	ContentTemplate,
+	eventEnd,
+	eventsAt,
+	THOUGHTS,
+	thoughtsAlone,
+	wordsAlone,
+} from "../content-template.ts";
 import type { AnswerStorage, DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
 import { streamSummary } from "../openai-chat.ts";
 import { CompactionOutput } from "./compaction.ts";
@@ -27,6 +39,7 @@ import {
 	usageOf,
 } from "./response-object.ts";
 import { StreamOutput } from "./stream-output.ts";
+import { EVENT_END, eventHead, type OpenText } from "./streamed-message.ts";
 import { UpstreamEvents } from "./upstream-events.ts";
 import { endOf } from "./whole-answer.ts";
 
@@ -37,6 +50,8 @@ type Snapshot = Pick<ResponseFacts, "output" | "error" | "reason" | "usage"> & {
 export class ResponseStream implements StreamWriter {
 	readonly keepAlive = `${KEEP_ALIVE}\n\n`;
 	readonly #words = new ContentTemplate();
+	/** The same of what the model thinks. */
+	readonly #thoughts = new ContentTemplate(THOUGHTS);
 	/** The same of pieces of arguments, which are those of one call. */
 	readonly #arguments = new ContentTemplate(ARGUMENTS);
 	#argumentsOf = 0;
@@ -77,16 +92,53 @@ export class ResponseStream implements StreamWriter {
 	push(sent: AnswerPiece): StreamPiece {
 		const piece = chunksOf(sent);
 		if (isOwn(piece, this.#upstream !== undefined)) return this.#pass(piece);
-		return this.#written(piece);
+		const before = this.#takeOver();
+		return typeof piece === "string" ? before + this.#written(piece) : this.#rewritten(before, asBuffer(piece));
 	}
 
-	#written(piece: StreamPiece): string {
-		let text = this.#takeOver();
-		const sent = textOf(piece);
+	/** Whole events in their bytes: words, thoughts, and pieces of arguments, are not read. */
+	#rewritten(before: string, bytes: Buffer): StreamPiece {
+		const parts: (string | WritableBytes)[] = [before];
+		for (let at = 0; at < bytes.length; ) {
+			const output = this.#output;
+			let past = this.#tell(parts, bytes, at, this.#words, output.openWords);
+			if (past === at) past = this.#tell(parts, bytes, at, this.#thoughts, output.openThoughts);
+			if (past === at) past = this.#tell(parts, bytes, at, this.#arguments, output.openArguments(this.#argumentsOf));
+			if (past === at) {
+				past = eventEnd(bytes, at);
+				parts.push(this.#written(textOf(bytes.subarray(at, past))));
+			}
+			at = past;
+		}
+		return joinedPieces("", parts);
+	}
+
+	/** Adds the events of what a template finds from there on, for the item that takes it. Past it; `at` where that is nothing. */
+	#tell(
+		parts: (string | WritableBytes)[],
+		bytes: Buffer,
+		at: number,
+		template: ContentTemplate,
+		item: OpenText | undefined,
+	): number {
+		const read = item && template.read(bytes, at);
+		if (!read) return at;
+		const { end, spans, size, literal } = read;
+		item.take(literal);
+		parts.push(new NumberedChunks(bytes, spans, size, item.frame, this.#sequence));
+		this.#sequence += spans.length / 2;
+		return end;
+	}
+
+	#written(sent: string): string {
+		let text = "";
 		for (let at = 0; at < sent.length; ) {
 			if (this.#words.matches(sent, at)) {
 				text += this.#output.say(this.#words.literal);
 				at = this.#words.end;
+			} else if (this.#thoughts.matches(sent, at)) {
+				text += this.#output.sayThoughts(this.#thoughts.literal);
+				at = this.#thoughts.end;
 			} else if (this.#arguments.matches(sent, at)) {
 				text += this.#output.sayArguments(this.#argumentsOf, this.#arguments.literal);
 				at = this.#arguments.end;
@@ -185,12 +237,15 @@ export class ResponseStream implements StreamWriter {
 		return delta ? begun + this.#output.push(delta, choice["logprobs"]) : begun;
 	}
 
-	/** Learns from a chunk that brings nothing but words, or arguments of a call. */
+	/** Learns from a chunk that brings nothing but words, thoughts, or arguments of a call. */
 	#learn(event: string, { usage, choices }: Readonly<Record<string, unknown>>): void {
 		if (usage || !Array.isArray(choices) || choices.length !== 1 || objectIn(choices[0])?.["logprobs"]) return;
 		const words = wordsAlone(choices[0]);
 		if (words) this.#words.learn(event, words);
 		if (words !== undefined) return;
+		const thoughts = thoughtsAlone(choices[0]);
+		if (thoughts) this.#thoughts.learn(event, thoughts);
+		if (thoughts !== undefined) return;
 		const piece = argumentsAlone(choices[0]);
 		if (piece?.args && this.#arguments.learn(event, piece.args)) this.#argumentsOf = piece.index;
 	}
@@ -226,7 +281,7 @@ export class ResponseStream implements StreamWriter {
 
 	/** @param fields JSON, without the braces around it */
 	#event(type: string, fields: string): string {
-		return `event: ${type}\ndata: {"type":"${type}","sequence_number":${this.#sequence++},${fields}}\n\n`;
+		return `${eventHead(type)}${this.#sequence++},${fields}${EVENT_END}`;
 	}
 }
 

@@ -1,17 +1,20 @@
 /** A call of a tool as it comes. Until its name is known nothing is said of it. */
+import { NumberedFrame } from "../../openai/text-chunks.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { literalText } from "../content-template.ts";
 import { callItem, type ItemStatus, type ResponseIds } from "./output-items.ts";
 import type { ResponsesRequest } from "./request.ts";
-import { placeOf, type WriteEvent } from "./streamed-message.ts";
+import { EVENT_END, eventHead, type OpenText, placeOf, type WriteEvent } from "./streamed-message.ts";
 import { customInput } from "./tools.ts";
 import type { OpenItem } from "./upstream-events.ts";
 
 /** A piece of a call in a chat's stream. */
 export type CallPiece = Readonly<Record<string, unknown>>;
 
+const ARGUMENTS_DELTA = "response.function_call_arguments.delta";
+
 /** One call. */
-export class StreamedCall {
+export class StreamedCall implements OpenText {
 	/** Its place among the items; -1 while it has none. */
 	index = -1;
 	#id = "";
@@ -21,7 +24,8 @@ export class StreamedCall {
 	#args = "";
 	#extra: unknown;
 	/** Its tool takes a text; undefined where nobody has asked. */
-	#isCustom: boolean | undefined;
+	#takesText: boolean | undefined;
+	#frame: NumberedFrame | undefined;
 	/** Length of the arguments that were last looked at, and whether they were whole then. */
 	#lookedAt = 0;
 	#wasWhole = false;
@@ -87,6 +91,22 @@ export class StreamedCall {
 		return this.#deltaEvent(literal);
 	}
 
+	/** Its client is sent its arguments as they come: those of a custom tool stand in JSON, which is read once it is whole. */
+	get isTold(): boolean {
+		this.#takesText ??= this.request.tools.identityOf(this.#name)?.isCustom === true;
+		return this.index !== -1 && !this.#takesText;
+	}
+
+	take(json: string): void {
+		this.#args += literalText(`"${json}"`);
+	}
+
+	get frame(): NumberedFrame {
+		const place = placeOf(this.#id, this.index);
+		this.#frame ??= new NumberedFrame(eventHead(ARGUMENTS_DELTA), `,${place},"delta":"`, `"${EVENT_END}`);
+		return this.#frame;
+	}
+
 	/** Closes its arguments. */
 	close(): string {
 		const place = placeOf(this.#id, this.index);
@@ -113,11 +133,9 @@ export class StreamedCall {
 		return this.#deltaEvent(JSON.stringify(args));
 	}
 
-	/** The text of a custom tool stands in JSON, which is read once it is whole. */
 	#deltaEvent(literal: string): string {
-		this.#isCustom ??= this.request.tools.identityOf(this.#name)?.isCustom === true;
-		if (this.#isCustom) return "";
-		return this.event("response.function_call_arguments.delta", `${placeOf(this.#id, this.index)},"delta":${literal}`);
+		if (!this.isTold) return "";
+		return this.event(ARGUMENTS_DELTA, `${placeOf(this.#id, this.index)},"delta":${literal}`);
 	}
 }
 

@@ -1,19 +1,34 @@
 /** A message of a response as it comes: words, and behind them words by which the model refuses. */
+import { NumberedFrame } from "../../openai/text-chunks.ts";
 import { objectIn } from "../../openai/usage.ts";
-import { literalText } from "../content-template.ts";
-import { annotationsIn, type ItemStatus, logprobsIn, messageItem, refusalPart, textPart } from "./output-items.ts";
+import { annotationsIn, type ItemStatus, logprobsIn, messageText, refusalPart, textPartText } from "./output-items.ts";
 import type { OpenItem } from "./upstream-events.ts";
 
 /** An event of this type with these fields, JSON without the braces around it. */
 export type WriteEvent = (type: string, fields: string) => string;
 
+/** What stands in such an event before its number, and behind it. */
+export const eventHead = (type: string): string => `event: ${type}\ndata: {"type":"${type}","sequence_number":`;
+export const EVENT_END = "}\n\n";
+
 /** The item that an event is about. */
 export const placeOf = (id: string, index: number): string => `"item_id":"${id}","output_index":${index}`;
 
+/** An item that goes on with a piece of its words, or of its arguments, that nobody has read. */
+export interface OpenText {
+	/** What stands around a piece in its event. */
+	readonly frame: NumberedFrame;
+	/** Takes the pieces. @param json as JSON without its quotes */
+	take(json: string): void;
+}
+
+const TEXT_DELTA = "response.output_text.delta";
+
 /** One message. */
-export class StreamedMessage {
+export class StreamedMessage implements OpenText {
 	/** What its vendor wants back with it. */
 	extra: unknown;
+	/** Its words, JSON without its quotes. */
 	#text = "";
 	#hasText = false;
 	#refusal = "";
@@ -21,6 +36,7 @@ export class StreamedMessage {
 	readonly #logprobs: object[] = [];
 	/** The beginning of each event of its words. */
 	readonly #place: string;
+	#frame: NumberedFrame | undefined;
 
 	constructor(
 		readonly id: string,
@@ -33,7 +49,7 @@ export class StreamedMessage {
 	/** One that an upstream has begun. */
 	static of({ item: { id }, index, text, refusal, hasText }: OpenItem, event: WriteEvent): StreamedMessage {
 		const message = new StreamedMessage(String(id), index, event);
-		message.#text = text;
+		message.#text = jsonOf(text);
 		message.#hasText = hasText;
 		message.#refusal = refusal;
 		return message;
@@ -51,19 +67,32 @@ export class StreamedMessage {
 
 	/** Words, JSON, with no log probabilities. */
 	sayPlain(literal: string): string {
-		this.#text += literalText(literal);
-		return this.event("response.output_text.delta", `${this.#place},"delta":${literal},"logprobs":[]`);
+		this.take(literal.slice(1, -1));
+		return this.event(TEXT_DELTA, `${this.#place},"delta":${literal},"logprobs":[]`);
+	}
+
+	take(json: string): void {
+		this.#text += json;
+	}
+
+	get frame(): NumberedFrame {
+		this.#frame ??= new NumberedFrame(
+			eventHead(TEXT_DELTA),
+			`,${this.#place},"delta":"`,
+			`","logprobs":[]${EVENT_END}`,
+		);
+		return this.#frame;
 	}
 
 	/** Words. `logprobs`: as a chat has them. */
 	say(text: string, logprobs: unknown): string {
 		const opened = this.#openText();
-		this.#text += text;
+		const json = jsonOf(text);
+		this.#text += json;
 		const shown = logprobsIn(objectIn(logprobs)?.["content"]);
 		this.#logprobs.push(...shown);
 		const logs = shown.length === 0 ? "[]" : JSON.stringify(shown);
-		const fields = `${this.#place},"delta":${JSON.stringify(text)},"logprobs":${logs}`;
-		return opened + this.event("response.output_text.delta", fields);
+		return opened + this.event(TEXT_DELTA, `${this.#place},"delta":"${json}","logprobs":${logs}`);
 	}
 
 	/** Sources of the words, as a chat has them; a refusal alone has none. */
@@ -93,11 +122,9 @@ export class StreamedMessage {
 	close(): string {
 		let events = this.isRefusal ? "" : this.#openText();
 		if (this.#hasText) {
-			const logprobs = JSON.stringify(this.#logprobs);
-			const done = `${this.#place},"text":${JSON.stringify(this.#text)},"logprobs":${logprobs}`;
+			const done = `${this.#place},"text":"${this.#text}","logprobs":${JSON.stringify(this.#logprobs)}`;
 			events += this.event("response.output_text.done", done);
-			const part = JSON.stringify(textPart(this.#text, this.#annotations, this.#logprobs));
-			events += this.event("response.content_part.done", `${this.#place},"part":${part}`);
+			events += this.event("response.content_part.done", `${this.#place},"part":${this.#textPart}`);
 		}
 		if (this.isRefusal) {
 			const place = this.#refusalPlace;
@@ -108,21 +135,28 @@ export class StreamedMessage {
 		return events;
 	}
 
-	/** As it is by now. */
-	item(status: ItemStatus): object {
-		const parts: object[] = [];
-		if (this.#hasText) parts.push(textPart(this.#text, this.#annotations, this.#logprobs));
-		if (this.isRefusal) parts.push(refusalPart(this.#refusal));
-		return messageItem(this.id, parts, status, this.extra);
+	/** As it is by now, JSON. */
+	item(status: ItemStatus): string {
+		const parts: string[] = [];
+		if (this.#hasText) parts.push(this.#textPart);
+		if (this.isRefusal) parts.push(JSON.stringify(refusalPart(this.#refusal)));
+		return messageText(this.id, parts, status, this.extra);
+	}
+
+	get #textPart(): string {
+		return textPartText(this.#text, JSON.stringify(this.#annotations), JSON.stringify(this.#logprobs));
 	}
 
 	#openText(): string {
 		if (this.#hasText) return "";
 		this.#hasText = true;
-		return this.event("response.content_part.added", `${this.#place},"part":${JSON.stringify(textPart(""))}`);
+		return this.event("response.content_part.added", `${this.#place},"part":${textPartText("")}`);
 	}
 
 	get #refusalPlace(): string {
 		return `${placeOf(this.id, this.index)},"content_index":${this.#hasText ? 1 : 0}`;
 	}
 }
+
+/** A text as JSON without its quotes. */
+const jsonOf = (text: string): string => JSON.stringify(text).slice(1, -1);
