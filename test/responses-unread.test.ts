@@ -135,7 +135,7 @@ test("what is no UTF-8 is mended in the words and at their end", () => {
 });
 
 test("a surrogate whose halves come in two events is one character at the end", () => {
-	const half = (escape: string) => chunk({ content: "x" }).replace('"content":"x"', `"content":"${escape}"`);
+	const half = (written: string) => chunk({ content: "x" }).replace('"content":"x"', `"content":"${written}"`);
 	const events = [ROLE, chunk({ content: "a" }), chunk({ content: "b" }), half("\\ud83d"), half("\\ude42")];
 	for (const sent of [events, [events.join("")], inBytes(events), [Buffer.from(events.join(""))]]) {
 		const { response } = readStream([...sent, chunk({}, "stop")]);

@@ -118,10 +118,15 @@ export class ClientStream implements AttemptListener, PieceReceiver {
 			this.#fail(error);
 			if (error.errorCode !== "cancelled") await this.#write(sink, this.#writer.error(error));
 		}
+		this.#close(sink);
+		this.#listener?.ended(this.#endedBy);
+	}
+
+	#close(sink: ReadableStreamDirectController): void {
+		if (!this.#sink) return;
 		clearTimeout(this.#timer);
 		this.#sink = undefined;
 		sink.close();
-		this.#listener?.ended(this.#endedBy);
 	}
 
 	/** Sends a stream on to its end. What it returns goes on where this one broke. */
@@ -168,7 +173,10 @@ export class ClientStream implements AttemptListener, PieceReceiver {
 		if (!failure) {
 			this.#bill(target, reader, true);
 			this.record.settle(200);
-			await this.#write(sink, this.#writer.end(streamEnd(target, reader.last ?? {}, this.record)));
+			const taken = this.#write(sink, this.#writer.end(streamEnd(target, reader.last ?? {}, this.record)));
+			// At once: where other streams are written to in between, what ends the body takes a message of its own.
+			if (typeof taken === "number") this.#close(sink);
+			else await taken;
 			if (this.record.attempts === 1) this.onUnread?.();
 			return undefined;
 		}
