@@ -1,7 +1,7 @@
 /** Checkpoints of the database: made beside the event loop, and the write-ahead log begins anew after them. */
 import { Database } from "bun:sqlite";
-import { expect, test } from "bun:test";
-import { unlinkSync } from "node:fs";
+import { describe, expect, test } from "bun:test";
+import { copyFileSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Checkpoints } from "../src/store/checkpoints.ts";
 import type { LedgerCall } from "../src/store/ledger-batch.ts";
@@ -106,3 +106,67 @@ test("a database that is deleted under its checkpoints is made anew, and written
 	expect(rows).toBeGreaterThan(BATCH);
 	store.close();
 });
+
+describe("the last checkpoint", () => {
+	test("leaves the file whole without its log, also where a thread of the router has the database open", async () => {
+		using home = directory();
+		const store = sqliteStore(home.path, (problem) => expect(problem).toBe(""));
+		for (let batches = 0; batches < 5; batches++) await store.ledger.write({ calls: batch(), attempts: [], usage: [] });
+		const file = join(home.path, "router.db");
+		using other = new Database(file, { readonly: true });
+		expect(rowsIn(other)).toBe(5 * BATCH);
+		await store.finishLog();
+		expect(statSync(`${file}-wal`).size).toBe(0);
+		copyFileSync(file, join(home.path, "copy.db"));
+		using copy = new Database(join(home.path, "copy.db"), { readonly: true });
+		expect(rowsIn(copy)).toBe(5 * BATCH);
+		store.close();
+	});
+
+	test("waits for no reader that does not end", async () => {
+		using home = directory();
+		const store = sqliteStore(home.path, (problem) => expect(problem).toBe(""));
+		await store.ledger.write({ calls: batch(), attempts: [], usage: [] });
+		using reader = new Database(join(home.path, "router.db"), { readonly: true });
+		reader.run("BEGIN");
+		expect(rowsIn(reader)).toBe(BATCH);
+		await store.ledger.write({ calls: batch(), attempts: [], usage: [] });
+		await store.finishLog();
+		store.close();
+		reader.run("END");
+		expect(rowsIn(reader)).toBe(2 * BATCH);
+	});
+
+	test("waits for no disk that takes longer than a stop may", async () => {
+		using home = directory();
+		const file = join(home.path, "router.db");
+		writeFileSync(`${file}-wal`, "a log");
+		let asked = 0;
+		const silent = { postMessage: () => asked++, terminate() {} } as unknown as Worker;
+		const checkpoints = new Checkpoints(file, undefined, () => silent);
+		checkpoints.start();
+		await checkpoints.finish(1);
+		expect(asked).toBe(2);
+		checkpoints.close();
+	});
+
+	test("is none where there is no log, no file, or no thread", async () => {
+		using home = directory();
+		const store = sqliteStore(home.path, (problem) => expect(problem).toBe(""));
+		await store.finishLog();
+		const file = join(home.path, "router.db");
+		const told: string[] = [];
+		const noThread = () => {
+			throw new Error("no thread");
+		};
+		const checkpoints = new Checkpoints(file, (why) => told.push(why), noThread);
+		await checkpoints.finish();
+		expect(told).toEqual([]);
+		writeFileSync(`${file}-wal`, "a log");
+		await checkpoints.finish();
+		expect(told).toHaveLength(1);
+	});
+});
+
+const rowsIn = (db: Database): number =>
+	(db.query("SELECT COUNT(*) AS rows FROM calls").get() as { rows: number }).rows;

@@ -232,9 +232,15 @@ function openRouter(
 	lifecycle.onStop(watchLifecycles(router, router));
 	const telling = redis && setInterval(() => hub.know(redis.others()), OTHERS_MS);
 	lifecycle.onStop(() => clearInterval(telling));
+	let isReplaced = false;
+	untilReplaced(lifecycle, () => {
+		isReplaced = true;
+	});
 	lifecycle.onStop(async () => {
 		await closeState();
 		closeAgents();
+		// Where another process has the place it writes, and would wait.
+		if (!isReplaced) await state.store.finishLog();
 		state.store.close();
 	});
 	lifecycle.onStop(watchConfiguration(live));

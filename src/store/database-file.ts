@@ -4,13 +4,12 @@
  */
 import { Database } from "bun:sqlite";
 import { existsSync } from "node:fs";
-import { open as openFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Checkpoints } from "./checkpoints.ts";
 import { type Connection, isRowFault, type Write, type WriteResult } from "./connection.ts";
 import { mergeInto, rememberBase, takeOver } from "./merge.ts";
 import { MIGRATIONS } from "./migrations.ts";
-import { inodeOf, openDatabase, prepared } from "./open-database.ts";
+import { inodeOf, openDatabase, prepared, syncLog } from "./open-database.ts";
 import { unwritable } from "./private-file.ts";
 import { Writer, type WriterThread } from "./writer.ts";
 import { CHANGES_BY_OTHERS, countChange, lastBatch } from "./writer-table.ts";
@@ -211,19 +210,11 @@ export class DatabaseFile implements Connection {
 		return this.#waiting.has(row);
 	}
 
-	/**
-	 * Flushes the write-ahead log to the disk: not by SQLite, which would block every call meanwhile, but by a thread of the runtime.
-	 * Closing a file loses the locks on it; SQLite's are on other files than this one.
-	 */
+	/** Flushes the write-ahead log to the disk. */
 	async sync(): Promise<void> {
 		if (this.#db?.filename !== this.#file) return;
 		try {
-			const log = await openFile(`${this.#file}-wal`, "r+");
-			try {
-				await log.datasync();
-			} finally {
-				await log.close();
-			}
+			await syncLog(this.#file);
 		} catch (error) {
 			this.#reportProblem(error);
 		}
@@ -250,6 +241,10 @@ export class DatabaseFile implements Connection {
 			this.change((to) => to.query(`PRAGMA user_version = ${MIGRATIONS.length}`).run());
 		} else return;
 		if (this.#lastWasWritten) this.#checkRecovered();
+	}
+
+	async finishLog(): Promise<void> {
+		if (this.#isOnDisk()) await this.#checkpoints.finish();
 	}
 
 	close(): void {

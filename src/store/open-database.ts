@@ -1,6 +1,7 @@
 /** Opening the file `router.db`: whole, with its migrations; by the writer thread; and for a checkpoint. */
 import { Database } from "bun:sqlite";
 import { accessSync, constants, existsSync, mkdirSync, statSync } from "node:fs";
+import { open as openFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { MIGRATIONS } from "./migrations.ts";
 import { makePrivate } from "./private-file.ts";
@@ -86,6 +87,19 @@ export function openAgain(file: string, inode: number): Database | undefined {
 	return undefined;
 }
 
+/**
+ * Flushes the write-ahead log of a database to the disk: not by SQLite, which would block every call meanwhile, but by a thread of the runtime.
+ * Closing a file loses the locks on it; SQLite's are on other files than this one.
+ */
+export async function syncLog(file: string): Promise<void> {
+	const log = await openFile(`${file}-wal`, "r+");
+	try {
+		await log.datasync();
+	} finally {
+		await log.close();
+	}
+}
+
 /** The log is begun anew only where all of it was copied: what is written meanwhile takes another try, a short one. */
 const MOST_TRIES = 5;
 
@@ -104,6 +118,23 @@ export function makeCheckpoint(file: string): void {
 		}
 	} catch {
 		// Deleted, replaced, or a full disk: the log stays as it is, and grows until the next one.
+	}
+}
+
+/** How long an end waits for whoever reads or writes there, ms. */
+const EMPTY_MS = 200;
+
+/**
+ * Copies what the write-ahead log still has, and cuts it to nothing, so that the database is one file. Whoever writes meanwhile waits for it: to be
+ * done when nobody does, soon after {@link makeCheckpoint}. Where somebody still reads the log stays, all of it copied as far as that one lets it.
+ */
+export function emptyLog(file: string): void {
+	try {
+		using db = new Database(file, { readwrite: true });
+		db.run(`PRAGMA busy_timeout = ${EMPTY_MS}`);
+		db.run("PRAGMA wal_checkpoint(TRUNCATE)");
+	} catch {
+		// As with any checkpoint.
 	}
 }
 

@@ -66,5 +66,7 @@ export interface Store extends ObjectStore, SharedObjects {
 	readonly hasUnwritten: boolean;
 	/** There is a file, and it can't be read, as far as that has been tried: it may hold keys. */
 	readonly isUnreadable: boolean;
+	/** To be called before `close`, where nobody else writes: `router.db` alone holds all afterwards. Resolves within a second, whether or not that was possible. */
+	finishLog(): Promise<void>;
 	close(): void;
 }
