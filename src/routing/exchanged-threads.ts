@@ -2,10 +2,11 @@
  * What routers that share a Redis exchange, where the calls of each are made by several threads: the main thread reads it from the memory of
  * all, and hears of what changes by the notes that workers take.
  */
+import { NamedSessions } from "./named-sessions.ts";
 import { decodeBlocks, decodeConversation } from "./routing-message.ts";
 import { type RoutingBatch, RoutingNotes } from "./routing-notes.ts";
 import type { SharedRoutingState } from "./shared-routing-state.ts";
-import { type ExchangedState, MOST_SESSIONS, type RoutingListener, type TargetLoad } from "./target-state.ts";
+import type { ExchangedState, RoutingListener, TargetLoad } from "./target-state.ts";
 
 /** The part of the shared state that it goes over. */
 type ThreadsState = Pick<
@@ -25,7 +26,7 @@ type ThreadsState = Pick<
 /** The main thread's side. */
 export class ExchangedThreads implements ExchangedState {
 	/** By name, the most recent last: the memory of all threads has their hashes alone. */
-	readonly #sessions = new Map<string, string>();
+	readonly #sessions = new NamedSessions();
 
 	constructor(private readonly state: ThreadsState) {}
 
@@ -43,7 +44,7 @@ export class ExchangedThreads implements ExchangedState {
 
 	/** Takes what a worker has noted. What has changed is in the memory of all already. */
 	take({ changed, emptied, prompts, sessions, conversations }: RoutingBatch): void {
-		for (const [session, target] of sessions) this.#remember(session, target);
+		for (const [session, target] of sessions) this.#sessions.set(session, target);
 		const { listener } = this;
 		if (!listener) return;
 		for (const target of changed ?? this.#busy()) listener.loadChanged(target);
@@ -79,7 +80,7 @@ export class ExchangedThreads implements ExchangedState {
 
 	learnSession(session: string, target: string): void {
 		this.state.learnSession(session, target);
-		this.#remember(session, target);
+		this.#sessions.set(session, target);
 	}
 
 	prompts(): Iterable<readonly [string, () => Int32Array]> {
@@ -87,22 +88,12 @@ export class ExchangedThreads implements ExchangedState {
 	}
 
 	sessions(): Iterable<readonly [string, string]> {
-		return this.#sessions;
+		return this.#sessions.named();
 	}
 
 	/** Targets with calls under way. Of others that have changed the others hear when all that is under way is told. */
 	*#busy(): Iterable<string> {
 		for (const [target] of this.state.ownLoads()) yield target;
-	}
-
-	#remember(session: string, target: string): void {
-		this.#sessions.delete(session);
-		this.#sessions.set(session, target);
-		if (this.#sessions.size <= MOST_SESSIONS) return;
-		for (const oldest of this.#sessions.keys()) {
-			this.#sessions.delete(oldest);
-			return;
-		}
 	}
 }
 

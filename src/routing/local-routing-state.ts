@@ -4,13 +4,14 @@ import { type Breaker, breakerAfter, breakerEventOf, CLOSED } from "./breaker.ts
 import { ConversationTable, makeConversations } from "./conversation-table.ts";
 import { HeldBlocks, type HeldReport, MOST_HELD_BLOCKS } from "./held-blocks.ts";
 import { Latency } from "./latency.ts";
+import { NamedSessions, type SessionHash } from "./named-sessions.ts";
 import {
 	type AttemptEnd,
 	type ExchangedState,
 	isRefusal,
 	MOST_CACHES,
-	MOST_SESSIONS,
 	MOST_TARGETS,
+	NO_LOAD,
 	type OpenAttempt,
 	type PauseReason,
 	pauseAfter,
@@ -21,8 +22,6 @@ import {
 	type TargetView,
 	type Work,
 } from "./target-state.ts";
-
-const NO_LOAD: TargetLoad = { inFlight: 0, waiting: 0, queuedCharacters: 0 };
 
 class TargetState implements TargetView {
 	inFlight = 0;
@@ -65,12 +64,11 @@ const UNKNOWN_TARGET: TargetView = new TargetState("");
 export class LocalRoutingState implements RoutingState, ExchangedState {
 	listener: RoutingListener | undefined;
 	readonly #targets = new Map<string, TargetState>();
-	readonly #sessions = new Map<string, string>();
+	readonly #sessions = new NamedSessions();
 	/** Those whose prompts are remembered, the least recently used first. */
 	readonly #cached = new Set<TargetState>();
 	/** Uses of targets so far. */
 	#uses = 0;
-
 	readonly conversations: ConversationTable;
 
 	/** @param time a clock that never goes back, ms */
@@ -173,13 +171,11 @@ export class LocalRoutingState implements RoutingState, ExchangedState {
 	}
 
 	learnSession(session: string, target: string): void {
-		this.#sessions.delete(session);
 		this.#sessions.set(session, target);
-		if (this.#sessions.size <= MOST_SESSIONS) return;
-		for (const oldest of this.#sessions.keys()) {
-			this.#sessions.delete(oldest);
-			return;
-		}
+	}
+
+	learnHashedSession(hash: SessionHash, target: string): void {
+		this.#sessions.setHashed(hash, target);
 	}
 
 	healths(): Iterable<readonly [string, TargetHealth]> {
@@ -195,7 +191,11 @@ export class LocalRoutingState implements RoutingState, ExchangedState {
 	}
 
 	sessions(): Iterable<readonly [string, string]> {
-		return this.#sessions;
+		return this.#sessions.named();
+	}
+
+	hashedSessions(): Iterable<readonly [SessionHash, string]> {
+		return this.#sessions.hashed();
 	}
 
 	#known(target: string): TargetState {

@@ -37,11 +37,9 @@ export function* rememberedParts(state: RememberedState): Generator<RememberedPa
 			conversations: some.map(([key, ms]) => [encodeConversation(key), Math.round(ms)] as const),
 		};
 	}
-	let told = 0;
 	let prompts: (readonly [target: string, blocks: string])[] = [];
 	let count = 0;
-	for (const [target, recent] of [...state.prompts()]) {
-		const blocks = recent();
+	for (const [target, blocks] of toldBlocks(state)) {
 		// The oldest first: those that are told last are forgotten last.
 		for (let end = blocks.length; end > 0; end -= MESSAGE_BLOCKS) {
 			const some = blocks.subarray(Math.max(0, end - MESSAGE_BLOCKS), end);
@@ -52,11 +50,22 @@ export function* rememberedParts(state: RememberedState): Generator<RememberedPa
 			prompts = [];
 			count = 0;
 		}
-		told += blocks.length;
-		if (told >= MOST_BLOCKS_TOLD) break;
 	}
 	if (prompts.length > 0) yield { prompts, sessions: [], conversations: [] };
 	return undefined;
+}
+
+/** Of the targets that were used last, that one last: whoever has room for fewer forgets the others. */
+function toldBlocks(state: RememberedState): (readonly [target: string, blocks: Int32Array])[] {
+	const told: (readonly [target: string, blocks: Int32Array])[] = [];
+	let count = 0;
+	for (const [target, recent] of [...state.prompts()]) {
+		const blocks = recent();
+		told.push([target, blocks]);
+		count += blocks.length;
+		if (count >= MOST_BLOCKS_TOLD) break;
+	}
+	return told.reverse();
 }
 
 /** Takes over what a part says of prompts and conversations; sessions are the caller's, who may have newer ones. */

@@ -2,7 +2,7 @@
  * The circuit breaker of one target in memory that threads share: changed by one thread at a time, as ./breaker.ts says, and read
  * without a lock.
  */
-import { type Breaker, type BreakerEvent, breakerAfter, CLOSED, WINDOW_SLOTS } from "./breaker.ts";
+import { type Breaker, type BreakerEvent, breakerAfter, CLOSED, onOtherClock, WINDOW_SLOTS } from "./breaker.ts";
 
 /** 64-bit cells that it takes: seven numbers, then the counts of its window. */
 export const BREAKER_CELLS = 7 + WINDOW_SLOTS * 2;
@@ -70,6 +70,11 @@ export class SharedBreaker {
 		this.#sharedAt = address.ints[address.sequence]!;
 		if (after === before) return "same";
 		return after.state === "open" && before.state !== "open" ? "opened" : "changed";
+	}
+
+	/** It is this one from now on. Under the lock of its target. @param breaker on this thread's clock */
+	set(breaker: Breaker): void {
+		writeBreaker(this.address, onOtherClock(breaker, this.offset));
 	}
 
 	#look(sequence: number): void {

@@ -5,6 +5,7 @@ import { SlotTable, type TableSlot, type ThreadClock } from "../memory/slot-tabl
 import type { Breaker } from "./breaker.ts";
 import { ConversationTable, makeConversations } from "./conversation-table.ts";
 import { type HeldReport, HeldSlabs, makeHeld } from "./held-blocks.ts";
+import type { SessionHash } from "./named-sessions.ts";
 import { SharedAttempt } from "./shared-attempt.ts";
 import { breakerState } from "./shared-breaker.ts";
 import { makePrefixes, PrefixSlabs } from "./shared-prefixes.ts";
@@ -22,11 +23,14 @@ import {
 	type TargetMemory,
 } from "./shared-target.ts";
 import {
+	MOST_SESSIONS,
 	MOST_TARGETS,
+	NO_LOAD,
 	type OpenAttempt,
 	type PauseReason,
 	type RoutingListener,
 	type RoutingState,
+	type TargetHealth,
 	type TargetLoad,
 	type TargetView,
 	type Work,
@@ -67,8 +71,6 @@ export const makeRoutingMemory = (): RoutingMemory => ({
 /** A session says where it went by the slot of the target, plus 1, and by its generation, which is even. */
 const SLOT_BITS = 11;
 const GENERATION_MASK = 0xfffff;
-
-const NO_LOAD: TargetLoad = { inFlight: 0, waiting: 0, queuedCharacters: 0 };
 
 /** One thread's view. What is exchanged with other routers is the main thread's: ./exchanged-threads.ts. */
 export class SharedRoutingState implements RoutingState {
@@ -137,9 +139,7 @@ export class SharedRoutingState implements RoutingState {
 
 	session(name: string): string | undefined {
 		const target = this.#sessions.get(name);
-		if (target === 0) return undefined;
-		const slot = this.#table.at((target & ((1 << SLOT_BITS) - 1)) - 1);
-		return slot && sessionTarget(slot) === target ? slot.id : undefined;
+		return target === 0 ? undefined : this.#sessionTarget(target);
 	}
 
 	*breakers(): Iterable<readonly [string, Breaker["state"]]> {
@@ -162,15 +162,7 @@ export class SharedRoutingState implements RoutingState {
 	}
 
 	pause(target: string, ms: number, why: PauseReason): void {
-		this.#holding(target, ({ value }) => {
-			const { lock } = value;
-			lock.acquire();
-			try {
-				value.pause(value.now() + ms, why);
-			} finally {
-				lock.release();
-			}
-		});
+		this.#changing(target, ({ value }) => value.pause(value.now() + ms, why));
 	}
 
 	restarted(target: string): void {
@@ -236,6 +228,41 @@ export class SharedRoutingState implements RoutingState {
 		});
 	}
 
+	/** By hash: the memory has no names. */
+	sessions(): readonly [] {
+		return [];
+	}
+
+	/** Where the last calls of sessions went, the most recent last. */
+	*hashedSessions(): Iterable<readonly [hash: SessionHash, target: string]> {
+		for (const [hash, cell] of this.#sessions.all().slice(-MOST_SESSIONS)) {
+			const target = this.#sessionTarget(cell);
+			if (target !== undefined) yield [hash, target];
+		}
+	}
+
+	/** The last call of the session of this hash went there. */
+	learnHashedSession(hash: SessionHash, target: string): void {
+		this.#holding(target, (slot) => {
+			if (hasRoom(slot)) this.#sessions.setHashed(hash, sessionTarget(slot));
+		});
+	}
+
+	/** Of all targets of which something is known, but those whose ids are too long to be read. */
+	*healths(): Iterable<readonly [target: string, health: TargetHealth]> {
+		for (const [, { number }] of this.#table.all()) {
+			const slot = this.#table.at(number);
+			if (slot) yield [slot.id, slot.value];
+		}
+	}
+
+	/** Another process has found that out. */
+	learnHealth(target: string, health: TargetHealth): void {
+		this.#changing(target, (slot) => {
+			if (hasRoom(slot)) slot.value.learn(health);
+		});
+	}
+
 	/** Blocks that targets were given, of the target that was given some last first, the most recent block first. */
 	*prompts(): Iterable<readonly [string, () => Int32Array]> {
 		for (const number of this.#prefixes.owners(this.#table.uses)) {
@@ -261,6 +288,25 @@ export class SharedRoutingState implements RoutingState {
 		} finally {
 			this.#table.letGo(slot);
 		}
+	}
+
+	/** The same, under the target's lock. */
+	#changing(target: string, step: (slot: TableSlot<SharedTarget>) => void): void {
+		this.#holding(target, (slot) => {
+			const { lock } = slot.value;
+			lock.acquire();
+			try {
+				step(slot);
+			} finally {
+				lock.release();
+			}
+		});
+	}
+
+	/** Where a session went that says so by this number; undefined where that target is forgotten. */
+	#sessionTarget(cell: number): string | undefined {
+		const slot = this.#table.at((cell & ((1 << SLOT_BITS) - 1)) - 1);
+		return slot && sessionTarget(slot) === cell ? slot.id : undefined;
 	}
 
 	/** A target is given a prompt. How many characters of it it has to compute. */

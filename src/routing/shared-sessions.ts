@@ -3,6 +3,7 @@
  * the least recently used goes.
  */
 import { RecoverableLock, type SharingThreads } from "../memory/recoverable-lock.ts";
+import { type SessionHash, sessionHash } from "./named-sessions.ts";
 
 /** Buckets, a power of 2, and entries of each: the last 10,000 sessions find room, 65,536 at most. */
 const BUCKETS = 4_096;
@@ -35,7 +36,7 @@ export class SharedSessions {
 	/** Where it went last; 0 where it is not known. */
 	get(name: string): number {
 		const { ints } = this;
-		const [hash, secondHash] = hashesOf(name);
+		const [hash, secondHash] = sessionHash(name);
 		const bucket = this.#bucketOf(hash);
 		const entry = this.#entryOf(bucket, hash, secondHash);
 		if (entry === -1) return 0;
@@ -46,8 +47,12 @@ export class SharedSessions {
 
 	/** It goes there now. @param target any number but 0 */
 	set(name: string, target: number): void {
+		this.setHashed(sessionHash(name), target);
+	}
+
+	/** The same of the session of this hash. */
+	setHashed([hash, secondHash]: SessionHash, target: number): void {
 		const { ints } = this;
-		const [hash, secondHash] = hashesOf(name);
 		const bucket = this.#bucketOf(hash);
 		this.#lock.acquire();
 		try {
@@ -66,6 +71,24 @@ export class SharedSessions {
 		} finally {
 			this.#lock.release();
 		}
+	}
+
+	/** All of them, the most recent last. What other threads change meanwhile may be missed. */
+	all(): (readonly [hash: SessionHash, target: number])[] {
+		const { ints, begin } = this;
+		const uses = ints[begin + USES]!;
+		const found: { readonly hash: SessionHash; readonly target: number; readonly age: number }[] = [];
+		for (let bucket = 0; bucket < BUCKETS; bucket++) {
+			const at = this.#bucketOf(bucket);
+			for (let entry = at; entry < at + ENTRIES; entry++) {
+				const target = Atomics.load(ints, entry + TARGET);
+				if (target === 0) continue;
+				const hash = [ints[entry]!, ints[entry + SECOND_HASH]!] as const;
+				const isOne = Atomics.load(ints, entry + TARGET) === target;
+				if (isOne) found.push({ hash, target, age: (uses - ints[entry + LAST_USE]!) >>> 0 });
+			}
+		}
+		return found.sort((one, other) => other.age - one.age).map(({ hash, target }) => [hash, target]);
 	}
 
 	/** A thread has died: what it held is let go. The entry that it was about to write is nobody's, or whole. */
@@ -99,8 +122,4 @@ export class SharedSessions {
 	#bucketOf(hash: number): number {
 		return this.begin + HEAD_CELLS + (hash & (BUCKETS - 1)) * BUCKET_CELLS;
 	}
-}
-
-function hashesOf(name: string): readonly [hash: number, secondHash: number] {
-	return [Bun.hash.xxHash32(name, 0) | 0, Bun.hash.xxHash32(name, 1) | 0];
 }

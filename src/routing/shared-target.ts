@@ -13,7 +13,14 @@ import {
 	SharedBreaker,
 	writeBreaker,
 } from "./shared-breaker.ts";
-import { PAUSE_REASONS, type PauseReason, type TargetLoad, type TargetView } from "./target-state.ts";
+import {
+	PAUSE_REASONS,
+	type PauseReason,
+	pauseReasonOf,
+	type TargetHealth,
+	type TargetLoad,
+	type TargetView,
+} from "./target-state.ts";
 
 /** 32-bit cells of a slot. */
 const LOCK = 0;
@@ -211,6 +218,12 @@ export class SharedTarget implements TargetView {
 	pause(until: number, why: PauseReason): void {
 		this.#floats[this.#floatsAt + PAUSED_UNTIL] = until;
 		this.#ints[this.#at + PAUSED_FOR] = PAUSE_REASONS.indexOf(why);
+	}
+
+	/** Another process has found that out. Under its lock. Times are on this thread's clock. */
+	learn({ breaker, pausedUntil, pausedFor }: TargetHealth): void {
+		this.health.set(breaker);
+		this.pause(pausedUntil + this.memory.offset, pauseReasonOf(pausedFor));
 	}
 
 	/** Puts an attempt of this thread into the queue; a stream waits for its first token from now on. */

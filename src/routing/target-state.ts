@@ -76,6 +76,9 @@ export interface TargetView extends TargetLoad {
 	readonly pausedFor: string;
 }
 
+/** Of a target with nothing under way. */
+export const NO_LOAD: TargetLoad = { inFlight: 0, waiting: 0, queuedCharacters: 0 };
+
 /** What the plan reads. */
 export interface StateView {
 	/** Never undefined: of an unknown target, nothing is known. */
@@ -153,6 +156,10 @@ export interface TargetHealth {
 export const PAUSE_REASONS = ["", "asked to be left alone", "its key is out of use"] as const;
 /** One of them. */
 export type PauseReason = (typeof PAUSE_REASONS)[number];
+
+/** The reason that another process gives; of one that this version does not know, the most common one. */
+export const pauseReasonOf = (text: string): PauseReason =>
+	PAUSE_REASONS.find((reason) => reason === text) ?? "asked to be left alone";
 
 /**
  * Most targets remembered: clients choose the names behind `openrouter/`, and in the place of a `*` in `models:`. Forgotten are

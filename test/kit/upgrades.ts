@@ -80,6 +80,8 @@ export interface UpgradedRouter extends RunningRouter {
 	upgrade(...words: string[]): Promise<{ readonly code: number; readonly output: string }>;
 	/** The process that answers now. */
 	current(): number;
+	/** Its `router.yaml` at the start. */
+	readonly config: object;
 	/** The environment and words of another process for the same directory and port. */
 	readonly env: Record<string, string>;
 	/** How many calls its ledger has. */
@@ -87,21 +89,23 @@ export interface UpgradedRouter extends RunningRouter {
 	end(): Promise<void>;
 }
 
-/** Starts one. @param upstream its base URL */
+/** Starts one. @param upstream its base URL @param options `config` is added to its configuration */
 export async function upgradedRouter(
 	upstream: string,
 	{
 		key = {},
 		source,
 		command: started,
+		config: more,
 		...rest
-	}: Pick<RouterOptions, "source" | "command" | "env"> & { key?: object; workers?: number } = {},
+	}: Pick<RouterOptions, "source" | "command" | "env" | "config"> & { key?: object; workers?: number } = {},
 ): Promise<UpgradedRouter> {
 	const config = {
 		keys: [{ name: "one", key: UPGRADE_KEY, ...key }],
 		providers: { slow: { type: "openai-compatible", base_url: upstream } },
 		usage: { cost_in_answers: false },
 		...(rest.workers && { server: { workers: rest.workers } }),
+		...more,
 	};
 	const router = await startRouter({
 		config,
@@ -119,7 +123,7 @@ export async function upgradedRouter(
 	const program = command(source ?? (process.env["ROUTER_TEST"] === "binary" ? "binary" : "source"));
 	return {
 		...router,
-		env,
+		...{ config, env },
 		current: () => current,
 		async upgrade(...words) {
 			const file = join(directory, "router.yaml");

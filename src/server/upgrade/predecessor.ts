@@ -3,8 +3,7 @@ import { type LimitsOwner, PredecessorLimits } from "../../accounts/limits/hande
 import { isHandable } from "../../accounts/limits/shared-limiter.ts";
 import { StartError } from "../../errors.ts";
 import { portSockets } from "../../http/port-sockets.ts";
-import { takeRouting } from "../../routing/handed-routing.ts";
-import { LocalRoutingState } from "../../routing/local-routing-state.ts";
+import { handedState, takeRouting } from "../../routing/handed-routing.ts";
 import type { RoutingState } from "../../routing/target-state.ts";
 import { VERSION } from "../../version.ts";
 import type { AgentRegistry } from "../agents/agent-registry.ts";
@@ -82,7 +81,8 @@ export class Predecessor {
 		});
 		const state = await this.#stated.promise.finally(() => clearTimeout(timer));
 		this.#state = state;
-		if (state.routing && targets instanceof LocalRoutingState) takeRouting(targets, state.routing);
+		const known = handedState(targets);
+		if (state.routing && known) takeRouting(known, state.routing);
 		if (state.limits && own) this.#limits = new PredecessorLimits(own, state.limits);
 		for (const agent of state.agents) agents.adopt(agent);
 		expectTunnels(agents.agents.values(), hub, agents.now());

@@ -13,7 +13,7 @@ export interface HandedRouter {
 	readonly port: number;
 	/** How many listeners it has there; 0 where it can't say. */
 	readonly listeners: number;
-	/** Absent where it has several worker threads. */
+	/** Absent where it is of a version that does not hand that on with several worker threads. */
 	readonly routing?: HandedRouting | undefined;
 	/** Absent where Redis counts, in either process. */
 	readonly limits?: HandedLimits | undefined;

@@ -8,8 +8,7 @@ import { isHandable } from "../../accounts/limits/shared-limiter.ts";
 import { SlidingWindowLimiter } from "../../accounts/limits/sliding-window.ts";
 import { IDLE_SECONDS, type Listening } from "../../http/listen.ts";
 import { type PortSockets, portSockets } from "../../http/port-sockets.ts";
-import { handRouting } from "../../routing/handed-routing.ts";
-import { LocalRoutingState } from "../../routing/local-routing-state.ts";
+import { handedState, handRouting } from "../../routing/handed-routing.ts";
 import { VERSION } from "../../version.ts";
 import type { ReloadedRouter } from "../reload.ts";
 import type { RoleServices } from "../role.ts";
@@ -237,7 +236,7 @@ export class Upgrades {
 			refuse(heir.peer, problem);
 			return;
 		}
-		const { targets } = services.upstreams;
+		const known = handedState(services.upstreams.targets);
 		const { state, agents } = router;
 		// From here on all happens at once: what is told is what is counted.
 		const { limiter } = state;
@@ -247,7 +246,7 @@ export class Upgrades {
 		const told: HandedRouter = {
 			port: server.port,
 			listeners: sockets?.count(server.port).listening.length ?? 0,
-			routing: targets instanceof LocalRoutingState ? handRouting(targets) : undefined,
+			routing: known && handRouting(known),
 			limits: own && { now, ...own.handOn(now) },
 			agents: agents.shared(),
 		};
