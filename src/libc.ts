@@ -1,13 +1,12 @@
 /** Functions of the system's C library, for what Bun has no call for. */
-import type { FFIFunction } from "bun:ffi";
+import { dlopen, type FFIFunction, ptr } from "bun:ffi";
 
 /** glibc, and musl by its processor's name. */
 const LIBRARIES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
 
 /** These functions, and what makes a pointer of a buffer; undefined elsewhere than on Linux, and where neither library has them. */
-export async function libc<const F extends Record<string, FFIFunction>>(functions: F) {
+export function libc<const F extends Record<string, FFIFunction>>(functions: F) {
 	if (process.platform !== "linux") return undefined;
-	const { dlopen, ptr } = await import("bun:ffi");
 	for (const library of LIBRARIES) {
 		try {
 			return { ...dlopen(library, functions).symbols, ptr };

@@ -41,7 +41,9 @@ if (Bun.isMainThread) {
 			if (!process.execve) throw new Error("this system can't");
 			const heap = memory > HEAP_MEMORY ? { [HEAP]: String(HEAP_MEMORY) } : {};
 			const env = withOwn({ ...process.env, [LIMIT]: undefined }, { ...PURGE, ...heap, [LIMIT]: MOST });
-			process.execve(process.execPath, [process.execPath, ...args], env);
+			// Sockets that systemd has opened for this process (LISTEN_FDS) are to be there afterwards, too.
+			const replace = process.env["LISTEN_FDS"] ? (await import("./execve.ts")).execve : process.execve;
+			replace(process.execPath, [process.execPath, ...args], env);
 		} catch (error) {
 			const reason = error instanceof Error ? error.message : "unknown reason";
 			process.stderr.write(

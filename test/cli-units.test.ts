@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import { parseCommand, UsageError } from "../src/cli/flags.ts";
 import { initText } from "../src/cli/init.ts";
-import { composeFile, systemdUnit } from "../src/cli/systemd.ts";
+import { composeFile, systemdSocket, systemdUnit } from "../src/cli/systemd.ts";
+import { load } from "../src/config/load.ts";
 import { needing } from "./kit/needing.ts";
 
 const ROLES = ["router", "agent", "standalone"] as const;
@@ -62,6 +63,18 @@ describe("the systemd unit", () => {
 		const file = join(dir, `router-${role}-test.service`);
 		await Bun.write(file, systemdUnit(role, process.execPath));
 		expect(await program(["systemd-analyze", "verify", "--man=no", file])).toEqual({ code: 0, out: "", err: "" });
+	});
+
+	needing("systemd").test("of the port is one that systemd takes beside the router's", async () => {
+		const [socket, service] = [join(dir, "router.socket"), join(dir, "router.service")];
+		await Bun.write(service, systemdUnit("router", process.execPath));
+		await Bun.write(socket, initText({ what: "systemd-socket", role: "router" }));
+		expect(await program(["systemd-analyze", "verify", "--man=no", socket])).toEqual({ code: 0, out: "", err: "" });
+	});
+
+	test("of the port opens the one that a router without settings listens on", () => {
+		const { host, port } = load({ flags: {}, env: {}, cwd: dir, role: "router" }).config.server;
+		expect(systemdSocket()).toContain(`\nListenStream=${host}:${port}\n`);
 	});
 
 	test("starts its role, keeps state apart, and gives calls the time that the configuration gives them", () => {

@@ -46,7 +46,7 @@ test.each([
 	["prom-client", /"prom-client"/, ["telemetry/prometheus.ts"]],
 	// A router's next version is a process, too.
 	["Bun.spawn", /\bBun\.spawn/, ["agent/docker/command.ts", "server/upgrade/new-process.ts"]],
-	["bun:ffi", /import\("bun:ffi"\)/, ["libc.ts", "server/start-memory.ts"]],
+	["bun:ffi", /"bun:ffi"/, ["libc.ts", "server/start-memory.ts"]],
 	[
 		"bun:sqlite",
 		/"bun:sqlite"/,

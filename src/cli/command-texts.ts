@@ -56,6 +56,7 @@ const TEXTS = {
 	insecure: { text: "listen beyond loopback without any key" },
 	schema: { text: "print the JSON Schema of router.yaml" },
 	systemd: { text: "print a systemd unit" },
+	"systemd-socket": { text: "print a systemd unit of the router's port" },
 	compose: { text: "print a compose file" },
 	kubernetes: { text: "print manifests for Kubernetes" },
 	grafana: { text: "print a dashboard for Grafana" },

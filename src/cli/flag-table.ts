@@ -33,7 +33,15 @@ export type Subcommand = "start" | (typeof SUBCOMMANDS)[number];
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
 const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, commands });
 /** What `init` prints besides the example, by flag. */
-export const PRINTED = ["schema", "systemd", "compose", "kubernetes", "grafana", "prometheus-rules"] as const;
+export const PRINTED = [
+	"schema",
+	"systemd",
+	"systemd-socket",
+	"compose",
+	"kubernetes",
+	"grafana",
+	"prometheus-rules",
+] as const;
 /** One of them. */
 export type Printed = (typeof PRINTED)[number];
 /** Commands that ask a running router. */

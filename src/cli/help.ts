@@ -59,7 +59,9 @@ Usage
   router man                  print the manual page: router man | man -l -
   router init --schema        print the JSON Schema of router.yaml
   router init --systemd       print a systemd unit for the router; with --agent or --standalone for those
-  router init --compose       the same as a compose file
+  router init --systemd-socket
+                              print a systemd unit of the router's port, which stays open while the router restarts
+  router init --compose       print a compose file; with --agent or --standalone for those
   router init --kubernetes    print manifests for Kubernetes
   router init --grafana       print a dashboard for Grafana
   router init --prometheus-rules

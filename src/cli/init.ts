@@ -1,4 +1,4 @@
-/** `router init`: a commented `router.yaml`, its JSON Schema, a systemd unit, a compose file, manifests for Kubernetes, a Grafana dashboard, or rules for Prometheus. */
+/** `router init`: a commented `router.yaml`, its JSON Schema, systemd units, a compose file, manifests for Kubernetes, a Grafana dashboard, or rules for Prometheus. */
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { example } from "../config/example.ts";
@@ -8,7 +8,7 @@ import { grafanaDashboard } from "../telemetry/grafana-dashboard.ts";
 import { prometheusRules } from "../telemetry/prometheus-rules.ts";
 import type { InitCommand } from "./flags.ts";
 import { kubernetesManifests } from "./kubernetes.ts";
-import { composeFile, INSTALLED, systemdUnit } from "./systemd.ts";
+import { composeFile, INSTALLED, systemdSocket, systemdUnit } from "./systemd.ts";
 
 /** The text that `router init` prints, with a line end. */
 export function initText({ what, role }: Pick<InitCommand, "what" | "role">): string {
@@ -17,6 +17,8 @@ export function initText({ what, role }: Pick<InitCommand, "what" | "role">): st
 			return `${JSON.stringify(jsonSchema(), null, "\t")}\n`;
 		case "systemd":
 			return systemdUnit(role, Bun.isStandaloneExecutable ? process.execPath : INSTALLED);
+		case "systemd-socket":
+			return systemdSocket();
 		case "compose":
 			return composeFile(role);
 		case "kubernetes":

@@ -1,4 +1,4 @@
-/** `router init --systemd` and `--compose`: what starts the router, the agent or both at boot. Pure text. */
+/** `router init --systemd`, `--systemd-socket` and `--compose`: what starts the router, the agent or both at boot. Pure text. */
 import type { Role } from "../config/overlay.ts";
 import { handedOnVariables } from "./upstream-variables.ts";
 
@@ -82,6 +82,31 @@ LockPersonality=yes
 
 [Install]
 WantedBy=multi-user.target
+`;
+}
+
+/** A unit of the router's port, which systemd opens and keeps while the router restarts. */
+export function systemdSocket(): string {
+	return `# /etc/systemd/system/router.socket, beside router.service
+#
+#   router init --systemd-socket | sudo tee /etc/systemd/system/router.socket
+#   sudo systemctl daemon-reload
+#   sudo systemctl stop router
+#   sudo systemctl enable --now router.socket router
+#
+# systemd keeps the port open: while the router restarts connections wait, and none is refused. To stop it all: sudo systemctl stop router.socket router
+
+[Unit]
+Description=LLM router's port
+
+[Socket]
+# What router.yaml or the environment names: \`server.host\` and \`server.port\`, or HOST and PORT.
+ListenStream=127.0.0.1:8000
+FileDescriptorName=router
+Backlog=4096
+
+[Install]
+WantedBy=sockets.target
 `;
 }
 

@@ -2,8 +2,9 @@
 import type { AnyElysia } from "elysia";
 import { StartError } from "../errors.ts";
 import type { Log } from "../telemetry/log.ts";
+import { type InheritedSocket, listenOn } from "./inherited-socket.ts";
 import type { Stoppable } from "./lifecycle.ts";
-import { nameClients } from "./passed-connections.ts";
+import { nameClients, PASSING_HOST } from "./passed-connections.ts";
 import type { PeerAddresses } from "./peer-addresses.ts";
 import { readTls, type TlsFiles, type TlsPair, watchTls } from "./tls.ts";
 
@@ -37,6 +38,8 @@ export interface ListenOptions {
 	readonly socket?: string | undefined;
 	/** Another thread accepts the connections, and passes them on; absent: this server does. */
 	readonly passed?: PassedListening | undefined;
+	/** A socket that was opened for this process, at `host` and `port`, on which this server listens; absent: it opens one. */
+	readonly inherited?: InheritedSocket | undefined;
 }
 
 /** What a server has of the thread that passes connections on to it. */
@@ -54,7 +57,7 @@ export interface PassedListening {
 export type PortSharing = "first" | "further";
 
 /** Where a server listens, and with whom. */
-export type PortPlace = Pick<ListenOptions, "port" | "sharing">;
+export type PortPlace = Pick<ListenOptions, "port" | "sharing" | "inherited">;
 
 /** A server that listens. */
 export interface Listening extends Stoppable {
@@ -104,7 +107,7 @@ export function listen(app: AnyElysia, options: ListenOptions): BoundServer {
 	let inUse = first;
 	const asked = options.sharing === "first" ? unsharedPort(host, options.port) : options.port;
 	let current = serve(asked, first);
-	const port = current.port ?? asked;
+	const port = options.inherited?.port ?? current.port ?? asked;
 	const useCertificate = (pair: TlsPair) => {
 		if (options.passed) {
 			// On another port, so that no other program can have the one that connections are passed on to, not even for a moment.
@@ -166,8 +169,18 @@ export function listeningUrl(host: string, port: number, isTls: boolean): string
 
 /** Makes `app` listen on `port` with this certificate. Throws StartError. */
 function bind(app: AnyElysia, options: ListenOptions, port: number, tls: TlsPair | undefined) {
-	const { host, sharing, passed } = options;
+	const { host, sharing, passed, inherited } = options;
 	const certificate = tls ? { tls: { cert: tls.cert, key: tls.key } } : {};
+	if (inherited) {
+		const server = serveOn(app, options, { hostname: PASSING_HOST, port: 0, ...certificate });
+		try {
+			listenOn(inherited, server.port!);
+		} catch (error) {
+			void server.stop(true);
+			throw error;
+		}
+		return server;
+	}
 	// Elysia's default for `reusePort` is true: a second instance on the port would start silently.
 	const server = serveOn(app, options, { hostname: host, port, reusePort: sharing !== undefined, ...certificate });
 	if (passed) nameClients(server, passed.peers);

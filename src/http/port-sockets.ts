@@ -8,6 +8,7 @@
  */
 import { closeSync, openSync, readdirSync } from "node:fs";
 import { libc } from "../libc.ts";
+import { epolls, registrationsOf } from "./epolls.ts";
 
 /** Of Linux's headers. */
 const AF_INET = 2;
@@ -35,6 +36,8 @@ export interface SocketCount {
 /** Looks at the sockets of this process. */
 export interface PortSockets {
 	count(port: number): SocketCount;
+	/** Where a descriptor listens; undefined where it is no listening socket of TCP. */
+	addressOf(descriptor: number): { readonly host: string; readonly port: number } | undefined;
 	/**
 	 * From now on all new connections of the port go to one of its listeners, of whichever process.
 	 * @param descriptor any of them that is this process's
@@ -52,8 +55,8 @@ export interface PortSockets {
 }
 
 /** Undefined where that can't be asked: elsewhere than on Linux. */
-export async function portSockets(): Promise<PortSockets | undefined> {
-	const system = await libc({
+export function portSockets(): PortSockets | undefined {
+	const system = libc({
 		setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
 		getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
 		getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
@@ -61,6 +64,7 @@ export async function portSockets(): Promise<PortSockets | undefined> {
 	});
 	if (!system) return undefined;
 	const { ptr, ...symbols } = system;
+	const loops = epolls();
 	const address = Buffer.alloc(ADDRESS_BYTES);
 	const length = new Uint32Array(1);
 	const value = new Int32Array(1);
@@ -87,15 +91,19 @@ export async function portSockets(): Promise<PortSockets | undefined> {
 			return { listening, connected };
 		},
 		direct(descriptor, position) {
-			const filter = Buffer.alloc(FILTER_BYTES);
-			filter.writeUInt16LE(RETURN, 0);
-			filter.writeUInt32LE(position, 4);
+			const filter = returning(position);
 			const program = Buffer.alloc(PROGRAM_BYTES);
 			program.writeUInt16LE(1, 0);
 			program.writeBigUInt64LE(BigInt(ptr(filter)), 8);
 			return symbols.setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, ptr(program), PROGRAM_BYTES) === 0;
 		},
+		addressOf(descriptor) {
+			const port = portOf(descriptor);
+			return port === 0 || !accepts(descriptor) ? undefined : { host: hostIn(address), port };
+		},
 		close(descriptor) {
+			// One that other processes have, too, stays in the event loop, which would be told of its connections again and again.
+			for (const registration of registrationsOf(descriptor)) loops?.remove(descriptor, registration);
 			const nothing = openSync("/dev/null", "r");
 			symbols.dup3(nothing, descriptor, O_CLOEXEC);
 			closeSync(nothing);
@@ -105,4 +113,20 @@ export async function portSockets(): Promise<PortSockets | undefined> {
 			symbols.setsockopt(descriptor, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, ptr(value), value.byteLength);
 		},
 	};
+}
+
+/** A `sock_filter` that gives all to the listener at this place. */
+function returning(position: number): Buffer {
+	const filter = Buffer.alloc(FILTER_BYTES);
+	filter.writeUInt16LE(RETURN, 0);
+	filter.writeUInt32LE(position, 4);
+	return filter;
+}
+
+/** The address of a `sockaddr_in` or `sockaddr_in6`. */
+function hostIn(address: Buffer): string {
+	if (address.readUInt16LE(0) === AF_INET) return [...address.subarray(4, 8)].join(".");
+	const groups = Array.from({ length: 8 }, (_, at) => address.readUInt16BE(8 + at * 2).toString(16));
+	// The short form: "::1".
+	return new URL(`http://[${groups.join(":")}]/`).hostname.slice(1, -1);
 }

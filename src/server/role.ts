@@ -255,7 +255,7 @@ export function bindApp(
 	app: AnyElysia,
 	{ host, port, tls, config }: RolePlan,
 	{ log }: Pick<RoleServices, "log">,
-	place?: Partial<Pick<ListenOptions, "host" | "port" | "sharing" | "passed" | "certificate" | "socket">>,
+	place?: Partial<Pick<ListenOptions, "host" | "port" | "sharing" | "passed" | "certificate" | "socket" | "inherited">>,
 ): BoundServer {
 	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log, ...place });
 	giveBackMemory(() => server.pendingRequests === 0);

@@ -23,7 +23,12 @@ export interface RouterOptions {
 	readonly command?: readonly string[];
 	/** The user that the command runs as, whose its directory is then. */
 	readonly uid?: number;
+	/** The descriptor of a socket that is opened for it, as systemd does. */
+	readonly socket?: number;
 }
+
+/** A program of the shell that starts the command behind it with that socket. */
+const WITH_SOCKET = ["sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"', "sh"];
 
 /** The variable by which a router has one worker whatever the machine has, where its configuration does not say how many. */
 export const oneWorker = (config: Json = {}): Record<string, string> =>
@@ -79,7 +84,9 @@ export async function startRouter(options: RouterOptions = {}): Promise<RunningR
 		args.unshift("--config", file);
 	}
 	const source = options.source ?? (process.env["ROUTER_TEST"] === "binary" ? "binary" : "source");
-	const child = Bun.spawn([...(options.command ?? command(source)), ...args], {
+	const { socket } = options;
+	const program = [...(socket === undefined ? [] : WITH_SOCKET), ...(options.command ?? command(source)), ...args];
+	const child = Bun.spawn(program, {
 		cwd: directory,
 		env: {
 			PATH: process.env["PATH"] ?? "",
@@ -92,9 +99,7 @@ export async function startRouter(options: RouterOptions = {}): Promise<RunningR
 			...(isBalanced && { ROUTER_TEST_PORT: "balanced" }),
 			...options.env,
 		},
-		stdin: options.command ? "pipe" : "ignore",
-		stdout: "pipe",
-		stderr: "pipe",
+		stdio: [options.command ? "pipe" : "ignore", "pipe", "pipe", ...(socket === undefined ? [] : [socket])],
 	});
 	let output = "";
 	const listening = new Promise<string>((found, failed) => {

@@ -98,7 +98,7 @@ export async function upgradedRouter(
 		command: started,
 		config: more,
 		...rest
-	}: Pick<RouterOptions, "source" | "command" | "env" | "config"> & { key?: object; workers?: number } = {},
+	}: Pick<RouterOptions, "source" | "command" | "env" | "config" | "socket"> & { key?: object; workers?: number } = {},
 ): Promise<UpgradedRouter> {
 	const config = {
 		keys: [{ name: "one", key: UPGRADE_KEY, ...key }],
@@ -112,6 +112,7 @@ export async function upgradedRouter(
 		env: { ROUTER_AGENT_TOKEN: AGENT_TOKEN, ...rest.env },
 		...(source && { source }),
 		...(started && { command: started }),
+		...(rest.socket !== undefined && { socket: rest.socket }),
 	});
 	const { directory } = router;
 	const env = {

@@ -10,6 +10,7 @@ import type { WaitingResponse } from "../../api/response-writer.ts";
 import type { ClaimMessage } from "../../cache/thread-store.ts";
 import type { Environment } from "../../config/interpolate.ts";
 import type { Config } from "../../config/schema.ts";
+import type { InheritedSocket } from "../../http/inherited-socket.ts";
 import type { TlsPair } from "../../http/tls.ts";
 import type { Hello } from "../../protocol/tunnel.ts";
 import type { ResponseName } from "../../store/response-table.ts";
@@ -34,6 +35,8 @@ export interface WorkerStart {
 	/** The port that clients connect to. The first worker of a process finds out whether it is free, and picks one where it is 0. */
 	readonly port: number;
 	readonly isFirst: boolean;
+	/** The socket that was opened for this process, on which it listens in the place of a port of its own; undefined where none was. */
+	readonly inherited: InheritedSocket | undefined;
 	/** Where the main thread accepts connections and passes them on: who is at the other end of each. Undefined where workers listen on the port. */
 	readonly peers: SharedArrayBuffer | undefined;
 	/** SHA-256 of the key that the start made, hex. */

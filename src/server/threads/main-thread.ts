@@ -118,9 +118,7 @@ export function workerThreads(
 		async serve(app, services, lock, place) {
 			// Before the first call: what agents have served goes nowhere else.
 			agents.restore();
-			const opened = isSpread
-				? new SharedPort(place.port, place.sharing === "further")
-				: new BalancedPort(host, port, tls !== undefined);
+			const opened = isSpread ? new SharedPort(place) : new BalancedPort(host, port, tls !== undefined);
 			const server = await threads.listen(app, opened);
 			beginServing(server, services, lock);
 			giveBackMemory();

@@ -1,6 +1,6 @@
 /** How connections come to workers: they listen on one port, or the main thread does, and passes on what it accepts. */
 import { type Backend, ConnectionBalancer } from "../../http/connection-balancer.ts";
-import { listeningUrl } from "../../http/listen.ts";
+import { listeningUrl, type PortPlace } from "../../http/listen.ts";
 import { makePeerAddresses, PeerAddresses } from "../../http/peer-addresses.ts";
 import type { WorkerStart } from "./link.ts";
 
@@ -11,7 +11,7 @@ export interface PortAddress {
 }
 
 /** What a worker that is to start is told of it. */
-type WorkerPlace = Pick<WorkerStart, "port" | "isFirst" | "peers">;
+type WorkerPlace = Pick<WorkerStart, "port" | "isFirst" | "peers" | "inherited">;
 
 /** A worker that listens. */
 type ListeningWorker = Omit<Backend, "peers">;
@@ -33,22 +33,25 @@ export interface WorkerPort {
 	cut(): void;
 }
 
-/** All workers listen on it, and the system spreads its connections. */
+/** All workers listen on it, and the system spreads its connections; or on one socket, where whoever is first gets them. */
 export class SharedPort implements WorkerPort {
 	#at: PortAddress | undefined;
 
-	/** @param port 0 has the first worker pick one @param isTaken another process listens there, whose place this one takes */
-	constructor(
-		private readonly port: number,
-		private readonly isTaken = false,
-	) {}
+	readonly #place: PortPlace;
+
+	/** @param place `first`: the first worker finds out that nobody has the port, and picks one where it is 0 */
+	constructor(place: PortPlace) {
+		this.#place = place;
+	}
 
 	get at(): PortAddress {
 		return this.#at!;
 	}
 
 	place(): WorkerPlace {
-		return { port: this.#at?.port ?? this.port, isFirst: this.#at === undefined && !this.isTaken, peers: undefined };
+		const { port, sharing, inherited } = this.#place;
+		const isFirst = this.#at === undefined && sharing !== "further";
+		return { port: this.#at?.port ?? port, isFirst, peers: undefined, inherited };
 	}
 
 	took(_worker: ListeningWorker, _place: WorkerPlace, at: PortAddress): void {
@@ -77,7 +80,7 @@ export class BalancedPort implements WorkerPort {
 	}
 
 	place(): WorkerPlace {
-		return { port: this.at.port, isFirst: false, peers: makePeerAddresses() };
+		return { port: this.at.port, isFirst: false, peers: makePeerAddresses(), inherited: undefined };
 	}
 
 	took(worker: ListeningWorker, { peers }: WorkerPlace): void {

@@ -273,7 +273,7 @@ class ThreadRouter implements WorkerRouter {
 		this.#services.upstreams.suspects.refuseMs = config.poisonous_requests;
 	}
 
-	#listen(plan: RolePlan, { isFirst, certificate, peers }: WorkerStart): BoundServer {
+	#listen(plan: RolePlan, { isFirst, certificate, peers, inherited }: WorkerStart): BoundServer {
 		const { log } = this.#services;
 		const { tunnels, transport, replica, fleet } = this.#agents;
 		const { authenticate, startPage, routes } = this.#console;
@@ -305,7 +305,7 @@ class ThreadRouter implements WorkerRouter {
 		const passed = peers && { peers: new PeerAddresses(peers), moved };
 		const place = passed
 			? { host: PASSING_HOST, port: 0, passed }
-			: { sharing: isFirst ? ("first" as const) : ("further" as const) };
+			: { sharing: isFirst ? ("first" as const) : ("further" as const), inherited };
 		const server = bindApp(app, plan, this.#services, { ...place, certificate });
 		const draining = drainingTunnels(server, tunnels);
 		const stoppable = {

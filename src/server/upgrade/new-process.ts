@@ -60,17 +60,24 @@ export function programProblem(file: string): string | undefined {
 /**
  * Starts it. What it prints goes where this process's output goes.
  * @param file the program; absent: that of this process, as its file is now
+ * @param inherited descriptor of the socket that was opened for this process, which the new one gets as systemd would give it
  * @throws what the system says where it can't be started
  */
-export function startNewProcess(file?: string): NewProcess {
+export function startNewProcess(file?: string, inherited?: number): NewProcess {
 	const words = process.argv.slice(2).filter((word) => word !== FLAG);
 	const end = words.indexOf("--");
 	// What follows `--` is not the router's.
 	words.splice(end === -1 ? words.length : end, 0, FLAG);
 	const source = Bun.isStandaloneExecutable ? [] : [...process.execArgv, process.argv[1]!];
 	const program = file === undefined ? [process.execPath, ...source] : [resolve(file)];
-	const env = withoutOwn(process.env);
-	const child = Bun.spawn([...program, ...words], { env, stdin: "ignore", stdout: "inherit", stderr: "inherit" });
+	const passed =
+		inherited === undefined ? {} : { LISTEN_FDS: "1", LISTEN_PID: String(process.pid), LISTEN_FDNAMES: "" };
+	const env = { ...withoutOwn(process.env), ...passed };
+	const output = ["ignore", "inherit", "inherit"] as const;
+	const child = Bun.spawn([...program, ...words], {
+		env,
+		stdio: inherited === undefined ? [...output] : [...output, inherited],
+	});
 	// This process ends before that one.
 	child.unref();
 	return {

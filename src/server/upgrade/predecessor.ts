@@ -96,7 +96,7 @@ export class Predecessor {
 	 */
 	async listening(router: string): Promise<void> {
 		const { port, listeners } = this.#state!;
-		const sockets = await portSockets();
+		const sockets = portSockets();
 		if (this.#refusal) throw this.#refusal;
 		const own = sockets?.count(port).listening[0];
 		// Where its listeners are not known some connections still go there, and are reset when it stops. One that has ended has none.
@@ -125,8 +125,9 @@ export class Predecessor {
 	async #spread(): Promise<void> {
 		if (this.#isSpread) return;
 		this.#isSpread = true;
-		const sockets = await portSockets();
-		const own = this.#state && sockets?.count(this.#state.port).listening[0];
+		const sockets = portSockets();
+		const { port, listeners = 0 } = this.#state ?? {};
+		const own = port !== undefined && listeners > 0 ? sockets?.count(port).listening[0] : undefined;
 		if (own !== undefined) sockets?.spread(own);
 		this.#settled.resolve();
 	}

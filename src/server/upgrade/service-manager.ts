@@ -34,7 +34,7 @@ export async function tellServiceManager(
 	path: string | undefined = process.env["NOTIFY_SOCKET"],
 ): Promise<void> {
 	if (!path || Buffer.byteLength(path) > ADDRESS_BYTES - 3) return;
-	const system = await libc({
+	const system = libc({
 		socket: { args: ["i32", "i32", "i32"], returns: "i32" },
 		sendto: { args: ["i32", "ptr", "u64", "i32", "ptr", "u32"], returns: "i64" },
 		close: { args: ["i32"], returns: "i32" },

@@ -1,6 +1,7 @@
-/** How a router comes to its port: as the first one there, or in the place of one that runs; and how another one takes its place later. */
+/** How a router comes to its port: as the first one there, on a socket that was opened for it, or in the place of one that runs; and how another one takes its place later. */
 import type { Role } from "../../config/overlay.ts";
 import { StartError } from "../../errors.ts";
+import { type InheritedSocket, inheritedSocket } from "../../http/inherited-socket.ts";
 import type { Listening, PortPlace } from "../../http/listen.ts";
 import type { DirectoryLock } from "../../store/directory-lock.ts";
 import type { ReloadedRouter } from "../reload.ts";
@@ -9,6 +10,9 @@ import { REPLACE, type RolePlan } from "../role-plan.ts";
 import { type HeirParts, Predecessor } from "./predecessor.ts";
 import { serviceProblem, tellServiceManager } from "./service-manager.ts";
 import { Upgrades } from "./upgrades.ts";
+
+const NOT_INHERITED =
+	"The router that runs listens on a socket that systemd has opened, which only a process that it starts gets: `router upgrade`, or SIGUSR2, has it start one.";
 
 /** A router that listens. */
 export interface OpenedRouter {
@@ -21,34 +25,39 @@ export interface OpenedRouter {
 /** One start of a router. */
 export class Takeover {
 	private constructor(
-		private readonly plan: Pick<RolePlan, "config" | "port" | "env">,
+		private readonly plan: Pick<RolePlan, "config" | "host" | "port" | "env">,
 		private readonly role: Role,
 		private readonly isSpread: boolean,
 		private readonly predecessor: Predecessor | undefined,
+		private readonly inherited: InheritedSocket | undefined,
 	) {}
 
 	/**
 	 * Finds the router whose place is to be taken, where that is asked for and one runs.
 	 * @param role of the whole process
 	 * @param isSpread whether the system spreads the connections of a port over those that listen there
-	 * @throws {StartError} where that one can't hand over
+	 * @throws {StartError} where that one can't hand over, or a socket was opened for this process that is not the configuration's
 	 */
 	static async of(plan: RolePlan, role: Role, { waitsFor }: DirectoryLock, isSpread: boolean): Promise<Takeover> {
 		const isAsked = plan.env[REPLACE] === "1";
+		const { pid, ppid } = process;
+		const inherited = inheritedSocket(plan.env, plan, { pid, before: isAsked ? ppid : undefined });
 		const predecessor = isAsked ? await Predecessor.of(plan.config.data_dir, waitsFor) : undefined;
-		return new Takeover(plan, role, isSpread, predecessor);
+		return new Takeover(plan, role, isSpread, predecessor, inherited);
 	}
 
 	/**
 	 * Where the router is to listen, at once: on its port, which others may share later, or on that of the one before, whose knowledge its parts
 	 * have from then on.
-	 * @throws {StartError} where that one does not hand over, or its database is a newer version's
+	 * @throws {StartError} where that one does not hand over, has a socket that this process has not, or its database is a newer version's
 	 */
 	async place(parts: HeirParts): Promise<PortPlace> {
 		const { port } = this.plan;
 		if (this.predecessor) checkLedger(parts.state.store);
 		const taken = await this.predecessor?.handOver(parts);
 		if (!this.isSpread) return { port };
+		if (this.inherited) return { port: this.inherited.port, sharing: "further", inherited: this.inherited };
+		if (taken?.isInherited) throw new StartError(NOT_INHERITED);
 		const isSame = taken !== undefined && (port === 0 || port === taken.port);
 		return isSame ? { port: taken.port, sharing: "further" } : { port, sharing: "first" };
 	}
@@ -64,6 +73,7 @@ export class Takeover {
 			...opened,
 			dataDir: this.plan.config.data_dir,
 			settled: this.predecessor?.settled ?? Promise.resolve(),
+			inherited: this.inherited?.descriptor,
 			forwardLimits: (owner) => this.predecessor?.forwardLimits(owner),
 			refusal: refusalOf(this.role, this.isSpread) ?? serviceProblem(this.plan.env),
 		});

@@ -11,8 +11,10 @@ export const UPGRADE_PROTOCOL = 1;
 export interface HandedRouter {
 	/** Where the old one listens. */
 	readonly port: number;
-	/** How many listeners it has there; 0 where it can't say. */
+	/** How many listeners it has there, of whose order the system is told; 0 where it can't say, or all processes have one socket. */
 	readonly listeners: number;
+	/** It listens on a socket that systemd has opened, which whoever takes its place has to have, too. */
+	readonly isInherited?: boolean | undefined;
 	/** Absent where it is of a version that does not hand that on with several worker threads. */
 	readonly routing?: HandedRouting | undefined;
 	/** Absent where Redis counts, in either process. */

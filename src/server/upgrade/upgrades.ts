@@ -41,6 +41,8 @@ export interface UpgradeParts {
 	readonly settled: Promise<void>;
 	/** Tells of whoever counts limits instead of this process; undefined: this process does again. For calls of the process before, which may still run. */
 	forwardLimits(owner: LimitsOwner | undefined): void;
+	/** The descriptor of the socket that was opened for this process, on which it listens; undefined where it has opened its own. */
+	readonly inherited?: number | undefined;
 	/** Why this process can't be replaced; undefined where it can. */
 	readonly refusal?: string | undefined;
 	/** How long a new process may take until it listens, ms; default 10 s. */
@@ -120,7 +122,7 @@ export class Upgrades {
 					text: `The process before this one (${process.pid}) still listens: no third one can. Try again when it has ended.`,
 				};
 			}
-			child = startNewProcess(file);
+			child = startNewProcess(file, this.parts.inherited);
 			report(`process ${child.pid} has started; process ${process.pid} answers until it is ready`);
 			const late = Promise.withResolvers<string>();
 			const timer = setTimeout(() => late.resolve(`was not ready within ${readyMs / 1_000} s`), readyMs);
@@ -225,9 +227,9 @@ export class Upgrades {
 		heir: Heir,
 		{ takesLimits = false, takesHashes = false }: Extract<ToRouter, { type: "replace" }>,
 	): Promise<void> {
-		const { router, services, server, hasRedis } = this.parts;
+		const { router, services, server, hasRedis, inherited } = this.parts;
 		await this.parts.settled;
-		const sockets = await portSockets();
+		const sockets = portSockets();
 		// It may have gone meanwhile, and this process may be about to.
 		if (this.#heir !== heir) return;
 		const problem = this.#ending();
@@ -245,7 +247,8 @@ export class Upgrades {
 		const own = isTaken && (takesHashes || limiter instanceof SlidingWindowLimiter) ? limiter : undefined;
 		const told: HandedRouter = {
 			port: server.port,
-			listeners: sockets?.count(server.port).listening.length ?? 0,
+			listeners: (!inherited && sockets?.count(server.port).listening.length) || 0,
+			isInherited: inherited !== undefined,
 			routing: known && handRouting(known),
 			limits: own && { now, ...own.handOn(now) },
 			agents: agents.shared(),
@@ -288,7 +291,7 @@ export class Upgrades {
 			{ successor: heir.pid },
 			"Another process takes all further connections; those that are open are answered here.",
 		);
-		const sockets = await portSockets();
+		const sockets = portSockets();
 		lifecycle.replaced(this.#left(sockets));
 		// Where there is a Redis agents hear of it there.
 		if (!hasRedis) router.hub.know([name]);
