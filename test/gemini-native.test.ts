@@ -126,6 +126,13 @@ test("a whole answer comes as it came, with kinds of parts that no other vendor 
 	expect((await generate(asking())).text).toBe(answer);
 });
 
+test("a stream in the place of a whole answer is one, its counts included", async () => {
+	rig.upstream.run(sent([said({ text: "Bern is " }), said({ text: "a city." }), ending()]));
+	const { json } = await generate(asking());
+	expect(json.candidates[0]).toMatchObject({ content: { parts: [{ text: "Bern is a city." }] }, finishReason: "STOP" });
+	expect(json.usageMetadata).toMatchObject({ ...usageMetadata, totalTokenCount: 52 });
+});
+
 test("a stream comes with each of its events as it came, in both forms", async () => {
 	rig.upstream.run(sent(SEARCHED));
 	const { text, headers } = await stream(asking());

@@ -62,6 +62,8 @@ export interface EventShape {
 export class EventTemplate {
 	// What each event needs is side by side: a stream's state has left the processor's caches by its next event.
 	#frame: TextFrame | undefined;
+	/** Longest event that is looked for alone, bytes; -1: none is. */
+	#longestAlone = -1;
 	/** The chunk at hand is no UTF-8: to try it again behind each event would cost the square of their number. */
 	#isRefused = false;
 	/** Which of the texts is noted; -1: none. */
@@ -109,7 +111,7 @@ export class EventTemplate {
 		this.#notes = notes;
 		this.size = this.escapes = this.events = this.bits = 0;
 		if (this.#isRefused) return from;
-		let past = this.#frame ? this.#aloneEnd(chunk, from, this.#frame) : -1;
+		let past = chunk.length - from <= this.#longestAlone ? this.#aloneEnd(chunk, from) : -1;
 		if (past === -1) past = this.#rowEnd(chunk, from);
 		if (this.bits < ASCII_END || past === from || isUtf8(bytePart(chunk, from, past))) return past;
 		this.#isRefused = true;
@@ -174,15 +176,19 @@ export class EventTemplate {
 	}
 
 	#learn(): void {
-		this.#separators ??= separatorsOf(this.#bytes, this.#widths);
-		this.#frame = this.#separators.frame;
+		if (this.#separators) return;
+		const separators = separatorsOf(this.#bytes, this.#widths);
+		this.#separators = separators;
+		this.#longestAlone = separators.isOne ? 2 * separators.between.length : -1;
 	}
 
 	/**
 	 * Past an event like the last one that is all that the chunk has left; -1 where it is not. An event that comes alone finds nothing of its stream in the
 	 * processor's caches: what it is compared with is one row of bytes.
 	 */
-	#aloneEnd(chunk: Buffer, from: number, { bytes, before }: TextFrame): number {
+	#aloneEnd(chunk: Buffer, from: number): number {
+		this.#frame ??= { bytes: Buffer.concat(this.#bytes), before: this.#bytes[0]!.length };
+		const { bytes, before } = this.#frame;
 		const begin = from + before;
 		const end = chunk.length - (bytes.length - before);
 		if (end < begin || end - begin > bytes.length || bytes.compare(chunk, from, begin, 0, before) !== 0) return -1;

@@ -234,13 +234,19 @@ export class NativeEvent {
 	/**
 	 * @param own as it came; none where it has been sent already, or is none for clients
 	 * @param event the same, parsed
-	 * @param chunks in OpenAI's words
+	 * @param words the same in OpenAI's words, or what makes it: most are never asked for
 	 */
 	constructor(
 		readonly own: Uint8Array,
 		readonly event: Readonly<Record<string, unknown>>,
-		readonly chunks: string,
+		private words: string | (() => string),
 	) {}
+
+	/** In OpenAI's words. */
+	get chunks(): string {
+		if (typeof this.words === "function") this.words = this.words();
+		return this.words;
+	}
 }
 
 /** What a piece is put together of. */

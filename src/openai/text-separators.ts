@@ -111,8 +111,8 @@ export interface Separators {
 	readonly last: Separator;
 	/** From there to before the first text of the next event. */
 	readonly between: Separator;
-	/** Absent where more differs than one text. */
-	readonly frame?: TextFrame | undefined;
+	/** Nothing but one text differs. */
+	readonly isOne: boolean;
 }
 
 /**
@@ -121,6 +121,7 @@ export interface Separators {
  * @param widths digits of the number between two of them, or `BLANKS`; 0: a text stands there, of which there is at least one
  */
 export function separatorsOf(parts: readonly Buffer[], widths: readonly number[]): Separators {
+	if (parts.length === 2 && widths[0] === 0) return aroundOne(parts[0]!, parts[1]!);
 	const all: { parts: Buffer[]; widths: number[] }[] = [{ parts: [parts[0]!], widths: [] }];
 	for (const [at, width] of widths.entries()) {
 		const part = parts[at + 1]!;
@@ -137,7 +138,15 @@ export function separatorsOf(parts: readonly Buffer[], widths: readonly number[]
 	const seam = Buffer.concat([behind.at(-1)!, before[0]!]);
 	const between = new Separator([...behind.slice(0, -1), seam, ...before.slice(1)], [...numbersBehind, ...numbers]);
 	const made = (each: (typeof all)[number]) => new Separator(each.parts, each.widths);
-	const isOne = parts.length === 2 && widths[0] === 0;
-	const frame = isOne ? { bytes: Buffer.concat(parts), before: parts[0]!.length } : undefined;
-	return { first: made(first!), inner: rest.map(made), last: made(last), between, frame };
+	return { first: made(first!), inner: rest.map(made), last: made(last), between, isOne: false };
+}
+
+const NONE: readonly never[] = [];
+
+/** The same where one text differs: each stream learns such, so that nothing is made for it in vain. */
+function aroundOne(before: Buffer, behind: Buffer): Separators {
+	const seam = Buffer.allocUnsafe(behind.length + before.length);
+	before.copy(seam, behind.copy(seam));
+	const made = (bytes: Buffer) => new Separator([bytes], NONE);
+	return { first: made(before), inner: NONE, last: made(behind), between: made(seam), isOne: true };
 }

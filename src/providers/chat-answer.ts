@@ -5,9 +5,10 @@ import type { Tokens } from "../openai/usage.ts";
 /** OpenAI's reasons for an answer's end. */
 export type FinishReason = "stop" | "length" | "tool_calls" | "content_filter";
 
-/** Writes one stream. The head of every chunk is the same text, made once: a chunk of text costs one `JSON.stringify` of it. */
+/** Writes one stream. The head of every chunk is the same text, made once, for the first: a chunk of text costs one `JSON.stringify` of it. */
 export class ChatChunks {
-	#head = "";
+	#shared: object | undefined;
+	#madeHead: string | undefined;
 	/** Chunks that were written so far, but for those of `beside`. */
 	count = 0;
 
@@ -16,14 +17,21 @@ export class ChatChunks {
 
 	/** Whether `begin` was called. */
 	get hasBegun(): boolean {
-		return this.#head !== "";
+		return this.#shared !== undefined;
 	}
 
 	/** Sets what all chunks share. `tier`: of the service, in OpenAI's word. */
 	begin(id: string, model: string, tier?: string): void {
 		const { created } = this;
-		const shared = JSON.stringify({ id, object: "chat.completion.chunk", created, model, service_tier: tier });
-		this.#head = `data: ${shared.slice(0, -1)},"choices":[{"index":`;
+		this.#shared = { id, object: "chat.completion.chunk", created, model, service_tier: tier };
+		this.#madeHead = undefined;
+	}
+
+	/** "" before `begin`. */
+	get #head(): string {
+		if (!this.#shared) return "";
+		this.#madeHead ??= `data: ${JSON.stringify(this.#shared).slice(0, -1)},"choices":[{"index":`;
+		return this.#madeHead;
 	}
 
 	/** The chunk that opens a choice. */

@@ -188,6 +188,8 @@ export interface Answer {
 export interface Out {
 	/** Text to send; undefined sends the event as it came, "" sends nothing. */
 	readonly bytes?: string | undefined;
+	/** The same, beside an `own`, made where somebody asks for it before the next event is read: mostly nobody does. */
+	readonly lazyBytes?: (() => string) | undefined;
 	/**
 	 * What came says the same to a client that speaks the upstream's wire, and may go on in the place of `bytes`: `true` where these are the event itself, else the
 	 * event, parsed, of which they are OpenAI's words. Of `flush`, what the stream ended with.

@@ -16,6 +16,9 @@ export function outOf(decoder: StreamDecoder, event: SseEvent): Out {
 	}
 }
 
+/** The text to send for an event; undefined where it goes on as it came. */
+export const bytesOf = ({ bytes, lazyBytes }: Out): string | undefined => (lazyBytes ? lazyBytes() : bytes);
+
 /** The events of a chunk that need no reading, from `from` on. */
 export function passedBy(decoder: StreamDecoder, chunk: Buffer, from: number): PassedEvents | undefined {
 	try {

@@ -15,7 +15,7 @@ import type { Tokens } from "../openai/usage.ts";
 import { type Failure, TRUNCATED } from "../providers/failure.ts";
 import type { ByteSource, CountedTokens, Out, StoredThinking, StreamDecoder } from "../providers/provider.ts";
 import type { Deadline } from "./deadline.ts";
-import { outOf, passedBy, restOf, whyIncomplete } from "./decoder-faults.ts";
+import { bytesOf, outOf, passedBy, restOf, whyIncomplete } from "./decoder-faults.ts";
 import { TunnelLost } from "./net/http1-exchange.ts";
 import { transportFailure } from "./net/transport-failure.ts";
 
@@ -220,10 +220,15 @@ export class EventReader {
 		this.#apply(out, event);
 		if (out.failure && !this.isFinished) this.#over(out.failure);
 		else if (out.failure || out.done) this.#end();
-		else if (out.own && from !== undefined && isAsItCame(event) && this.#splitter.isFaithful) this.#addOwn(out, from);
-		else if (out.bytes !== undefined) this.#add(out.bytes);
-		else if (!this.#rest && !event.isMended && this.#splitter.isFaithful) this.#untouched = this.#splitter.at;
-		else this.#add(event.raw);
+		else if (out.own && from !== undefined && isAsItCame(event) && this.#splitter.isFaithful) {
+			if (out.own === true) this.#goOn(from);
+			else this.#addNative(out, bytePart(this.#splitter.bytes, from, this.#splitter.at));
+		} else {
+			const bytes = bytesOf(out);
+			const goesOn = bytes === undefined && !this.#rest && !event.isMended && this.#splitter.isFaithful;
+			if (goesOn) this.#untouched = this.#splitter.at;
+			else this.#add(bytes ?? event.raw);
+		}
 	}
 
 	/** Sends on something that does not lie behind the untouched bytes where these came. */
@@ -232,16 +237,10 @@ export class EventReader {
 		if (part !== "") this.#rest.push(part);
 	}
 
-	/** Sends on an event as it came. @param from where it begins */
-	#addOwn({ own, bytes }: Out, from: number): void {
-		if (own === true) this.#goOn(from);
-		else if (own) this.#addNative(own, bytes, bytePart(this.#splitter.bytes, from, this.#splitter.at));
-	}
-
 	/** Sends on an event of which there are two forms. */
-	#addNative(event: NativeEvent["event"], chunks = "", sent: Uint8Array = NOTHING): void {
+	#addNative({ own, bytes = "", lazyBytes }: Out, sent: Uint8Array = NOTHING): void {
 		this.#isNative = true;
-		this.#add(new NativeEvent(sent, event, chunks));
+		this.#add(new NativeEvent(sent, own as NativeEvent["event"], lazyBytes ?? bytes));
 	}
 
 	/** All that is sent on of a chunk. */
@@ -268,7 +267,7 @@ export class EventReader {
 		this.last = rest;
 		this.#over(failure ?? rest?.failure);
 		if (!rest || rest.failure) return;
-		if (typeof rest.own === "object") this.#addNative(rest.own, rest.bytes);
+		if (typeof rest.own === "object") this.#addNative(rest);
 		else this.#add(rest.bytes ?? "");
 	}
 

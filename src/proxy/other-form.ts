@@ -5,8 +5,10 @@ import type { Call } from "../openai/call.ts";
 import { OPERATIONS, type Operation } from "../openai/operations.ts";
 import { ParsedBody } from "../openai/parsed-body.ts";
 import { DONE, type SseEvent, SseSplitter, sseData } from "../openai/sse.ts";
+import { chatUsage } from "../providers/chat-answer.ts";
 import { type Failure, TRUNCATED } from "../providers/failure.ts";
 import type { Answer, ByteSource, Out, StreamDecoder, Target, UpstreamAnswer } from "../providers/provider.ts";
+import { bytesOf } from "./decoder-faults.ts";
 
 /** A whole answer, played as the stream that was asked for. */
 export interface ReplayedAnswer {
@@ -52,15 +54,17 @@ export function foldedAnswer(target: Target, call: Call, text: string): Answer |
 		learn(out);
 		if (out.failure) return failed(out.failure);
 		if (out.done) break;
-		events += out.bytes ?? event.raw;
+		events += bytesOf(out) ?? event.raw;
 	}
 	const failure = decoder.end();
 	if (failure) return failed(failure);
 	const rest = decoder.flush?.() ?? {};
 	learn(rest);
 	if (rest.failure) return failed(rest.failure);
-	events += rest.bytes ?? "";
-	if (rest.usage) events += sseData(rest.usage);
+	events += bytesOf(rest) ?? "";
+	// A stream in its client's own words has said its counts in those.
+	const usage = rest.usage ?? (kept.tokens && JSON.stringify({ choices: [], usage: chatUsage(kept.tokens) }));
+	if (usage) events += sseData(usage);
 	const body = foldStream(call.operation, Buffer.from(events));
 	return body === undefined ? failed(TRUNCATED) : { ...kept, body };
 }

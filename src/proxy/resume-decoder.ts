@@ -6,6 +6,7 @@ import type { Tokens } from "../openai/usage.ts";
 import { codePointsIn, movedAnnotations } from "../providers/annotations.ts";
 import type { Failure } from "../providers/failure.ts";
 import type { CountedTokens, Out, StreamDecoder } from "../providers/provider.ts";
+import { bytesOf } from "./decoder-faults.ts";
 import type { FollowUp, ResumeSpend } from "./resume-request.ts";
 
 /** Asked again, the model said something else than what its client has read already. */
@@ -20,6 +21,9 @@ export const DIVERGED: Failure = {
 class Diverged extends Error {}
 
 type Delta = Record<string, unknown>;
+
+/** What an event has become, in OpenAI's words alone. */
+const asChunks = (out: Out): Out => ({ ...out, bytes: bytesOf(out), lazyBytes: undefined, own: undefined });
 
 interface Choice {
 	index?: number;
@@ -64,13 +68,13 @@ class ResumedDecoder implements StreamDecoder {
 
 	push(event: SseEvent): Out {
 		// As it came it would say anew what its client has.
-		const out = { ...this.inner.push(event), own: undefined };
+		const out = asChunks(this.inner.push(event));
 		if (out.failure || out.done || out.bytes === "" || event.data === undefined) return this.#counted(out);
 		return this.#joined(out, out.bytes ?? event.raw);
 	}
 
 	flush(): Out {
-		const left = { ...this.inner.flush?.(), own: undefined };
+		const left = asChunks(this.inner.flush?.() ?? {});
 		const out = left.usage ? { ...left, usage: this.#usageText(left.usage) } : left;
 		return out.bytes ? this.#joined(out, out.bytes) : this.#withKnownIds(this.#counted(out));
 	}

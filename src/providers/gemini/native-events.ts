@@ -30,21 +30,38 @@ class NativeGenerateDecoder implements StreamDecoder {
 	}
 
 	push(event: SseEvent): Out {
-		const before = this.inner.chunks.count;
+		const { chunks } = this.inner;
+		const before = chunks.count;
 		const { out, response } = this.inner.read(event);
 		const { data } = event;
-		const { bytes = "", failure } = out;
-		if (data === undefined || failure || !response) return out;
-		if (!UNSAID.test(data)) return { ...out, bytes: this.#marked(data, bytes, before), own: response };
+		if (data === undefined || out.failure || !response) return out;
+		const isUnsaid = UNSAID.test(data);
+		if (out.lazyBytes && !isUnsaid) return { ...out, lazyBytes: this.#marked(data, out.lazyBytes), own: response };
 		// Who goes on with this answer elsewhere would not know of it.
-		const unsaid = this.inner.chunks.delta('{"gemini":true}');
-		return { ...out, bytes: this.#marked(data, unsaid + bytes, before), own: response, delta: true };
+		const unsaid = isUnsaid ? chunks.delta('{"gemini":true}') : "";
+		const bytes = unsaid + (out.bytes ?? out.lazyBytes?.() ?? "");
+		const count = chunks.count - before;
+		return {
+			...out,
+			bytes: this.#mark(data, count) + bytes,
+			lazyBytes: undefined,
+			own: response,
+			delta: out.delta || isUnsaid,
+		};
 	}
 
-	/** Before the first event there is no chunk, and nothing to mark. @param before how many chunks there were ahead of these */
-	#marked(data: string, chunks: string, before: number): string {
-		const own = `{"chunks":${this.inner.chunks.count - before},"event":${oneLine(data)}}`;
-		return this.inner.chunks.beside(own, "gemini") + chunks;
+	/** The chunks of an event, made when they are asked for, behind the event itself. */
+	#marked(data: string, make: () => string): () => string {
+		return () => {
+			const before = this.inner.chunks.count;
+			const bytes = make();
+			return this.#mark(data, this.inner.chunks.count - before) + bytes;
+		};
+	}
+
+	/** Before the first event there is no chunk, and nothing to mark. @param count of the chunks that say the same */
+	#mark(data: string, count: number): string {
+		return this.inner.chunks.beside(`{"chunks":${count},"event":${oneLine(data)}}`, "gemini");
 	}
 
 	end(): Failure | undefined {
@@ -52,10 +69,8 @@ class NativeGenerateDecoder implements StreamDecoder {
 	}
 
 	flush(): Out {
-		const before = this.inner.chunks.count;
 		const out = this.inner.flush();
-		const { bytes } = out;
-		return out.failure || !bytes ? out : { ...out, bytes: this.#marked("null", bytes, before), own: NOTHING };
+		return out.lazyBytes ? { ...out, lazyBytes: this.#marked("null", out.lazyBytes), own: NOTHING } : out;
 	}
 }
 

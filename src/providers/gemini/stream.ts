@@ -5,7 +5,7 @@ import { parseBounded } from "../../openai/json.ts";
 import type { SseEvent } from "../../openai/sse.ts";
 import { type EventFrame, eventFrame } from "../../openai/text-chunks.ts";
 import type { Tokens } from "../../openai/usage.ts";
-import { ChatChunks, chatUsage, now } from "../chat-answer.ts";
+import { ChatChunks, chatUsage, type FinishReason, now } from "../chat-answer.ts";
 import { type Failure, NO_CHOICE, TRUNCATED } from "../failure.ts";
 import { UnnamedText, unnamedText } from "../message-marks.ts";
 import type { Out, PassedEvents, StoredThinking, StreamDecoder } from "../provider.ts";
@@ -69,7 +69,9 @@ export class GenerateDecoder implements StreamDecoder {
 	readonly #isAsItCame: boolean;
 	#responseId = "";
 	#tier: string | undefined;
+	/** The last counts that came, and what they say, once that was asked. */
 	#usage: unknown;
+	#tokens: Tokens | undefined;
 	readonly #texts = new TextEvents();
 	/** Around texts that pass unread. */
 	#frame: EventFrame | undefined;
@@ -107,15 +109,25 @@ export class GenerateDecoder implements StreamDecoder {
 	}
 
 	passedTokens(): Tokens | undefined {
-		return this.#countPassed() ? generatedTokens(this.#usage) : undefined;
+		return this.#countPassed() ? this.#counted() : undefined;
 	}
 
 	/** Whether what passed unread has counts that were not read yet. */
 	#countPassed(): boolean {
 		const counts = this.#texts.takeCounts();
 		const usage = counts === undefined ? undefined : parse(counts)?.usageMetadata;
-		if (usage) this.#usage = usage;
+		if (usage) this.#count(usage);
 		return usage !== undefined;
+	}
+
+	#count(usage: unknown): void {
+		this.#usage = usage;
+		this.#tokens = undefined;
+	}
+
+	#counted(): Tokens {
+		this.#tokens ??= generatedTokens(this.#usage);
+		return this.#tokens;
 	}
 
 	push(event: SseEvent): Out {
@@ -135,13 +147,19 @@ export class GenerateDecoder implements StreamDecoder {
 		if (response.error) return { bytes: "", failure: this.#failed(response) };
 		// Counts are those of the whole answer so far.
 		if (response.usageMetadata) {
-			this.#usage = response.usageMetadata;
+			this.#count(response.usageMetadata);
 			this.#texts.takeCounts();
 		} else this.#countPassed();
-		const tokens = this.#usage === undefined ? undefined : generatedTokens(this.#usage);
+		const tokens = this.#usage === undefined ? undefined : this.#counted();
 		const refused = blocked(response);
 		if (refused) return { bytes: "", failure: refused, tokens };
 		if (!this.#chunks.hasBegun || response.candidates?.[0]?.finishReason) this.#begin(response);
+		const words = this.#isAsItCame ? wordsIn(response) : undefined;
+		if (words !== undefined) {
+			const out = this.#readWords(words, response.candidates![0]!, tokens);
+			this.#texts.learn(event, response);
+			return out;
+		}
 		const piece: Piece = { bytes: "", delta: false, held: false, finish: undefined, failure: undefined, thinking: [] };
 		for (const [position, candidate] of (response.candidates ?? []).entries()) {
 			this.#read(candidate, candidate.index ?? position, piece);
@@ -160,25 +178,47 @@ export class GenerateDecoder implements StreamDecoder {
 		this.#chunks.begin(this.#responseId, modelVersion ?? this.#call.facts.model, tier);
 	}
 
+	/** What brings nothing but words of the first candidate, for a client that reads what Google sends: in OpenAI's words, where somebody asks for those. */
+	#readWords(words: string, candidate: GeminiCandidate, tokens: Tokens | undefined): Out {
+		const before = this.#choices.get(0);
+		const choice = before ?? this.#begun(0);
+		if (words !== "") choice.text = textIn(choice) + words;
+		const finish = this.#finishOf(choice, candidate);
+		const chunks = this.#chunks;
+		const lazyBytes = () => (before ? "" : chunks.role()) + (words === "" ? "" : chunks.text(words));
+		return { lazyBytes, delta: words !== "", finish, tokens };
+	}
+
+	#begun(index: number): Choice {
+		const { names, json } = this.#rules;
+		const choice: Choice = {
+			calls: 0,
+			finishReason: undefined,
+			unnamed: names.length > 0 && !json ? new UnnamedText(names) : undefined,
+			answer: undefined,
+			text: "",
+			unread: [],
+			sources: undefined,
+		};
+		this.#choices.set(index, choice);
+		return choice;
+	}
+
+	/** Notes how a candidate has ended. Whether that is the end, or none after all; undefined where it says nothing of it. */
+	#finishOf(choice: Choice, { content, finishReason }: GeminiCandidate): boolean | undefined {
+		if (choice.finishReason !== undefined && content?.parts?.length) this.#finishesAlways = true;
+		choice.finishReason = finishReason ?? choice.finishReason;
+		if (this.#finishesAlways) return false;
+		return finishReason ? true : undefined;
+	}
+
 	#read(candidate: GeminiCandidate, index: number, piece: Piece): void {
 		let choice = this.#choices.get(index);
 		if (!choice) {
-			const { names, json } = this.#rules;
-			const unnamed = names.length > 0 && !json ? new UnnamedText(names) : undefined;
-			choice = {
-				calls: 0,
-				finishReason: undefined,
-				unnamed,
-				answer: undefined,
-				text: "",
-				unread: [],
-				sources: undefined,
-			};
-			this.#choices.set(index, choice);
+			choice = this.#begun(index);
 			piece.bytes += this.#chunks.role(index);
 		}
 		const parts = candidate.content?.parts ?? [];
-		if (choice.finishReason !== undefined && parts.length > 0) this.#finishesAlways = true;
 		for (const part of parts) this.#readPart(part, index, choice, piece);
 		const logprobs = logprobsOf(candidate.logprobsResult);
 		if (logprobs) piece.bytes += this.#chunks.delta("{}", index, JSON.stringify(logprobs));
@@ -186,9 +226,7 @@ export class GenerateDecoder implements StreamDecoder {
 			choice.sources ??= new Sources();
 			choice.sources.add(candidate);
 		}
-		choice.finishReason = candidate.finishReason ?? choice.finishReason;
-		if (this.#finishesAlways) piece.finish = false;
-		else if (candidate.finishReason) piece.finish = true;
+		piece.finish = this.#finishOf(choice, candidate) ?? piece.finish;
 	}
 
 	#readPart(part: ResponsePart, index: number, choice: Choice, piece: Piece): void {
@@ -245,31 +283,51 @@ export class GenerateDecoder implements StreamDecoder {
 
 	end(): Failure | undefined {
 		if (this.#choices.size === 0) return NO_CHOICE;
-		const isWhole = [...this.#choices.values()].every(({ finishReason }) => finishReason !== undefined);
-		return isWhole ? undefined : TRUNCATED;
+		for (const { finishReason } of this.#choices.values()) if (finishReason === undefined) return TRUNCATED;
+		return undefined;
 	}
 
 	flush(): Out {
-		let bytes = "";
 		this.#countPassed();
-		const tokens = generatedTokens(this.#usage);
-		for (const [index, choice] of this.#choices) {
-			const reason = candidateFinish(choice.finishReason ?? "", choice.calls > 0);
+		const tokens = this.#counted();
+		for (const { finishReason = "", calls } of this.#choices.values()) {
+			const reason = candidateFinish(finishReason, calls > 0);
 			if (typeof reason !== "string") return { bytes: "", failure: reason, tokens };
+		}
+		// Google's events have said how much it was.
+		if (this.#isAsItCame) return { lazyBytes: () => this.#endings(), tokens };
+		const asked = formFor(this.#call, "gemini").body().value.stream_options?.include_usage === true;
+		const bytes = this.#endings();
+		return { bytes, usage: asked ? this.#chunks.usage(chatUsage(tokens)) : undefined, tokens };
+	}
+
+	/** What ends each candidate, all of which have ended well. */
+	#endings(): string {
+		let bytes = "";
+		for (const [index, choice] of this.#choices) {
 			bytes += this.#held(choice, index);
 			const said = choice.sources || this.#rules.json ? unnamedText(textIn(choice), this.#rules.names) : "";
 			const answer = this.#rules.json && choice.calls === 0 ? (choice.answer ?? said) : "";
 			if (answer !== "") bytes += this.#chunks.text(answer, index);
 			const annotations = choice.sources?.annotations(choice.text, said);
 			if (annotations?.length) bytes += this.#chunks.delta(JSON.stringify({ annotations }), index);
-			bytes += this.#chunks.finish(reason, index);
+			bytes += this.#chunks.finish(candidateFinish(choice.finishReason ?? "", choice.calls > 0) as FinishReason, index);
 		}
-		// Google's events have said it.
-		const asked =
-			!this.#isAsItCame && formFor(this.#call, "gemini").body().value.stream_options?.include_usage === true;
-		const usage = asked ? this.#chunks.usage(chatUsage(tokens)) : undefined;
-		return { bytes, usage, tokens };
+		return bytes;
 	}
+}
+
+/** What a part may have besides its words, or a candidate, where those are not all. */
+const BESIDE_WORDS = ["thought", "thoughtSignature", "functionCall", "inlineData"] as const;
+
+/** The words of the first candidate where the answer's piece brings nothing else that OpenAI's words have a form for, "" where it has none; undefined of any other. */
+function wordsIn({ candidates }: GenerateResponse): string | undefined {
+	const [candidate, other] = candidates ?? [];
+	if (!candidate || other || (candidate.index ?? 0) !== 0) return undefined;
+	if (candidate.logprobsResult || candidate.citationMetadata || candidate.groundingMetadata) return undefined;
+	const [part, more] = candidate.content?.parts ?? [];
+	if (more || (part && BESIDE_WORDS.some((name) => part[name] != null))) return undefined;
+	return part?.text ?? "";
 }
 
 /** All of a choice's text so far. */

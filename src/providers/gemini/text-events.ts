@@ -38,13 +38,12 @@ export class TextEvents {
 		const fixed = [event.slice(0, end - literal.length + 2)];
 		const variables: VariablePart[] = ["text"];
 		let from = end;
-		if (counts !== -1) {
-			for (const { 0: field, 1: count = "", index } of event.slice(counts).matchAll(COUNT)) {
-				const past = counts + index + field.length;
-				fixed.push(event.slice(from, past - count.length));
-				variables.push("number");
-				from = past;
-			}
+		COUNT.lastIndex = counts;
+		for (let each = counts === -1 ? null : COUNT.exec(event); each; each = COUNT.exec(event)) {
+			const count = COUNT.lastIndex - each[1]!.length;
+			fixed.push(event.slice(from, count));
+			variables.push("number");
+			from = COUNT.lastIndex;
 		}
 		fixed.push(event.slice(from));
 		this.#events = new EventTemplate({ fixed, variables, noted: 0, escapes: "any" });
