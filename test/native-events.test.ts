@@ -101,6 +101,14 @@ describe("Claude's", () => {
 		expect(sent).toContain(odd.includes("lo") ? `${text(0, "lo")}${text(0, " you")}` : text(0, " you"));
 	});
 
+	test("in the place of a whole answer they are one, counts included", async () => {
+		rig.upstream.run(
+			streams([BEGUN, start(0, { type: "text", text: "" }), text(0, "Hel"), text(0, "lo"), stop(0), ...END]),
+		);
+		const { json } = await rig.send(asking({ stream: false }));
+		expect(json).toMatchObject({ content: [{ text: "Hello" }], usage: { input_tokens: 3, output_tokens: 9 } });
+	});
+
 	test("a line's end inside an event's JSON does not cut the event in two", async () => {
 		const odd = text(0, "lo").replace(',"index"', ',\r"index"');
 		rig.upstream.run(streams([BEGUN, start(0, { type: "text", text: "" }), text(0, "Hel"), odd, stop(0), ...END]));

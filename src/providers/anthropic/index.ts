@@ -37,6 +37,8 @@ import { MessageDecoder } from "./stream.ts";
 /** The provider for a configured upstream of this type. */
 export function anthropic(upstream: Upstream, transport: Transport, inputStore: RequestInputStore): Provider {
 	const headersFor = requestHeaders(upstream);
+	// The same text each time: who sends finds it sooner.
+	const url = `${upstream.baseUrl}/messages`;
 	return {
 		...configuredOf(upstream),
 		transport,
@@ -55,14 +57,12 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 			if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 			const { stream } = call;
 			const own = ownText(call, model);
-			if (own !== undefined) {
-				return { url: `${baseUrl}/messages`, headers: withVersion(headersFor(call), call), body: own, stream };
-			}
+			if (own !== undefined) return { url, headers: withVersion(headersFor(call), call), body: own, stream };
 			const request = formFor(call, "anthropic");
 			const fields = unsupportedFields(call, upstream, options, request.leftOut?.());
 			const { body, betas } = encoded(() => messagesRequest(request.body().value, model, stream, inputs, fields));
 			const headers = withBetas(headersFor(call), betas);
-			return { url: `${baseUrl}/messages`, headers, body, stream, dropped: fields.dropped };
+			return { url, headers, body, stream, dropped: fields.dropped };
 		},
 		continuation: ({ model }) => (hasTrait(claude(model), "refusesPrefill") ? "replay" : "prefill"),
 		decode: (status, headers, body, call, { model }) => decode({ upstream, status, headers, body, call, model }),

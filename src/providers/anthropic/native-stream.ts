@@ -8,7 +8,8 @@ import type { Failure } from "../failure.ts";
 import type { Out, PassedEvents, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { SAID } from "./own-answer.ts";
-import { type ClaudeEvent, eventIn, MessageDecoder } from "./stream.ts";
+import { MessageDecoder } from "./stream.ts";
+import { type ClaudeEvent, eventIn } from "./stream-event.ts";
 
 const NOTHING: Out = { bytes: "" };
 const BEGUN = '{"type":"content_block_start"}';
@@ -43,19 +44,14 @@ class NativeDecoder implements StreamDecoder {
 		if (!event || (!inner.chunks.hasBegun && event.type !== "message_start")) return inner.read(event);
 		switch (event.type) {
 			case "message_start": {
-				const out = inner.read(event);
-				return { ...out, bytes: inner.chunks.beside(oneLine(data)) + out.bytes };
+				return this.#beside(oneLine(data), inner.read(event));
 			}
 			case "content_block_start": {
 				this.#type = event.content_block?.type ?? "";
 				this.#isOwn = !SAID.has(this.#type);
 				if (this.#isOwn) return this.#asItCame(data);
 				// Where a block begins says no field of OpenAI's.
-				const out = inner.read(event);
-				return {
-					...out,
-					bytes: inner.chunks.beside(this.#type === "tool_use" ? oneLine(data) : BEGUN) + (out.bytes ?? ""),
-				};
+				return this.#beside(this.#type === "tool_use" ? oneLine(data) : BEGUN, inner.read(event));
 			}
 			case "content_block_delta":
 				if (this.#isOwn) return this.#asItCame(data);
@@ -87,7 +83,12 @@ class NativeDecoder implements StreamDecoder {
 	#cited(event: ClaudeEvent, data: string): Out {
 		const { bytes } = this.#asItCame(data);
 		const out = this.inner.read(event);
-		return { ...out, bytes: bytes + (out.bytes ?? "") };
+		return { ...out, bytes: bytes + chunksIn(out) };
+	}
+
+	/** What an event becomes in OpenAI's words, behind what is said beside those. */
+	#beside(own: string, out: Out): Out {
+		return { ...out, bytes: undefined, lazyBytes: () => this.inner.chunks.beside(own) + chunksIn(out) };
 	}
 
 	passThrough(chunk: Buffer, from: number): PassedEvents | undefined {
@@ -101,11 +102,14 @@ class NativeDecoder implements StreamDecoder {
 
 	flush(): Out {
 		const out = this.inner.flush();
-		if (!this.#ending) return out;
-		const ending = this.inner.chunks.beside(JSON.stringify(this.#ending));
-		return { ...out, bytes: ending + (out.bytes ?? ""), own: this.#ending };
+		const ending = this.#ending;
+		if (!ending) return out;
+		const lazyBytes = () => this.inner.chunks.beside(JSON.stringify(ending)) + chunksIn(out);
+		return { ...out, bytes: undefined, lazyBytes, own: ending };
 	}
 }
+
+const chunksIn = ({ bytes = "", lazyBytes }: Out): string => (lazyBytes ? lazyBytes() : bytes);
 
 /** One for a stream. */
 export const nativeDecoder = (upstream: Upstream, call: Call): StreamDecoder =>

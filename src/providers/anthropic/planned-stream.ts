@@ -7,7 +7,8 @@ import type { Failure } from "../failure.ts";
 import type { Out, StreamDecoder } from "../provider.ts";
 import type { AnswerReading } from "./answer-plan.ts";
 import { type AnswerBlock, type BlockEdit, callEdit, isAskedCall, plannedAnswer } from "./planned-answer.ts";
-import { type ClaudeEvent, eventIn, type MessageDecoder } from "./stream.ts";
+import type { MessageDecoder } from "./stream.ts";
+import { type ClaudeEvent, eventIn } from "./stream-event.ts";
 
 /** A block, with the events that it came in. */
 interface HeldBlock extends AnswerBlock {

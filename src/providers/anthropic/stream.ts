@@ -1,9 +1,6 @@
 /** Anthropic's streams (platform.claude.com, streaming), as OpenAI's: each event becomes its chunks at once. */
-import { type Static, Type } from "@sinclair/typebox";
-import { LazyCheck } from "../../lazy-check.ts";
 import { type Call, formFor } from "../../openai/call.ts";
-import { parseBounded } from "../../openai/json.ts";
-import { open, optional, type RequestBody } from "../../openai/request-fields.ts";
+import type { RequestBody } from "../../openai/request-fields.ts";
 import type { SseEvent } from "../../openai/sse.ts";
 import { objectIn, type Tokens } from "../../openai/usage.ts";
 import { codePointsIn } from "../annotations.ts";
@@ -18,48 +15,14 @@ import { PassedDeltas } from "./passed-deltas.ts";
 import {
 	type AnthropicUsage,
 	type Block,
-	BlockSchema,
 	type ClaudeMessage,
-	MessageSchema,
 	matchedStop,
 	messageTokens,
-	StopSchema,
 	stopFinish,
 	storedThinking,
 } from "./response.ts";
+import { type ClaudeEvent, type Delta, eventIn } from "./stream-event.ts";
 import { detailsOf, type Thought } from "./thinking.ts";
-
-const text = optional(Type.String());
-
-const DeltaSchema = Type.Object(
-	{
-		type: text,
-		text,
-		thinking: text,
-		signature: text,
-		partial_json: text,
-		citation: Type.Optional(Type.Unknown()),
-		...StopSchema.properties,
-	},
-	open,
-);
-type Delta = Static<typeof DeltaSchema>;
-
-/** What is read of an event. */
-const EventSchema = Type.Object(
-	{
-		type: Type.String(),
-		message: Type.Optional(MessageSchema),
-		content_block: Type.Optional(BlockSchema),
-		delta: Type.Optional(DeltaSchema),
-		usage: Type.Optional(Type.Unknown()),
-		error: Type.Optional(Type.Unknown()),
-	},
-	open,
-);
-/** What is read of an event. */
-export type ClaudeEvent = Static<typeof EventSchema>;
-const EVENT = new LazyCheck(EventSchema);
 
 const NOTHING: Out = { bytes: "" };
 const NONE = { type: "" };
@@ -175,7 +138,7 @@ export class MessageDecoder implements StreamDecoder {
 		this.#passed?.begin();
 		this.#usage = objectIn(message.usage) ?? {};
 		this.chunks.begin(message.id ?? "", message.model ?? "", reportedTier(this.#usage.service_tier));
-		return { bytes: this.chunks.role(), tokens: this.#tokens() };
+		return { ...this.#written(() => this.chunks.role()), tokens: this.#tokens() };
 	}
 
 	#start(block: Block): Out {
@@ -235,7 +198,12 @@ export class MessageDecoder implements StreamDecoder {
 	#said(text: string): Out {
 		this.#textLength += text.length;
 		this.#textPoints += codePointsIn(text);
-		return { bytes: this.chunks.text(text), delta: true };
+		return { ...this.#written(() => this.chunks.text(text)), delta: true };
+	}
+
+	/** Of what goes on as it came chunks are made where somebody asks for them. */
+	#written(make: () => string): Pick<Out, "bytes" | "lazyBytes"> {
+		return this.isNative ? { lazyBytes: make } : { bytes: make() };
 	}
 
 	#stop(): Out {
@@ -291,15 +259,16 @@ export class MessageDecoder implements StreamDecoder {
 		const counted = this.#tokens();
 		const reason = stopFinish(this.#ending?.stop_reason);
 		const refusal = reason === "content_filter" ? this.#ending?.stop_details?.explanation : undefined;
-		let bytes = this.#held();
-		if (this.#thoughts.length > 0 && !this.isNative) bytes += this.#signed(0);
-		if (refusal) bytes += this.chunks.delta(JSON.stringify({ refusal }));
-		bytes += this.chunks.finish(reason, 0, matchedStop(this.#ending ?? {}));
+		const before = this.#held() + (this.#thoughts.length > 0 && !this.isNative ? this.#signed(0) : "");
+		const written = this.#written(() => {
+			const refused = refusal ? this.chunks.delta(JSON.stringify({ refusal })) : "";
+			return before + refused + this.chunks.finish(reason, 0, matchedStop(this.#ending ?? {}));
+		});
 		// Where it has none of OpenAI's words, they are not made for this.
 		const options = this.isNative ? undefined : this.#call.body().at("stream_options");
 		const isAsked = (options as RequestBody["stream_options"])?.include_usage === true;
 		const usage = isAsked ? this.chunks.usage(chatUsage(counted)) : undefined;
-		return { bytes, usage, tokens: counted, thinking: storedThinking(this.#thoughts, this.#ids) };
+		return { ...written, usage, tokens: counted, thinking: storedThinking(this.#thoughts, this.#ids) };
 	}
 
 	#failed(event: ClaudeEvent): Failure {
@@ -319,30 +288,4 @@ function thinkingIn(block: OpenBlock): string {
 	block.thinking += JSON.parse(`"${Buffer.concat(block.unread)}"`) as string;
 	block.unread = [];
 	return block.thinking;
-}
-
-/** Events that all streams have in the same words, such as where a block begins and ends: each is read once. Bounded, since upstreams write them. */
-const known = new Map<string, ClaudeEvent>();
-const MOST_KNOWN = 100;
-/** Longest of them, UTF-16 units. */
-const LONGEST_KNOWN = 100;
-/** What is new in each stream has an id, tells counts, or is a piece of the answer. */
-const ALIKE = /^\{"type":"(?:content_block_stop|message_stop|ping)"|^\{"type":"content_block_start",.*"text":""/;
-
-/** Reads an event; undefined where it is none. For reading only: other streams may have the same. */
-export function eventIn(data: string): ClaudeEvent | undefined {
-	const isAlike = data.length <= LONGEST_KNOWN && ALIKE.test(data);
-	const before = isAlike ? known.get(data) : undefined;
-	if (before) return before;
-	try {
-		const event = parseBounded(data);
-		if (!EVENT.Check(event)) return undefined;
-		if (isAlike) {
-			if (known.size >= MOST_KNOWN) known.clear();
-			known.set(data, event);
-		}
-		return event;
-	} catch {
-		return undefined;
-	}
 }
