@@ -8,7 +8,7 @@ import type { Environment } from "../../config/interpolate.ts";
 import { asWall, steadyTime } from "../../steady-time.ts";
 import { CommandFailure, type CommandLine, type CommandResult, commandLines, runCommand } from "./command.ts";
 import { DockerError } from "./docker-error.ts";
-import { dockerError } from "./docker-failures.ts";
+import { dockerError, type FailedCall } from "./docker-failures.ts";
 import { type Container, type DockerEvent, parseContainers, parseEvent } from "./docker-output.ts";
 import { engineOf } from "./engine-host.ts";
 import { DEFAULT_NETWORK_ARGS, networkArgs, UNKNOWN_OPTION } from "./private-network.ts";
@@ -265,28 +265,21 @@ export class DockerCli implements Docker {
 	}
 
 	#exitError(verb: string, stderr: string, subject?: string): DockerError {
-		const { command, env } = this.options;
-		return dockerError({
-			command,
-			engine: engineOf(command, env),
-			verb,
-			...(subject !== undefined && { subject }),
-			end: "exit",
-			stderr,
-		});
+		return this.#error({ verb, end: "exit", stderr }, subject);
 	}
 
 	#commandError(error: unknown, verb: string, subject?: string): unknown {
 		if (!(error instanceof CommandFailure)) return error;
+		return this.#error({ verb, end: error.kind === "missing" ? "missing" : "timeout", stderr: "" }, subject);
+	}
+
+	#error(failed: Pick<FailedCall, "verb" | "end" | "stderr">, subject: string | undefined): DockerError {
 		const { command, env } = this.options;
-		const end = error.kind === "missing" ? "missing" : "timeout";
 		return dockerError({
 			command,
 			engine: engineOf(command, env),
-			verb,
 			...(subject !== undefined && { subject }),
-			end,
-			stderr: "",
+			...failed,
 		});
 	}
 }
