@@ -8,6 +8,7 @@ import favicon from "swagger-ui-dist/favicon-32x32.png" with { type: "file" };
 import { version } from "swagger-ui-dist/package.json";
 import { compressedAnswer } from "./compressed-files.ts";
 import { finishDocument } from "./openapi.ts";
+import { pagePolicy } from "./page-policy.ts";
 import { urlOf } from "./request-url.ts";
 import { type SwaggerFile, swaggerFile } from "./swagger-files.ts";
 
@@ -59,20 +60,8 @@ function named(route: InternalRoute): InternalRoute {
 const BASE = `/swagger/${version}`;
 const FOREVER = "public, max-age=31536000, immutable";
 
-/**
- * No inline script, no other host. Styles may be inline because Swagger UI sets `style` attributes; images may be
- * `data:` because its style sheet holds its arrows so.
- */
-const POLICY = [
-	"default-src 'none'",
-	"script-src 'self'",
-	"style-src 'self' 'unsafe-inline'",
-	"img-src 'self' data:",
-	"connect-src 'self'",
-	"base-uri 'none'",
-	"form-action 'none'",
-	"frame-ancestors 'none'",
-].join("; ");
+/** Swagger UI sets `style` attributes. */
+const POLICY = pagePolicy(true);
 
 /**
  * `/swagger` and its files. The files are read at each request (Bun sends them from disk or from the binary), so

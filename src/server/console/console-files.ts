@@ -1,6 +1,7 @@
 /** `GET /`, the console's page, and the files that it loads: those in the executable, or, from source, those that are bundled at the first request. */
 import { RouterError } from "../../errors.ts";
 import { compressedAnswer, embeddedFiles } from "../../http/compressed-files.ts";
+import { pagePolicy } from "../../http/page-policy.ts";
 
 /** Names have a hash of what is in them, so browsers may keep the files for ever. */
 const FOREVER = "public, max-age=31536000, immutable";
@@ -13,17 +14,8 @@ const TYPES: Readonly<Record<string, string>> = {
 
 const FAVICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#2456c9"/><path d="M7 16h6m0 0c5 0 4-7 10-7m-10 7c5 0 4 7 10 7m-10-7h11" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round"/></svg>`;
 
-/** Nothing inline, no other host, in nobody's frame. */
-const POLICY = [
-	"default-src 'none'",
-	"script-src 'self'",
-	"style-src 'self'",
-	"img-src 'self' data:",
-	"connect-src 'self'",
-	"base-uri 'none'",
-	"form-action 'none'",
-	"frame-ancestors 'none'",
-].join("; ");
+/** Nothing inline. */
+const POLICY = pagePolicy(false);
 
 const SAFE = {
 	"x-content-type-options": "nosniff",
