@@ -2,9 +2,8 @@
 import { Elysia } from "elysia";
 import { RouterError } from "../errors.ts";
 import { IDLE_SECONDS } from "../http/listen.ts";
-import { readRequestText } from "../http/request-body.ts";
-import { tooLarge } from "../openai/call.ts";
-import { JsonTooLarge, parseBounded } from "../openai/json.ts";
+import { jsonIn, readRequestText } from "../http/request-body.ts";
+import { decodedPart } from "../http/request-url.ts";
 import type { Log } from "../telemetry/log.ts";
 import { GPUS_DOC, LOAD_DOC, LOGS_DOC, MODEL_DOC, MODELS_DOC, ROLL_DOC, UNLOAD_DOC } from "./agent-api-docs.ts";
 import type { Docker } from "./docker/docker.ts";
@@ -102,11 +101,11 @@ function registered({ registry, adapters }: AgentApi, name: string): RegisteredM
 
 /** `/models/a/b/logs`, `/models/a/b`: a name may hold slashes. */
 function getModel(api: AgentApi, request: Request, server: Timeouts | null, path: string) {
-	const name = path.endsWith("/logs") ? decoded(path.slice(0, -"/logs".length)) : undefined;
+	const name = path.endsWith("/logs") ? decodedPart(path.slice(0, -"/logs".length)) : undefined;
 	if (name !== undefined && (api.registry.get(name) ?? api.adapters.baseOf(name)))
 		return showLog(api, request, server, name);
 	api.authorize(request);
-	return viewOf(api, decoded(path));
+	return viewOf(api, decodedPart(path));
 }
 
 /** A model, or an adapter with what its model does. */
@@ -119,8 +118,8 @@ function viewOf(api: AgentApi, name: string): ModelView {
 function postModel(api: AgentApi, request: Request, path: string) {
 	api.authorize(request);
 	const [, name, verb] = /^(.+)\/(load|unload|roll)$/.exec(path) ?? [];
-	if (name && verb === "roll") return rollModel(api, request, decoded(name));
-	if (name && verb) return orderModel(api, request, decoded(name), verb as "load" | "unload");
+	if (name && verb === "roll") return rollModel(api, request, decodedPart(name));
+	if (name && verb) return orderModel(api, request, decodedPart(name), verb as "load" | "unload");
 	const message = "There is POST /models/{name}/load, POST /models/{name}/unload and POST /models/{name}/roll.";
 	throw new RouterError("unknown_path", message);
 }
@@ -202,22 +201,7 @@ async function bodyOf(request: Request): Promise<unknown> {
 	if (!request.body || length === "0") return undefined;
 	const text = await readRequestText(request, MAX_BODY);
 	if (text.trim() === "") return undefined;
-	let body: unknown;
-	try {
-		body = parseBounded(text);
-	} catch (cause) {
-		if (cause instanceof JsonTooLarge) throw tooLarge(cause);
-		throw new RouterError("invalid_json", "The body is no valid JSON.");
-	}
+	const body = jsonIn(text);
 	if (typeof body === "object" && body !== null && !Array.isArray(body)) return body;
 	throw new RouterError("invalid_value", 'The body must be a JSON object, such as {"model": "Qwen/Qwen3-8B"}.');
-}
-
-/** Elysia decodes `:name` and leaves `*` as it came. */
-function decoded(name: string): string {
-	try {
-		return decodeURIComponent(name);
-	} catch {
-		return name;
-	}
 }

@@ -9,6 +9,7 @@ import { openAiChat } from "../dialects/openai-chat.ts";
 import { responsesCompaction } from "../dialects/openai-responses/compact-dialect.ts";
 import { openAiResponses } from "../dialects/openai-responses/index.ts";
 import { guarded, type RequestGuard } from "../http/request-guard.ts";
+import { decodedPart } from "../http/request-url.ts";
 import type { Detail } from "../http/route-docs.ts";
 import { COUNT_TOKENS_DOCS, MESSAGES_DOCS } from "./anthropic-docs.ts";
 import { CHAT, COMPLETIONS, EMBEDDINGS, EXPLAIN, MODEL, MODELS } from "./api-docs.ts";
@@ -289,10 +290,5 @@ export function directRoutes(calls: CallHandlers, guard: RequestGuard) {
 
 /** Model ids contain slashes, so clients may or may not encode them; wildcard params arrive undecoded. "" where the path has no parameter. */
 function nameIn(params: Readonly<Record<string, string>> | undefined): string {
-	const id = params?.["*"] ?? params?.["id"] ?? "";
-	try {
-		return decodeURIComponent(id);
-	} catch {
-		return id;
-	}
+	return decodedPart(params?.["*"] ?? params?.["id"] ?? "");
 }

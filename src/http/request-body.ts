@@ -1,5 +1,7 @@
 /** Reading a client's body: media type, size, byte order mark. */
 import { RouterError } from "../errors.ts";
+import { tooLarge as jsonTooLarge } from "../openai/call.ts";
+import { JsonTooLarge, parseBounded } from "../openai/json.ts";
 import { utf8Text } from "../openai/validation.ts";
 
 /** The byte order mark, UTF-8. */
@@ -9,6 +11,16 @@ const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 /** The body as text; without a byte order mark. Throws as `readRequestBody` does, and `invalid_json` where it is no UTF-8. */
 export async function readRequestText(request: Request, limit: number, takesAnyType = false): Promise<string> {
 	return utf8Text(await readRequestBody(request, limit, takesAnyType));
+}
+
+/** What a body says that is JSON. Throws `invalid_json`, and `body_too_large` or `invalid_value` beyond the bounds of what is read. */
+export function jsonIn(text: string): unknown {
+	try {
+		return parseBounded(text);
+	} catch (cause) {
+		if (cause instanceof JsonTooLarge) throw jsonTooLarge(cause);
+		throw new RouterError("invalid_json", "The body is no valid JSON.");
+	}
 }
 
 /**

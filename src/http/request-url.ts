@@ -13,3 +13,12 @@ export function wholeUrl(url: string): string {
 
 /** The same, parsed. Never throws. */
 export const urlOf = ({ url }: Pick<Request, "url">): URL => new URL(wholeUrl(url));
+
+/** A part of a path as its client meant it: Elysia decodes `:name`, and leaves `*` as it came. What is wrongly encoded stays as it is. */
+export function decodedPart(part: string): string {
+	try {
+		return decodeURIComponent(part);
+	} catch {
+		return part;
+	}
+}

@@ -1,10 +1,8 @@
 /** JSON bodies of the router's own API (agents, administrators), read and checked against a schema. */
 import type { Static, TSchema } from "@sinclair/typebox";
 import { RouterError } from "../errors.ts";
-import { readRequestText } from "../http/request-body.ts";
+import { jsonIn, readRequestText } from "../http/request-body.ts";
 import { LazyCheck } from "../lazy-check.ts";
-import { tooLarge } from "../openai/call.ts";
-import { JsonTooLarge, parseBounded } from "../openai/json.ts";
 import { describe } from "../openai/validation.ts";
 import { MAX_REPORT_BYTES } from "../protocol/agent.ts";
 
@@ -12,14 +10,7 @@ import { MAX_REPORT_BYTES } from "../protocol/agent.ts";
 export function bodyReader<S extends TSchema>(schema: S): (request: Request) => Promise<Static<S>> {
 	const check = new LazyCheck(schema as TSchema);
 	return async (request) => {
-		const text = await readRequestText(request, MAX_REPORT_BYTES);
-		let body: unknown;
-		try {
-			body = parseBounded(text);
-		} catch (cause) {
-			if (cause instanceof JsonTooLarge) throw tooLarge(cause);
-			throw new RouterError("invalid_json", "The body is no valid JSON.");
-		}
+		const body = jsonIn(await readRequestText(request, MAX_REPORT_BYTES));
 		if (check.Check(body)) return body as Static<S>;
 		const error = check.Errors(body).First();
 		if (!error || error.path === "") throw new RouterError("invalid_value", "The body must be a JSON object.");

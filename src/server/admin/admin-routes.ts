@@ -4,6 +4,7 @@ import { Elysia } from "elysia";
 import { usageCsv } from "../../accounts/usage/usage-report.ts";
 import { retiringModels } from "../../api/retiring-models.ts";
 import type { Peers } from "../../http/client-address.ts";
+import { decodedPart } from "../../http/request-url.ts";
 import { listedLifecycle } from "../../providers/model-lifecycle.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { bodyReader } from "../json-body.ts";
@@ -90,7 +91,7 @@ function keyRoutes(serviceFor: ServiceFor) {
 			"/admin/keys/:key/change",
 			async ({ request, params, server }) => {
 				const service = serviceFor(request, server);
-				return answer(service.changeKey(decoded(params.key), await keyChange(request)));
+				return answer(service.changeKey(decodedPart(params.key), await keyChange(request)));
 			},
 			{ ...raw, detail: CHANGE_KEY },
 		)
@@ -99,7 +100,7 @@ function keyRoutes(serviceFor: ServiceFor) {
 			async ({ request, params, server }) => {
 				const service = serviceFor(request, server);
 				const { overlap } = hasBody(request) ? await rotation(request) : {};
-				return answer(service.rotateKey(decoded(params.key), overlap));
+				return answer(service.rotateKey(decodedPart(params.key), overlap));
 			},
 			{ ...raw, detail: ROTATE_KEY },
 		)
@@ -108,7 +109,7 @@ function keyRoutes(serviceFor: ServiceFor) {
 			async ({ request, params, server }) => {
 				const service = serviceFor(request, server);
 				if (hasBody(request)) await nothing(request);
-				return answer(service.revokeKey(decoded(params.key)));
+				return answer(service.revokeKey(decodedPart(params.key)));
 			},
 			{ ...raw, detail: REVOKE_KEY },
 		);
@@ -150,7 +151,7 @@ function ledgerRoutes(serviceFor: ServiceFor) {
 		)
 		.get(
 			"/admin/calls/:id",
-			async ({ request, params, server }) => answer(await serviceFor(request, server).call(decoded(params.id))),
+			async ({ request, params, server }) => answer(await serviceFor(request, server).call(decodedPart(params.id))),
 			{
 				detail: CALL,
 			},
@@ -167,7 +168,7 @@ function invitationRoutes(serviceFor: ServiceFor) {
 			async ({ request, params, server }) => {
 				const service = serviceFor(request, server);
 				if (hasBody(request)) await nothing(request);
-				return answer(service.revokeInvitation(decoded(params.id)));
+				return answer(service.revokeInvitation(decodedPart(params.id)));
 			},
 			{ ...raw, detail: REVOKE_INVITATION },
 		);
@@ -200,12 +201,4 @@ const list = (data: unknown) => answer({ object: "list", data });
 
 function hasBody({ headers }: Request): boolean {
 	return headers.has("transfer-encoding") || (headers.get("content-length") ?? "0") !== "0";
-}
-
-function decoded(part: string): string {
-	try {
-		return decodeURIComponent(part);
-	} catch {
-		return part;
-	}
 }
