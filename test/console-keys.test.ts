@@ -164,6 +164,30 @@ describe("an administrator", () => {
 		);
 	}, 60_000);
 
+	test("is told what it means before prompts and answers of a key go to the collector, sees which keys it is, and takes it back", async () => {
+		const { page } = shown;
+		const traced = async () => {
+			const { data } = (await (await asAdmin("/admin/keys")).json()) as { data: Loose[] };
+			return data.find(({ name }) => name === "made here")!["trace_contents"];
+		};
+		await button("Change made here").click();
+		await page.waitForSelector("dialog >> text=Traces have times, tokens and costs, and no contents");
+		await page.check("dialog [name=trace_contents]");
+		await page.waitForSelector("dialog .warn:has-text('tell those who use it')");
+		await shown.check("keys-traced");
+		await button("Change").click();
+		await dialogsEnd();
+		await page.waitForSelector("tr:has-text('made here'):has-text('contents traced')");
+		expect(await traced()).toBe(true);
+		await button("Change made here").click();
+		expect(await page.isChecked("dialog [name=trace_contents]")).toBe(true);
+		await page.uncheck("dialog [name=trace_contents]");
+		await button("Change").click();
+		await dialogsEnd();
+		await until(async () => (await page.locator("text=contents traced").count()) === 0, "the badge's end");
+		expect(await traced()).toBeUndefined();
+	}, 60_000);
+
 	test("rotates it: the old secret stays good for as long as was said, and no longer than is understood", async () => {
 		await button("Rotate made here").click();
 		await shown.page.fill("#rotate-overlap", "a while");

@@ -148,6 +148,25 @@ describe("what another process changes in the database", () => {
 		expect(keysIn(home.path).keys.list()).toEqual([key]);
 		expect(keyIn(JSON.stringify(key))).toEqual(key);
 	});
+
+	test("may be of another version: an older one says nothing of contents, and what a newer one says more outlives a change", () => {
+		using home = directory();
+		const { keys, store, auth } = keysIn(home.path);
+		const { key, secret } = keys.create({ ...asked, tracesContents: true });
+		const headers = new Headers({ "x-api-key": secret });
+		expect(auth.authenticate(headers)?.tracesContents).toBe(true);
+		const { tracesContents: _, ...older } = { ...key, changedAt: key.changedAt + 1 };
+		const newer = { ...key, changedAt: key.changedAt + 2, ofLater: [1] };
+		const callers = [older, newer].map((stored) => {
+			keys.merge([stored]);
+			return auth.authenticate(headers)?.tracesContents;
+		});
+		expect(callers).toEqual([undefined, true]);
+		expect(keys.edit("team-a", (held) => ({ ...held, tracesContents: undefined }))).toMatchObject({ ofLater: [1] });
+		store.close();
+		const [kept] = keysIn(home.path).keys.list();
+		expect([kept!.tracesContents, (kept as { ofLater?: unknown }).ofLater]).toEqual([undefined, [1]]);
+	});
 });
 
 describe("where the database", () => {

@@ -12,8 +12,10 @@ export type AdminCommand =
 
 /** The flags of a new key, or of what is to change of one. */
 export type KeyOptions = { readonly [name in (typeof KEY_FLAGS)[number]]?: string } & {
-	/** `--engine-fields` */
-	readonly engineFields?: true;
+	/** `--engine-fields`; false: `--no-engine-fields` */
+	readonly engineFields?: boolean;
+	/** `--trace-contents`; false: `--no-trace-contents` */
+	readonly traceContents?: boolean;
 };
 /** The grouping, period and form of a usage report. */
 export interface UsageOptions {
@@ -86,7 +88,8 @@ export function parseAdminArgs(
 	if (action === "list") return { what: "list-keys" };
 	if (action === "create") {
 		if (given["name"] === undefined) return "keys create needs a name: --name=…";
-		return { what: "create-key", options: keyOptions(given) };
+		const options = keyOptions(given);
+		return typeof options === "string" ? options : { what: "create-key", options };
 	}
 	if (action !== "revoke" && action !== "rotate" && action !== "change") {
 		return `unknown "keys ${action}"; there are list, create, change, revoke and rotate`;
@@ -96,14 +99,27 @@ export function parseAdminArgs(
 	if (action === "change") {
 		const fixed = ["name", "role"].find((flag) => given[flag] !== undefined);
 		if (fixed !== undefined) return `--${fixed} of a key can't be changed: make another key`;
-		return { what: "change-key", which, options: keyOptions(given) };
+		const options = keyOptions(given);
+		return typeof options === "string" ? options : { what: "change-key", which, options };
 	}
 	if (action === "revoke") return { what: "revoke-key", which };
 	const { overlap } = given;
 	return { what: "rotate-key", which, ...(overlap !== undefined && { overlap }) };
 }
 
-function keyOptions(given: Readonly<Record<string, string | undefined>>): KeyOptions {
+/** What is said of a key; a message where that contradicts itself. */
+function keyOptions(given: Readonly<Record<string, string | undefined>>): KeyOptions | string {
 	const options = Object.fromEntries(KEY_FLAGS.map((name) => [name, given[name]]));
-	return { ...options, ...(given["engine-fields"] !== undefined && { engineFields: true as const }) };
+	const says = (flag: string) => given[flag] !== undefined;
+	const both = SWITCHES.find((flag) => says(flag) && says(`no-${flag}`));
+	if (both !== undefined) return `--${both} and --no-${both} exclude each other`;
+	const [engineFields, traceContents] = SWITCHES.map((flag) => says(flag) || (says(`no-${flag}`) ? false : undefined));
+	return {
+		...options,
+		...(engineFields !== undefined && { engineFields }),
+		...(traceContents !== undefined && { traceContents }),
+	};
 }
+
+/** Flags of a key without a value, each with one that begins with `no-`. */
+const SWITCHES = ["engine-fields", "trace-contents"] as const;

@@ -11,9 +11,20 @@ import { plainText, table } from "./table.ts";
 
 /** A secret alone on its line, so that `$(router keys create …)` is the key; the note names the key. */
 export function secretText({ key, secret, warning }: ShownSecret): { text: string; note: string } {
-	const about = `The secret of "${key.name}" (${key.id}); it is shown only this once.`;
-	return { text: `${secret}\n`, note: warning === undefined ? about : `${about} It is not kept yet: ${warning}.` };
+	const about = [`The secret of "${key.name}" (${key.id}); it is shown only this once.`];
+	if (warning !== undefined) about.push(`It is not kept yet: ${warning}.`);
+	const traced = tracedNote(key);
+	return { text: `${secret}\n`, note: [about.join(" "), ...(traced === undefined ? [] : [traced])].join("\n") };
 }
+
+/** Of a key whose calls' contents are sent: what that means for who uses it; undefined of others. */
+export const tracedNote = ({
+	name,
+	trace_contents,
+}: Pick<KeyWithUse, "name" | "trace_contents">): string | undefined =>
+	trace_contents
+		? `What calls with "${name}" ask and are answered goes to whoever collects the router's traces (trace_contents): tell those who use it.`
+		: undefined;
 
 /** The keys, those that are in use first. */
 export function keysTable(keys: readonly KeyWithUse[]): string {
@@ -32,7 +43,8 @@ function keyRow(key: KeyWithUse): string[] {
 		limitText(key.use?.concurrency, concurrency, "at once"),
 		input === undefined ? "" : `${input} tokens`,
 		session_usd === undefined ? "" : `${session_usd} USD a session`,
-		"engine_fields" in key && key.engine_fields ? "engine fields" : "",
+		key.engine_fields ? "engine fields" : "",
+		key.trace_contents ? "contents traced" : "",
 		"role" in key ? "viewer: makes no calls" : "",
 	];
 	const { budget } = key;

@@ -13,7 +13,7 @@ import { type FoundCall, PastCalls } from "../server/admin/past-calls.ts";
 import { DAILY_HEADER, GRANULARITY_HEADER, PARTIAL_HEADER, usageQuery } from "../server/admin/usage-query.ts";
 import { RouterState } from "../server/router-state.ts";
 import type { AdminCommand } from "./admin-args.ts";
-import { callText, invitationsTable, keysTable, secretText, usageTable } from "./admin-tables.ts";
+import { callText, invitationsTable, keysTable, secretText, tracedNote, usageTable } from "./admin-tables.ts";
 import { askRouter, plainKey } from "./ask-router.ts";
 import { auditLine } from "./audit-line.ts";
 import { keyChange, newKey } from "./key-flags.ts";
@@ -111,9 +111,13 @@ async function execute(
 		case "rotate-key":
 			return createdSecret("The key is not rotated", await service.rotateKey(command.which, command.overlap), service);
 		case "change-key": {
-			const { name, warning } = await service.changeKey(command.which, keyChange(command.options));
+			const { warning, ...key } = await service.changeKey(command.which, keyChange(command.options));
 			throwIfUnsaved("The key is not changed", service);
-			return { text: `The key "${name}" is changed.\n`, note: warning && `Not for good yet: ${warning}.` };
+			const notes = [
+				warning && `Not for good yet: ${warning}.`,
+				command.options.traceContents ? tracedNote(key) : undefined,
+			].filter((note) => note !== undefined);
+			return { text: `The key "${key.name}" is changed.\n`, note: notes.length > 0 ? notes.join("\n") : undefined };
 		}
 		case "revoke-key": {
 			const { name, warning } = await service.revokeKey(command.which);

@@ -29,8 +29,8 @@ export async function check(loaded: Loaded, env: Environment): Promise<string> {
 		findings.push(...findingsOf(() => checkRouter(config, variables)));
 	}
 	if (findings.length > 0) throw new FindingsError(findings);
-	const { otelLines } = await import("../server/otel.ts");
-	const otel = otelLines(env, role === "agent" ? [] : config.keys);
+	const { otelLines, tracedKeys } = await import("../server/otel.ts");
+	const otel = otelLines(env, role === "agent" ? [] : tracedKeys(config));
 	if (role === "agent") return report(loaded, [], undefined, otel);
 	const { describeProviders } = await import("../providers/registry.ts");
 	const { workerCount } = await import("../server/threads/worker-count.ts");

@@ -84,6 +84,9 @@ export const FLAGS = {
 		ReturnType<typeof text>
 	>),
 	"engine-fields": toggle("keys"),
+	"no-engine-fields": toggle("keys"),
+	"trace-contents": toggle("keys"),
+	"no-trace-contents": toggle("keys"),
 	overlap: text("keys"),
 	key: text("connect"),
 	write: toggle("connect"),

@@ -31,11 +31,11 @@ Usage
   router agents invitations   list those tokens; \`router agents revoke ID\` takes one back
   router keys                 list the keys
   router keys create --name NAME [--team T --models a,b --rpm N --tpm N --concurrency N --input N --budget 50/month]
-                              [--session-usd 5] [--engine-fields]
+                              [--session-usd 5] [--engine-fields] [--trace-contents]
                               make a key; prints its secret, once. --role viewer: one that sees the console and
                               /admin, changes nothing, and makes no calls
   router keys change NAME [--team T --models a,b --rpm N --tpm N --concurrency N --input N --budget 50/month]
-                              [--session-usd 5] [--engine-fields]
+                              [--session-usd 5] [--[no-]engine-fields] [--[no-]trace-contents]
                               change what a key may do; \`none\` takes a limit away
   router keys rotate NAME [--overlap 24h]
                               give a key a new secret; the old one stays good for so long

@@ -30,7 +30,7 @@ export function keyChange({ name: _, role: __, ...rest }: KeyOptions): KeyChange
 
 /** The fields that both have. @param read reads the value of a flag that limits something */
 function commonFields(
-	{ team, models, budget: _, engineFields, ...limits }: Omit<KeyOptions, "name" | "role">,
+	{ team, models, budget: _, engineFields, traceContents, ...limits }: Omit<KeyOptions, "name" | "role">,
 	read: (flag: string, value: string) => number | null,
 ): Record<string, unknown> {
 	const numbers = Object.entries(limits).flatMap(([flag, value]) =>
@@ -40,7 +40,8 @@ function commonFields(
 		...(team !== undefined && { team }),
 		...(models !== undefined && { models: models.split(",").map((each) => each.trim()) }),
 		...Object.fromEntries(numbers),
-		...(engineFields && { engine_fields: true }),
+		...(engineFields !== undefined && { engine_fields: engineFields }),
+		...(traceContents !== undefined && { trace_contents: traceContents }),
 	};
 }
 

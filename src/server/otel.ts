@@ -1,5 +1,6 @@
 /** OpenTelemetry of a role, put together: what the environment says, whose spans and metrics they are, and how they reach their collector. */
 import { hostname } from "node:os";
+import type { StoredKey } from "../accounts/auth/key-store.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import { withoutSecrets } from "../providers/registry.ts";
@@ -93,10 +94,21 @@ export function workerTracer(env: Environment): Tracer | undefined {
 	return traces && new Tracer(traces.sampling);
 }
 
-/** Lines for people, each behind a word: where traces and metrics go, and what of the variables is not as it should be. None where nothing is said of them. */
-export function otelLines(env: Environment, keys: Config["keys"]): readonly (readonly [word: string, text: string])[] {
+/** Names of the keys whose calls' contents are sent: those of the configuration, then those that were made. */
+export const tracedKeys = ({ keys }: Pick<Config, "keys">, made: readonly StoredKey[] = []): readonly string[] => [
+	...keys.filter(({ trace_contents }) => trace_contents).map(({ name }) => name),
+	...made.filter(({ tracesContents, revokedAt }) => tracesContents && revokedAt === undefined).map(({ name }) => name),
+];
+
+/**
+ * Lines for people, each behind a word: where traces and metrics go, and what of the variables is not as it should be. None where nothing is said of them.
+ * @param traced see `tracedKeys`
+ */
+export function otelLines(
+	env: Environment,
+	traced: readonly string[],
+): readonly (readonly [word: string, text: string])[] {
 	const { traces, metrics, problems } = readOtelSettings(env);
-	const traced = keys.filter(({ trace_contents }) => trace_contents).map(({ name }) => name);
 	return [
 		...(traces ? ([["traces", `${withoutSecrets(traces.endpoint)}, ${shareOf(traces)}`]] as const) : []),
 		...(traces && traced.length > 0

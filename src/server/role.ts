@@ -286,7 +286,10 @@ export function announce(
 	{ log, lifecycle, otel }: RoleServices,
 	{ url }: Listening,
 	lock: DirectoryLock,
-	generated?: GeneratedKey,
+	{
+		generated,
+		traced = [],
+	}: { readonly generated?: GeneratedKey | undefined; readonly traced?: readonly string[] } = {},
 ): Running {
 	const { role, config, env, workers } = plan;
 	// Kept once the port is ours: a start that fails must not use up the one time that the key is shown.
@@ -299,7 +302,7 @@ export function announce(
 	const files = [
 		file ? `log      ${file}` : `log      stdout only: ${problem}`,
 		...(role === "router" ? [`data     ${config.data_dir}${unwritableNote(config.data_dir)}`] : []),
-		...otelLines(env, role === "router" ? config.keys : []).map(([word, text]) => `${word.padEnd(8)} ${text}`),
+		...otelLines(env, traced).map(([word, text]) => `${word.padEnd(8)} ${text}`),
 	];
 	return {
 		role,

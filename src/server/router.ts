@@ -40,6 +40,7 @@ import { tunnelRoutes } from "./agents/tunnel-route.ts";
 import { TunnelHub } from "./agents/tunnels.ts";
 import { createConsole } from "./console/create-console.ts";
 import { watchLifecycles } from "./lifecycle-watch.ts";
+import { tracedKeys } from "./otel.ts";
 import { type RedisFeatures, redisFeatures } from "./redis-features.ts";
 import { LiveConfiguration, type ReloadedRouter, watchConfiguration } from "./reload.ts";
 import {
@@ -145,7 +146,8 @@ async function createRouter(
 		: serve(app, plan, services, lock, tunnels, place);
 	openRouter(router, live, lifecycle, redis);
 	await takeover.opened({ router, services, server, hasRedis: redis !== undefined });
-	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
+	const traced = tracedKeys(config, state.keys.list());
+	return { ...announce(plan, services, server, lock, { generated, traced }), registrar: inProcessRegistrar(agents) };
 }
 
 /** Who may register agents; whoever may not is told in the log. */

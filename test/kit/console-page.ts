@@ -2,6 +2,7 @@
 import { expect } from "bun:test";
 import { join } from "node:path";
 import axe from "axe-core";
+import type { BrowserContextOptions } from "playwright-core";
 import { openPage, type WatchedPage } from "./browser.ts";
 import { until } from "./until.ts";
 
@@ -29,13 +30,19 @@ export interface OpenConsole extends WatchedPage {
 	askedNobodyElse(): void;
 }
 
-/** Opens it at a router. @param key signs in with it; where none is needed, undefined */
+/**
+ * Opens it at a router.
+ * @param key signs in with it; where none is needed, undefined
+ * @param options the browser's own: `timezoneId`
+ */
 export async function openConsole(
 	url: string,
 	key?: string,
 	{ theme, width }: ConsoleView = VIEWS[0]!,
+	options: Pick<BrowserContextOptions, "timezoneId"> = {},
 ): Promise<OpenConsole> {
-	const watched = await openPage({ colorScheme: theme, viewport: { width, height: 900 }, reducedMotion: "reduce" });
+	const viewport = { width, height: 900 };
+	const watched = await openPage({ colorScheme: theme, viewport, reducedMotion: "reduce", ...options });
 	const { page, said, asked } = watched;
 	await page.goto(`${url}/`);
 	if (key !== undefined) await signIn(watched, key);

@@ -37,6 +37,7 @@ const KeyRow = Type.Object({
 		}),
 	),
 	engineFields: optional(Type.Boolean()),
+	tracesContents: optional(Type.Boolean()),
 	role: optional(Type.Literal("viewer")),
 	createdAt: Type.Number(),
 	rotatedAt: optional(Type.Number()),

@@ -37,6 +37,8 @@ export interface StoredKey {
 	readonly budget?: Budget | undefined;
 	/** It may steer inference servers of the user's own; absent: it may not. */
 	readonly engineFields?: boolean | undefined;
+	/** What its calls ask and are answered goes to whoever collects traces; absent: it does not, and older routers send none of it. */
+	readonly tracesContents?: boolean | undefined;
 	/** It makes no calls, and sees what administrators see. Its `models` are none: to a router of an older version it is no use either. */
 	readonly role?: "viewer" | undefined;
 	readonly createdAt: number;
@@ -49,7 +51,10 @@ export interface StoredKey {
 }
 
 /** What a new key may do. */
-export type NewKey = Pick<StoredKey, "name" | "team" | "models" | "limits" | "budget" | "engineFields" | "role">;
+export type NewKey = Pick<
+	StoredKey,
+	"name" | "team" | "models" | "limits" | "budget" | "engineFields" | "tracesContents" | "role"
+>;
 
 /**
  * The keys. `find` looks into memory; changes are written to the replica's own database before they return, and passed to

@@ -154,8 +154,8 @@ const callers = new WeakMap<StoredKey, Caller>();
 function callerOf(key: StoredKey): Caller {
 	let caller = callers.get(key);
 	if (!caller) {
-		const { id, name, team, models, limits, budget, engineFields } = key;
-		caller = { id, name, team, ...ofModels(models), limits, budget, engineFields };
+		const { id, name, team, models, limits, budget, engineFields, tracesContents } = key;
+		caller = { id, name, team, ...ofModels(models), limits, budget, engineFields, tracesContents };
 		callers.set(key, caller);
 	}
 	return caller;

@@ -245,6 +245,7 @@ const KEY = new LazyCheck(
 			}),
 		),
 		engineFields: Type.Optional(Type.Boolean()),
+		tracesContents: Type.Optional(Type.Boolean()),
 		role: Type.Optional(Type.Literal("viewer")),
 		createdAt: Type.Number(),
 		rotatedAt: Type.Optional(Type.Number()),

@@ -78,7 +78,7 @@ function keyOperations(state: RouterState, config: Config, audit: Audit) {
 			});
 		},
 		createKey(body: NewKeyBody): ShownSecret {
-			const { name, team, role, models = ["*"], budget, engine_fields, ...limits } = body;
+			const { name, team, role, models = ["*"], budget, engine_fields, trace_contents, ...limits } = body;
 			if (role) refuseCallersFields(body);
 			if (role) refuseFirstKey(keys, config);
 			const { rpm, tpm, concurrency, input, session_usd } = limits;
@@ -90,16 +90,19 @@ function keyOperations(state: RouterState, config: Config, audit: Audit) {
 				limits: defined({ rpm, tpm, concurrency, input, session_usd }),
 				budget: budget && { usd: budget.usd, per: budget.per ?? ("month" as const) },
 				...(engine_fields && { engineFields: true }),
+				...(trace_contents && { tracesContents: true }),
 			};
 			const inUse = [...config.keys, ...config.admin.keys].map((key) => key.name);
 			const { key, secret } = keys.create(asked, inUse);
-			audit("key.create", { key: key.id, name });
+			audit("key.create", { key: key.id, name, ...(trace_contents && { trace_contents }) });
 			return { key: shown(key), secret, ...warningOf(store, "a restart before that forgets the key") };
 		},
 		changeKey(which: string, body: KeyChangeBody): Warned<ShownKey> {
 			const key = keys.edit(which, (before) => withChange(before, body));
 			if (!key) throw noKey(which, config);
-			audit("key.change", { key: key.id, name: key.name, changed: Object.keys(body) });
+			const { trace_contents } = body;
+			const audited = trace_contents === undefined ? {} : { trace_contents };
+			audit("key.change", { key: key.id, name: key.name, changed: Object.keys(body), ...audited });
 			return { ...shown(key), ...warningOf(store, "a restart before that undoes the change") };
 		},
 		revokeKey(which: string): Warned<ShownKey> {
@@ -143,6 +146,7 @@ const CALLERS_FIELDS = [
 	"input",
 	"session_usd",
 	"engine_fields",
+	"trace_contents",
 	"budget",
 ] as const;
 
@@ -213,13 +217,14 @@ function warningOf(store: Pick<Store, "hasUnwritten" | "problem">, undone: strin
 /** The keys of the configuration as they are shown, with what they have spent. */
 function configuredKeys(config: Config, spend: SpendStore) {
 	return config.keys.map(
-		({ name, team, models, rpm, tpm, concurrency, input, session_usd, budget, engine_fields }) => ({
+		({ name, team, models, rpm, tpm, concurrency, input, session_usd, budget, engine_fields, trace_contents }) => ({
 			id: `config:${name}`,
 			name,
 			...(team === undefined ? {} : { team }),
 			models,
 			limits: defined({ rpm, tpm, concurrency, input, session_usd }),
 			...(engine_fields ? { engine_fields } : {}),
+			...(trace_contents ? { trace_contents } : {}),
 			...(budget
 				? { budget: { ...budget, spent: spend.spent(`config:${name}`, periodsOf(Date.now())[budget.per]) } }
 				: {}),
@@ -238,7 +243,7 @@ function overlapMs(text: string): number {
 const idOf = (hash: Buffer): string => hash.toString("hex").slice(0, ID_LENGTH);
 
 function shownKey({ id, name, team, prefix, models, limits, budget, ...rest }: StoredKey, spent: number | undefined) {
-	const { createdAt, previous, revokedAt, engineFields, role } = rest;
+	const { createdAt, previous, revokedAt, engineFields, tracesContents, role } = rest;
 	return {
 		id,
 		name,
@@ -247,6 +252,7 @@ function shownKey({ id, name, team, prefix, models, limits, budget, ...rest }: S
 		models,
 		limits,
 		...(engineFields ? { engine_fields: true } : {}),
+		...(tracesContents ? { trace_contents: true } : {}),
 		...(role ? { role } : {}),
 		...(budget ? { budget: { ...budget, spent: spent ?? 0 } } : {}),
 		source: "made" as const,

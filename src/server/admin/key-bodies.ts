@@ -41,6 +41,12 @@ export const NewKeyBody = Type.Object(
 				description: "Whether it may send chat templates and grammars of any size to inference servers of your own.",
 			}),
 		),
+		trace_contents: Type.Optional(
+			Type.Boolean({
+				description:
+					"Whether what its calls ask and are answered goes to whoever collects traces, in their spans. Default: false.",
+			}),
+		),
 		role: Type.Optional(
 			Type.Literal("viewer", {
 				expects: "viewer, or left out",
@@ -76,7 +82,7 @@ function orNull<S extends TSchema>(schema: S, expects: string) {
 	return Type.Optional(Type.Union([schema, Type.Null()], { expects, description: "null: none." }));
 }
 
-const { team, models, session_usd, engine_fields, budget } = NewKeyBody.properties;
+const { team, models, session_usd, engine_fields, trace_contents, budget } = NewKeyBody.properties;
 
 /** The body of `POST /admin/keys/{key}/change`: what is absent stays, what is null goes. */
 export const KeyChangeBody = Type.Object(
@@ -89,6 +95,7 @@ export const KeyChangeBody = Type.Object(
 		input: newLimit,
 		session_usd: orNull(session_usd, "an amount of USD, or null"),
 		engine_fields: Type.Optional(engine_fields),
+		trace_contents: Type.Optional(trace_contents),
 		budget: orNull(budget, "a budget such as {usd: 50, per: month}, or null"),
 	},
 	{ additionalProperties: false },

@@ -29,6 +29,7 @@ export function withChange(key: StoredKey, body: KeyChangeBody): StoredKey {
 		...(body.team !== undefined && { team: body.team ?? undefined }),
 		...(body.models && { models: body.models }),
 		...(body.engine_fields !== undefined && { engineFields: body.engine_fields || undefined }),
+		...(body.trace_contents !== undefined && { tracesContents: body.trace_contents || undefined }),
 		...(body.budget !== undefined && { budget: budgetOf(key, body.budget) }),
 	};
 }

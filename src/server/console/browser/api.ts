@@ -45,7 +45,8 @@ export async function ask(path: string, { method = "GET", body, key, signal }: A
 	}
 	if (answer.ok) return answer;
 	const error = await errorOf(answer);
-	if (error.code === "invalid_admin_key") dispatchEvent(new Event(SIGNED_OUT));
+	// Some paths take other keys, too, and have other words for none of them; calls are no matter of the session.
+	if (answer.status === 401 && !path.startsWith("v1/")) dispatchEvent(new Event(SIGNED_OUT));
 	throw error;
 }
 
@@ -76,6 +77,11 @@ export interface Fetched<T> {
 	readonly reload: () => void;
 }
 
+/** So long a router that is well takes for no answer, ms. */
+const SLOW_MS = 10_000;
+const SLOW =
+	"The router has not answered for 10 seconds: it hangs, has much to do, or can't be reached. Its answer is waited for.";
+
 /** Asks for JSON, and asks again: where the path changes, every `everyMs`, and when told to. @param path undefined asks nothing */
 export function useAnswer<T>(path: string | undefined, everyMs?: number): Fetched<T> {
 	const [state, setState] = useState<{ path?: string | undefined; data?: T; error?: ApiError }>({});
@@ -87,14 +93,19 @@ export function useAnswer<T>(path: string | undefined, everyMs?: number): Fetche
 		if (path === undefined) return;
 		const leaving = new AbortController();
 		let timer: ReturnType<typeof setTimeout> | undefined;
+		let slow: ReturnType<typeof setTimeout> | undefined;
+		const failed = (error: ApiError) =>
+			setState((before) => (before.path === path ? { ...before, error } : { path, error }));
 		const look = async () => {
+			slow = setTimeout(() => failed(new ApiError(SLOW, 0, "slow")), SLOW_MS);
 			try {
 				const data = await askJson<T>(path, { signal: leaving.signal });
 				if (latest.current === path) setState({ path, data });
 			} catch (error) {
 				if (leaving.signal.aborted) return;
-				const known = error instanceof ApiError ? error : new ApiError(String(error), 0, "unknown");
-				setState((before) => (before.path === path ? { ...before, error: known } : { path, error: known }));
+				failed(error instanceof ApiError ? error : new ApiError(String(error), 0, "unknown"));
+			} finally {
+				clearTimeout(slow);
 			}
 			if (everyMs !== undefined && !leaving.signal.aborted) timer = setTimeout(() => void look(), everyMs);
 		};
@@ -102,6 +113,7 @@ export function useAnswer<T>(path: string | undefined, everyMs?: number): Fetche
 		return () => {
 			leaving.abort();
 			clearTimeout(timer);
+			clearTimeout(slow);
 		};
 	}, [path, everyMs, count]);
 	const isOfPath = state.path === path;

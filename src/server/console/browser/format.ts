@@ -2,6 +2,7 @@
 
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const money = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 
@@ -21,10 +22,10 @@ export function durationText(ms: number): string {
 	return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} min`;
 }
 
-/** `$1.20`, `$0.000446`, `$0`. */
+/** `$1.20`, `$12,345.60`, `$0.000446`, `$0`. */
 export function usdText(usd: number): string {
 	if (usd === 0) return "$0";
-	return usd >= 0.1 ? `$${usd.toFixed(2)}` : `$${Number(usd.toPrecision(3))}`;
+	return usd >= 0.1 ? `$${money.format(usd)}` : `$${Number(usd.toPrecision(3))}`;
 }
 
 /** `1.5 GiB`. */
@@ -44,3 +45,10 @@ export const clockText = (at: number): string => clock.format(at);
 
 /** `30 Nov 2026, 12:04:31`. @param at ISO 8601, or Unix time, ms */
 export const timeText = (at: string | number): string => day.format(typeof at === "string" ? Date.parse(at) : at);
+
+/** `Europe/Berlin`: in which all times are shown. */
+export const zoneText = (): string => clock.resolvedOptions().timeZone;
+
+/** What a field for a time shows, in the reader's zone: `2026-11-30T12:04`. @param at Unix time, ms */
+export const fieldText = (at: number): string =>
+	new Date(at - new Date(at).getTimezoneOffset() * 60_000).toISOString().slice(0, "2026-11-30T12:04".length);

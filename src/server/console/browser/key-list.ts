@@ -20,6 +20,8 @@ export interface ListedKey {
 	readonly use?: { readonly rpm?: number; readonly tpm?: number; readonly concurrency?: number };
 	/** USD. */
 	readonly budget?: { readonly usd: number; readonly per: "day" | "month" | "total"; readonly spent: number };
+	/** What its calls ask and are answered goes to whoever collects traces. */
+	readonly trace_contents?: boolean;
 	readonly role?: "viewer";
 	/** `config`: it stands in the configuration, and is changed there. */
 	readonly source: "config" | "made";
@@ -66,6 +68,7 @@ export function newKeyBody(form: FormData): Record<string, unknown> {
 	if (models.length > 0) body["models"] = models;
 	for (const name of NUMBERS) if (text(name) !== "") body[name] = Number(text(name));
 	if (text("usd") !== "") body["budget"] = { usd: Number(text("usd")), per: text("per") };
+	if (form.get("trace_contents") !== null) body["trace_contents"] = true;
 	return body;
 }
 
@@ -73,7 +76,16 @@ export function newKeyBody(form: FormData): Record<string, unknown> {
 export function keyChangeBody(form: FormData): Record<string, unknown> {
 	const nothing = Object.fromEntries(["team", "budget", ...NUMBERS].map((name) => [name, null]));
 	const { name: _, ...typed } = newKeyBody(form);
-	return { ...nothing, models: ["*"], ...typed };
+	return { ...nothing, models: ["*"], trace_contents: false, ...typed };
+}
+
+/** Those that have a text in their name, team, models, id or first characters, whatever its case. */
+export function keysWith(keys: readonly ListedKey[], sought: string): readonly ListedKey[] {
+	const text = sought.trim().toLowerCase();
+	if (text === "") return keys;
+	return keys.filter(({ name, team = "", models, id, prefix = "" }) =>
+		[name, team, id, prefix, ...models].some((each) => each.toLowerCase().includes(text)),
+	);
 }
 
 /** A limit that calls count towards, and what is taken of it now. */

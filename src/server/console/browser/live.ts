@@ -5,9 +5,9 @@ import { askJson, SIGNED_OUT } from "./api.ts";
 
 /** Samples that are kept: ten minutes. */
 const MOST_SAMPLES = 600;
-/** The router ends streams from time to time, and the browser opens another one: so long that is no news, ms. */
-const LOST_MS = 5_000;
-/** How long until another stream is opened where the browser has given up, ms. */
+/** A sample comes each second. The router ends streams from time to time, and the browser opens another one: so long without any is no news, ms. */
+const LOST_MS = 8_000;
+/** How long until another stream is opened where there is none any more, ms. */
 const RETRY_MS = 3_000;
 
 /** What is known, and whether more comes in. */
@@ -22,44 +22,55 @@ export function useLive(): Live {
 	const [connection, setConnection] = useState<Live["connection"]>("connecting");
 	useEffect(() => {
 		let source: EventSource | undefined;
-		let lost: ReturnType<typeof setTimeout> | undefined;
+		let silence: ReturnType<typeof setTimeout> | undefined;
 		let retry: ReturnType<typeof setTimeout> | undefined;
+		let turn = 0;
 		let isOver = false;
 		const take = (added: readonly LiveSample[]) => setSamples((before) => merged(before, added));
-		const here = () => {
-			clearTimeout(lost);
-			lost = undefined;
-			setConnection("live");
+		const listen = () => {
+			clearTimeout(silence);
+			silence = setTimeout(silent, LOST_MS);
 		};
-		const failed = () => {
-			lost ??= setTimeout(() => setConnection("lost"), LOST_MS);
-			if (source?.readyState !== EventSource.CLOSED || isOver) return;
+		// A connection may be dead without an end of it: of a router that hangs, a laptop that slept.
+		const silent = () => {
+			setConnection("lost");
+			again();
+		};
+		const again = () => {
+			turn++;
+			source?.close();
+			clearTimeout(retry);
 			retry = setTimeout(() => void open(), RETRY_MS);
 		};
 		const open = async () => {
-			try {
-				// What it says of the session an event stream does not.
-				take((await askJson<LiveHistory>("console/live")).samples);
-			} catch {
-				failed();
-				if (!source && !isOver) retry = setTimeout(() => void open(), RETRY_MS);
-				return;
-			}
-			if (isOver) return;
-			source = new EventSource(new URL("console/events", document.baseURI));
-			source.onmessage = ({ data }: MessageEvent<string>) => {
-				here();
+			const own = ++turn;
+			// What it says of the session an event stream does not.
+			const asked = askJson<LiveHistory>("console/live", { signal: AbortSignal.timeout(LOST_MS) });
+			// Whatever it failed by: it is tried again, and silence says that it is lost.
+			const known = await asked.catch(() => undefined);
+			if (isOver || own !== turn) return;
+			if (!known) return again();
+			take(known.samples);
+			listen();
+			const opened = new EventSource(new URL("console/events", document.baseURI));
+			source = opened;
+			opened.onmessage = ({ data }: MessageEvent<string>) => {
+				setConnection("live");
+				listen();
 				take([JSON.parse(data) as LiveSample]);
 			};
-			source.onerror = failed;
+			opened.onerror = () => {
+				if (opened.readyState === EventSource.CLOSED && opened === source && !isOver) again();
+			};
 		};
 		const end = () => {
 			isOver = true;
 			source?.close();
-			clearTimeout(lost);
+			clearTimeout(silence);
 			clearTimeout(retry);
 		};
 		addEventListener(SIGNED_OUT, end);
+		listen();
 		void open();
 		return () => {
 			removeEventListener(SIGNED_OUT, end);

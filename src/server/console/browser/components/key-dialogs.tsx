@@ -3,6 +3,7 @@ import type { ComponentChildren } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { ApiError, askJson } from "../api.ts";
 import { keyChangeBody, type ListedKey, type MadeSecret, newKeyBody } from "../key-list.ts";
+import { CopyButton } from "./copy-button.tsx";
 import { Dialog } from "./dialog.tsx";
 
 interface KeyFormProps {
@@ -152,7 +153,32 @@ function CallersFields({ listed }: { readonly listed?: ListedKey }) {
 					</select>
 				</div>
 			</div>
+			<TracedContents isTraced={listed?.trace_contents ?? false} />
 		</>
+	);
+}
+
+/** Asks whether prompts and answers leave the router, and says what that means once they would. */
+function TracedContents({ isTraced }: { readonly isTraced: boolean }) {
+	const [isAsked, setIsAsked] = useState(isTraced);
+	return (
+		<div class="field">
+			<label class="check">
+				<input
+					type="checkbox"
+					name="trace_contents"
+					checked={isAsked}
+					aria-describedby="traced-contents"
+					onChange={(event) => setIsAsked(event.currentTarget.checked)}
+				/>{" "}
+				Send its prompts and answers to the collector of traces
+			</label>
+			<span id="traced-contents" class={isAsked ? "warn" : "note"} role="status">
+				{isAsked
+					? "Whoever reads the traces then reads what is asked with this key and what is answered: tell those who use it. Nothing is sent where OTEL_EXPORTER_OTLP_ENDPOINT is not set, or of traces that are not sampled."
+					: "Traces have times, tokens and costs, and no contents."}
+			</span>
+		</div>
 	);
 }
 
@@ -242,17 +268,6 @@ export function RevokeKeyDialog({ listed, onChanged, onClose }: OfKeyProps & Cha
 /** Shows a secret, which is in memory for as long as this is open. */
 export function SecretDialog({ made, onClose }: { readonly made: MadeSecret; readonly onClose: () => void }) {
 	const input = useRef<HTMLInputElement>(null);
-	const [said, setSaid] = useState("");
-	const copy = async () => {
-		input.current!.select();
-		try {
-			// Browsers give the clipboard to pages of HTTPS and of localhost alone.
-			await navigator.clipboard.writeText(made.secret);
-			setSaid("Copied.");
-		} catch {
-			setSaid("The browser doesn't let this page copy: it is selected, press Ctrl+C or ⌘C.");
-		}
-	};
 	return (
 		<Dialog title={`The secret of ${made.key.name}`} onClose={onClose}>
 			<p>It is shown this once. The router keeps its hash alone.</p>
@@ -262,13 +277,10 @@ export function SecretDialog({ made, onClose }: { readonly made: MadeSecret; rea
 			</div>
 			{made.warning !== undefined && <p class="warn">{made.warning}</p>}
 			<div class="actions">
-				<button type="button" class="primary" onClick={() => void copy()}>
-					Copy
-				</button>
+				<CopyButton text={made.secret} select={() => input.current!.select()} isPrimary />
 				<button type="button" onClick={onClose}>
 					Done
 				</button>
-				<span role="status">{said}</span>
 			</div>
 		</Dialog>
 	);

@@ -52,7 +52,7 @@ interface KeyRowProps {
 }
 
 function KeyRow({ listed, order }: KeyRowProps) {
-	const { name, team, prefix, models, role, created_at, old_secret_until, revoked_at } = listed;
+	const { name, team, prefix, models, role, trace_contents, created_at, old_secret_until, revoked_at } = listed;
 	const about = [
 		team === undefined ? "" : `team ${team}`,
 		prefix === undefined ? "" : `${prefix}…`,
@@ -63,6 +63,7 @@ function KeyRow({ listed, order }: KeyRowProps) {
 			<th scope="row">
 				{name}
 				{role === "viewer" && <Badge text="read only" />}
+				{trace_contents && <Badge text="contents traced" tone="warn" />}
 				{revoked_at !== undefined && <Badge text="revoked" tone="bad" />}
 				{about.length > 0 && <span class="note block">{about.join(" · ")}</span>}
 				{revoked_at !== undefined && <span class="note block">revoked {timeText(revoked_at)}</span>}

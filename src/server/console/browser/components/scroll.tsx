@@ -1,5 +1,7 @@
 /** What may be wider than the window: it scrolls by itself, also for who has no mouse. */
 import type { ComponentChildren } from "preact";
+import { useRef } from "preact/hooks";
+import { CopyButton } from "./copy-button.tsx";
 
 interface ScrollProps {
 	/** What it is, for who can't see it. */
@@ -15,8 +17,18 @@ export const Scroll = ({ label, children }: ScrollProps) => (
 	</section>
 );
 
-/** Text as it is typed or written. */
-export const Code = ({ text }: { readonly text: string }) => (
-	// biome-ignore lint/a11y/noNoninteractiveTabindex: without it there is no way to scroll it by keyboard.
-	<pre tabIndex={0}>{text}</pre>
-);
+/** Text as it is typed or written, and a button that copies it. */
+export function Code({ text }: { readonly text: string }) {
+	const place = useRef<HTMLPreElement>(null);
+	return (
+		<>
+			{/* biome-ignore lint/a11y/noNoninteractiveTabindex: without it there is no way to scroll it by keyboard. */}
+			<pre ref={place} tabIndex={0}>
+				{text}
+			</pre>
+			<div class="actions copy">
+				<CopyButton text={text} select={() => getSelection()?.selectAllChildren(place.current!)} />
+			</div>
+		</>
+	);
+}

@@ -1,5 +1,5 @@
 /** Signing in with an admin key. The key is sent once, for a cookie that no script can read, and kept nowhere. */
-import { useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { SessionState } from "../../live-sample.ts";
 import { ApiError } from "../api.ts";
 import { beginSession } from "../sign-in-request.ts";
@@ -32,6 +32,8 @@ function KeyForm({ onSignedIn }: Pick<SignInProps, "onSignedIn">) {
 	const [problem, setProblem] = useState<string | undefined>();
 	const [isBusy, setIsBusy] = useState(false);
 	const input = useRef<HTMLInputElement>(null);
+	// There is nothing else to do here.
+	useEffect(() => input.current!.focus(), []);
 	const submit = async (event: Event) => {
 		event.preventDefault();
 		setIsBusy(true);

@@ -5,12 +5,15 @@ import { useAnswer } from "../api.ts";
 import { CallDetail } from "../components/call-detail.tsx";
 import { Notice } from "../components/notice.tsx";
 import { Scroll } from "../components/scroll.tsx";
-import { countText, durationText, timeText, usdText, wholeText } from "../format.ts";
+import { countText, durationText, fieldText, timeText, usdText, wholeText, zoneText } from "../format.ts";
 import type { Page, PageProps } from "../page.ts";
 import type { ListedPastCall, PastCallPage } from "../past-call.ts";
 
 /** The page. */
 export const page: Page = { path: "calls", title: "Calls", order: 30, Component: Calls };
+
+/** How often it is looked for newer calls. */
+const LOOK_MS = 5_000;
 
 function Calls({ rest: [id], query }: PageProps) {
 	if (id !== undefined && id !== "") return <CallDetail id={id} />;
@@ -19,12 +22,15 @@ function Calls({ rest: [id], query }: PageProps) {
 
 function CallList({ query }: Pick<PageProps, "query">) {
 	const asked = query.toString();
-	const { data, error, reload } = useAnswer<PastCallPage>(asked === "" ? "admin/calls" : `admin/calls?${asked}`);
+	// Older ones stay as they are.
+	const everyMs = query.has("before") ? undefined : LOOK_MS;
+	const path = asked === "" ? "admin/calls" : `admin/calls?${asked}`;
+	const { data, error, reload } = useAnswer<PastCallPage>(path, everyMs);
 	return (
 		<div class="stack">
 			<SearchForm key={asked} query={query} reload={reload} />
 			{error && (
-				<Notice kind="error" title="The calls can't be shown">
+				<Notice kind="error" title={data ? "What is shown is not the newest" : "The calls can't be shown"}>
 					<p>{error.message}</p>
 					<button type="button" onClick={reload}>
 						Ask again
@@ -46,9 +52,18 @@ const FIELDS = [
 	["user", "User", "as the call named it"],
 	["model", "Model", "fast"],
 	["status", "Status", "failed, 5xx, 429"],
-	["from", "From (UTC)", "2026-08-01"],
-	["to", "To (UTC)", "2026-08-31T12:00Z"],
 ] as const;
+/** Times: what a day of the address, which is UTC's, has more at its end, ms. */
+const TIMES = [
+	["from", "From", 0],
+	["to", "To", 86_399_999],
+] as const;
+
+/** A time of the address, as its field shows it; "" where there is none, or one that is none. */
+function timeField(asked: string | null, ofDay: number): string {
+	const at = Date.parse(asked ?? "") + (/^\d{4}-\d\d-\d\d$/.test(asked ?? "") ? ofDay : 0);
+	return Number.isNaN(at) ? "" : fieldText(at);
+}
 
 interface SearchFormProps {
 	readonly query: URLSearchParams;
@@ -61,7 +76,9 @@ function SearchForm({ query, reload }: SearchFormProps) {
 		const given = [...new FormData(event.currentTarget as HTMLFormElement)].flatMap(([name, value]) =>
 			typeof value === "string" && value.trim() !== "" ? [[name, value.trim()] as const] : [],
 		);
-		const { id, ...filters } = Object.fromEntries(given);
+		const isTime = (name: string) => TIMES.some(([time]) => time === name);
+		const inUtc = given.map(([name, value]) => [name, isTime(name) ? new Date(value).toISOString() : value] as const);
+		const { id, ...filters } = Object.fromEntries(inUtc);
 		const href = id === undefined ? hrefOf("calls", [], filters) : hrefOf("calls", [id]);
 		if (href === location.hash) reload();
 		else goTo(href);
@@ -84,6 +101,12 @@ function SearchForm({ query, reload }: SearchFormProps) {
 								autocomplete="off"
 								spellcheck={false}
 							/>
+						</label>
+					))}
+					{TIMES.map(([name, label, ofDay]) => (
+						<label key={name} class="field">
+							{label}, {zoneText()}
+							<input name={name} type="datetime-local" defaultValue={timeField(query.get(name), ofDay)} />
 						</label>
 					))}
 				</div>

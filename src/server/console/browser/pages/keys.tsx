@@ -1,5 +1,5 @@
 /** Keys and money: who may call, how budgets stand, and who used what. */
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { useAnswer } from "../api.ts";
 import { InvitationsCard } from "../components/invitations-card.tsx";
 import {
@@ -13,12 +13,20 @@ import { type KeyOrder, KeyTable } from "../components/key-table.tsx";
 import { Notice } from "../components/notice.tsx";
 import { RunawaysCard } from "../components/runaways-card.tsx";
 import { UsageCard } from "../components/usage-card.tsx";
-import type { ListedKey, MadeSecret } from "../key-list.ts";
+import { wholeText } from "../format.ts";
+import { keysWith, type ListedKey, type MadeSecret } from "../key-list.ts";
 import type { Page } from "../page.ts";
 import { useCanChange } from "../session.ts";
 
 /** Spending of other routers is a second or two old. */
 const LOOK_MS = 3_000;
+/** The same where there are more keys than {@link MANY}: each answer has all of them. */
+const SELDOM_MS = 30_000;
+const MANY = 500;
+/** Keys that are shown at once. */
+const SHOWN = 100;
+/** From so many on they can be looked for. */
+const FEW = 8;
 
 /** The page. */
 export const page: Page = { path: "keys", title: "Keys and money", order: 40, Component: KeysAndMoney };
@@ -41,13 +49,21 @@ function KeysAndMoney() {
 }
 
 function KeysCard() {
-	const { data, error, reload } = useAnswer<{ readonly data: readonly ListedKey[] }>("admin/keys", LOOK_MS);
+	const [isMany, setIsMany] = useState(false);
+	const everyMs = isMany ? SELDOM_MS : LOOK_MS;
+	const { data, error, reload } = useAnswer<{ readonly data: readonly ListedKey[] }>("admin/keys", everyMs);
+	const [sought, setSought] = useState("");
 	const [open, setOpen] = useState<OpenDialog | undefined>();
 	const [warning, setWarning] = useState<string | undefined>();
 	const [showsRevoked, setShowsRevoked] = useState(false);
 	const canChange = useCanChange();
 	const all = data?.data ?? [];
-	const keys = showsRevoked ? all : all.filter((key) => key.revoked_at === undefined);
+	const known = showsRevoked ? all : all.filter((key) => key.revoked_at === undefined);
+	const keys = keysWith(known, sought);
+	const count = all.length;
+	useEffect(() => {
+		if (count > 0) setIsMany(count > MANY);
+	}, [count]);
 	const revokedCount = all.filter((key) => key.revoked_at !== undefined).length;
 	const show = (made: MadeSecret) => {
 		setOpen({ what: "secret", made });
@@ -85,8 +101,27 @@ function KeysCard() {
 				</Notice>
 			)}
 			{warning !== undefined && <p class="warn">{warning}</p>}
-			{data && keys.length === 0 && <NoCallerKeys />}
-			{keys.length > 0 && <KeyTable keys={keys} order={(what, key) => setOpen({ what, key })} />}
+			{known.length > FEW && (
+				<label class="field">
+					Find a key
+					<input
+						type="search"
+						value={sought}
+						placeholder="its name, team, model, id or first characters"
+						onInput={(event) => setSought(event.currentTarget.value)}
+						autocomplete="off"
+						spellcheck={false}
+					/>
+				</label>
+			)}
+			{data && known.length === 0 && <NoCallerKeys />}
+			{known.length > 0 && keys.length === 0 && <p role="status">No key has “{sought}” in it.</p>}
+			{keys.length > 0 && <KeyTable keys={keys.slice(0, SHOWN)} order={(what, key) => setOpen({ what, key })} />}
+			{keys.length > SHOWN && (
+				<p class="note" role="status">
+					{wholeText(SHOWN)} of {wholeText(keys.length)} keys are shown: find others by a word above.
+				</p>
+			)}
 			{open && <ShownKeyDialog open={open} onMade={show} onChanged={changed} onClose={() => setOpen(undefined)} />}
 		</section>
 	);

@@ -5,13 +5,14 @@ import { Chart } from "../components/chart.tsx";
 import { Figure } from "../components/figure.tsx";
 import { Notice } from "../components/notice.tsx";
 import { Code, Scroll } from "../components/scroll.tsx";
-import { countText, durationText, usdText } from "../format.ts";
+import { countText, durationText, usdText, wholeText } from "../format.ts";
 import { useLive } from "../live.ts";
 import type { Page } from "../page.ts";
 
 /** How often who can't see the figures is told of them, ms. */
 const SPOKEN_MS = 30_000;
 const HOUR = 3_600;
+const MINUTE_MS = 60_000;
 
 /** The page. */
 export const page: Page = { path: "", title: "Now", order: 10, Component: Now };
@@ -140,7 +141,7 @@ function Charts({ samples, latest }: FiguresProps) {
 				text={usdText}
 				lines={[line("USD", "--line-1", ({ usd }) => usd * HOUR)]}
 			/>
-			<Failures latest={latest} />
+			<Failures latest={latest} samples={samples} />
 		</div>
 	);
 }
@@ -185,29 +186,35 @@ function Models({ models }: { readonly models: readonly ModelSample[] }) {
 	);
 }
 
-function Failures({ latest: { statuses, failures } }: { readonly latest: LiveSample }) {
+/** What failed in the last minute: in a second there is nothing to read. */
+function Failures({ latest, samples }: FiguresProps) {
+	const recent = samples.filter(({ at }) => at > latest.at - MINUTE_MS);
 	const rows = [
-		...Object.entries(statuses).map(([status, rate]) => [`answered ${status}`, rate] as const),
-		...Object.entries(failures).map(([kind, rate]) => [`upstream: ${kind}`, rate] as const),
+		...Object.entries(sums(recent.map(({ statuses }) => statuses))).map(
+			([status, count]) => [`answered ${status}`, count] as const,
+		),
+		...Object.entries(sums(recent.map(({ failures }) => failures))).map(
+			([kind, count]) => [`upstream: ${kind}`, count] as const,
+		),
 	];
 	return (
 		<section class="card" aria-labelledby="by-kind">
-			<h2 id="by-kind">Errors by kind</h2>
+			<h2 id="by-kind">Errors by kind, last minute</h2>
 			{rows.length === 0 ? (
-				<p class="note">None in the last second.</p>
+				<p class="note">None.</p>
 			) : (
 				<table>
 					<thead>
 						<tr>
 							<th scope="col">Kind</th>
-							<th scope="col">a second</th>
+							<th scope="col">Times</th>
 						</tr>
 					</thead>
 					<tbody>
-						{rows.map(([kind, rate]) => (
+						{rows.map(([kind, count]) => (
 							<tr key={kind}>
 								<th scope="row">{kind}</th>
-								<td>{countText(rate)}</td>
+								<td>{wholeText(Math.max(1, count))}</td>
 							</tr>
 						))}
 					</tbody>
@@ -215,6 +222,13 @@ function Failures({ latest: { statuses, failures } }: { readonly latest: LiveSam
 			)}
 		</section>
 	);
+}
+
+/** A sample is a second: its rates are what there was. By name, in the names' order. */
+function sums(rates: readonly Readonly<Record<string, number>>[]): Readonly<Record<string, number>> {
+	const sum: Record<string, number> = {};
+	for (const [name, rate] of rates.flatMap(Object.entries<number>)) sum[name] = (sum[name] ?? 0) + rate;
+	return Object.fromEntries(Object.entries(sum).sort(([one], [other]) => (one < other ? -1 : 1)));
 }
 
 /** The figures as a sentence, now and then, for who can't see them. */

@@ -43,7 +43,7 @@ function Playground() {
 	};
 	return (
 		<div class="stack">
-			<form class="card" onSubmit={submit} aria-label="Call">
+			<form class="card" onSubmit={submit} onKeyDown={sendByKey} aria-label="Call">
 				<Targets models={models} setModels={setModels} bearer={bearer} setBearer={setBearer} />
 				<DraftFields draft={draft} change={(part) => setDraft((before) => ({ ...before, ...part }))} />
 				{problem !== undefined && (
@@ -58,6 +58,7 @@ function Playground() {
 					<button type="button" disabled={!isRunning} onClick={stop}>
 						Stop
 					</button>
+					<span class="note">Ctrl+Enter or ⌘Enter sends, too.</span>
 				</div>
 			</form>
 			{runs.length > 0 && (
@@ -70,6 +71,15 @@ function Playground() {
 			<CallAsCode draft={draft} model={asked[0] ?? "MODEL"} />
 		</div>
 	);
+}
+
+/** In a text of several lines Enter alone begins another one. */
+function sendByKey(event: KeyboardEvent): void {
+	if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+	event.preventDefault();
+	const form = event.currentTarget as HTMLFormElement;
+	// As a click would: fields that are missing are said, and what runs is left alone.
+	form.querySelector<HTMLButtonElement>("button[type=submit]")!.click();
 }
 
 interface TargetsProps {
