@@ -1,67 +1,151 @@
-/** What a call that is traced costs beside one that is not, µs of CPU, all threads: `bun test/bench/otel-cost.ts`. */
-import { type TracedAttempt, Tracer } from "../../src/telemetry/otel/call-trace.ts";
-import type { OtlpProtocol } from "../../src/telemetry/otel/otel-settings.ts";
-import { SpanExporter } from "../../src/telemetry/otel/span-exporter.ts";
-import { settled } from "../kit/ledger.ts";
+/**
+ * What traces cost: CPU of the compiled router a whole answer, all its threads, as Linux counts it in /proc. `bun test/bench/otel-cost.ts [--binary FILE]` (after `make build`; some three minutes, Linux).
+ *
+ * Routers that differ by OpenTelemetry's variables alone are loaded in turn, round by round, so that what else the machine does burdens all of them. One without traces is among them twice:
+ * what it differs by from itself is what this machine can tell. The collector takes all at once, in the bench's own process, whose CPU is not counted; of one that is away there is a row, too.
+ * BENCH_ROUNDS (10), BENCH_SECONDS (2), BENCH_ONLY (a load of `make bench`) and BENCH_PIN as there. Fails where 10 % of traces cost more than 5 % and more than the machine's own noise on top.
+ */
+import { parseArgs } from "node:util";
+import { chooseLoads } from "./loads.ts";
+import { median, quantile } from "./measure.ts";
+import { pinSelf } from "./pins.ts";
+import { clearAwayAtEnd, type Running } from "./processes.ts";
+import { type Contender, compare, type Result, ratios } from "./rounds.ts";
+import { warmUp, wholeNumber } from "./settings.ts";
+import { startRouter, startWholeUpstream } from "./subject.ts";
+import { comparison, markdown, remark } from "./table.ts";
 
-const CALLS = 40_000;
-const ROUTE = "/v1/chat/completions";
-const request = new Request(`http://localhost${ROUTE}`, {
-	method: "POST",
-	headers: { "content-type": "application/json", authorization: "Bearer key-of-the-client" },
-});
-const HEADERS = { "content-type": "application/json", accept: "application/json", "x-request-id": "req_1" };
-const target = { model: "gpt-5-mini", provider: { priceId: "openai" } };
-const call = settled();
-const closed = { callId: call.id, number: 1, provider: "openai", target: "openai/gpt-5-mini", status: 200, ms: 12.5 };
+/** What whole answers may cost more with 10 % of traces. */
+const MOST_CPU = 1.05;
+const TEN_PERCENT = "10 % of traces";
 
-/** An exporter whose collector takes all at once. */
-const exporter = (protocol: OtlpProtocol) =>
-	new SpanExporter({
-		client: {
-			target: { endpoint: "", headers: {}, protocol, isCompressed: false, timeoutMs: 10_000 },
-			send: async () => ({ status: 200, retryAfter: undefined, body: Buffer.alloc(0) }),
-			log: { warn: console.warn, info: console.warn },
-			shownEndpoint: "",
+/** What became of a router's spans, as it counts them itself. */
+interface Spans {
+	readonly sent: number;
+	readonly dropped: number;
+}
+
+/** Takes whatever it is sent. */
+function startCollector(): { readonly origin: string; stop(): Promise<void> } {
+	const headers = { "content-type": "application/x-protobuf" };
+	const server = Bun.serve({
+		hostname: "127.0.0.1",
+		port: 0,
+		async fetch(request) {
+			await request.arrayBuffer();
+			return new Response(null, { headers });
 		},
-		batch: { queueSize: 100_000, batchSize: 512, delayMs: 50, exportMs: 30_000 },
-		source: { resource: { "service.name": "router" }, scope: { name: "router", version: "1" } },
-		exported: () => {},
-		dropped: (reason, count) => console.warn(`${count} spans were dropped: ${reason}`),
 	});
-
-/** Calls of one attempt each; without a ratio none is traced. */
-async function run(calls: number, ratio: number | undefined, protocol: OtlpProtocol): Promise<number> {
-	const tracer = ratio === undefined ? undefined : new Tracer({ isParentBased: true, ratio });
-	const spans = exporter(protocol);
-	const began = process.cpuUsage();
-	for (let at = 0; at < calls; at++) {
-		const trace = tracer?.begin(request, ROUTE, performance.now());
-		const attempt: TracedAttempt = { url: `http://10.0.0.1:8000${ROUTE}`, headers: { ...HEADERS } };
-		const span = trace?.attempt(attempt, call, target, false);
-		spans.attemptClosed({ ...closed, tokens: call.tokens, span });
-		spans.callSettled({ ...call, trace: trace?.settled() });
-		// Between calls, as they come.
-		if (at % 250 === 249) await new Promise((done) => setImmediate(done));
-	}
-	// Its end has no more time than a process has: on a busy machine spans would be dropped then.
-	while (spans.waiting > 0) await Bun.sleep(5);
-	await spans.close();
-	const { user, system } = process.cpuUsage(began);
-	return (user + system) / calls;
+	return { origin: server.url.origin, stop: () => server.stop(true) };
 }
 
-const cases = [
-	["nothing is sampled", 0, "http/protobuf"],
-	["10 %, protobuf", 0.1, "http/protobuf"],
-	["10 %, JSON", 0.1, "http/json"],
-	["all, protobuf", 1, "http/protobuf"],
-	["all, JSON", 1, "http/json"],
-] as const;
-for (const [, ratio, protocol] of cases) await run(CALLS / 4, ratio, protocol);
-await run(CALLS / 4, undefined, "http/json");
-const untraced = await run(CALLS, undefined, "http/json");
-for (const [name, ratio, protocol] of cases) {
-	const cost = await run(CALLS, ratio, protocol);
-	console.log(`${name.padEnd(20)} ${(cost - untraced).toFixed(2)} µs a call`);
+/** An address at which nobody listens. */
+function nobody(): string {
+	const { origin, stop } = startCollector();
+	void stop();
+	return origin;
 }
+
+const tracedBy = (endpoint: string, share: number): Record<string, string> => ({
+	OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
+	// Tokens as metrics are no part of a trace.
+	OTEL_METRICS_EXPORTER: "none",
+	OTEL_TRACES_SAMPLER: "parentbased_traceidratio",
+	OTEL_TRACES_SAMPLER_ARG: String(share),
+});
+
+/** Of a router, before it ends. */
+async function spansOf({ url }: Running): Promise<Spans> {
+	const text = await (await fetch(`${url}/metrics`)).text();
+	const sum = (name: string) =>
+		[...text.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, "gm"))].reduce(
+			(total, [, value]) => total + Number(value),
+			0,
+		);
+	return { sent: sum("router_spans_exported_total"), dropped: sum("router_spans_dropped_total") };
+}
+
+/** A router whose spans are counted at its end. @param env OpenTelemetry's variables; none: nothing is traced */
+function contender(name: string, binary: string, warmUpS: number, env?: Record<string, string>) {
+	let spans: Spans | undefined;
+	const counted: Contender = {
+		...{ name, warmUpS, isRouter: true },
+		async start(upstream) {
+			const router = await startRouter(upstream, binary, undefined, env);
+			return {
+				...router,
+				async [Symbol.asyncDispose]() {
+					try {
+						if (env) spans = await spansOf(router);
+					} finally {
+						await router[Symbol.asyncDispose]();
+					}
+				},
+			};
+		},
+	};
+	return { contender: counted, spans: () => spans };
+}
+
+/** A row for each but the last, which is the first once more. */
+function rowOf(now: Result, before: Result, after: Result, spans: Spans | undefined): string[] {
+	const { now: cpu, ratio, spread, verdict } = comparison(before, now, after);
+	const both = before.samples.map((sample, round) => ({
+		...sample,
+		cpuPerCall: (sample.cpuPerCall + after.samples[round]!.cpuPerCall) / 2,
+	}));
+	const ofRounds = ratios(now.samples, both);
+	const quartiles = [0.25, 0.75].map((share) => quantile(ofRounds, share).toFixed(3)).join(" to ");
+	const isJudged = now.name === TEN_PERCENT;
+	const isKept = verdict === "failed" ? "failed" : ratio <= MOST_CPU + spread ? "yes" : "no";
+	return [
+		now.name,
+		String(now.samples.length),
+		cpu.toFixed(1),
+		...(now === before ? ["1.000", ""] : [ratio.toFixed(3), quartiles]),
+		`±${spread.toFixed(3)}`,
+		spans ? String(spans.sent) : "",
+		spans ? String(spans.dropped) : "",
+		isJudged ? isKept : "",
+		remark(now),
+	];
+}
+
+async function main(): Promise<void> {
+	clearAwayAtEnd();
+	const { values: flags } = parseArgs({ options: { binary: { type: "string", default: "dist/router" } } });
+	pinSelf();
+	const [seconds, rounds] = [wholeNumber("BENCH_SECONDS", 2), wholeNumber("BENCH_ROUNDS", 10)];
+	const [load] = chooseLoads({ only: process.env["BENCH_ONLY"] ?? "whole 1 KB, 32 connections" });
+	const collector = startCollector();
+	await using upstream = await startWholeUpstream();
+	const of = (name: string, env?: Record<string, string>) => contender(name, flags.binary, warmUp(seconds), env);
+	const all = [
+		of("no traces"),
+		of(TEN_PERCENT, tracedBy(collector.origin, 0.1)),
+		of(`${TEN_PERCENT}, no collector`, tracedBy(nobody(), 0.1)),
+		of("all traces", tracedBy(collector.origin, 1)),
+		of("no traces again"),
+	];
+	const results = await compare(
+		all.map((each) => each.contender),
+		upstream,
+		load!,
+		{ rounds, seconds },
+	);
+	await collector.stop();
+	const [before, after] = [results[0]!, results.at(-1)!];
+	const rows = results.slice(0, -1).map((now, at) => rowOf(now, before, after, all[at]!.spans()));
+	const heading = ["", "rounds", "CPU µs", "× none", "quartiles", "none/none", "spans", "dropped", "≤ 1.05", "remark"];
+	console.log(load!.name);
+	console.log(markdown([heading, ...rows], 1));
+	const same = ratios(after.samples, before.samples);
+	console.log(
+		`The same router twice differs by ${(100 * (median(same) - 1)).toFixed(1)} % (median of ${rounds} rounds).`,
+	);
+	const traced = all[1]!.spans();
+	if (!traced || traced.sent === 0) throw new Error("bench: the collector got no span of the router that is traced");
+	if (rows[1]!.at(-2) !== "yes") process.exitCode = 1;
+}
+
+if (import.meta.main) await main();

@@ -50,9 +50,10 @@ export const startProxy = (upstream: string) => nginx("subject", (dir, port) => 
 /**
  * The compiled router in front of `upstream`, as people run it: metrics, validation, ledger and log on. It is started
  * without the variable for its fetch limit, so that its own re-exec is in the measured start.
+ * @param env variables of its own besides
  */
-export const startRouter = (upstream: string, binary: string, settings?: object) =>
-	startProgram(upstream, [resolve(binary)], settings);
+export const startRouter = (upstream: string, binary: string, settings?: object, env?: Record<string, string>) =>
+	startProgram(upstream, [resolve(binary)], settings, env);
 
 /** The router of a tree, from source under Bun's profiler, which its re-exec would end: it is spared that. */
 export const startProfiled = (upstream: string, tree: string, flags: readonly string[], settings?: object) =>
