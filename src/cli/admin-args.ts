@@ -38,9 +38,8 @@ export interface ReplayOptions {
 	readonly json?: boolean;
 }
 
-/** Flags of `router keys create` that have a value. */
-export const KEY_FLAGS = [
-	"name",
+/** Flags of `router keys create` and `change` that have a value. */
+export const KEY_SETTINGS = [
 	"team",
 	"models",
 	"rpm",
@@ -51,6 +50,9 @@ export const KEY_FLAGS = [
 	"budget",
 	"role",
 ] as const;
+const KEY_FLAGS = ["name", ...KEY_SETTINGS] as const;
+/** Those that have none. */
+export const KEY_SWITCHES = ["engine-fields", "no-engine-fields", "trace-contents", "no-trace-contents"] as const;
 
 /** Parses the words and flags of one command line; where they are wrong, a message that says why. */
 export function parseAdminArgs(
@@ -110,16 +112,14 @@ export function parseAdminArgs(
 /** What is said of a key; a message where that contradicts itself. */
 function keyOptions(given: Readonly<Record<string, string | undefined>>): KeyOptions | string {
 	const options = Object.fromEntries(KEY_FLAGS.map((name) => [name, given[name]]));
-	const says = (flag: string) => given[flag] !== undefined;
-	const both = SWITCHES.find((flag) => says(flag) && says(`no-${flag}`));
+	const says = (flag: (typeof KEY_SWITCHES)[number]) => given[flag] !== undefined;
+	const switches = ["engine-fields", "trace-contents"] as const;
+	const both = switches.find((flag) => says(flag) && says(`no-${flag}`));
 	if (both !== undefined) return `--${both} and --no-${both} exclude each other`;
-	const [engineFields, traceContents] = SWITCHES.map((flag) => says(flag) || (says(`no-${flag}`) ? false : undefined));
+	const [engineFields, traceContents] = switches.map((flag) => says(flag) || (says(`no-${flag}`) ? false : undefined));
 	return {
 		...options,
 		...(engineFields !== undefined && { engineFields }),
 		...(traceContents !== undefined && { traceContents }),
 	};
 }
-
-/** Flags of a key without a value, each with one that begins with `no-`. */
-const SWITCHES = ["engine-fields", "trace-contents"] as const;

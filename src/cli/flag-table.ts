@@ -1,5 +1,5 @@
 /** All commands and flags there are, and which flag belongs to which command. */
-import { KEY_FLAGS } from "./admin-args.ts";
+import { KEY_SETTINGS, KEY_SWITCHES } from "./admin-args.ts";
 
 /** Commands besides the start. */
 export const SUBCOMMANDS = [
@@ -32,6 +32,8 @@ export type Subcommand = "start" | (typeof SUBCOMMANDS)[number];
 
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
 const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, commands });
+const each = <Name extends string, Flag>(names: readonly Name[], flag: Flag) =>
+	Object.fromEntries(names.map((name) => [name, flag])) as Record<Name, Flag>;
 /** What `init` prints besides the example, by flag. */
 export const PRINTED = [
 	"schema",
@@ -76,17 +78,11 @@ export const FLAGS = {
 	"no-wait": toggle("models"),
 	workers: text("start", "check", "doctor"),
 	insecure: toggle("start", "check", "doctor"),
-	...(Object.fromEntries(PRINTED.map((name) => [name, toggle("init")])) as Record<Printed, ReturnType<typeof toggle>>),
+	...each(PRINTED, toggle("init")),
 	stdout: toggle("init", "import"),
 	keys: text("import"),
-	...(Object.fromEntries(KEY_FLAGS.filter((name) => name !== "name").map((name) => [name, text("keys")])) as Record<
-		Exclude<(typeof KEY_FLAGS)[number], "name">,
-		ReturnType<typeof text>
-	>),
-	"engine-fields": toggle("keys"),
-	"no-engine-fields": toggle("keys"),
-	"trace-contents": toggle("keys"),
-	"no-trace-contents": toggle("keys"),
+	...each(KEY_SETTINGS, text("keys")),
+	...each(KEY_SWITCHES, toggle("keys")),
 	overlap: text("keys"),
 	key: text("connect"),
 	write: toggle("connect"),

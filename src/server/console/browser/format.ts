@@ -8,7 +8,7 @@ const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "
 
 /** `1.23K`, `0.4`, `17`. */
 export const countText = (value: number): string =>
-	value < 100 ? String(Number(value.toPrecision(3))) : short.format(value);
+	value < 100 ? String(Number(value < 10 ? value.toPrecision(2) : value.toPrecision(3))) : short.format(value);
 
 /** `12,345`. */
 export const wholeText = (value: number): string => whole.format(value);
@@ -27,6 +27,9 @@ export function usdText(usd: number): string {
 	if (usd === 0) return "$0";
 	return usd >= 0.1 ? `$${money.format(usd)}` : `$${Number(usd.toPrecision(3))}`;
 }
+
+/** The same where there is little room: `$123`, `$12.3K`. */
+export const shortUsdText = (usd: number): string => (usd < 100 ? usdText(usd) : `$${short.format(usd)}`);
 
 /** `1.5 GiB`. */
 export function bytesText(bytes: number): string {

@@ -21,63 +21,71 @@ export function useLive(): Live {
 	const [samples, setSamples] = useState<readonly LiveSample[]>([]);
 	const [connection, setConnection] = useState<Live["connection"]>("connecting");
 	useEffect(() => {
-		let source: EventSource | undefined;
-		let silence: ReturnType<typeof setTimeout> | undefined;
-		let retry: ReturnType<typeof setTimeout> | undefined;
-		let turn = 0;
-		let isOver = false;
 		const take = (added: readonly LiveSample[]) => setSamples((before) => merged(before, added));
-		const listen = () => {
-			clearTimeout(silence);
-			silence = setTimeout(silent, LOST_MS);
-		};
-		// A connection may be dead without an end of it: of a router that hangs, a laptop that slept.
-		const silent = () => {
-			setConnection("lost");
-			again();
-		};
-		const again = () => {
-			turn++;
-			source?.close();
-			clearTimeout(retry);
-			retry = setTimeout(() => void open(), RETRY_MS);
-		};
-		const open = async () => {
-			const own = ++turn;
-			// What it says of the session an event stream does not.
-			const asked = askJson<LiveHistory>("console/live", { signal: AbortSignal.timeout(LOST_MS) });
-			// Whatever it failed by: it is tried again, and silence says that it is lost.
-			const known = await asked.catch(() => undefined);
-			if (isOver || own !== turn) return;
-			if (!known) return again();
-			take(known.samples);
-			listen();
-			const opened = new EventSource(new URL("console/events", document.baseURI));
-			source = opened;
-			opened.onmessage = ({ data }: MessageEvent<string>) => {
-				setConnection("live");
-				listen();
-				take([JSON.parse(data) as LiveSample]);
-			};
-			opened.onerror = () => {
-				if (opened.readyState === EventSource.CLOSED && opened === source && !isOver) again();
-			};
-		};
-		const end = () => {
-			isOver = true;
-			source?.close();
-			clearTimeout(silence);
-			clearTimeout(retry);
-		};
+		const end = watch(take, setConnection);
 		addEventListener(SIGNED_OUT, end);
-		listen();
-		void open();
 		return () => {
 			removeEventListener(SIGNED_OUT, end);
 			end();
 		};
 	}, []);
 	return { samples, connection };
+}
+
+/** Hears of samples, over one stream after the other, and of whether there is one. Returns how to end that. */
+function watch(
+	take: (added: readonly LiveSample[]) => void,
+	setConnection: (connection: Live["connection"]) => void,
+): () => void {
+	let source: EventSource | undefined;
+	let silence: ReturnType<typeof setTimeout> | undefined;
+	let retry: ReturnType<typeof setTimeout> | undefined;
+	/** Goes up with each stream, so that what is heard of an earlier one is of none. */
+	let turn = 0;
+	let isOver = false;
+	const listen = () => {
+		clearTimeout(silence);
+		// A connection may be dead without an end of it: of a router that hangs, a laptop that slept.
+		silence = setTimeout(() => {
+			setConnection("lost");
+			again();
+		}, LOST_MS);
+	};
+	const again = () => {
+		turn++;
+		source?.close();
+		clearTimeout(retry);
+		retry = setTimeout(() => void open(), RETRY_MS);
+	};
+	const open = async () => {
+		const own = ++turn;
+		// What it says of the session an event stream does not.
+		const asked = askJson<LiveHistory>("console/live", { signal: AbortSignal.timeout(LOST_MS) });
+		// Whatever it failed by: it is tried again, and silence says that it is lost.
+		const known = await asked.catch(() => undefined);
+		if (isOver || own !== turn) return;
+		if (!known) return again();
+		take(known.samples);
+		listen();
+		const opened = new EventSource(new URL("console/events", document.baseURI));
+		source = opened;
+		opened.onmessage = ({ data }: MessageEvent<string>) => {
+			setConnection("live");
+			listen();
+			take([JSON.parse(data) as LiveSample]);
+		};
+		opened.onerror = () => {
+			if (opened.readyState === EventSource.CLOSED && opened === source && !isOver) again();
+		};
+	};
+	listen();
+	void open();
+	return () => {
+		isOver = true;
+		source?.close();
+		clearTimeout(silence);
+		clearTimeout(retry);
+	};
 }
 
 /** Those that are new behind those that are there. */

@@ -1,4 +1,4 @@
-/** Past calls as `GET /admin/calls` and `GET /admin/calls/{id}` answer them. */
+/** Past calls as `GET /admin/calls` and `GET /admin/calls/{id}` answer them, and what is said of them. Pure. */
 
 /** What is listed of a call. Texts and numbers that it has not are absent. */
 export interface ListedPastCall {
@@ -82,4 +82,10 @@ export interface PastCandidate {
 	readonly score?: number;
 	readonly reason: string;
 	readonly inputs?: Readonly<Record<string, string | number>>;
+}
+
+/** Who has answered: a target, the cache, or nobody. */
+export function servedBy({ target, provider, cache }: Pick<ListedPastCall, "target" | "provider" | "cache">): string {
+	if (cache === "hit") return "the cache";
+	return target ?? (provider === "" || provider === "none" ? "nobody" : provider);
 }

@@ -3,7 +3,7 @@
 import { hrefOf } from "../address.ts";
 import { useAnswer } from "../api.ts";
 import { countText, durationText, timeText, usdText, wholeText } from "../format.ts";
-import type { PastAttempt, WholePastCall } from "../past-call.ts";
+import { type PastAttempt, servedBy, type WholePastCall } from "../past-call.ts";
 import { Badge } from "./badge.tsx";
 import { CandidateTable } from "./candidate-table.tsx";
 import { FactList } from "./fact-list.tsx";
@@ -68,7 +68,7 @@ function Summary({ call }: { readonly call: WholePastCall }) {
 		["Ended", timeText(at)],
 		["Model", `${model}${asked}`],
 		["Call", `${operation}${stream ? ", streamed" : ""}`],
-		["Served by", call.target ?? (call.provider || undefined)],
+		["Served by", servedBy(call)],
 		["Agent", call.agent],
 		["Key", key],
 		["Team", team],

@@ -8,8 +8,9 @@ import { useTheme } from "../theme.ts";
 const HEIGHT = 170;
 /** Gaps that are longer have no line over them, seconds: nobody watched. */
 const GAP_SECONDS = 5;
-/** How far back it goes, seconds. */
-const SHOWN_SECONDS = 600;
+/** How far back it goes, seconds: at first, and at most. */
+const LEAST_SECONDS = 60;
+const MOST_SECONDS = 600;
 
 /** One line. */
 export interface ChartLine {
@@ -106,8 +107,8 @@ function options(
 		cursor: { y: false, points: { size: 6 }, drag: { setScale: false } },
 		hooks: { setCursor: [({ cursor }) => point(cursor.idx ?? undefined)] },
 		scales: {
-			// Always as much time: what comes in moves the rest to the left.
-			x: { range: (_, _low, high) => [(high ?? 0) - SHOWN_SECONDS, high ?? 0] },
+			// Until there is much to show, no room is left for what is not; then what comes in moves the rest to the left.
+			x: { range: (_, low, high) => [(high ?? 0) - shownSeconds((high ?? 0) - (low ?? 0)), high ?? 0] },
 			y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? high * 1.1 : 1] },
 		},
 		axes: [
@@ -115,7 +116,9 @@ function options(
 				...axis,
 				space: 70,
 				size: 26,
-				values: (_, splits) => splits.map((seconds) => clockText(seconds * 1000).slice(0, 5)),
+				// Of minutes the seconds are no news.
+				values: (_, splits) =>
+					splits.map((at) => clockText(at * 1000).slice(0, splits.some((each) => each % 60) ? 8 : 5)),
 			},
 			{ ...axis, size: 58, values: (_, splits) => splits.map((value) => text.current(value)) },
 		],
@@ -134,6 +137,8 @@ function options(
 		],
 	};
 }
+
+const shownSeconds = (known: number) => Math.min(MOST_SECONDS, Math.max(LEAST_SECONDS, known));
 
 /** Where no samples were taken, in pixels. */
 function gapsIn(plot: uPlot, first: number, last: number): [number, number][] {

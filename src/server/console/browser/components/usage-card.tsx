@@ -124,6 +124,8 @@ function DayBars({ path }: { readonly path: string }) {
 	);
 }
 
+const titleOf = (by: UsageBy) => by[0]!.toUpperCase() + by.slice(1);
+
 interface UsageTableProps {
 	readonly by: readonly UsageBy[];
 	readonly groups: readonly ShownUsage[];
@@ -141,7 +143,7 @@ function UsageTable({ by, groups }: UsageTableProps) {
 						<tr>
 							{by.map((each) => (
 								<th key={each} scope="col" class="text">
-									{each}
+									{titleOf(each)}
 								</th>
 							))}
 							<th scope="col">Calls</th>

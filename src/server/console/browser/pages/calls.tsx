@@ -7,7 +7,7 @@ import { Notice } from "../components/notice.tsx";
 import { Scroll } from "../components/scroll.tsx";
 import { countText, durationText, fieldText, timeText, usdText, wholeText, zoneText } from "../format.ts";
 import type { Page, PageProps } from "../page.ts";
-import type { ListedPastCall, PastCallPage } from "../past-call.ts";
+import { type ListedPastCall, type PastCallPage, servedBy } from "../past-call.ts";
 
 /** The page. */
 export const page: Page = { path: "calls", title: "Calls", order: 30, Component: Calls };
@@ -159,7 +159,7 @@ function Found({ found: { data, next, looked_at, waiting }, query }: FoundProps)
 const CallTable = ({ calls }: { readonly calls: readonly ListedPastCall[] }) => (
 	<section class="card">
 		<Scroll label="Calls">
-			<table>
+			<table class="calls">
 				<thead>
 					<tr>
 						<th scope="col">Ended</th>
@@ -186,20 +186,18 @@ const CallTable = ({ calls }: { readonly calls: readonly ListedPastCall[] }) => 
 );
 
 function CallRowOf({ call }: { readonly call: ListedPastCall }) {
-	const { id, at, model, requested, key, user, target, provider, status, error, ms, first_token_ms, tokens, cost_usd } =
-		call;
+	const { id, at, model, requested, key, user, status, error, ms, first_token_ms, tokens, cost_usd } = call;
+	const asked = model === "unknown" ? (requested ?? model) : model;
 	return (
 		<tr>
 			<th scope="row">
 				<a href={hrefOf("calls", [id])}>{timeText(at)}</a>
 			</th>
-			<td class="text">{model === "unknown" ? (requested ?? model) : model}</td>
-			<td class="text">{key ?? "–"}</td>
-			<td class="text">{user ?? "–"}</td>
-			<td class="text">{target ?? (provider || "nobody")}</td>
-			<td class={`text ${status >= 400 ? "bad" : ""}`}>
-				{status} {error}
-			</td>
+			<ShortCell text={asked} />
+			<ShortCell text={key ?? "–"} />
+			<ShortCell text={user ?? "–"} />
+			<ShortCell text={servedBy(call)} />
+			<ShortCell text={[status, error].filter(Boolean).join(" ")} isBad={status >= 400} />
 			<td>{durationText(ms)}</td>
 			<td>{first_token_ms === undefined ? "–" : durationText(first_token_ms)}</td>
 			<td>{tokens ? countText(tokens["input"] ?? 0) : "–"}</td>
@@ -208,3 +206,9 @@ function CallRowOf({ call }: { readonly call: ListedPastCall }) {
 		</tr>
 	);
 }
+
+const ShortCell = ({ text, isBad = false }: { readonly text: string; readonly isBad?: boolean }) => (
+	<td class={`text ${isBad ? "bad" : ""}`} title={text}>
+		{text}
+	</td>
+);

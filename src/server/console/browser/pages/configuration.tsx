@@ -178,36 +178,71 @@ const Changes = ({ title, changes }: { readonly title: string; readonly changes:
 	</>
 );
 
-const Settings = ({ settings }: Pick<ShownConfiguration, "settings">) => (
-	<section class="card" aria-labelledby="settings">
-		<h2 id="settings">What holds</h2>
-		<Scroll label="Settings and where they come from">
-			<table>
-				<thead>
-					<tr>
-						<th scope="col">Setting</th>
-						<th scope="col" class="text">
-							Value
+function Settings({ settings }: Pick<ShownConfiguration, "settings">) {
+	const [sought, setSought] = useState("");
+	const [isSetAlone, setIsSetAlone] = useState(false);
+	const text = sought.trim().toLowerCase();
+	const shown = settings.filter(
+		({ setting, value, from }) =>
+			(!isSetAlone || from !== "default") && [setting, value].some((each) => each.toLowerCase().includes(text)),
+	);
+	return (
+		<section class="card" aria-labelledby="settings">
+			<h2 id="settings">What holds</h2>
+			<div class="filters">
+				<label>
+					Find{" "}
+					<input
+						class="short"
+						type="search"
+						value={sought}
+						placeholder="timeouts"
+						onInput={(event) => setSought(event.currentTarget.value)}
+						autocomplete="off"
+						spellcheck={false}
+					/>
+				</label>
+				<label class="check">
+					<input
+						type="checkbox"
+						checked={isSetAlone}
+						onChange={(event) => setIsSetAlone(event.currentTarget.checked)}
+					/>{" "}
+					Only what is no default
+				</label>
+			</div>
+			{shown.length === 0 ? <p role="status">No setting is so.</p> : <SettingTable settings={shown} />}
+		</section>
+	);
+}
+
+const SettingTable = ({ settings }: Pick<ShownConfiguration, "settings">) => (
+	<Scroll label="Settings and where they come from">
+		<table>
+			<thead>
+				<tr>
+					<th scope="col">Setting</th>
+					<th scope="col" class="text">
+						Value
+					</th>
+					<th scope="col" class="text">
+						From
+					</th>
+				</tr>
+			</thead>
+			<tbody>
+				{settings.map(({ setting, value, from }) => (
+					<tr key={setting}>
+						<th scope="row">
+							<code>{setting}</code>
 						</th>
-						<th scope="col" class="text">
-							From
-						</th>
+						<td class="text reason">{value}</td>
+						<td class="text">{from}</td>
 					</tr>
-				</thead>
-				<tbody>
-					{settings.map(({ setting, value, from }) => (
-						<tr key={setting}>
-							<th scope="row">
-								<code>{setting}</code>
-							</th>
-							<td class="text reason">{value}</td>
-							<td class="text">{from}</td>
-						</tr>
-					))}
-				</tbody>
-			</table>
-		</Scroll>
-	</section>
+				))}
+			</tbody>
+		</table>
+	</Scroll>
 );
 
 const Providers = ({ providers }: { readonly providers: readonly ShownProvider[] }) => (

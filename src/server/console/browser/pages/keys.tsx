@@ -49,9 +49,7 @@ function KeysAndMoney() {
 }
 
 function KeysCard() {
-	const [isMany, setIsMany] = useState(false);
-	const everyMs = isMany ? SELDOM_MS : LOOK_MS;
-	const { data, error, reload } = useAnswer<{ readonly data: readonly ListedKey[] }>("admin/keys", everyMs);
+	const { data, error, reload } = useKeys();
 	const [sought, setSought] = useState("");
 	const [open, setOpen] = useState<OpenDialog | undefined>();
 	const [warning, setWarning] = useState<string | undefined>();
@@ -60,10 +58,6 @@ function KeysCard() {
 	const all = data?.data ?? [];
 	const known = showsRevoked ? all : all.filter((key) => key.revoked_at === undefined);
 	const keys = keysWith(known, sought);
-	const count = all.length;
-	useEffect(() => {
-		if (count > 0) setIsMany(count > MANY);
-	}, [count]);
 	const revokedCount = all.filter((key) => key.revoked_at !== undefined).length;
 	const show = (made: MadeSecret) => {
 		setOpen({ what: "secret", made });
@@ -101,19 +95,7 @@ function KeysCard() {
 				</Notice>
 			)}
 			{warning !== undefined && <p class="warn">{warning}</p>}
-			{known.length > FEW && (
-				<label class="field">
-					Find a key
-					<input
-						type="search"
-						value={sought}
-						placeholder="its name, team, model, id or first characters"
-						onInput={(event) => setSought(event.currentTarget.value)}
-						autocomplete="off"
-						spellcheck={false}
-					/>
-				</label>
-			)}
+			{known.length > FEW && <FindKey sought={sought} seek={setSought} />}
 			{data && known.length === 0 && <NoCallerKeys />}
 			{known.length > 0 && keys.length === 0 && <p role="status">No key has “{sought}” in it.</p>}
 			{keys.length > 0 && <KeyTable keys={keys.slice(0, SHOWN)} order={(what, key) => setOpen({ what, key })} />}
@@ -126,6 +108,32 @@ function KeysCard() {
 		</section>
 	);
 }
+
+/** All of them, asked for again and again. */
+function useKeys() {
+	const [isMany, setIsMany] = useState(false);
+	const everyMs = isMany ? SELDOM_MS : LOOK_MS;
+	const found = useAnswer<{ readonly data: readonly ListedKey[] }>("admin/keys", everyMs);
+	const count = found.data?.data.length;
+	useEffect(() => {
+		if (count !== undefined) setIsMany(count > MANY);
+	}, [count]);
+	return found;
+}
+
+const FindKey = ({ sought, seek }: { readonly sought: string; readonly seek: (text: string) => void }) => (
+	<label class="field">
+		Find a key
+		<input
+			type="search"
+			value={sought}
+			placeholder="its name, team, model, id or first characters"
+			onInput={(event) => seek(event.currentTarget.value)}
+			autocomplete="off"
+			spellcheck={false}
+		/>
+	</label>
+);
 
 const NoCallerKeys = () => (
 	<p role="status">No keys are in use. While there never was one, everybody who reaches this router may call.</p>

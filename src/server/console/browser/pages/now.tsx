@@ -5,7 +5,7 @@ import { Chart } from "../components/chart.tsx";
 import { Figure } from "../components/figure.tsx";
 import { Notice } from "../components/notice.tsx";
 import { Code, Scroll } from "../components/scroll.tsx";
-import { countText, durationText, usdText, wholeText } from "../format.ts";
+import { countText, durationText, shortUsdText, usdText, wholeText } from "../format.ts";
 import { useLive } from "../live.ts";
 import type { Page } from "../page.ts";
 
@@ -65,7 +65,7 @@ function Figures({ latest, samples }: FiguresProps) {
 					unit="/s"
 					note={`${countText(tokens.input)}/s in`}
 				/>
-				<Figure label="Money" value={usdText(usd * HOUR)} unit="/h" note={`${usdText(usd)} a second`} />
+				<Figure label="Money" value={shortUsdText(usd * HOUR)} unit="/h" note={`${usdText(usd)} a second`} />
 				<Figure
 					label="Under way"
 					value={countText(inFlight)}
@@ -138,7 +138,7 @@ function Charts({ samples, latest }: FiguresProps) {
 			<Chart
 				title="Money an hour"
 				times={times}
-				text={usdText}
+				text={shortUsdText}
 				lines={[line("USD", "--line-1", ({ usd }) => usd * HOUR)]}
 			/>
 			<Failures latest={latest} samples={samples} />
@@ -175,7 +175,7 @@ function Models({ models }: { readonly models: readonly ModelSample[] }) {
 									<td>{firstToken ? durationText(firstToken.p50) : "–"}</td>
 									<td>{firstToken ? durationText(firstToken.p95) : "–"}</td>
 									<td>{countText(tokens)}</td>
-									<td>{usdText(usd * HOUR)}</td>
+									<td>{shortUsdText(usd * HOUR)}</td>
 								</tr>
 							))}
 						</tbody>
