@@ -86,3 +86,23 @@ describe.each(VIEWS)("Calls, $theme, $width wide", (view) => {
 		await shown.check("calls-none");
 	}, 30_000);
 });
+
+test("calls that end while the list is asked for are not said to be kept from it by the disk", async () => {
+	const chat = { model: "dummy", messages: [{ role: "user", content: "hi" }] };
+	let isOver = false;
+	const callOn = async () => {
+		while (!isOver) await post(`${router.url}/v1/chat/completions`, chat, CALLER);
+	};
+	const calling = Array.from({ length: 16 }, callOn);
+	try {
+		for (let at = 0; at < 40; at++) {
+			const answer = await fetch(`${router.url}/admin/calls?user=bob`, {
+				headers: { authorization: `Bearer ${VIEWER}` },
+			});
+			expect(await answer.json()).not.toHaveProperty("waiting");
+		}
+	} finally {
+		isOver = true;
+		await Promise.all(calling);
+	}
+}, 60_000);

@@ -28,6 +28,7 @@ const REPORT = {
 			],
 		},
 		{ name: "qwen3-8b-sql", parent: "qwen3-8b", state: "ready" },
+		{ name: "of-another", state: "ready" },
 		{
 			name: "llama/70b",
 			model: "meta-llama/Llama-3.3-70B-Instruct",
@@ -196,6 +197,7 @@ describe.each(VIEWS)("$theme, $width wide", (view) => {
 			"copied → dummy",
 			`100\u00a0%\u00a0of\u00a0${VIEWS.indexOf(view) + 1}`,
 			"canary, 10 %",
+			"started by somebody else",
 		]) {
 			expect(text).toContain(part);
 		}
@@ -216,6 +218,11 @@ describe("an administrator", () => {
 	afterAll(() => shown.close());
 	const button = (name: string) => shown.page.getByRole("button", { name, exact: true });
 	const asked = (order: string) => until(() => agent.orders.includes(order), order);
+
+	test("is offered nothing to do with an engine that the agent has not started", async () => {
+		expect(await shown.page.getByRole("button", { name: /of-another/ }).count()).toBe(0);
+		expect(await button("Log of qwen3-8b").count()).toBe(1);
+	}, 60_000);
 
 	test("loads a model", async () => {
 		await button("Load llama/70b").click();

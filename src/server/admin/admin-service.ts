@@ -176,7 +176,9 @@ function ledgerQueries(state: RouterState, calls: PastCalls, config: Config) {
 		/** @param signal as for `focus` */
 		async calls(search: CallSearch, signal?: AbortSignal): Promise<ShownCalls> {
 			await state.ledger.flush();
-			return shownCalls(search, state.store.ledger, state.ledger.waiting, signal);
+			// Beside a load there is always one that has ended since.
+			const waiting = state.ledger.isStuck ? state.ledger.waiting : 0;
+			return shownCalls(search, state.store.ledger, waiting, signal);
 		},
 		/** Copies of these days, of this router's ledger. @param signal as for `focus` */
 		async shadow({ from, to }: Pick<UsageQuery, "from" | "to">, signal?: AbortSignal): Promise<ShadowReport> {

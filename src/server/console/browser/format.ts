@@ -49,6 +49,12 @@ export const clockText = (at: number): string => clock.format(at);
 /** `30 Nov 2026, 12:04:31`. @param at ISO 8601, or Unix time, ms */
 export const timeText = (at: string | number): string => day.format(typeof at === "string" ? Date.parse(at) : at);
 
+/** The time alone where it is of the day of `now`, in the reader's zone; else with the day. @param at ISO 8601 @param now Unix time, ms */
+export function recentText(at: string, now: number): string {
+	const isToday = new Date(at).toDateString() === new Date(now).toDateString();
+	return isToday ? clockText(Date.parse(at)) : timeText(at);
+}
+
 /** `Europe/Berlin`: in which all times are shown. */
 export const zoneText = (): string => clock.resolvedOptions().timeZone;
 

@@ -111,8 +111,10 @@ function ModelRow({ model, order, show }: ModelRowProps) {
 	);
 }
 
-function Actions({ model: { name, parent, state }, order, show }: ModelRowProps) {
+function Actions({ model: { name, parent, model, state }, order, show }: ModelRowProps) {
 	const canChange = useCanChange() && parent === undefined;
+	// Of an engine that runs without its agent nothing is known but what it serves.
+	if (parent === undefined && model === undefined) return <span class="note">started by somebody else</span>;
 	const isLoaded = state !== "stopped" && state !== "failed";
 	const button = (label: string, of: string, act: () => void) => (
 		<button type="button" class="quiet" aria-label={`${label} ${of}${name}`} onClick={act}>

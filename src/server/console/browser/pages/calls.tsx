@@ -5,7 +5,7 @@ import { useAnswer } from "../api.ts";
 import { CallDetail } from "../components/call-detail.tsx";
 import { Notice } from "../components/notice.tsx";
 import { Scroll } from "../components/scroll.tsx";
-import { countText, durationText, fieldText, timeText, usdText, wholeText, zoneText } from "../format.ts";
+import { countText, durationText, fieldText, recentText, timeText, usdText, wholeText, zoneText } from "../format.ts";
 import type { Page, PageProps } from "../page.ts";
 import { type ListedPastCall, type PastCallPage, servedBy } from "../past-call.ts";
 
@@ -163,7 +163,7 @@ const CallTable = ({ calls }: { readonly calls: readonly ListedPastCall[] }) => 
 				<thead>
 					<tr>
 						<th scope="col">Ended</th>
-						{["Model", "Key", "User", "Served by", "Status"].map((title) => (
+						{["Status", "Model", "Key", "User", "Served by"].map((title) => (
 							<th key={title} scope="col" class="text">
 								{title}
 							</th>
@@ -191,13 +191,15 @@ function CallRowOf({ call }: { readonly call: ListedPastCall }) {
 	return (
 		<tr>
 			<th scope="row">
-				<a href={hrefOf("calls", [id])}>{timeText(at)}</a>
+				<a href={hrefOf("calls", [id])} title={timeText(at)}>
+					{recentText(at, Date.now())}
+				</a>
 			</th>
+			<ShortCell text={[status, error].filter(Boolean).join(" ")} isBad={status >= 400} />
 			<ShortCell text={asked} />
 			<ShortCell text={key ?? "–"} />
 			<ShortCell text={user ?? "–"} />
 			<ShortCell text={servedBy(call)} />
-			<ShortCell text={[status, error].filter(Boolean).join(" ")} isBad={status >= 400} />
 			<td>{durationText(ms)}</td>
 			<td>{first_token_ms === undefined ? "–" : durationText(first_token_ms)}</td>
 			<td>{tokens ? countText(tokens["input"] ?? 0) : "–"}</td>

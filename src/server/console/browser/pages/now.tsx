@@ -65,7 +65,7 @@ function Figures({ latest, samples }: FiguresProps) {
 					unit="/s"
 					note={`${countText(tokens.input)}/s in`}
 				/>
-				<Figure label="Money" value={shortUsdText(usd * HOUR)} unit="/h" note={`${usdText(usd)} a second`} />
+				<Figure label="Money" value={shortUsdText(usd * HOUR)} unit="/h" note={`${usdText(usd)}/s`} />
 				<Figure
 					label="Under way"
 					value={countText(inFlight)}
