@@ -92,6 +92,17 @@ describe("the reasons", () => {
 			target("b/x", { price: { input: 1, output: 1 } }),
 		];
 		expect(reasons(clock, call(), route(vendors, prices))).toEqual({ "b/x": "cheapest", "a/x": "dearer" });
+		const unpriced = [target("c/x"), ...vendors, target("d/x")];
+		expect(reasons(clock, call(), route(unpriced, prices))).toEqual({
+			"b/x": "cheapest",
+			"a/x": "dearer",
+			"c/x": "its price is not known",
+			"d/x": "as good as the one before it",
+		});
+		expect(reasons(clock, call(), route([target("c/x"), target("d/x")], prices))).toEqual({
+			"c/x": "no price is known of any: the least load",
+			"d/x": "as good as the one before it",
+		});
 		expect(reasons(clock, call(), route(vendors, { policy: "order" }))).toEqual({
 			"a/x": "first in order",
 			"b/x": "later in order",

@@ -71,6 +71,12 @@ describe("what is wrong is said in one line", () => {
 		expect(stderr).toContain(`There is no router.db in ${nowhere}`);
 	});
 
+	test("why of such a directory says that no call is known there, in place of that one", async () => {
+		const nowhere = join(home.path, "nowhere");
+		const { code, stderr } = await cli(["why", "req_1"], { cwd: home.path, env: { DATA_DIR: nowhere } });
+		expect([code, stderr]).toEqual([1, expect.stringContaining(`There is no router.db in ${nowhere}`)]);
+	});
+
 	test("a time without calls has nothing to decide", async () => {
 		const { code, stdout } = await replay("--from", "2020-01-01", "--to", "2020-01-02", "--policy", "cheapest");
 		expect([code, stdout]).toEqual([0, "0 calls, 0 with several targets: there is nothing to decide again.\n"]);

@@ -45,6 +45,8 @@ export async function runAdminCommand(
 	config: Config,
 ): Promise<AdminOutput> {
 	if (command.what === "replay") return replayOutput(command.options, config);
+	const missing = command.what === "why" && url === undefined ? missingDatabaseNote(config) : undefined;
+	if (missing !== undefined) throw new StartError(missing);
 	const notes = url === undefined ? directoryNotes(command, config) : [];
 	const { text, note } = await administer(url, config, notes, (client) => execute(command, client));
 	return { text, note: [note, ...notes].filter((each) => each !== undefined).join("\n") || undefined };

@@ -4,7 +4,7 @@ import { type CachedHistory, hasSeveralCaches } from "./cache-places.ts";
 import type { Plan } from "./plan.ts";
 import type { Needs } from "./requirements.ts";
 import type { Kind, Policy, Route, RouteTarget, Tier } from "./route.ts";
-import { expectedCost, missingOf, type Scored, timeOf, uncachedOf, waitOf } from "./score.ts";
+import { expectedCost, isUnpriced, missingOf, type Scored, timeOf, uncachedOf, waitOf } from "./score.ts";
 
 /** One candidate. Numbers that were not known are absent. */
 export interface ExplainedTarget {
@@ -175,7 +175,7 @@ function candidate(scored: Scored, context: CandidateContext): ExplainedTarget {
 	return {
 		rank: penalty === "missing" ? undefined : at + 1,
 		...head(target),
-		score: Number.isFinite(score) ? round(score) : undefined,
+		score: Number.isFinite(score) && !isUnpriced(scored) ? round(score) : undefined,
 		reason: reasonOf(scored, context),
 		inputs: {
 			in_flight: view.inFlight,
@@ -253,8 +253,12 @@ const CHOSEN = {
 	ramp: "coming back, and nothing else is there",
 } as const;
 
-function whyFirst({ basis, group, target: { kind, weight, placement } }: Scored, all: readonly Scored[]): string {
+function whyFirst(
+	{ basis, score, group, target: { kind, weight, placement } }: Scored,
+	all: readonly Scored[],
+): string {
 	if (all.length === 1) return ONLY;
+	if (isUnpriced({ basis, score })) return NO_PRICES;
 	if (placement !== undefined && basis === "load") return `${LOADED_HERE}: ${placement}`;
 	if (basis === "weight") {
 		const entries = new Map(
@@ -288,11 +292,14 @@ function whyBehind(scored: Scored, before: Scored, policy: Policy): string {
 	}
 	if (basis === "ramp") return "coming back: gets its share little by little";
 	if (before.score === scored.score && before.second === scored.second) return AS_GOOD;
+	if (isUnpriced(scored)) return NO_PRICE;
 	if (basis === "weight" && target.position === before.target.position) return "behind the other of its entry";
 	return (before.basis === basis && BEHIND[basis]) || `behind ${other.id}: ${CHOSEN[before.basis]}`;
 }
 
 const ONLY = "the only one";
+const NO_PRICE = "its price is not known";
+const NO_PRICES = "no price is known of any: the least load";
 const LLMD_FIRST = "llm-d comes before vendors";
 const LAST = "tried last";
 const FALLBACK = "fallback: where no target answers";
@@ -322,6 +329,8 @@ const OF_RANK: ReadonlySet<string> = new Set(
 	[...Object.values(CHOSEN), ...Object.values(BEHIND), ...Object.values(LATER)]
 		.concat(
 			LLMD_FIRST,
+			NO_PRICE,
+			NO_PRICES,
 			LAST,
 			FALLBACK,
 			LATER_IN_ORDER,

@@ -69,8 +69,11 @@ const EXACT_WEIGHT = 2;
 const KINDS: Record<Kind, number> = { local: 0, "llm-d": 1, cloud: 2 };
 /** Room for standings, and for places, within a group's number. */
 const ROOM = 1_000;
-/** More than any load, so that kinds come first. */
+/** More than any load, so that kinds come first; and than any price, for targets that have none. */
 const BEYOND_ANY_LOAD = 1e15;
+/** Whether it was weighed by its price, and nobody knows that. */
+export const isUnpriced = ({ basis, score }: Pick<Scored, "basis" | "score">): boolean =>
+	basis === "price" && score === BEYOND_ANY_LOAD;
 /** Free vendors are compared by their speed. USD, and ms. */
 const LEAST_COST = 1e-9;
 const LEAST_TIME = 1;

@@ -95,7 +95,7 @@ function Figures({ call }: { readonly call: WholePastCall }) {
 	const kinds = Object.entries(tokens ?? {}).filter(([kind]) => kind !== "input" && kind !== "output");
 	const rates = Object.entries(price?.rates ?? {}).filter(([, rate]) => typeof rate === "number");
 	return (
-		<dl class="figures">
+		<dl class="figures few">
 			<Figure
 				label="Took"
 				value={durationText(ms)}
@@ -115,7 +115,7 @@ function Figures({ call }: { readonly call: WholePastCall }) {
 				value={cost_usd === undefined ? "–" : usdText(cost_usd)}
 				note={
 					price
-						? `price: ${price.source}${rates.length > 0 ? `, USD a million: ${rates.map(([kind, rate]) => `${kind} ${rate}`).join(", ")}` : ""}`
+						? `${PRICES[price.source] ?? price.source}${rates.length > 0 ? `, USD a million: ${rates.map(([kind, rate]) => `${kind} ${rate}`).join(", ")}` : ""}`
 						: "no price is known"
 				}
 			/>
@@ -127,6 +127,15 @@ function Figures({ call }: { readonly call: WholePastCall }) {
 		</dl>
 	);
 }
+
+/** Who says the price. */
+const PRICES: Readonly<Record<string, string>> = {
+	upstream: "as the upstream says",
+	prices: "by the configuration's prices",
+	list: "by the list price",
+	own: "on our own hardware",
+	none: "nobody knows the price",
+};
 
 /** Attempts on a line. Where it was not kept when one began, it is where the one before ended; a hedge ran beside it. */
 function Attempts({ attempts, ms }: { readonly attempts: readonly PastAttempt[]; readonly ms: number }) {

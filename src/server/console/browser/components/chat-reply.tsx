@@ -2,6 +2,9 @@
 import type { ChatReply } from "../chat-call.ts";
 import { durationText, usdText, wholeText } from "../format.ts";
 
+/** What came in less says nothing of how fast a model writes, ms. */
+const LEAST_MS = 50;
+
 interface ReplyCardProps {
 	readonly model: string;
 	readonly reply: ChatReply;
@@ -44,7 +47,7 @@ function ReplyFigures({ reply, isRunning }: Pick<ReplyCardProps, "reply" | "isRu
 	const { firstMs, endMs, tokensIn, tokensOut, costUsd, provider, answeredBy, attempts, finish, id } = reply;
 	const by = [provider, answeredBy].filter(Boolean).join(" / ");
 	const speed =
-		endMs !== undefined && firstMs !== undefined && tokensOut !== undefined && endMs - firstMs > 1
+		endMs !== undefined && firstMs !== undefined && tokensOut !== undefined && endMs - firstMs > LEAST_MS
 			? `${wholeText((1000 * tokensOut) / (endMs - firstMs))} tokens/s`
 			: "";
 	const parts = [
