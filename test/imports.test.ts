@@ -88,6 +88,7 @@ test.each([
 			"server/admin/usage-query.ts",
 			"server/console/browser/components/retiring-models.tsx",
 			"server/console/browser/components/usage-card.tsx",
+			"server/console/browser/pages/calls.tsx",
 			"server/console/console-session.ts",
 			"server/console/live-feed.ts",
 			"steady-time.ts",
