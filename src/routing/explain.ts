@@ -327,21 +327,8 @@ const BEHIND: Partial<Record<Scored["basis"], string>> = {
 /** Reasons that are about the targets beside it, up to their colon. */
 const OF_RANK: ReadonlySet<string> = new Set(
 	[...Object.values(CHOSEN), ...Object.values(BEHIND), ...Object.values(LATER)]
-		.concat(
-			LLMD_FIRST,
-			NO_PRICE,
-			NO_PRICES,
-			LAST,
-			FALLBACK,
-			LATER_IN_ORDER,
-			AS_GOOD,
-			DRAINED,
-			NOT_ITS_SHARE,
-			TRIED_ELSEWHERE,
-			NOT_LOADED,
-			LOADED_HERE,
-			RETIRED,
-		)
+		.concat(LLMD_FIRST, NO_PRICE, NO_PRICES, LAST, FALLBACK, LATER_IN_ORDER, AS_GOOD)
+		.concat(DRAINED, NOT_ITS_SHARE, TRIED_ELSEWHERE, NOT_LOADED, LOADED_HERE, RETIRED)
 		.map((reason) => reason.split(":")[0]!),
 );
 
