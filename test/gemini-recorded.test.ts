@@ -123,7 +123,7 @@ test.each(whole.map(row))("%s means the same where it has to be translated back"
 	const chat = { model: modelOf(recording), messages: [{ role: "user", content: recording.id }] };
 	const { status, text } = await rig.post("/v1/chat/completions", chat);
 	expect(status).toBe(200);
-	const back = generatedText(text, { id: "req_1", showsThoughts: true, names: undefined }, undefined);
+	const back = generatedText(JSON.parse(text), { id: "req_1", showsThoughts: true, names: undefined }, undefined);
 	expect(meaningOf(JSON.parse(back))).toEqual(meaningOf(recording.response.body as Loose));
 });
 

@@ -99,7 +99,9 @@ test.each(whole.map((each) => [each.id, each] as const))(
 	"%s means the same where it has to be translated back",
 	(_, { response }) => {
 		const { body } = messageAnswer(JSON.stringify(response.body), response.body) as Answer;
-		expect(meaningOf(JSON.parse(messageText(body, "req_1", undefined)))).toEqual(meaningOf(response.body as Loose));
+		expect(meaningOf(JSON.parse(messageText(JSON.parse(body), "req_1", undefined)))).toEqual(
+			meaningOf(response.body as Loose),
+		);
 	},
 );
 

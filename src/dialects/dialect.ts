@@ -41,8 +41,15 @@ export interface Dialect {
 	 * @param call the one that is answered
 	 * @param costUsd what it cost, USD; undefined where nobody knows, or where the client is not to be told
 	 * @param times how long it took until now
+	 * @param parsed what the answer says, for reading only, where that is at hand: it need not be parsed again
 	 */
-	answer(answer: StreamPiece, call: DialectCall, costUsd: number | undefined, times?: CallTimes): StreamPiece;
+	answer(
+		answer: StreamPiece,
+		call: DialectCall,
+		costUsd: number | undefined,
+		times?: CallTimes,
+		parsed?: object,
+	): StreamPiece;
 	/**
 	 * A whole answer that its upstream has given in this wire's own words, as its client gets it; absent where that is as it came.
 	 * @param costUsd as for `answer`

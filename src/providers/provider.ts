@@ -174,6 +174,8 @@ export const NO_INPUTS: RequestInputs = { media: () => undefined, thinking: () =
 export interface Answer {
 	/** JSON text for the client; where there is an `own`, maybe made when it is read. */
 	readonly body: string;
+	/** What that says, parsed, for reading only; absent where nobody has parsed just this text. */
+	readonly parsed?: object | undefined;
 	readonly thinking?: readonly StoredThinking[] | undefined;
 	readonly tokens?: Tokens | undefined;
 	/** USD. */

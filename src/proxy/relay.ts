@@ -49,7 +49,8 @@ export async function relay(
 	const { tokens, cost, own, ownSaysMore } = given;
 	record.droppedFields = opened.dropped;
 	record.bill(opened.target, tokens, cost, () => Math.ceil(answerCharacters(given.body) / CHARACTERS_A_TOKEN));
-	if (record.kept) record.kept.whole = given;
+	// What is kept is read late, or never: its text is the least of it.
+	if (record.kept) record.kept.whole = given.parsed ? { ...given, parsed: undefined } : given;
 	// Of an answer in its client's own words another form is made where somebody else wants it.
 	const { listener } = record;
 	const isHeard = listener !== undefined && (!ownSaysMore || listener.hearsAll === true);
@@ -59,7 +60,8 @@ export async function relay(
 	listener?.whole(isHeard ? counted : undefined, ownSaysMore);
 	const told = record.tellsCost ? record.costUsd : undefined;
 	const { dialect } = call;
-	const sent = own === undefined ? dialect.answer(counted, call, told, record) : nativeAnswer(own, call, told);
+	const parsed = counted === given.body ? given.parsed : undefined;
+	const sent = own === undefined ? dialect.answer(counted, call, told, record, parsed) : nativeAnswer(own, call, told);
 	const answer = wholeAnswer(sent, opened, record, dialect);
 	record.settle(200);
 	return answer;

@@ -44,19 +44,19 @@ export const callId = (sent: unknown, message: string, index: number): string =>
 	typeof sent === "string" && sent !== "" ? sent : `toolu_${message.slice(4)}_${index}`;
 
 /**
- * The message. Throws SyntaxError where the answer is no JSON, which providers see to.
- * @param answer OpenAI's JSON
+ * The message.
+ * @param answer OpenAI's, parsed
  * @param call the id of the call that it answers
  * @param costUsd told in its usage where it is given
  * @param names whole names of tools, by those that were sent
  */
 export function messageText(
-	answer: string,
+	answer: object,
 	call: string,
 	costUsd: number | undefined,
 	names?: ReadonlyMap<string, string>,
 ): string {
-	const { model, choices, usage } = JSON.parse(answer) as Json;
+	const { model, choices, usage } = answer as Json;
 	const id = messageId(call);
 	const choice = objectIn(Array.isArray(choices) ? choices[0] : undefined) ?? {};
 	const message = objectIn(choice["message"]) ?? {};

@@ -30,7 +30,8 @@ function messagesDialect(isSevere: boolean): Omit<Dialect, "forRequest"> {
 		contentType: "application/json",
 		streamContentType: "text/event-stream; charset=utf-8",
 		parse: (_, sent) => parseMessages(sent, isSevere),
-		answer: (answer, { id, facts }, costUsd) => messageText(textOf(answer), id, costUsd, namesOf(facts)),
+		answer: (answer, { id, facts }, costUsd, _, parsed) =>
+			messageText(parsed ?? JSON.parse(textOf(answer)), id, costUsd, namesOf(facts)),
 		stream: (call) => new MessagesStream(call, namesOf(call.facts)),
 		fold: (_, stream) => foldMessages(stream),
 		error: errorResponse,

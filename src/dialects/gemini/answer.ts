@@ -70,11 +70,12 @@ export const candidateText = (parts: readonly string[], index: number, more = ""
 	`{"content":{"parts":[${parts.join(",")}],"role":"model"}${more},"index":${index}}`;
 
 /**
- * The answer. Throws SyntaxError where OpenAI's is no JSON, which providers see to.
+ * The answer.
+ * @param answer OpenAI's, parsed
  * @param costUsd told in its usage where it is given
  */
-export function generatedText(answer: string, form: GeneratedForm, costUsd: number | undefined): string {
-	const { model, choices, usage } = JSON.parse(answer) as Json;
+export function generatedText(answer: object, form: GeneratedForm, costUsd: number | undefined): string {
+	const { model, choices, usage } = answer as Json;
 	const candidates = (Array.isArray(choices) ? choices : []).map((choice, at) =>
 		choiceText(objectIn(choice) ?? {}, at, form),
 	);

@@ -46,9 +46,9 @@ function geminiDialect(asked: AskedMethod): Dialect {
 		contentType: "application/json; charset=UTF-8",
 		streamContentType: isEvents ? "text/event-stream" : "application/json; charset=UTF-8",
 		parse: (operation, sent) => parseGemini(operation, sent, asked),
-		answer(answer, call, costUsd) {
+		answer(answer, call, costUsd, _, parsed) {
 			if (call.operation === "embeddings") return embeddingAnswer(textOf(answer), method === "batchEmbedContents");
-			return generatedText(textOf(answer), formOf(call), costUsd);
+			return generatedText(parsed ?? JSON.parse(textOf(answer)), formOf(call), costUsd);
 		},
 		stream: (call) => new GeminiStream(formOf(call), call.facts.model, isEvents ? EVENTS : LIST),
 		fold: (_, stream) => foldGenerated(stream, isEvents),

@@ -73,14 +73,14 @@ export const fieldsText = (fields: Json): string => {
 	return text === "" ? "" : `,${text}`;
 };
 
-/** The whole answer. Throws SyntaxError where OpenAI's is no JSON, which providers see to. */
+/** The whole answer. @param answer OpenAI's, parsed */
 export function generatedText(
 	form: OllamaForm,
-	answer: string,
 	call: DialectCall,
 	times: CallTimes | undefined,
+	answer: object,
 ): string {
-	const { choices, usage } = JSON.parse(answer) as Json;
+	const { choices, usage } = answer as Json;
 	const choice = objectIn(Array.isArray(choices) ? choices[0] : undefined) ?? {};
 	const end = {
 		done: true,

@@ -66,7 +66,7 @@ function generating(form: OllamaForm, read: (text: string, known?: KnownModels) 
 				unasked: (call) => `{${headText(call)},${saidText(form)}${end}}`,
 			});
 		},
-		answer: (answer, call, _, times) => generatedText(form, textOf(answer), call, times),
+		answer: (answer, call, _, times, parsed) => generatedText(form, call, times, parsed ?? JSON.parse(textOf(answer))),
 		stream: (call) => new OllamaStream(call, form),
 		fold: (call, stream) => foldOllama(form, call, stream),
 	};

@@ -77,7 +77,8 @@ export function responseDecoder(upstream: Upstream): Provider["decode"] {
 		if (tokens && isPlain === false)
 			return { body: withCounts(body, tokens, tokens.uncounted !== undefined), tokens, cost, thinking };
 		const edit = completion === undefined ? undefined : completionEdit(body, completion);
-		return { body: edit ? splice(body, [edit]) : body, tokens, cost, thinking };
+		if (edit) return { body: splice(body, [edit]), tokens, cost, thinking };
+		return { body, parsed: answer, tokens, cost, thinking };
 	};
 }
 
