@@ -60,7 +60,7 @@ export async function relay(
 	listener?.whole(isHeard ? counted : undefined, ownSaysMore);
 	const told = record.tellsCost ? record.costUsd : undefined;
 	const { dialect } = call;
-	const parsed = counted === given.body ? given.parsed : undefined;
+	const parsed = counted === body ? given.parsed : undefined;
 	const sent = own === undefined ? dialect.answer(counted, call, told, record, parsed) : nativeAnswer(own, call, told);
 	const answer = wholeAnswer(sent, opened, record, dialect);
 	record.settle(200);
