@@ -1,6 +1,7 @@
 /** Models and fleet in a real browser: what agents report, why a model is not ready, and what is asked of its agent. */
 import { expect } from "bun:test";
 import { type OpenConsole, openConsole, VIEWS } from "./kit/console-page.ts";
+import type { Loose } from "./kit/exchange.ts";
 import { needing } from "./kit/needing.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
@@ -207,6 +208,24 @@ describe.each(VIEWS)("$theme, $width wide", (view) => {
 		shown.askedNobodyElse();
 	}, 60_000);
 });
+
+test("hosts stand by their names, whichever has registered anew", async () => {
+	const shown = await openConsole(router.url, VIEWER);
+	try {
+		const answer = (await (
+			await fetch(`${router.url}/agents`, { headers: { authorization: `Bearer ${VIEWER}` } })
+		).json()) as Loose;
+		const named = (name: string) => ({ ...answer["data"][0], name });
+		const data = ["gpu-10", "gpu-2", "a"].map(named);
+		await shown.page.route("**/agents", (route) => route.fulfill({ json: { object: "list", data } }));
+		await shown.show("models", "Models and fleet");
+		await shown.page.waitForSelector("h2:text('gpu-10')");
+		const heads = await shown.page.locator("section[aria-labelledby^=agent-] h2").allTextContents();
+		expect(heads).toEqual(["a", "gpu-2", "gpu-10"]);
+	} finally {
+		await shown.close();
+	}
+}, 60_000);
 
 describe("an administrator", () => {
 	let shown: OpenConsole;

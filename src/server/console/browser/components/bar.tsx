@@ -6,15 +6,14 @@ interface BarProps {
 	readonly share: number;
 	/** Stands beside it: `18 of 24 GiB`. */
 	readonly text: string;
+	/** Above this share it is nearly full, and another colour; 0.95 unless said. */
+	readonly high?: number;
 }
 
-/** Above this it is nearly full, and another colour. */
-const HIGH = 0.95;
-
 /** The bar. */
-export const Bar = ({ label, share, text }: BarProps) => (
+export const Bar = ({ label, share, text, high = 0.95 }: BarProps) => (
 	<span class="bar-with-text">
-		<meter min={0} max={1} high={HIGH} optimum={0} value={share} aria-label={label}>
+		<meter min={0} max={1} high={high} optimum={0} value={share} aria-label={label}>
 			{text}
 		</meter>
 		<span>{text}</span>

@@ -109,13 +109,21 @@ function KeyUse({ listed }: Pick<KeyRowProps, "listed">) {
 	);
 }
 
+/** From this share of a budget on there is something to be done. */
+const NEARLY_SPENT = 0.8;
+
 function KeyBudget({ listed: { name, budget } }: Pick<KeyRowProps, "listed">) {
 	if (!budget) return <>–</>;
 	const { usd, per, spent } = budget;
 	const share = usd > 0 ? Math.min(1, spent / usd) : 1;
 	return (
 		<>
-			<Bar label={`Budget of ${name}`} share={share} text={`${usdText(spent)} of ${usdText(usd)} ${periodText(per)}`} />
+			<Bar
+				label={`Budget of ${name}`}
+				share={share}
+				high={NEARLY_SPENT}
+				text={`${usdText(spent)} of ${usdText(usd)} ${periodText(per)}`}
+			/>
 			{spent >= usd && <span class="bad block">used up: its calls are refused</span>}
 		</>
 	);

@@ -32,7 +32,7 @@ function Models() {
 			{agents?.length === 0 && <NoAgents />}
 			<div class="stack">
 				<RetiringModels />
-				{agents?.map((agent) => (
+				{byName(agents ?? []).map((agent) => (
 					<AgentCard key={agent.name} agent={agent} reload={reload} />
 				))}
 				<ShadowList />
@@ -40,6 +40,10 @@ function Models() {
 		</>
 	);
 }
+
+/** Hosts stay where they are, whichever registered anew: `gpu-2` before `gpu-10`. */
+const byName = (agents: readonly FleetAgent[]) =>
+	agents.toSorted((one, other) => one.name.localeCompare(other.name, "en", { numeric: true }));
 
 function NoAgents() {
 	const url = new URL(".", document.baseURI).href.replace(/\/$/, "");
