@@ -120,6 +120,17 @@ describe("no copy is sent", () => {
 		expect(upstream.of("second").length).toBe(1);
 	});
 
+	test("to a name that nobody serves, which the log says once", async () => {
+		const models = [{ name: "fast", targets: ["box/first"], shadow: { to: "misspelt", share: "100%" } }];
+		const at = await start({}, { models });
+		for (let call = 1; call <= 3; call++) {
+			await at.call(`hello ${call}`);
+			await until(async () => (await at.outcomes("unavailable")) === call);
+		}
+		await at.running.printed(/shadow of fast: nobody serves misspelt, so no copy is made/);
+		expect(at.running.output().split("nobody serves misspelt").length - 1).toBe(1);
+	});
+
 	test("to a target that is out of use", async () => {
 		const at = await start();
 		upstream.answers.set("second", () => new Response("no", { status: 500 }));

@@ -9,6 +9,7 @@ import { createBatch } from "./log-batch.ts";
 import { serializeError } from "./log-error.ts";
 import { LogFile, type LogFileOptions } from "./log-file.ts";
 import { prettyLine } from "./log-pretty.ts";
+import { ShadowLines } from "./shadow-lines.ts";
 
 /** Longest that `flush` waits for a stalled disk or pipe, ms. */
 const FLUSH_MS = 2000;
@@ -48,8 +49,8 @@ export interface LogOptions {
 export interface Log {
 	/** For everything that is no call. Give an error as `{ err }`. */
 	readonly logger: pino.Logger;
-	/** One line a settled call; failed attempts at level debug. */
-	readonly sink: Pick<Sink, "callSettled" | "attemptFailed">;
+	/** One line a settled call; failed attempts at level debug; once why copies of calls can't be made. */
+	readonly sink: Pick<Sink, "callSettled" | "attemptFailed" | "shadowDropped">;
 	/**
 	 * Opens the file, where no line has opened it yet. Returns the current file's absolute path; or, as a sentence that is already logged,
 	 * why it could not be opened.
@@ -105,6 +106,7 @@ export function createLog(options: LogOptions): Log {
 		calls.write();
 		put(line);
 	});
+	const copies = new ShadowLines(logger);
 	const sayDropped = () => {
 		const lines = file.dropped() + (terminal?.dropped() ?? 0);
 		if (lines > 0) logger.warn({ lines }, `Log lines were dropped: ${reader} stalled.`);
@@ -124,6 +126,7 @@ export function createLog(options: LogOptions): Log {
 				if (call.status >= SERVER_ERROR ? logsServerErrors : logsCalls) calls.add(call, at);
 			},
 			attemptFailed: (attempt) => logger.debug(attemptFields(attempt), "attempt failed"),
+			shadowDropped: (model, to, why) => copies.dropped(model, to, why),
 		},
 		take(lines) {
 			file.write(lines);
