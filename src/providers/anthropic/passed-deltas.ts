@@ -7,10 +7,10 @@ import { TextDeltas } from "./text-deltas.ts";
 
 /** The pieces of one stream. */
 export class PassedDeltas {
-	readonly #text: TextDeltas;
-	/** What was thought is kept. */
-	readonly #thoughts = new TextDeltas("thoughts");
-	readonly #args: TextDeltas;
+	/** Each is made for the first piece of its kind: most streams have but one. */
+	#text: TextDeltas | undefined;
+	#thoughts: TextDeltas | undefined;
+	#args: TextDeltas | undefined;
 	/** What they are sent in, made when it is first asked for. */
 	#textFrame: EventFrame | undefined;
 	#thoughtFrame: EventFrame | undefined;
@@ -33,10 +33,7 @@ export class PassedDeltas {
 	constructor(
 		private readonly chunks: ChatChunks,
 		private readonly isNative: boolean,
-	) {
-		this.#text = new TextDeltas("text", !isNative);
-		this.#args = new TextDeltas("arguments", !isNative);
-	}
+	) {}
 
 	/** The message begins: what all chunks share is another. */
 	begin(): void {
@@ -46,22 +43,25 @@ export class PassedDeltas {
 
 	/** Takes pieces of text. */
 	text(chunk: Buffer, from: number): PassedEvents | undefined {
+		this.#text ??= new TextDeltas("text", !this.isNative);
 		return this.#passed(this.#text, chunk, from, this.#textFrameOf);
 	}
 
 	/** How long the text is that was taken last: UTF-16 units, and code points. */
 	get textLength(): Pick<TextDeltas, "units" | "points"> {
-		return this.#text;
+		return this.#text!;
 	}
 
 	/** Takes pieces of a thought. */
 	thoughts(chunk: Buffer, from: number): PassedEvents | undefined {
+		// What was thought is kept.
+		this.#thoughts ??= new TextDeltas("thoughts");
 		return this.#passed(this.#thoughts, chunk, from, this.#thoughtFrameOf);
 	}
 
 	/** What was taken of it last, as JSON without its quotes. */
 	thoughtsIn(chunk: Buffer): Buffer {
-		return this.#thoughts.textsIn(chunk);
+		return this.#thoughts!.textsIn(chunk);
 	}
 
 	/** Takes pieces of the arguments of the nth call. */
@@ -70,6 +70,7 @@ export class PassedDeltas {
 			this.#call = nth;
 			this.#argsFrameOf = this.#frameOfCall(nth);
 		}
+		this.#args ??= new TextDeltas("arguments", !this.isNative);
 		return this.#passed(this.#args, chunk, from, this.#argsFrameOf);
 	}
 

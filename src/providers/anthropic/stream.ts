@@ -241,10 +241,9 @@ export class MessageDecoder implements StreamDecoder {
 	#count({ delta, usage: more }: ClaudeEvent): Out {
 		// Its counts stand for the whole answer; those it leaves out were said at the beginning.
 		const counts = objectIn(more) ?? {};
-		this.#usage = {
-			...this.#usage,
-			...Object.fromEntries(Object.entries(counts).filter(([, value]) => value !== null)),
-		};
+		const usage: Record<string, unknown> = { ...this.#usage };
+		for (const name in counts) if (counts[name] !== null) usage[name] = counts[name];
+		this.#usage = usage;
 		if (typeof counts["output_tokens"] !== "undefined") this.#isCounted = true;
 		if (delta?.stop_reason) this.#ending = delta;
 		return { bytes: "", finish: this.#ending !== undefined, tokens: this.#tokens() };
