@@ -155,5 +155,5 @@ function ownSessionOf({ headers, keyId }: RoutedCall): string | undefined {
 	const session = sessionOf(headers);
 	if (session === undefined || keyId === undefined) return session;
 	// No header has a line break in it.
-	return new Bun.CryptoHasher("sha256").update(`${keyId}\n${session}`).digest("base64url");
+	return Bun.SHA256.hash(`${keyId}\n${session}`, "base64url");
 }
