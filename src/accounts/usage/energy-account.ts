@@ -7,6 +7,7 @@
  * still run nobody knows these yet: for them stands what attempts have made there a second so far. What such a guess has given too little of, or
  * too much, those get that end after it, and the last of them all that is left.
  */
+import { EnergyNumbers } from "./energy-numbers.ts";
 import type { GpuEnergy } from "./gpu-energy.ts";
 
 /** Numbers of an account, and for how many threads it has a column each of attempts under way. */
@@ -54,17 +55,19 @@ export interface EnergySums {
 }
 
 /** One account, where it stands. Times in ms; they may go back a little between threads. */
-export class EnergyAccount {
+export class EnergyAccount extends EnergyNumbers {
 	/**
 	 * @param numbers zero at first
 	 * @param from where the {@link ACCOUNT_NUMBERS} of the account begin
 	 * @param gpus that the engine is on
 	 */
 	constructor(
-		private readonly numbers: Float64Array,
-		private readonly from = 0,
+		numbers: Float64Array,
+		from = 0,
 		private gpus: readonly GpuEnergy[] = [],
-	) {}
+	) {
+		super(numbers, from);
+	}
 
 	/** From now on the engine is on these GPUs. */
 	setGpus(gpus: readonly GpuEnergy[], now: number): void {
@@ -73,23 +76,23 @@ export class EnergyAccount {
 		this.gpus = gpus;
 		for (const gpu of gpus) gpu.join(isBusy, now);
 		for (const gpu of before) gpu.leave(isBusy, now);
-		if (gpus.length > 0) this.#set(KNOWN, 1);
+		if (gpus.length > 0) this.set(KNOWN, 1);
 		this.#look();
 	}
 
 	/** From now on so much of what the engine gets while attempts run here is theirs, 0 to 1: the rest is of those of other routers. */
 	setShare(share: number, now: number): void {
 		this.#advance(now);
-		this.#set(ELSEWHERE, 1 - share);
+		this.set(ELSEWHERE, 1 - share);
 	}
 
 	/** An attempt begins. */
 	begin(thread: number, now: number): EnergyMark {
 		this.#advance(now);
 		if (!this.isBusy) for (const gpu of this.gpus) gpu.setBusy(true, now);
-		const mark = { drawn: this.#get(DRAWN), equal: this.#get(EQUAL), at: this.#get(AT) };
-		this.#add(RUNNING + thread, 1);
-		this.#add(BEGAN + thread, mark.equal);
+		const mark = { drawn: this.get(DRAWN), equal: this.get(EQUAL), at: this.get(AT) };
+		this.add(RUNNING + thread, 1);
+		this.add(BEGAN + thread, mark.equal);
 		return mark;
 	}
 
@@ -101,18 +104,18 @@ export class EnergyAccount {
 	end(thread: number, mark: EnergyMark, tokens: number | undefined, now: number): number | undefined {
 		this.#advance(now);
 		const running = this.#running();
-		const seconds = Math.max(0, this.#get(AT) - mark.at) / 1_000;
-		const equal = this.#get(EQUAL) - mark.equal;
-		const left = this.#get(LEFT);
+		const seconds = Math.max(0, this.get(AT) - mark.at) / 1_000;
+		const equal = this.get(EQUAL) - mark.equal;
+		const left = this.get(LEFT);
 		const given = running <= 1 ? left : Math.min(left, Math.max(0, this.#share(mark, equal, seconds, tokens)));
 		if (tokens !== undefined) {
-			this.#set(TOKENS, this.#get(TOKENS) * MEMORY + tokens);
-			this.#set(SECONDS, this.#get(SECONDS) * MEMORY + seconds);
+			this.set(TOKENS, this.get(TOKENS) * MEMORY + tokens);
+			this.set(SECONDS, this.get(SECONDS) * MEMORY + seconds);
 		}
-		this.#add(RUNNING + thread, -1);
-		this.#add(BEGAN + thread, -mark.equal);
-		this.#add(GIVEN, given);
-		this.#set(LEFT, left - given);
+		this.add(RUNNING + thread, -1);
+		this.add(BEGAN + thread, -mark.equal);
+		this.add(GIVEN, given);
+		this.set(LEFT, left - given);
 		if (running <= 1) {
 			for (const gpu of this.gpus) gpu.setBusy(false, now);
 			this.#rest();
@@ -124,10 +127,10 @@ export class EnergyAccount {
 	freed(thread: number, now: number): void {
 		this.#advance(now);
 		const wasBusy = this.isBusy;
-		this.#set(RUNNING + thread, 0);
-		this.#set(BEGAN + thread, 0);
+		this.set(RUNNING + thread, 0);
+		this.set(BEGAN + thread, 0);
 		if (this.isBusy) return;
-		this.#add(IDLE, this.#get(LEFT));
+		this.add(IDLE, this.get(LEFT));
 		if (wasBusy) for (const gpu of this.gpus) gpu.setBusy(false, now);
 		this.#rest();
 	}
@@ -135,7 +138,7 @@ export class EnergyAccount {
 	/** So far. */
 	sums(now: number): EnergySums {
 		this.#advance(now);
-		return { given: this.#get(GIVEN), idle: this.#get(IDLE) };
+		return { given: this.get(GIVEN), idle: this.get(IDLE) };
 	}
 
 	/** Attempts run there. */
@@ -145,7 +148,7 @@ export class EnergyAccount {
 
 	/** It is or was on GPUs of which somebody says what they draw. */
 	get isKnown(): boolean {
-		return this.#get(KNOWN) === 1;
+		return this.get(KNOWN) === 1;
 	}
 
 	/** Nothing runs, and it is on no GPU: until either begins again nothing changes. */
@@ -155,35 +158,35 @@ export class EnergyAccount {
 
 	#share({ drawn }: EnergyMark, equal: number, seconds: number, tokens: number | undefined): number {
 		const running = this.#running();
-		const meanwhile = this.#get(DRAWN) - drawn;
+		const meanwhile = this.get(DRAWN) - drawn;
 		let wanted = equal;
 		if (tokens !== undefined && equal > 0) {
 			// How many ran beside it, on average.
 			const beside = meanwhile / equal - 1;
-			const known = this.#get(SECONDS);
-			const theirs = (known > 0 ? (this.#get(TOKENS) / known) * seconds : tokens) * beside;
+			const known = this.get(SECONDS);
+			const theirs = (known > 0 ? (this.get(TOKENS) / known) * seconds : tokens) * beside;
 			if (tokens + theirs > 0) wanted = (meanwhile * tokens) / (tokens + theirs);
 		}
 		// What those before it have left, or taken, beside equal shares of all that run.
-		let surplus = this.#get(LEFT) - running * this.#get(EQUAL);
-		for (let thread = 0; thread < ACCOUNT_THREADS; thread++) surplus += this.#get(BEGAN + thread);
+		let surplus = this.get(LEFT) - running * this.get(EQUAL);
+		for (let thread = 0; thread < ACCOUNT_THREADS; thread++) surplus += this.get(BEGAN + thread);
 		return wanted + surplus / running;
 	}
 
 	#advance(now: number): void {
 		for (const gpu of this.gpus) gpu.advance(now);
-		if (now > this.#get(AT)) this.#set(AT, now);
-		const [busyBefore, idleBefore] = [this.#get(BUSY_SEEN), this.#get(IDLE_SEEN)];
+		if (now > this.get(AT)) this.set(AT, now);
+		const [busyBefore, idleBefore] = [this.get(BUSY_SEEN), this.get(IDLE_SEEN)];
 		this.#look();
 		const running = this.#running();
 		if (running === 0) {
-			this.#add(IDLE, this.#get(IDLE_SEEN) - idleBefore);
+			this.add(IDLE, this.get(IDLE_SEEN) - idleBefore);
 			return;
 		}
-		const joules = (this.#get(BUSY_SEEN) - busyBefore) * (1 - this.#get(ELSEWHERE));
-		this.#add(DRAWN, joules);
-		this.#add(EQUAL, joules / running);
-		this.#add(LEFT, joules);
+		const joules = (this.get(BUSY_SEEN) - busyBefore) * (1 - this.get(ELSEWHERE));
+		this.add(DRAWN, joules);
+		this.add(EQUAL, joules / running);
+		this.add(LEFT, joules);
 	}
 
 	/** Notes what its GPUs' shares come to. */
@@ -193,33 +196,21 @@ export class EnergyAccount {
 			busy += gpu.busyShare;
 			idle += gpu.idleShare;
 		}
-		this.#set(BUSY_SEEN, busy);
-		this.#set(IDLE_SEEN, idle);
+		this.set(BUSY_SEEN, busy);
+		this.set(IDLE_SEEN, idle);
 	}
 
 	/** Begins anew, so that no rounding adds up. */
 	#rest(): void {
-		this.#set(DRAWN, 0);
-		this.#set(EQUAL, 0);
-		this.#set(LEFT, 0);
-		for (let thread = 0; thread < ACCOUNT_THREADS; thread++) this.#set(BEGAN + thread, 0);
+		this.set(DRAWN, 0);
+		this.set(EQUAL, 0);
+		this.set(LEFT, 0);
+		for (let thread = 0; thread < ACCOUNT_THREADS; thread++) this.set(BEGAN + thread, 0);
 	}
 
 	#running(): number {
 		let running = 0;
-		for (let thread = 0; thread < ACCOUNT_THREADS; thread++) running += this.#get(RUNNING + thread);
+		for (let thread = 0; thread < ACCOUNT_THREADS; thread++) running += this.get(RUNNING + thread);
 		return running;
-	}
-
-	#get(number: number): number {
-		return this.numbers[this.from + number]!;
-	}
-
-	#set(number: number, value: number): void {
-		this.numbers[this.from + number] = value;
-	}
-
-	#add(number: number, value: number): void {
-		this.numbers[this.from + number]! += value;
 	}
 }
