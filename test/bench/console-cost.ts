@@ -2,7 +2,7 @@
  * What an open console costs a router: the page in a Chromium, where there is one, and clients of its event stream, as a share of a core, all the router's threads, as Linux counts them in /proc:
  * `bun test/bench/console-cost.ts` (after `make build`; some two minutes, Linux). Beside a load, with and without them in turn (without, with, with, without), so that what else the machine does is in
  * both; and at rest, where nothing hides it: a sample a second is made either way. What two turns without them differ by is what this machine can tell. CONSOLE_CLIENTS (10), CONSOLE_CALLS (1,000 a
- * second), BENCH_ROUNDS (6), BENCH_SECONDS (3, of a turn). Fails where the console costs more than 2 % of a core beside the load, and
+ * second), BENCH_ROUNDS (10), BENCH_SECONDS (3, of a turn). Fails where the console costs more than 2 % of a core beside the load, and
  * where the machine can't tell.
  */
 import { readdirSync, readFileSync } from "node:fs";
@@ -19,7 +19,7 @@ import { startRouter, startUpstream } from "./subject.ts";
 const CLIENTS = wholeNumber("CONSOLE_CLIENTS", 10);
 const CALLS_A_SECOND = wholeNumber("CONSOLE_CALLS", 1_000);
 /** Pairs of turns with and without the console beside the load, and of how long, s. */
-const ROUNDS = wholeNumber("BENCH_ROUNDS", 6);
+const ROUNDS = wholeNumber("BENCH_ROUNDS", 10);
 const TURN_S = wholeNumber("BENCH_SECONDS", 3);
 /** Pairs at rest. */
 const ROUNDS_AT_REST = 2;

@@ -174,6 +174,7 @@ const BearerField = ({ change }: { readonly change: (bearer: string) => void }) 
 			id="caller-key"
 			type="password"
 			autocomplete="off"
+			placeholder="none where none is needed"
 			aria-describedby="caller-key-note"
 			onChange={(event) => change(event.currentTarget.value.trim())}
 		/>
