@@ -57,6 +57,7 @@ describe.each(VIEWS)("Configuration, $theme, $width wide", (view) => {
 		await page.click("dialog >> text=Load it");
 		await page.waitForSelector("dialog", { state: "detached" });
 		await page.waitForSelector("text=some of it waits for a restart");
+		await page.waitForSelector("text=No traces are sent: OTEL_EXPORTER_OTLP_ENDPOINT says where to.");
 		await page.waitForSelector("li:has-text('server.body_limit')");
 		const text = (await page.textContent("main")) ?? "";
 		for (const part of ["server.port", "PORT", "default", "openai", "********"]) expect(text).toContain(part);

@@ -149,6 +149,19 @@ describe.each([1, 2])("a router with %i workers", (workers) => {
 		expect("trace_contents" in (await listed("moving"))).toBe(false);
 	}, 60_000);
 
+	test("shows where traces go and whose contents go along: of those made, too, until they are taken back", async () => {
+		const contents = async () => {
+			const shown = (await (await ask("/admin/configuration", undefined, VIEWER)).json()) as Loose;
+			const lines = shown["opentelemetry"] as { what: string; text: string }[];
+			expect(lines.find(({ what }) => what === "traces")!.text).toContain(collector.origin);
+			return lines.find(({ what }) => what === "contents")!.text;
+		};
+		await make({ name: "told of", trace_contents: true });
+		expect(await contents()).toMatch(/keys fixed,.* told of.* go to the collector/);
+		await change("told of", { trace_contents: false });
+		expect(await contents()).not.toContain("told of");
+	});
+
 	test("logs who asked for it and who took it back, and nothing of what is asked", async () => {
 		const { secret } = await make({ name: "audited", trace_contents: true });
 		await router.printed(/"audit":"key\.create","by":"ops",[^\n]*"name":"audited","trace_contents":true/);

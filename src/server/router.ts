@@ -176,7 +176,7 @@ function administration(
 ) {
 	return new Elysia({ name: "administration" })
 		.use(adminRoutes(router.state, calls, router, administrators, router.log))
-		.use(configurationRoutes(live, administrators, router.env, router.log));
+		.use(configurationRoutes(live, administrators, { ...router, keys: router.state.keys }));
 }
 
 /** What `/metrics` reads besides what it is told. */

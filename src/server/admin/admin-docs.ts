@@ -268,6 +268,7 @@ const configuration = {
 	settings: [{ setting: "server.port", value: "8080", from: "router.yaml:2" }],
 	providers: [{ name: "openai", state: "ready", base_url: "https://api.openai.com/v1" }],
 	warnings: [],
+	opentelemetry: [{ what: "traces", text: "http://collector:4318/v1/traces, 10 % of traces, http/protobuf" }],
 	reload: { changes: [{ setting: "models[fast].policy", from: "order", to: "balanced" }], waiting: [], mistakes: [] },
 };
 
@@ -277,7 +278,7 @@ export const CONFIGURATION: Detail = {
 	operationId: "configuration",
 	summary: "The configuration in force",
 	description:
-		"Every setting with where it comes from, secrets masked, and what a reload of the file would do now: `changes`, what only a restart would change (`waiting`), or the `mistakes` for which nothing would. `from` of a setting that waits for a restart is where it stood at the start.",
+		"Every setting with where it comes from, secrets masked, and what a reload of the file would do now: `changes`, what only a restart would change (`waiting`), or the `mistakes` for which nothing would. `from` of a setting that waits for a restart is where it stood at the start. `opentelemetry` says where traces and metrics go, and of which keys the contents of calls.",
 	responses: {
 		200: answer("The configuration.", configuration),
 		...errorResponses("invalid_admin_key", "internal_error"),

@@ -22,6 +22,8 @@ interface ShownConfiguration {
 	readonly settings: readonly { readonly setting: string; readonly value: string; readonly from: string }[];
 	readonly providers: readonly ShownProvider[];
 	readonly warnings: readonly string[];
+	/** Of a router of an older version it is absent. */
+	readonly opentelemetry?: readonly { readonly what: string; readonly text: string }[];
 	readonly reload: {
 		readonly changes: readonly SettingChange[];
 		readonly waiting: readonly SettingChange[];
@@ -60,6 +62,7 @@ function ConfigurationPage() {
 					<FileCard configuration={data} onReloaded={reload} />
 					<Settings settings={data.settings} />
 					<Providers providers={data.providers} />
+					<Telemetry lines={data.opentelemetry ?? []} />
 				</>
 			)}
 		</div>
@@ -243,6 +246,25 @@ const SettingTable = ({ settings }: Pick<ShownConfiguration, "settings">) => (
 			</tbody>
 		</table>
 	</Scroll>
+);
+
+const Telemetry = ({ lines }: { readonly lines: NonNullable<ShownConfiguration["opentelemetry"]> }) => (
+	<section class="card" aria-labelledby="opentelemetry">
+		<h2 id="opentelemetry">OpenTelemetry</h2>
+		{lines.length === 0 ? (
+			<p class="note">
+				No traces are sent: <code>OTEL_EXPORTER_OTLP_ENDPOINT</code> says where to.
+			</p>
+		) : (
+			<ul class="lines">
+				{lines.map(({ what, text }) => (
+					<li key={`${what} ${text}`}>
+						{what}: {text}
+					</li>
+				))}
+			</ul>
+		)}
+	</section>
 );
 
 const Providers = ({ providers }: { readonly providers: readonly ShownProvider[] }) => (
