@@ -1,9 +1,9 @@
 /** What targets cost, and how much their models read: from the configuration, else from a table of vendors' list prices. */
-import type * as GenaiPrices from "@pydantic/genai-prices";
 import type { PriceConfig } from "../../config/access.ts";
 import { type NameMatcher, nameMatcher } from "../../config/name-pattern.ts";
 import type { Config } from "../../config/schema.ts";
 import { routingSuffix } from "../../openai/model-routing.ts";
+import { listPrices } from "./list-prices.ts";
 import { type Rate, type Rates, ratesOfTable } from "./rates.ts";
 
 /** USD per million tokens. */
@@ -116,7 +116,7 @@ const cachedPrice = (rate: Rate | undefined): { cached?: number } =>
 /** Whether the table of list prices says that a vendor gives a model up. @param priceId the vendor's id there */
 export function isDeprecatedInTable(priceId: string | undefined, model: string): boolean {
 	if (priceId === undefined) return false;
-	const { calcPrice }: typeof GenaiPrices = require("@pydantic/genai-prices");
+	const { calcPrice } = listPrices();
 	try {
 		return calcPrice({ input_tokens: 1 }, model, { providerId: priceId })?.model.deprecated === true;
 	} catch {
@@ -133,8 +133,7 @@ function configured({ input = 0, output = 0, ...rest }: PriceConfig): ModelPrice
 /** What the table of list prices says. @param priceId the vendor's id there */
 function fromTable(priceId: string | undefined, model: string, now: number): ModelPrice {
 	if (priceId === undefined) return {};
-	// 20 ms and 4 MB: most routers that are started never choose between vendors.
-	const { calcPrice }: typeof GenaiPrices = require("@pydantic/genai-prices");
+	const { calcPrice } = listPrices();
 	try {
 		// A thousand tokens: many vendors ask more for long prompts, and few calls are.
 		const usage = { input_tokens: 1000, output_tokens: 1000 };
