@@ -75,6 +75,19 @@ describe("a main thread that takes no lines", () => {
 	});
 });
 
+test("lines that come without a pause go to the main thread 256 K units at a time", () => {
+	const messages: string[] = [];
+	const log = workerLog(
+		{ level: "info", keep: 1, dir: "/nowhere" },
+		new RemoteLogFile((lines) => messages.push(lines)),
+	);
+	// Nothing else runs meanwhile: what is sent is sent for its length.
+	for (let line = 0; line < 700; line++) log.logger.info({ line, text: "x".repeat(1000) }, "short");
+	expect(messages).toHaveLength(2);
+	for (const each of messages) expect(each.length).toBeWithin(256 * 1024, 258 * 1024);
+	expect(messages.join("").match(/"line":\d+/g)).toHaveLength(messages.join("").split("\n").length - 1);
+});
+
 test("lines of another thread that are dropped many at a time are counted each", async () => {
 	const { log, sent, take } = logOfWorker();
 	const lines = `{"msg":"${"x".repeat(MB)}"}\n`.repeat(8);

@@ -22,8 +22,12 @@ export interface Batch {
 	dropped(): number;
 }
 
-/** A batch in front of `writeBatch`. @param onRoom called when there is room again after lines were dropped */
-export function createBatch(writeBatch: WriteBatch, onRoom?: () => void): Batch {
+/**
+ * A batch in front of `writeBatch`.
+ * @param onRoom called when there is room again after lines were dropped
+ * @param full written early at so many UTF-16 units
+ */
+export function createBatch(writeBatch: WriteBatch, onRoom?: () => void, full = FULL): Batch {
 	let text = "";
 	let waiting = 0;
 	let dropped = 0;
@@ -54,7 +58,7 @@ export function createBatch(writeBatch: WriteBatch, onRoom?: () => void): Batch 
 				return;
 			}
 			text += line;
-			if (text.length >= FULL) send();
+			if (text.length >= full) send();
 			else timer ??= setTimeout(send, WAIT_MS);
 		},
 		flush() {

@@ -25,6 +25,8 @@ export interface LogFileOptions {
 	readonly onRoom?: () => void;
 	/** ms; tests shorten it. */
 	readonly retryMs?: number;
+	/** How much is written early, in UTF-16 units, where that is not what suits a disk. */
+	readonly full?: number;
 	/** Opens the stream; tests hand in one that fails. Throws when the file cannot be opened at all. */
 	readonly open?: () => Writable;
 }
@@ -49,7 +51,7 @@ export class LogFile implements Batch {
 	constructor(options: LogFileOptions) {
 		this.#options = options;
 		this.path = join(resolve(options.dir), `${options.name}.log`);
-		this.#batch = createBatch((text, done) => this.#write(text, done), options.onRoom);
+		this.#batch = createBatch((text, done) => this.#write(text, done), options.onRoom, options.full);
 	}
 
 	/** Opens the file where no line has opened it yet. Returns why the first try failed; undefined where it succeeded. */

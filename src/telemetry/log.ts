@@ -42,7 +42,7 @@ export interface LogOptions {
 	/** Who stalled where lines were dropped; the disk or the reader of stdout, unless given. */
 	readonly reader?: string;
 	/** Tests, and threads that have no file: see {@link LogFileOptions}. */
-	readonly file?: Pick<LogFileOptions, "open" | "retryMs">;
+	readonly file?: Pick<LogFileOptions, "open" | "retryMs" | "full">;
 }
 
 /** The log of one role. */

@@ -9,8 +9,12 @@ import { createLog, type Log } from "../../telemetry/log.ts";
  */
 const MOST_SENT = 1024 * 1024;
 
+/** How much of it goes early, in UTF-16 units: each message wakes the main thread, and has it write to the disk. */
+const FULL = 256 * 1024;
+
 /** A file whose text goes to the main thread. */
 export class RemoteLogFile {
+	readonly full = FULL;
 	#sent = 0;
 	/** Goes on with what waits to be sent. */
 	#next: (() => void) | undefined;
