@@ -3,8 +3,10 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { parseCommand } from "../src/cli/flags.ts";
 import { libc } from "../src/libc.ts";
+import { ControlPeer, listenForControl } from "../src/server/upgrade/control-socket.ts";
 import { containerProblem } from "../src/server/upgrade/new-process.ts";
 import { serviceProblem, tellServiceManager } from "../src/server/upgrade/service-manager.ts";
+import type { FromRouter, ToRouter } from "../src/server/upgrade/upgrade-messages.ts";
 import { lockDirectory } from "../src/store/directory-lock.ts";
 import { cli, directory } from "./kit/cli.ts";
 import { command } from "./kit/router.ts";
@@ -32,6 +34,18 @@ describe.if(linux)("--replace", () => {
 		lock.release();
 		expect(code).toBe(1);
 		expect(stderr).toMatch(/can't hand over: it is of a version before upgrades without interruption.*\. Stop it/);
+	});
+
+	test("finds the router that runs by its socket where nobody holds its data directory, as right after an upgrade", async () => {
+		using home = directory();
+		const close = await listenForControl(home.path, (socket) => {
+			const peer = new ControlPeer<FromRouter, ToRouter>(socket);
+			peer.onMessage = ({ type }) => peer.send({ type: "done", isUpgraded: false, text: `No ${type} today.` });
+		});
+		const { code, stderr } = await cli(["--replace", "--port", "0"], { cwd: home.path, env: { DATA_DIR: home.path } });
+		close();
+		expect(code).toBe(1);
+		expect(stderr).toContain("No replace today.");
 	});
 
 	test("takes the place of the router that runs, which then ends with 0; where none runs it is a start like any other", async () => {

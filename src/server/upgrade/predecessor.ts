@@ -52,14 +52,15 @@ export class Predecessor {
 	}
 
 	/**
-	 * Finds the router that runs on this data directory; undefined where none holds it.
-	 * @param holder who holds it, as text; undefined where nobody does
+	 * Finds the router that runs on this data directory; undefined where none does. It has a socket there, also where it does not hold the directory:
+	 * in the moment after it has taken a place itself, and where there are no locks.
+	 * @param holder who holds the directory, as text; undefined where nobody does
 	 * @throws {StartError} where that one has no socket: it is of a version that can't be replaced so
 	 */
 	static async of(dataDir: string, holder: string | undefined): Promise<Predecessor | undefined> {
-		if (holder === undefined) return undefined;
 		const socket = await connectToRouter(dataDir);
 		if (socket) return new Predecessor(new ControlPeer(socket));
+		if (holder === undefined) return undefined;
 		throw new StartError(
 			`The router that runs on ${dataDir} (${holder}) can't hand over: it is of a version before upgrades without interruption, or could not make its socket, as its log says. Stop it, and start this one without --replace; the next upgrade can be one.`,
 		);
