@@ -8,6 +8,12 @@ import { type Random, random } from "./kit/random.ts";
 const WINDOW_MS = 60_000;
 const LOOK_MS = 1_000;
 
+/** What threads agree on where there is one. */
+const ALONE_COUNTS = {
+	agreed: (_limit: Limit, _heardAt: number, own: number): number => own,
+	silentSince: (own: number): number => own,
+};
+
 /** A router as this test has it: what it has taken itself, and what it knows of the rest. */
 class Router {
 	readonly heard: HeardLimit;
@@ -49,7 +55,7 @@ class Router {
 			{ limit: { ...this.limit, amount }, used, spentByOthers: 0, now },
 			silence,
 			// A router of one thread.
-			{ agreed: (_limit, _heardAt, own) => own, before: (_limit, moment) => this.takenBefore(moment) },
+			{ ...ALONE_COUNTS, before: (_limit, moment) => this.takenBefore(moment) },
 		);
 		if (used + amount > most + 1e-9) return false;
 		this.entries.push({ at: now, amount });
@@ -131,7 +137,7 @@ describe("while Redis is silent", () => {
 		heard.unanswered = 1;
 		const silence = { sharing: { routers: 3, rank: 0 }, since: 1_001, toldAt: 1_000, heardAt: 0, askingThreads: 2 };
 		const unasked = { limit, used: 20, spentByOthers: 0, now: 1_060 };
-		const count = { agreed: (_limit: Limit, _heardAt: number, own: number) => own, before: () => 20 };
+		const count = { ...ALONE_COUNTS, before: () => 20 };
 		// Of 30 that were left a third, on top of its own 20.
 		expect(mostAlone(heard, unasked, silence, count)).toBe(30);
 	});
@@ -143,7 +149,7 @@ describe("while Redis is silent", () => {
 		heard.unanswered = 1;
 		const silence = { sharing: { routers: 3, rank: 0 }, since: 1_001, toldAt: 1_000, heardAt: 0, askingThreads: 2 };
 		const unasked = { limit, used: 24, spentByOthers: 0, now: 1_060 };
-		const count = { agreed: (_limit: Limit, _heardAt: number, own: number) => own, before: () => 20 };
+		const count = { ...ALONE_COUNTS, before: () => 20 };
 		expect(mostAlone(heard, unasked, silence, count)).toBe(30);
 	});
 

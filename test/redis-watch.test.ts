@@ -21,6 +21,7 @@ beforeEach(async () => {
 	fault = undefined;
 	watch = new RedisWatch(connected.redis, "a", {
 		lost: () => {},
+		silent: () => {},
 		looked() {
 			if (fault) throw fault;
 		},

@@ -35,14 +35,14 @@ const SEEDS = 4;
 /** The first block for which there is no memory yet. */
 const LIMIT = 20;
 const THREAD_IDS = 24;
-/** Numbers of the header that belong to owners of blocks: when idle ones were last dropped, and what else they agree on. */
+/** Numbers of the header that belong to owners of blocks: when idle ones were last dropped, what else they agree on, and all from the last on. */
 export const SWEPT_AT = 8;
 export const OWNERS_FLAG = 9;
 export const HANDED_ON = 11;
+export const OWNERS_NUMBERS = 18;
 
 /** The most blocks that are looked at for one to drop. */
 const MOST_LOOKED_AT = 4_096;
-
 /** Blocks that there is memory for at first. Each thread's garbage collector counts it as live, and lets the more garbage lie. */
 const FIRST_BLOCKS = 512;
 /** More than anybody makes without letting others in: there is memory for as many, unless all blocks are in use. */

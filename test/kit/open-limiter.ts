@@ -1,5 +1,6 @@
 /** A limiter that lets everyone in and keeps count of what it is told: stands for the one in the process. */
 import type { Limit, LocalLimiter, Reservation } from "../../src/accounts/limits/limiter.ts";
+import { LocalTrouble } from "../../src/accounts/limits/redis-trouble.ts";
 
 /** It, and what is reserved in it: by limit, settled tokens included, cancelled ones not. */
 export interface OpenLimiter extends LocalLimiter {
@@ -35,6 +36,7 @@ export function openLimiter(): OpenLimiter {
 				counts === "tokens" ? tokens - amount : counts === "concurrency" ? -1 : 0,
 			);
 		},
+		trouble: new LocalTrouble(),
 		takenBefore: () => [],
 		counted: () => 0,
 		countedBefore: () => 0,

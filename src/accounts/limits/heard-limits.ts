@@ -26,7 +26,7 @@ export interface HeardLimit {
 	readonly limit: Limit;
 	/** Whether Redis has answered. */
 	isHeard: boolean;
-	/** What others had taken, and when that was heard, ms. */
+	/** What others had taken, and when that was heard, ms; at first never. */
 	others: number;
 	at: number;
 	/** The same when the last five seconds began, and when the five before did. */
@@ -71,6 +71,8 @@ export interface RouterCount {
 	agreed(limit: Limit, heardAt: number, own: number, wordAt: number | undefined): number;
 	/** What of a window all had taken before that moment. */
 	before(limit: Limit, moment: number): number;
+	/** Since when all hear nothing of one outage, where this one has since that moment, and had last heard something then. */
+	silentSince(own: number, heardAt: number): number;
 }
 
 const NOTHING_LEFT = { left: 0, leftMarked: 0, leftBefore: 0, markedAt: 0 };
@@ -89,7 +91,14 @@ export class HeardLimits {
 			if (this.#limits.size < MOST_HEARD / 2) return heard;
 			this.#limits.delete(key);
 		} else {
-			const none = { others: 0, at: 0, unanswered: 0, ...NOTHING_LEFT, ...NO_OTHERS, ...NOTHING_TAKEN };
+			const none = {
+				others: 0,
+				at: Number.NEGATIVE_INFINITY,
+				unanswered: 0,
+				...NOTHING_LEFT,
+				...NO_OTHERS,
+				...NOTHING_TAKEN,
+			};
 			heard = { limit, isHeard: false, ...none };
 			if (this.#limits.size >= MOST_HEARD) this.#limits.delete(this.#limits.keys().next().value!);
 		}
@@ -192,11 +201,12 @@ export interface Unasked {
 
 /** What this router may have taken of a limit in all, while Redis is silent. */
 export function mostAlone(heard: HeardLimit, unasked: Unasked, silence: RedisSilence, count: RouterCount): number {
-	const { sharing, since, toldAt, heardAt } = silence;
+	const { sharing, toldAt, heardAt } = silence;
 	const { limit, spentByOthers, now } = unasked;
 	const isDivisible = limit.unit === "usd";
 	if (heard.most === undefined) {
-		const own = ownAt(heard, unasked, silence, count);
+		const since = count.silentSince(silence.since, heardAt);
+		const own = ownAt(heard, unasked, { ...silence, since }, count);
 		const others = Math.max(spentByOthers, othersAt(heard, limit.amount, since, toldAt));
 		heard.most = mostOwn(limit.max, { own, others, isDivisible }, sharing);
 		heard.silentSince = since;

@@ -3,6 +3,7 @@
  * (`redis-limiter.ts`).
  */
 import type { Spending } from "../usage/spend.ts";
+import type { RedisTrouble } from "./redis-trouble.ts";
 
 /**
  * What a limit counts. `concurrency` is what is under way, `usd` what was spent and what is reserved for calls under way; the others
@@ -98,6 +99,8 @@ export interface TakenAt {
 
 /** Counts in this process. Decides at once. */
 export interface LocalLimiter extends Limiter {
+	/** What all threads that count together know of trouble with Redis. */
+	readonly trouble: RedisTrouble;
 	take(limits: readonly Limit[], now: number): LimitDecision;
 	/** What is in a window that was taken before a moment, the oldest first: of all threads that count together. Nothing of a limit without one. */
 	takenBefore(window: WindowName, before: number): readonly TakenAt[];
@@ -108,7 +111,8 @@ export interface LocalLimiter extends Limiter {
 	/**
 	 * One number for all threads that count together, of a limit that has just been taken: what another one has given since that moment, or this
 	 * one, which counts for the others then.
-	 * @param wordAt what `own` goes by is of that moment: of two that were given so, the one with the later word counts; the first where it is not given
+	 * @param wordAt what `own` goes by is of that moment: of two that were given so, the one with the later word counts, and with the same word the
+	 *   smaller one; the first where it is not given
 	 */
 	agreed(limit: AgreedLimit, since: number, now: number, own: number, wordAt?: number): number;
 }

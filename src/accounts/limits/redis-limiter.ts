@@ -1,19 +1,9 @@
 /** Limits that all replicas count together, in Redis. */
 import type { RedisAnswer, SharedRedis } from "../../store/redis.ts";
 import { HUNG_MS } from "../../store/redis-state.ts";
-import { unitsOf, usdOf } from "../usage/spend.ts";
-import { RETRY_MS, TOLERANCE_USD } from "./counters.ts";
-import {
-	goesOn,
-	type HeardLimit,
-	HeardLimits,
-	hear,
-	hearTotal,
-	mostAlone,
-	type RouterCount,
-	withOthers,
-} from "./heard-limits.ts";
-import type { Limit, LimitDecision, Limiter, LimitStatus, LocalLimiter, Reservation } from "./limiter.ts";
+import { unitsOf } from "../usage/spend.ts";
+import { HeardLimits, hear, hearTotal } from "./heard-limits.ts";
+import type { Limit, LimitDecision, Limiter, LocalLimiter, Reservation } from "./limiter.ts";
 import { decisionIn, isLimitStatus, type RedisDecision } from "./redis-decision.ts";
 import {
 	changedKey,
@@ -28,8 +18,8 @@ import {
 import { type LimitDelta, RedisReservation, RedisReservations, type Spender } from "./redis-reservations.ts";
 import { TAKE } from "./redis-script.ts";
 import { LEASE_MS } from "./redis-script-parts.ts";
+import { type LimitedCall, RedisShares } from "./redis-shares.ts";
 import { RedisWatch } from "./redis-watch.ts";
-import { isInShare, type ShareStatus, shownStatus } from "./share-status.ts";
 import { UntoldCounts } from "./untold-counts.ts";
 
 /** How often leases of running calls are renewed, ms: two renewals may be lost. */
@@ -48,16 +38,16 @@ export interface RedisLimiterOptions {
 }
 
 /** A call that is let in by what this process has counted. */
-interface AskedCall {
+interface AskedCall extends LimitedCall {
 	/** Redis was asked, and has not said that it counted nothing; otherwise it is told of what the call takes of windows. */
 	isAsked: boolean;
-	readonly local: Extract<LimitDecision, { isAllowed: true }>;
 	readonly taken: RedisReservation;
-	/** Of each limit: its name at Redis, and what was heard of it. */
+	/** Of each limit: its name at Redis. */
 	readonly keys: readonly string[];
-	readonly heard: readonly HeardLimit[];
-	/** When, `performance.now()`. */
-	readonly now: number;
+	/** How many times Redis had lost what it counted when this process counted the call: with the next loss it is among what is put back. */
+	losses: number;
+	/** The same when it was counted no more; Infinity while it is. */
+	endedAt: number;
 }
 
 /**
@@ -73,11 +63,11 @@ export class RedisLimiter implements Limiter {
 	readonly #reservations: RedisReservations;
 	readonly #untold: UntoldCounts;
 	readonly #watch: RedisWatch;
+	readonly #shares: RedisShares;
 	#count = 0;
-	readonly #router: RouterCount = {
-		agreed: (limit, heardAt, own, wordAt) => this.local.agreed(limit, heardAt, performance.now(), own, wordAt),
-		before: (limit, moment) => this.local.countedBefore(limit, moment),
-	};
+	/** When Redis began anew, as this thread has heard, on Redis's clock, ms. */
+	#lostSince = Number.NaN;
+	#tellsSoon = false;
 	/** The worker's list of where it has leases; none where the router has one worker. */
 	readonly #list: readonly string[];
 
@@ -97,16 +87,20 @@ export class RedisLimiter implements Limiter {
 		this.#reservations = new RedisReservations(redis, spender, this.#list);
 		this.#untold = new UntoldCounts(redis, local, this.#heard, process);
 		const watcher = {
-			lost: (before: number, offset: number) => {
-				this.#untold.putBack(before, offset);
+			lost: (since: number, offset: number) => {
+				this.#lostSince = since;
+				this.#untold.putBack(local.trouble.lost(since, performance.now()), offset);
 				this.#reservations.renew(true);
 			},
+			silent: (since: number | undefined) => local.trouble.silent(since),
 			looked: (offset: number) => this.#untold.tell(offset),
 			wants: (key: string, sentAt: number) => !this.#heard.isKnown(key, sentAt),
 			total: (key: string, limit: Limit, total: number, sentAt: number) =>
 				hearTotal(this.#heard.of(key, limit), total, local.counted(limit, sentAt), sentAt),
 		};
 		this.#watch = new RedisWatch(redis, process, watcher, lookMs);
+		// A worker knows that there are others, and not how many: with more than two this is too few rather than too many.
+		this.#shares = new RedisShares(local, this.#watch, this.#reservations, isOneOfSeveral ? 2 : 1);
 		redis.onAlive(() => {
 			this.#reservations.sendPending();
 			this.#watch.alive();
@@ -136,7 +130,17 @@ export class RedisLimiter implements Limiter {
 		names.push(...this.#list, sinceKey(this.redis), changedKey(this.redis));
 		const args = asked.flatMap((limit) => this.#takeArguments(limit));
 		const sent = this.redis.ask(TAKE, names, [taken.id, ...this.#reservations.spenderOf(asked), ...args]);
-		const call = { isAsked: sent !== undefined, local, taken, keys, heard, now };
+		const { losses } = this.local.trouble;
+		const call = {
+			isAsked: sent !== undefined,
+			local,
+			taken,
+			keys,
+			heard,
+			now,
+			losses,
+			endedAt: Number.POSITIVE_INFINITY,
+		};
 		let answer: unknown;
 		if (sent) {
 			this.#awaits(call, 1);
@@ -149,7 +153,7 @@ export class RedisLimiter implements Limiter {
 				answer = await sent.soon;
 				if (answer === undefined) this.#watch.silent(now);
 			}
-			if (answer === undefined && !sent.isRefused && !this.#goesUnanswered(call))
+			if (answer === undefined && !sent.isRefused && !this.#shares.goesUnanswered(call))
 				answer = await within(sent.whole, HUNG_MS);
 		}
 		const decision = decisionIn(answer, asked);
@@ -170,7 +174,8 @@ export class RedisLimiter implements Limiter {
 
 	cancel(reservation: Reservation, now: number): void {
 		const call = this.#calls.get(reservation);
-		this.local.cancel(call?.local.reservation ?? reservation, now);
+		if (call) this.#cancel(call, now);
+		else this.local.cancel(reservation, now);
 		this.#end(reservation, call, ({ amount }) => -amount);
 	}
 
@@ -182,18 +187,20 @@ export class RedisLimiter implements Limiter {
 	}
 
 	#decided(call: AskedCall, decision: RedisDecision): LimitDecision {
-		const { local, taken, now } = call;
+		const { taken, now } = call;
 		const lacks = this.#hear(call, decision);
 		const statuses = decision.found.filter(isLimitStatus);
 		if (!decision.isTaken) {
-			this.local.cancel(local.reservation, now);
+			this.#cancel(call, now);
+			// Redis did not count it; another thread may have put it back.
+			this.#countedTwice(call);
 			const retryAfterMs = decision.waitMs === -1 ? Number.POSITIVE_INFINITY : decision.waitMs;
 			return { isAllowed: false, refused: taken.limits[decision.refused] as Limit, retryAfterMs, statuses };
 		}
 		this.#takes(taken, decision);
-		const refusal = lacks ? this.#refusedAlone(call) : undefined;
+		const refusal = lacks ? this.#shares.refusal(call) : undefined;
 		if (refusal) {
-			this.local.cancel(local.reservation, now);
+			this.#cancel(call, now);
 			this.#reservations.end(taken, ({ amount }) => -amount);
 			return refusal;
 		}
@@ -206,10 +213,10 @@ export class RedisLimiter implements Limiter {
 	#withoutAnswer(call: AskedCall, sent: RedisAnswer | undefined): LimitDecision {
 		const { local, taken, now } = call;
 		const { reservation } = local;
-		const refusal = this.#refusedAlone(call);
+		const refusal = this.#shares.refusal(call);
 		if (sent) this.#await(call, sent, refusal === undefined);
 		if (refusal) {
-			this.local.cancel(reservation, now);
+			this.#cancel(call, now);
 			this.#reservations.end(taken, ({ amount }) => -amount);
 			return refusal;
 		}
@@ -218,7 +225,7 @@ export class RedisLimiter implements Limiter {
 			this.#watch.lacks(performance.now());
 			this.#note(call, ({ amount }) => amount);
 		}
-		return { isAllowed: true, reservation, statuses: this.#statusesAlone(call).map(shownStatus) };
+		return { isAllowed: true, reservation, statuses: this.#shares.shown(call) };
 	}
 
 	/** A call goes on, or is refused, before Redis has answered. */
@@ -231,6 +238,7 @@ export class RedisLimiter implements Limiter {
 			if (decision) this.#hear(call, decision);
 			if (decision?.isTaken) this.#takes(taken, decision);
 			else if (isLetIn && (decision || sent.isRefused)) this.#noteUncounted(call);
+			else if (decision || sent.isRefused) this.#countedTwice(call);
 			if (sent.isRefused) this.#watch.lacks(performance.now());
 			this.#reservations.answered(taken);
 			if (decision && !decision.isTaken) this.#untold.tell(this.#watch.offset);
@@ -246,7 +254,7 @@ export class RedisLimiter implements Limiter {
 	#noteUncounted(call: AskedCall): void {
 		call.isAsked = false;
 		const delta = this.#reservations.forget(call.taken);
-		this.#note(call, ({ amount }) => amount);
+		if (!this.#isPutBack(call)) this.#note(call, ({ amount }) => amount);
 		// By what this process has taken, which may be less than Redis was asked for.
 		if (delta) this.#note(call, delta);
 	}
@@ -269,60 +277,47 @@ export class RedisLimiter implements Limiter {
 		}
 	}
 
+	/** It takes nothing any more. */
+	#cancel(call: AskedCall, now: number): void {
+		this.local.cancel(call.local.reservation, now);
+		call.endedAt = Math.min(call.endedAt, this.local.trouble.losses);
+	}
+
+	/** Whether the call is among what was put back at the last loss: it had been counted here before, and was when that was heard of. */
+	#isPutBack({ losses, endedAt }: AskedCall): boolean {
+		const all = this.local.trouble.losses;
+		return losses < all && endedAt >= all;
+	}
+
+	/** Takes from Redis what was put back of a call that it has counted itself, after the loss, or that takes nothing. */
+	#countedTwice(call: AskedCall): void {
+		if (!this.#isPutBack(call)) return;
+		call.losses = this.local.trouble.losses;
+		this.#note(call, ({ amount }) => -amount);
+		if (this.#tellsSoon) return;
+		this.#tellsSoon = true;
+		// With those of all answers that came at once.
+		setImmediate(() => {
+			this.#tellsSoon = false;
+			this.#untold.tell(this.#watch.offset);
+		});
+	}
+
 	/** Takes what Redis says of limits. Whether it may lack what others have taken. */
-	#hear({ local, heard, now }: AskedCall, { isTaken, at, since, found }: RedisDecision): boolean {
+	#hear(call: AskedCall, { isTaken, at, since, found }: RedisDecision): boolean {
+		const { local, heard, now } = call;
 		const lacks = this.#watch.answered(at, since, now);
+		if (since === this.#lostSince) this.#countedTwice(call);
 		let index = 0;
 		for (const { limit, remaining: all } of found) {
 			if (limit.unit === "guesses") continue;
 			const status = local.statuses[index]!;
 			// What was not taken there is no part of what is left there.
 			const refused = isTaken ? 0 : status.limit.amount;
-			const used = this.#usedOf(status) - refused;
+			const used = this.#shares.usedOf(status) - refused;
 			hear(heard[index++]!, { own: status.remaining + refused, all, max: limit.max, used }, now, lacks);
 		}
 		return lacks;
-	}
-
-	/** What this router has taken of a limit, the call included; of a budget what it has spent, and what it has reserved. */
-	#usedOf({ limit: { max, spending }, remaining }: LimitStatus): number {
-		if (!spending) return max - remaining;
-		return max - spending.usd - remaining + usdOf(this.#reservations.ownSpending(spending));
-	}
-
-	/** Whether a call is far enough from its limits, by what is known, to go on before Redis has answered. */
-	#goesUnanswered(call: AskedCall): boolean {
-		const { local, heard, now } = call;
-		const { sharing } = this.#watch;
-		const isFar = local.statuses.every((status, at) => {
-			return goesOn(heard[at]!, withOthers(heard[at]!, status, now).remaining, sharing);
-		});
-		return isFar && this.#statusesAlone(call).every(isInShare);
-	}
-
-	/** The refusal of a call that does not fit in what this router may take by itself; undefined where it does. */
-	#refusedAlone(call: AskedCall): LimitDecision | undefined {
-		const statuses = this.#statusesAlone(call);
-		const over = statuses.find((status) => !isInShare(status));
-		if (!over) return undefined;
-		// When there is more nobody knows.
-		return { isAllowed: false, refused: over.limit, retryAfterMs: RETRY_MS, statuses: statuses.map(shownStatus) };
-	}
-
-	/** How limits stand by what this router may take of them by itself: below 0 where that is too much. */
-	#statusesAlone({ local, heard, now }: AskedCall): ShareStatus[] {
-		// A worker knows that there are others, and not how many: with more than two this is too few rather than too many.
-		const silence = { ...this.#watch.silence(now), askingThreads: this.#list.length + 1 };
-		return local.statuses.map((status, at) => {
-			const { limit } = status;
-			const { spending, amount } = limit;
-			const used = this.#usedOf(status);
-			const own = spending ? usdOf(this.#reservations.ownSpending(spending)) : 0;
-			const spentByOthers = spending ? spending.usd - own : 0;
-			const most = mostAlone(heard[at]!, { limit, used: used - amount, spentByOthers, now }, silence, this.#router);
-			const isFirst = spending !== undefined && used - own - amount <= TOLERANCE_USD;
-			return { ...status, remaining: Math.min(status.remaining, most - used), isFirst };
-		});
 	}
 
 	/** The arguments of TAKE for a limit. */

@@ -18,8 +18,10 @@ const MOST_CHANGED = 500;
 
 /** What it reports. Called synchronously; must not throw. */
 export interface RedisWatcher {
-	/** Redis has lost what was counted before that moment, `performance.now()`. @param offset how far its clock is ahead of that, ms */
-	lost(before: number, offset: number): void;
+	/** Redis has lost what it counted. @param since when it began anew, on its clock, ms @param offset how far that is ahead of `performance.now()`, ms */
+	lost(since: number, offset: number): void;
+	/** It is silent, or lacks what was counted, since that moment, `performance.now()`; undefined: no longer. */
+	silent(since: number | undefined): void;
 	/** It answers, and can be told. */
 	looked(offset: number): void;
 	/** Whether it is of use to hear what all have taken of a limit. @param sentAt when that is asked, `performance.now()` */
@@ -88,7 +90,9 @@ export class RedisWatch {
 
 	/** Redis has not answered a call of that moment. */
 	silent(now: number): void {
-		this.#silentSince ??= now;
+		if (this.#silentSince !== undefined) return;
+		this.#silentSince = now;
+		this.watcher.silent(now);
 	}
 
 	/** A call of that moment was let in that Redis has not counted: others have let in some, too. */
@@ -113,11 +117,11 @@ export class RedisWatch {
 		if (isLost) {
 			this.#hasLost = true;
 			this.silent(sentAt);
-			// What was sent before that call has come there before, and was lost.
-			this.watcher.lost(sentAt - (at - since), this.#offset);
+			this.watcher.lost(since, this.#offset);
 		}
 		const isYoung = sentAt < this.#lacksUntil || (this.#hasLost && at - since < PUT_BACK_MS);
 		if (!isYoung) {
+			if (this.#silentSince !== undefined) this.watcher.silent(undefined);
 			this.#silentSince = undefined;
 			this.#heardAt = performance.now();
 		}

@@ -8,6 +8,7 @@ import { MOST_THREADS } from "../../memory/shared-lock.ts";
 import { unitsOf, usdOf } from "../usage/spend.ts";
 import { budgetFits, budgetWait, type Counter, type CountState, RETRY_MS } from "./counters.ts";
 import type { Limit, LimitUnit, TakenAt } from "./limiter.ts";
+import { AGREES_MS } from "./shared-trouble.ts";
 import {
 	addEntry,
 	changeEntry,
@@ -39,15 +40,13 @@ const AGREED = 25;
 const AGREED_AT = 26;
 const AGREED_PERIOD = 27;
 const AGREED_WORD_AT = 28;
-/** A thread may have heard something while another one, that heard nothing, was giving its number, ms. */
-const AGREES_MS = 1_000;
 /** What they agree on of a budget is kept from its last use on, ms: who came later would take what was spent by then for spent before that, and add a share again. */
 const AGREEMENT_MS = 86_400_000;
 /** Cells of it: calls under way, of all threads and of each. */
 const RUNNING = 18;
 const RUNNING_OF = 20;
 
-/** What a thread gives for others to go by: when, and of which moment that is which it goes by. */
+/** What a thread gives for others to go by: when, and of which moment that is which it goes by; NaN where that says nothing. */
 interface GivenNumber {
 	readonly at: number;
 	readonly own: number;
@@ -95,7 +94,7 @@ export abstract class SharedCounter implements Counter {
 
 	/**
 	 * What a thread has given since that moment, unless this one has heard of the limit later; or `own`, which is given now. Of what was given
-	 * shortly before the smaller one counts.
+	 * shortly before the smaller one counts, and of two that go by the same word, as where neither has heard of the limit.
 	 * @param period of a budget: what was given for another one counts for nothing
 	 */
 	agreed(since: number, { at: now, own, wordAt }: GivenNumber, period: string | undefined): number {
@@ -104,10 +103,11 @@ export abstract class SharedCounter implements Counter {
 		const tag = period === undefined ? 0 : Bun.hash.xxHash32(period);
 		const agreedAt = numbers[at + AGREED_PERIOD] === tag ? numbers[at + AGREED_AT]! : 0;
 		if (agreedAt > 0 && agreedAt >= since) {
-			if (wordAt > numbers[at + AGREED_WORD_AT]!) {
+			const known = numbers[at + AGREED_WORD_AT]!;
+			if (wordAt > known) {
 				numbers[at + AGREED] = own;
 				numbers[at + AGREED_WORD_AT] = wordAt;
-			}
+			} else if (wordAt === known) numbers[at + AGREED] = Math.min(own, numbers[at + AGREED]!);
 			return numbers[at + AGREED]!;
 		}
 		if (agreedAt > 0 && agreedAt >= since - AGREES_MS) {

@@ -24,6 +24,7 @@ import {
 	sweepCounters,
 } from "./shared-counters.ts";
 import { handedCounts } from "./shared-handing.ts";
+import { SharedTrouble } from "./shared-trouble.ts";
 import { numberOf } from "./shared-window.ts";
 import { CountingLimiter, HeldReservation, SlidingWindowLimiter, SWEEP_MS } from "./sliding-window.ts";
 
@@ -73,6 +74,7 @@ export class SharedLimiter extends CountingLimiter implements HandableLimiter {
 	 * first; 0 while none does. What was taken or ended by then is in what was handed on, and nothing else is.
 	 */
 	handedOn = 0;
+	readonly trouble: SharedTrouble;
 	/** How many times it was handed on: the main thread's. */
 	#times = 0;
 	readonly #counters: Readonly<Record<LimitUnit, Map<string, SharedCounter>>> = {
@@ -96,6 +98,7 @@ export class SharedLimiter extends CountingLimiter implements HandableLimiter {
 		private readonly spend?: SpendCells,
 	) {
 		super(`${blocks.thread}:`);
+		this.trouble = new SharedTrouble(blocks, offset);
 		blocks.onFull = () => this.#makeRoom();
 		blocks.threads.onEnded = (thread) => this.freed(thread);
 	}
@@ -107,6 +110,7 @@ export class SharedLimiter extends CountingLimiter implements HandableLimiter {
 		try {
 			this.#now = at;
 			this.handedOn = blocks.numbers[HANDED_ON]!;
+			this.trouble.look();
 			if (at - blocks.numbers[SWEPT_AT]! > SWEEP_MS) this.#sweep(at);
 			return this.decide(this.#withSpending(limits), at);
 		} finally {
@@ -159,7 +163,7 @@ export class SharedLimiter extends CountingLimiter implements HandableLimiter {
 		}
 	}
 
-	agreed(limit: AgreedLimit, since: number, now: number, own: number, wordAt = Number.NEGATIVE_INFINITY): number {
+	agreed(limit: AgreedLimit, since: number, now: number, own: number, wordAt = Number.NaN): number {
 		const { blocks, offset } = this;
 		blocks.acquire();
 		try {
@@ -247,6 +251,7 @@ export class SharedLimiter extends CountingLimiter implements HandableLimiter {
 	/** The main thread's: what a thread that has died held is given back; what it had taken of windows leaves with them. */
 	freed(thread: number): void {
 		const { blocks, spend } = this;
+		this.trouble.freed(thread);
 		blocks.freed(thread, (block, kind) => {
 			repairCounter(blocks, block, kind, thread);
 			spend?.repair(block, kind, thread);
@@ -275,6 +280,7 @@ export class SharedLimiter extends CountingLimiter implements HandableLimiter {
 		try {
 			this.#now = now + this.offset;
 			this.handedOn = blocks.numbers[HANDED_ON]!;
+			this.trouble.look();
 			this.end(reservation, this.#now, tokens, spent);
 		} finally {
 			blocks.release();

@@ -14,6 +14,7 @@ import type {
 	TakenAt,
 	WindowName,
 } from "./limiter.ts";
+import { LocalTrouble } from "./redis-trouble.ts";
 import { MOST_SESSION_COUNTS, SessionOrder } from "./session-order.ts";
 import { countHash } from "./shared-handing.ts";
 
@@ -99,6 +100,7 @@ export abstract class CountingLimiter {
 
 /** Counts in the memory of one thread. */
 export class SlidingWindowLimiter extends CountingLimiter implements HandableLimiter {
+	readonly trouble = new LocalTrouble();
 	readonly #counters: Readonly<Record<LimitUnit, Map<string, LocalCounter>>> = {
 		requests: new Map(),
 		tokens: new Map(),
