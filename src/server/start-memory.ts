@@ -10,7 +10,9 @@ import { isOfFile, type Region, regionsOfFile, sectionOf } from "./program-memor
  */
 const SHRINK_MS = 3_000;
 
-/** How often the program's own pages are given back, ms: that takes under 1 ms, and to get those again that are needed as much. */
+/** How long after the start the program's own pages are first given back, ms: most of them are those that the start took. */
+const FIRST_PROGRAM_MS = 1_000;
+/** How often from then on, ms: that takes under 1 ms, and to get those again that are needed as much. */
 const PROGRAM_MS = 5_000;
 
 /** Where a compiled executable has the router: its source, and the byte code of it, of which each function's is read at its first call. */
@@ -26,10 +28,10 @@ let isGivenBack = false;
 export function giveBackMemory(isIdle: () => boolean = () => true): void {
 	setTimeout(() => {
 		if (isIdle()) Bun.shrink();
-		if (!Bun.isMainThread || isGivenBack) return;
-		isGivenBack = true;
-		void giveBackProgram();
 	}, SHRINK_MS).unref();
+	if (!Bun.isMainThread || isGivenBack) return;
+	isGivenBack = true;
+	setTimeout(() => void giveBackProgram(), FIRST_PROGRAM_MS).unref();
 }
 
 /**
