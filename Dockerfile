@@ -10,6 +10,7 @@ COPY package.json bun.lock bunfig.toml ./
 COPY .ci/setup .ci/setup
 RUN sh .ci/setup
 COPY tsconfig.json ./
+COPY .ci/build.ts .ci/source-maps.ts .ci/
 COPY src src
 RUN node_modules/.bin/bun --no-env-file run build && mkdir /data
 

@@ -108,10 +108,10 @@ try-release: dist/release/SHA256SUMS
 clean:
 	rm -rf dist node_modules
 
-dist/router: $(ready) package.json $(shell find src -type f)
+dist/router: $(ready) package.json $(wildcard .ci/*.ts) $(shell find src -type f)
 	@$(run) build
 
-dist/release/SHA256SUMS: $(ready) package.json install.sh $(shell find src .ci/release -type f)
+dist/release/SHA256SUMS: $(ready) package.json install.sh $(wildcard .ci/*.ts) $(shell find src .ci/release -type f)
 	@$(run) release
 
 $(ready): package.json bun.lock .ci/setup

@@ -1,5 +1,7 @@
 /** Uncaught exceptions. One bad call must not end the process, so a crash is written to stderr, counted and survived. */
 
+import { inSource } from "./source-maps.ts";
+
 /** A thrown error, or the rejection of a promise that nobody awaited. */
 export type CrashKind = "exception" | "rejection";
 
@@ -31,12 +33,13 @@ export function surviveCrashes(): void {
 }
 
 /**
- * `uncaught TypeError at src/proxy/relay.ts:12:3`. The message is left out: it may quote a prompt or a key
+ * `uncaught TypeError at src/proxy/relay.ts:12`. The message is left out: it may quote a prompt or a key
  * (`JSON.parse` quotes its input). So may the arguments of stack frames: only file and line are taken.
  */
 function crashLine(kind: CrashKind, thrown: unknown): string {
 	const what = kind === "exception" ? "uncaught" : "unhandled rejection:";
 	if (!(thrown instanceof Error)) return `${what} ${typeof thrown}; the process goes on`;
-	const position = /\(?([^\s()]+:\d+:\d+)\)?\s*$/.exec(thrown.stack?.split("\n").find((l) => /^\s+at /.test(l)) ?? "");
+	const frame = thrown.stack?.split("\n").find((line) => /^\s+at /.test(line)) ?? "";
+	const position = /\(?([^\s()]+:\d+)\)?\s*$/.exec(inSource(frame));
 	return `${what} ${thrown.constructor.name}${position ? ` at ${position[1]}` : ""}; the process goes on`;
 }

@@ -9,7 +9,7 @@
  *
  * A compiled executable is cut at its `import()`s (`--splitting`), so that the first process reads this file and the flags alone: what stands at
  * the top of a file is made as soon as a part with it is loaded, needed or not. Its worker threads begin here, too. Its source is minified but for names,
- * and its source map is in it: errors name classes, functions, files and lines as they are here.
+ * and its source maps are in it (`source-maps.ts`): errors name classes, functions, files and lines as they are here.
  */
 import { totalmem } from "node:os";
 import { startsServer } from "./cli/flags.ts";

@@ -3,6 +3,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import Ajv from "ajv";
 import { HEAD_BYTES, kindOf } from "../.ci/release/executable.ts";
 import { readLock, shipped } from "../.ci/release/lock.ts";
@@ -12,6 +13,7 @@ import { provenance } from "../.ci/release/provenance.ts";
 import { type Component, hex, purl, sbom } from "../.ci/release/sbom.ts";
 import { commitOf, sourceSum } from "../.ci/release/source.ts";
 import { fileName, TARGETS } from "../.ci/release/targets.ts";
+import { readTo } from "./kit/lines.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const RELEASE = join(ROOT, ".ci/release");
@@ -280,8 +282,48 @@ const twoBuilds = () => {
 
 test("a process begins with the entry alone: what a start does not need is read when it is needed", async () => {
 	await twoBuilds();
-	const { sources } = JSON.parse(readFileSync(join(dir, "one/dist/router.map"), "utf8"));
-	expect(sources).toEqual(["src/main.ts"]);
+	const maps = JSON.parse(gunzipSync(readFileSync(join(dir, "one/dist/source-maps.gz"))).toString());
+	expect(maps.router.sources).toEqual(["src/main.ts"]);
+}, 120_000);
+
+test("an error of the executable is logged with the functions, files and lines of the source", async () => {
+	await twoBuilds();
+	const home = join(dir, "home");
+	mkdirSync(home);
+	writeFileSync(join(home, "router.yaml"), "server: { port: 0 }\n");
+	// What reads a call's media type fails.
+	writeFileSync(
+		join(home, "fails.js"),
+		`const { get } = Headers.prototype;
+		Headers.prototype.get = function (name) {
+			if (name === "content-type" && get.call(this, "x-fails")) throw new RangeError("as the test wants it");
+			return get.call(this, name);
+		};`,
+	);
+	const child = Bun.spawn([join(dir, "one/dist/router")], {
+		cwd: home,
+		env: { PATH: process.env["PATH"]!, HOME: home, BUN_OPTIONS: `--preload=${join(home, "fails.js")}` },
+		stdout: "pipe",
+		stderr: "inherit",
+	});
+	try {
+		const [, url] = /listening on (\S+)/.exec(await readTo(child.stdout.getReader(), "listening on http"))!;
+		const answer = await fetch(`${url}/v1/chat/completions`, {
+			method: "POST",
+			headers: { "content-type": "application/json", "x-fails": "1" },
+			body: '{"model":"dummy","messages":[{"role":"user","content":"hi"}]}',
+		});
+		expect(answer.status).toBe(500);
+	} finally {
+		child.kill("SIGTERM");
+	}
+	expect(await child.exited).toBe(0);
+	const line = readFileSync(join(home, "logs/router.log"), "utf8")
+		.split("\n")
+		.find((each) => each.includes("as the test wants it"));
+	const source = readFileSync(join(ROOT, "src/http/request-body.ts"), "utf8").split("\n");
+	const [, at] = / at readRequestBody \(src\/http\/request-body\.ts:(\d+)\)/.exec(JSON.parse(line!).err.stack)!;
+	expect(source[Number(at) - 1]).toContain("content-type");
 }, 120_000);
 
 test("a build is the same bytes in two folders, and knows neither of them", async () => {
@@ -296,9 +338,9 @@ test("a build is the same bytes in two folders, and knows neither of them", asyn
 async function build(name: string): Promise<Buffer> {
 	const copy = join(dir, name);
 	mkdirSync(copy, { recursive: true });
-	for (const each of ["src", "package.json", "tsconfig.json", "bunfig.toml"])
+	for (const each of ["src", ".ci/build.ts", ".ci/source-maps.ts", "package.json", "tsconfig.json", "bunfig.toml"])
 		cpSync(join(ROOT, each), join(copy, each), { recursive: true });
-	for (const { path } of shipped(lock)) {
+	for (const { path } of [...shipped(lock), { path: "@jridgewell/sourcemap-codec" }]) {
 		cpSync(join(ROOT, "node_modules", path), join(copy, "node_modules", path), { recursive: true });
 	}
 	mkdirSync(join(copy, "node_modules/.bin"), { recursive: true });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Origin } from "./provenance.ts";
 
 /** What reaches the executable: the sources, the versions of all packages, and the flags of the build. */
-const COMPILED = ["src/**/*", "package.json", "bun.lock", "tsconfig.json", ".ci/release/bun.lock"];
+const COMPILED = ["src/**/*", ".ci/*.ts", "package.json", "bun.lock", "tsconfig.json", ".ci/release/bun.lock"];
 
 /** SHA-256 in hexadecimal. */
 export const sha256 = (bytes: string | Uint8Array): string =>

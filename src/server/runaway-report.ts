@@ -5,6 +5,7 @@ import type { LedgerOptions } from "../accounts/usage/ledger.ts";
 import { type RunawayEvent, RunawayGuard } from "../api/runaway-guard.ts";
 import type { RunawayReaction } from "../config/access.ts";
 import type { Config } from "../config/schema.ts";
+import { inSource } from "../source-maps.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 
@@ -24,7 +25,10 @@ export function runawayGuard(
 function reportFault(id: string, fault: unknown, { logger }: Pick<Log, "logger">): void {
 	const { name, message, stack = "" } = fault instanceof Error ? fault : new Error();
 	const frames = stack.replace(message, "").match(/^\s+at .*/gm);
-	logger.error({ id, fault: name, at: frames }, "the router could not tell whether an agent repeats itself");
+	logger.error(
+		{ id, fault: name, at: frames?.map(inSource) },
+		"the router could not tell whether an agent repeats itself",
+	);
 }
 
 /** A call of one. The log has a line when it begins, and whenever it has gone on for twice as many rounds. */

@@ -1,4 +1,5 @@
 /** Errors as the log shows them. */
+import { inSource } from "../source-maps.ts";
 
 /** An error in a log line. */
 export interface LoggedError {
@@ -18,12 +19,12 @@ export interface LoggedError {
 export function serializeError(error: unknown, depth = 4): unknown {
 	if (!(error instanceof Error)) return typeof error === "object" ? "[a thrown object]" : error;
 	const quotes = error instanceof SyntaxError || error.constructor.name === "ValidationError";
-	const frames = error.stack?.split("\n").filter((line) => /^\s+at /.test(line));
+	const frames = error.stack?.split("\n").filter((line) => /^\s+at /.test(line)) ?? [];
 	const code = (error as { code?: unknown }).code;
 	return {
 		type: error.name,
 		...(quotes ? {} : { message: error.message }),
-		stack: [quotes ? error.name : `${error.name}: ${error.message}`, ...(frames ?? [])].join("\n"),
+		stack: [quotes ? error.name : `${error.name}: ${error.message}`, ...frames.map(inSource)].join("\n"),
 		...(typeof code === "string" ? { code } : {}),
 		...(error.cause !== undefined && depth > 0 ? { cause: serializeError(error.cause, depth - 1) } : {}),
 	} satisfies LoggedError;
