@@ -51,6 +51,44 @@ describe("a request that the main thread answers has its answer", () => {
 	});
 });
 
+describe("a method that Bun's router has no table for is answered as by one worker", () => {
+	const answers = async (url: string, method: string, path: string) => {
+		const head = `${method} ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n`;
+		const text = await (await rawClient(url, head)).closed;
+		const body = JSON.parse(text.slice(text.indexOf("{"))) as { error: { code: string; message: string } };
+		return [text.slice(0, "HTTP/1.1 405".length), /^allow: .*$/im.exec(text)?.[0], body.error.code, body.error.message];
+	};
+	let alone: Awaited<ReturnType<typeof startHere>>;
+	beforeAll(async () => {
+		alone = await startHere({ admin, server: { workers: 1, drain: "0s" } });
+	});
+	afterAll(() => alone.stop());
+
+	test.each([
+		"/admin/keys",
+		"/admin/none",
+		"/admin/keys/a/b/c",
+		"/console/session",
+		"/register",
+		"/agents",
+		"/metrics",
+	])("%s", async (path) => {
+		for (const method of ["PROPFIND", "TRACE", "MKCOL", "LOCK"]) {
+			expect([path, ...(await answers(router.url, method, path))]).toEqual([
+				path,
+				...(await answers(alone.url, method, path)),
+			]);
+		}
+	});
+
+	test("with the methods that the path takes", async () => {
+		const [status, allow, code] = await answers(router.url, "PROPFIND", "/admin/keys?a=/v1");
+		expect([status, code]).toEqual(["HTTP/1.1 405", "method_not_allowed"]);
+		expect(allow).toContain("GET");
+		expect((await answers(router.url, "PROPFIND", "/v1/chat/completions"))[2]).toBe("method_not_allowed");
+	});
+});
+
 test("the main thread knows that the client of a request has left, and works no longer for it", async () => {
 	const asked = Promise.withResolvers<AbortSignal>();
 	const { read } = HourlyReads.prototype;

@@ -5,7 +5,7 @@
 import type { AnyElysia } from "elysia";
 import { asRouterError } from "../../errors.ts";
 import { readRequestBody } from "../../http/request-body.ts";
-import { wholeUrl } from "../../http/request-url.ts";
+import { urlOf, wholeUrl } from "../../http/request-url.ts";
 import { MAX_REPORT_BYTES } from "../../protocol/agent.ts";
 import type { ForwardedAnswer, ForwardedRequest } from "./link.ts";
 
@@ -44,6 +44,21 @@ export function forwardedRoutes(forward: Forward) {
 	const methods = Object.fromEntries(METHODS.map((method) => [method, handle]));
 	return Object.fromEntries(PATHS.map((path) => [path, methods]));
 }
+
+/**
+ * The hook of a worker's app for requests to the same paths whose method Bun's router has no table for, such as PROPFIND: the main thread knows
+ * which methods there are. Undefined for all others.
+ */
+export function forwardedMethods(forward: Forward) {
+	const isUsual = new Set<string>(METHODS);
+	return ({ request, server }: { readonly request: Request; readonly server: Peers | null }) =>
+		isUsual.has(request.method) || !isForwarded(urlOf(request).pathname)
+			? undefined
+			: forwardRequest(forward, request, server);
+}
+
+const isForwarded = (pathname: string): boolean =>
+	PATHS.some((path) => (path.endsWith("*") ? pathname.startsWith(path.slice(0, -1)) : pathname === path));
 
 /** The main thread's answer to a request. Never rejects. */
 export async function forwardRequest(forward: Forward, request: Request, server: Peers | null): Promise<Response> {

@@ -29,7 +29,7 @@ import { RouterState, type StateParts } from "../router-state.ts";
 import { runawayGuard } from "../runaway-report.ts";
 import { agentUpstream, type RouterSnapshot, routerSnapshot } from "../snapshot.ts";
 import { reportSuspect } from "../suspect-report.ts";
-import { type Forward, forwardedMetrics, forwardedRoutes, onLeft, refusedTunnel } from "./forwarding.ts";
+import { type Forward, forwardedMethods, forwardedMetrics, forwardedRoutes, onLeft, refusedTunnel } from "./forwarding.ts";
 import {
 	type ForwardedAnswer,
 	Questions,
@@ -301,6 +301,7 @@ class ThreadRouter implements WorkerRouter {
 			isPassed: peers !== undefined,
 		};
 		const app = createApp(plan, this.#services, callContext(plan, this.#services, options), options);
+		app.onRequest(forwardedMethods(this.#forward));
 		const moved = (port: number) => this.send({ type: "moved", port });
 		const passed = peers && { peers: new PeerAddresses(peers), moved };
 		const place = passed
