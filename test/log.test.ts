@@ -139,6 +139,24 @@ describe("a log file that can't be written", () => {
 		expect(readFileSync(String(log.open().file), "utf8")).toContain("still here");
 	});
 
+	test("all logs of a process hear by one listener that the reader of its stdout went away", async () => {
+		const listeners: ((cause: Error) => void)[] = [];
+		const written: string[] = [];
+		const stdout: Stdout = {
+			write: (text, done) => {
+				written.push(text);
+				done();
+			},
+			on: (_event, listener) => listeners.push(listener),
+		};
+		const logs = Array.from({ length: 12 }, () => open({ stdout }));
+		expect(listeners).toHaveLength(1);
+		listeners[0]!(new Error("broken pipe"));
+		for (const log of logs) log.logger.info("x");
+		await Promise.all(logs.map((log) => log.flush()));
+		expect(written).toEqual([]);
+	});
+
 	test("a stalled stdout does not hold flush for ever, and its waiting text is bounded", async () => {
 		const stuck = createBatch(() => {});
 		const line = "x".repeat(1024 * 1024);

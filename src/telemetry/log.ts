@@ -202,15 +202,26 @@ class CallLines {
 	}
 }
 
-/** Stdout as a batch: readable lines on a terminal, JSON otherwise. A reader that went away (EPIPE) ends it quietly. */
-function stdoutBatch(stdout: Stdout, onRoom: () => void) {
-	let isGone = false;
+/** Whether the readers of streams have gone away, by stream: one listener each, however many logs of the process write to it. */
+const readers = new WeakMap<Stdout, { isGone: boolean }>();
+
+function readerOf(stdout: Stdout): { readonly isGone: boolean } {
+	const known = readers.get(stdout);
+	if (known) return known;
+	const reader = { isGone: false };
 	// Without a listener this event ends the process.
 	stdout.on?.("error", () => {
-		isGone = true;
+		reader.isGone = true;
 	});
+	readers.set(stdout, reader);
+	return reader;
+}
+
+/** Stdout as a batch: readable lines on a terminal, JSON otherwise. A reader that went away (EPIPE) ends it quietly. */
+function stdoutBatch(stdout: Stdout, onRoom: () => void) {
+	const reader = readerOf(stdout);
 	const batch = createBatch((text, done) => {
-		if (isGone) return done();
+		if (reader.isGone) return done();
 		stdout.write(text, () => done());
 	}, onRoom);
 	// In one piece: taken apart and put together again they cost more than to write them.
