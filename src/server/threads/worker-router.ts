@@ -29,7 +29,14 @@ import { RouterState, type StateParts } from "../router-state.ts";
 import { runawayGuard } from "../runaway-report.ts";
 import { agentUpstream, type RouterSnapshot, routerSnapshot } from "../snapshot.ts";
 import { reportSuspect } from "../suspect-report.ts";
-import { type Forward, forwardedMethods, forwardedMetrics, forwardedRoutes, onLeft, refusedTunnel } from "./forwarding.ts";
+import {
+	type Forward,
+	forwardedMethods,
+	forwardedMetrics,
+	forwardedRoutes,
+	onLeft,
+	refusedTunnel,
+} from "./forwarding.ts";
 import {
 	type ForwardedAnswer,
 	Questions,
