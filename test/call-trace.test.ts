@@ -27,6 +27,16 @@ describe("a trace that is not sent", () => {
 		expect([span, trace.settled().span]).toEqual([undefined, undefined]);
 		expect(headers["traceparent"]).toMatch(new RegExp(`^00-${trace.settled().traceId}-[\\da-f]{16}-00$`));
 	});
+
+	test("has one id for all its attempts, in the trace of its client, and passes on the state of that alone", () => {
+		const { trace, attempt } = traceOf({ traceparent: `00-${TRACE}-${PARENT}-00`, tracestate: "a=1" });
+		const [one, two] = [attempt(), attempt(true)];
+		expect(trace.settled()).toEqual({ traceId: TRACE });
+		expect(one.headers).toEqual(two.headers);
+		expect(one.headers["traceparent"]).not.toContain(PARENT);
+		expect(one.headers["tracestate"]).toBe("a=1");
+		expect(traceOf({}, 0).attempt(false, { tracestate: "a=1" }).headers).not.toHaveProperty("tracestate");
+	});
 });
 
 describe("an attempt", () => {

@@ -4,6 +4,7 @@ import { attemptSpan, callSpans, type Span } from "../src/telemetry/otel/call-sp
 import { unixNanos } from "../src/telemetry/otel/otlp.ts";
 import { OTLP_JSON } from "../src/telemetry/otel/otlp-json.ts";
 import { OTLP_PROTOBUF } from "../src/telemetry/otel/otlp-protobuf.ts";
+import { ProtobufWriter } from "../src/telemetry/otel/protobuf.ts";
 import { type CollectedSpan, spansIn, taken } from "./kit/otlp-collector.ts";
 import { tracedAttempt, tracedCall } from "./kit/spans.ts";
 
@@ -101,4 +102,13 @@ test.each([
 	[1_790_000_000_000, "1790000000000000000"],
 	[1_790_000_000_000.5, "1790000000000500000"],
 	[0.25, "0250000"],
-])("%d ms are %s ns", (ms, nanos) => expect(unixNanos(ms)).toBe(nanos));
+	[0, "0000000"],
+	[1_790_000_000_000.999, "1790000000000999023"],
+	[4_294_967_295.75, "4294967295750000"],
+	[8_000_000_000_000, "8000000000000000000"],
+])("%d ms are %s ns, in bytes, too", (ms, nanos) => {
+	expect(unixNanos(ms)).toBe(nanos);
+	const writer = new ProtobufWriter();
+	writer.nanos(1, ms);
+	expect(writer.take().readBigUInt64LE(1)).toBe(BigInt(nanos));
+});

@@ -1,6 +1,6 @@
 /** W3C Trace Context, and which traces are sent. */
 import { describe, expect, test } from "bun:test";
-import { isSampled } from "../src/telemetry/otel/sampler.ts";
+import { createSampler } from "../src/telemetry/otel/sampler.ts";
 import { newSpanId, newTraceId, readContext, traceparent } from "../src/telemetry/otel/trace-context.ts";
 import { random } from "./kit/random.ts";
 
@@ -93,15 +93,15 @@ describe("which traces are sent", () => {
 	const ids = Array.from({ length: 20_000 }, () => Array.from({ length: 4 }, next).join(""));
 
 	test.each([0, 0.001, 0.1, 0.5, 0.999, 1])("of new ones a share of %d", (ratio) => {
-		const sent = ids.filter((id) => isSampled({ isParentBased: true, ratio }, id, undefined)).length;
+		const sent = ids.filter((id) => createSampler({ isParentBased: true, ratio })(id, undefined)).length;
 		const expected = ids.length * ratio;
 		// Five standard errors.
 		expect(Math.abs(sent - expected)).toBeLessThanOrEqual(5 * Math.sqrt(expected * (1 - ratio)));
 	});
 
 	test("those of a smaller share are among those of a larger one", () => {
-		const few = ids.filter((id) => isSampled({ isParentBased: false, ratio: 0.1 }, id, undefined));
-		expect(few.every((id) => isSampled({ isParentBased: false, ratio: 0.2 }, id, undefined))).toBe(true);
+		const few = ids.filter((id) => createSampler({ isParentBased: false, ratio: 0.1 })(id, undefined));
+		expect(few.every((id) => createSampler({ isParentBased: false, ratio: 0.2 })(id, undefined))).toBe(true);
 	});
 
 	test.each([
@@ -112,7 +112,7 @@ describe("which traces are sent", () => {
 	])(
 		"where callers' decisions count (%p) and one is %p, of a share of %d: %p",
 		(isParentBased, parent, ratio, sent) => {
-			expect(isSampled({ isParentBased, ratio }, TRACE, parent)).toBe(sent);
+			expect(createSampler({ isParentBased, ratio })(TRACE, parent)).toBe(sent);
 		},
 	);
 });

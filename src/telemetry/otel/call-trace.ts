@@ -4,7 +4,7 @@
  */
 import type { Operation } from "../../openai/operations.ts";
 import type { AttemptStep, Queued } from "../events.ts";
-import { isSampled, type Sampling } from "./sampler.ts";
+import { createSampler, type Sampler, type Sampling } from "./sampler.ts";
 import type { AttemptReason, AttemptSpan, SpanContents, StepSpan, TraceOfCall } from "./span-context.ts";
 import {
 	newSpanId,
@@ -40,7 +40,11 @@ export interface TracedTarget {
 
 /** Begins the traces of calls. */
 export class Tracer {
-	constructor(private readonly sampling: Sampling) {}
+	readonly #isSampled: Sampler;
+
+	constructor(sampling: Sampling) {
+		this.#isSampled = createSampler(sampling);
+	}
 
 	/**
 	 * The trace of a call that has come in.
@@ -50,13 +54,56 @@ export class Tracer {
 	begin(request: TracedRequest, route: string | undefined, startedAt: number): CallTrace {
 		const parent = readContext(request.headers);
 		const traceId = parent?.traceId ?? newTraceId();
-		const isSent = isSampled(this.sampling, traceId, parent?.isSampled);
-		return new CallTrace(traceId, parent, isSent, request.method, route, startedAt);
+		if (!this.#isSampled(traceId, parent?.isSampled)) return new UnsentTrace(traceId, parent !== undefined);
+		return new SentTrace(traceId, parent, request.method, route, startedAt);
 	}
 }
 
 /** The trace of one call. */
-export class CallTrace {
+export type CallTrace = SentTrace | UnsentTrace;
+
+/** Tells an upstream which span its own are children of. @param hasParent the client has sent a trace of its own */
+function passOn(headers: Record<string, string>, context: string, hasParent: boolean): void {
+	// The state of a trace that is none: a standard's "MUST NOT".
+	if (!hasParent && headers[TRACESTATE] !== undefined) delete headers[TRACESTATE];
+	headers[TRACEPARENT] = context;
+}
+
+/** That of a call of which nothing is sent, as most are: upstreams and the log get its ids, and nothing else is made. */
+class UnsentTrace {
+	readonly isSent = false;
+	/** One for all attempts, none of which is a span. */
+	private readonly context: string;
+
+	constructor(
+		private readonly traceId: string,
+		private readonly hasParent: boolean,
+	) {
+		this.context = traceparent(traceId, newSpanId(), false);
+	}
+
+	attempt({ headers }: TracedAttempt): undefined {
+		passOn(headers, this.context, this.hasParent);
+	}
+
+	followed(): void {}
+
+	queued(): void {}
+
+	begin(): undefined {}
+
+	end(): void {}
+
+	drop(): void {}
+
+	settled(): TraceOfCall {
+		return { traceId: this.traceId };
+	}
+}
+
+/** That of a call whose spans are sent. */
+class SentTrace {
+	readonly isSent = true;
 	readonly #spanId = newSpanId();
 	/** Whose children attempts are: the call, or what it does just now. */
 	#parentId = this.#spanId;
@@ -71,17 +118,15 @@ export class CallTrace {
 	constructor(
 		private readonly traceId: string,
 		private readonly parent: RemoteContext | undefined,
-		/** What it does is sent. */
-		readonly isSent: boolean,
 		private readonly method: string,
 		private readonly route: string | undefined,
 		private readonly startedAt: number,
 	) {
-		this.#wallOffset = isSent ? wallOffset() : 0;
+		this.#wallOffset = wallOffset();
 	}
 
 	/**
-	 * An attempt is about to be sent: its request gets the `traceparent` that its upstream continues. Its span where the trace is sent.
+	 * An attempt is about to be sent: its request gets the `traceparent` that its upstream continues. Its span.
 	 * @param isSecond it runs beside another one
 	 */
 	attempt(
@@ -89,13 +134,10 @@ export class CallTrace {
 		{ operation, stream }: TracedCall,
 		{ model, provider: { priceId: vendor } }: TracedTarget,
 		isSecond: boolean,
-	): AttemptSpan | undefined {
-		const { traceId, parent, isSent } = this;
-		// The state of a trace that is none: a standard's "MUST NOT".
-		if (!parent) delete headers[TRACESTATE];
-		const spanId = isSent ? newSpanId() : this.#spanId;
-		headers[TRACEPARENT] = traceparent(traceId, spanId, isSent);
-		if (!isSent) return undefined;
+	): AttemptSpan {
+		const { traceId, parent } = this;
+		const spanId = newSpanId();
+		passOn(headers, traceparent(traceId, spanId, true), parent !== undefined);
 		const isResumed = this.#parentId !== this.#spanId;
 		const reason = isSecond ? "hedge" : isResumed ? "resume" : this.#reason;
 		this.#reason = undefined;
@@ -111,14 +153,13 @@ export class CallTrace {
 
 	/** The call has waited for its turn, or was refused it. */
 	queued({ waitedMs = 0, refused }: Queued): void {
-		if (!this.isSent || (waitedMs < SHORTEST_STEP_MS && !refused)) return;
+		if (waitedMs < SHORTEST_STEP_MS && !refused) return;
 		const startedAt = this.#now() - waitedMs;
 		this.#steps.push({ name: "queue", spanId: newSpanId(), startedAt, ms: waitedMs, refused });
 	}
 
-	/** A step begins; undefined where nothing is sent. One that nobody ends, ends with the call. Attempts within a `resume` are its children. */
-	begin(name: "cache" | "resume"): StepSpan | undefined {
-		if (!this.isSent) return undefined;
+	/** A step begins. One that nobody ends, ends with the call. Attempts within a `resume` are its children. */
+	begin(name: "cache" | "resume"): StepSpan {
 		const step: StepSpan = { name, spanId: newSpanId(), startedAt: this.#now() };
 		this.#steps.push(step);
 		if (name === "resume") this.#parentId = step.spanId;
@@ -138,8 +179,7 @@ export class CallTrace {
 
 	/** What its events say of it when the call has settled. @param status as the call settles with it */
 	settled(status = 200): TraceOfCall {
-		const { traceId, parent, isSent, method, route } = this;
-		if (!isSent) return { traceId };
+		const { traceId, parent, method, route } = this;
 		return {
 			traceId,
 			span: {

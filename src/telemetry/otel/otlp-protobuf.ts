@@ -11,7 +11,6 @@ import {
 	type SumTimes,
 	spanFlags,
 	TOKEN_UNIT,
-	unixNanos,
 } from "./otlp.ts";
 import { ProtobufReader, ProtobufWriter, varintSize } from "./protobuf.ts";
 import { TOKEN_COUNTERS, type TokenSum, type UsageCounter } from "./token-counters.ts";
@@ -103,8 +102,8 @@ function writeMetric(name: UsageCounter, sums: readonly TokenSum[], { startMs, e
 	const inSum = writer.begin(METRIC.sum);
 	for (const { attributes, value } of sums) {
 		const inPoint = writer.begin(SUM.dataPoints);
-		writer.fixed64(POINT.start, BigInt(unixNanos(startMs)));
-		writer.fixed64(POINT.time, BigInt(unixNanos(endMs)));
+		writer.nanos(POINT.start, startMs);
+		writer.nanos(POINT.time, endMs);
 		writer.fixed64(POINT.int, BigInt(value));
 		writeAttributes(POINT.attributes, attributes);
 		writer.end(inPoint);
@@ -123,8 +122,8 @@ function writeSpan(span: Span): void {
 	if (parentId !== undefined) writer.hex(SPAN.parentSpanId, parentId);
 	writer.text(SPAN.name, name);
 	writer.varint(SPAN.kind, kind);
-	writer.fixed64(SPAN.start, BigInt(unixNanos(startMs)));
-	writer.fixed64(SPAN.end, BigInt(unixNanos(endMs)));
+	writer.nanos(SPAN.start, startMs);
+	writer.nanos(SPAN.end, endMs);
 	writeAttributes(SPAN.attributes, attributes);
 	if (isError) {
 		const begin = writer.begin(SPAN.status);

@@ -7,6 +7,13 @@ const MOST_VARINT = 8;
 /** First size of the memory, bytes: most spans fit. */
 const FIRST_SIZE = 4096;
 
+/** ns of a ms. */
+const NANOS = 1e6;
+/** 4 bytes; where a time is parted, bits 0 to 19 below; and how much of the upper part's product reaches into the lower 4 bytes. */
+const WORD = 2 ** 32;
+const PART = 2 ** 20;
+const ABOVE = WORD / PART;
+
 /** What stands before a field. */
 const tagOf = (field: number, type: number): number => field * 8 + type;
 
@@ -39,6 +46,17 @@ export class ProtobufWriter {
 		this.#varint(tagOf(field, WIRE.fixed32));
 		this.#reserve(4);
 		this.#end = this.#memory.writeUInt32LE(value, this.#end);
+	}
+
+	/** A time, ms, as ns, whose digits no number holds: it is multiplied in two parts. */
+	nanos(field: number, ms: number): void {
+		const whole = Math.floor(ms);
+		const upper = Math.floor(whole / PART) * NANOS;
+		const lower = (whole % PART) * NANOS + Math.floor((ms - whole) * NANOS) + (upper % ABOVE) * PART;
+		this.#varint(tagOf(field, WIRE.fixed64));
+		this.#reserve(8);
+		this.#end = this.#memory.writeUInt32LE(lower % WORD, this.#end);
+		this.#end = this.#memory.writeUInt32LE(Math.floor(upper / ABOVE) + Math.floor(lower / WORD), this.#end);
 	}
 
 	fixed64(field: number, value: bigint): void {

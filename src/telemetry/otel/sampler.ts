@@ -25,14 +25,24 @@ export const SAMPLERS: Readonly<
 
 /** The last 13 of a trace id's 32 digits: as many as a number holds exactly. Callers make them at random, as is done here. */
 const DIGITS_FROM = 19;
+const DIGITS = 13;
 const RANGE = 2 ** 52;
+/** Comes behind all digits. */
+const NONE = "g";
 
-/**
- * Whether a trace is sent. By the id's last digits, so that all who take the same share take the same traces.
- * @param parent whether the caller's is; undefined: nobody has decided yet
- */
-export function isSampled({ isParentBased, ratio }: Sampling, traceId: string, parent: boolean | undefined): boolean {
-	if (isParentBased && parent !== undefined) return parent;
-	if (ratio >= 1 || ratio <= 0) return ratio >= 1;
-	return Number.parseInt(traceId.slice(DIGITS_FROM), 16) >= (1 - ratio) * RANGE;
+/** Whether a trace is sent. @param parent whether the caller's is; undefined: nobody has decided yet */
+export type Sampler = (traceId: string, parent: boolean | undefined) => boolean;
+
+/** Decides by the id's last digits, so that all who take the same share take the same traces. Digits of one length are in order as texts, too. */
+export function createSampler({ isParentBased, ratio }: Sampling): Sampler {
+	const least = leastSent(ratio);
+	return (traceId, parent) =>
+		isParentBased && parent !== undefined ? parent : least === "" || traceId.slice(DIGITS_FROM) >= least;
+}
+
+/** From which digits on traces are sent. */
+function leastSent(ratio: number): string {
+	if (ratio >= 1) return "";
+	const least = Math.ceil((1 - ratio) * RANGE);
+	return least >= RANGE ? NONE : least.toString(16).padStart(DIGITS, "0");
 }

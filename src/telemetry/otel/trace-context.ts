@@ -54,21 +54,23 @@ function isState(text: string): boolean {
 export const traceparent = (traceId: string, spanId: string, isSampled: boolean): string =>
 	`${FIRST_VERSION}-${traceId}-${spanId}-${isSampled ? "01" : "00"}`;
 
-/** Random bytes, made many at once: to ask the system for each id costs more than all else of it. */
-const pool = Buffer.alloc(4096);
-let used = pool.length;
+/** Random digits, made many at once: to ask the system for each id, or to write each as text, costs more than all else of it. */
+const pool = Buffer.alloc(1536);
+let digits = "";
+let used = 0;
 
-function randomHex(bytes: number): string {
-	if (used + bytes > pool.length) {
+function randomHex(count: number): string {
+	if (used + count > digits.length) {
 		crypto.getRandomValues(pool);
+		digits = pool.toString("hex");
 		used = 0;
 	}
-	used += bytes;
-	return pool.toString("hex", used - bytes, used);
+	used += count;
+	return digits.slice(used - count, used);
 }
 
 /** A new trace's id: 16 bytes. */
-export const newTraceId = (): string => randomHex(16);
+export const newTraceId = (): string => randomHex(32);
 
 /** A new span's id: 8 bytes. */
-export const newSpanId = (): string => randomHex(8);
+export const newSpanId = (): string => randomHex(16);
