@@ -16,6 +16,8 @@ export interface CountState {
 	/** The number of the oldest entry of a window, and all entries: those that calls under way hold are known by their numbers. */
 	readonly first: number;
 	readonly entries: readonly (readonly [at: number, amount: number])[];
+	/** Of a session that threads count: its key, as their memory has it. */
+	readonly owner?: number;
 }
 
 const NO_ENTRIES = { first: 0, entries: [] } as const;

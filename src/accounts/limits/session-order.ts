@@ -47,4 +47,5 @@ export class SessionOrder {
 	}
 }
 
-const ownerOf = (id: string): string => id.slice(0, id.lastIndexOf(":"));
+/** Its key, by the name of its count. */
+export const ownerOf = (id: string): string => id.slice(0, id.lastIndexOf(":"));

@@ -8,6 +8,7 @@ import { MOST_THREADS } from "../../memory/shared-lock.ts";
 import { unitsOf, usdOf } from "../usage/spend.ts";
 import { budgetFits, budgetWait, type Counter, type CountState, RETRY_MS } from "./counters.ts";
 import type { Limit, LimitUnit, TakenAt } from "./limiter.ts";
+import { ownerOf } from "./session-order.ts";
 import { AGREES_MS } from "./shared-trouble.ts";
 import {
 	addEntry,
@@ -28,20 +29,20 @@ import {
 
 /** Kinds of blocks; further ones in the same memory follow. Counts of requests and of tokens differ by their names. */
 export const KINDS: Readonly<Record<LimitUnit, number>> = { requests: 2, tokens: 3, concurrency: 4, usd: 5, spend: 6 };
-const LAST_KIND = KINDS.spend;
+export const LAST_KIND = KINDS.spend;
 /** The first kind that is free for others. */
 export const OTHER_KIND = LAST_KIND + 1;
 
 /** Numbers of a counter's block, beside those of a window: when it was used last, and what each thread holds, from here on. */
-const USED_AT = 4;
+export const USED_AT = 4;
 const HELD = 15;
 /** What threads agree on, when one gave it, and of a budget for which period; 24 is a window's. */
 const AGREED = 25;
-const AGREED_AT = 26;
+export const AGREED_AT = 26;
 const AGREED_PERIOD = 27;
 const AGREED_WORD_AT = 28;
-/** What they agree on of a budget is kept from its last use on, ms: who came later would take what was spent by then for spent before that, and add a share again. */
-const AGREEMENT_MS = 86_400_000;
+/** Of a session's: which key it is of, hashed; 0 where nobody has said yet. */
+export const SESSION_OWNER = 29;
 /** Cells of it: calls under way, of all threads and of each. */
 const RUNNING = 18;
 const RUNNING_OF = 20;
@@ -283,40 +284,45 @@ class SharedWindow extends SharedCounter {
 	}
 }
 
+/** What a session has spent, of one key's sessions. */
+class SharedSession extends SharedWindow {
+	readonly #owner: number;
+
+	/** @param name its id, or its hash where no more is known */
+	constructor(blocks: SharedBlocks, name: string | BlockName) {
+		super(blocks, "spend", name);
+		// By a seed of this memory, as its name: nobody can choose two keys that meet.
+		this.#owner = typeof name === "string" ? Bun.hash.xxHash32(ownerOf(name), blocks.seeds[0]! >>> 0) || 1 : 0;
+	}
+
+	override locate(limit: Pick<Limit, "windowMs">): boolean {
+		const isThere = super.locate(limit);
+		if (isThere && this.#owner !== 0) this.blocks.numbers[this.block * BLOCK_NUMBERS + SESSION_OWNER] = this.#owner;
+		return isThere;
+	}
+	override get state(): CountState {
+		return { ...super.state, owner: this.blocks.numbers[this.block * BLOCK_NUMBERS + SESSION_OWNER]! };
+	}
+	override takeOver(state: CountState, ahead: number): void {
+		super.takeOver(state, ahead);
+		if (this.#owner === 0) this.blocks.numbers[this.block * BLOCK_NUMBERS + SESSION_OWNER] = state.owner ?? 0;
+	}
+}
+
 /** A counter of that unit and name. @param id or its hash, as the block has it */
 export function sharedCounter(blocks: SharedBlocks, unit: LimitUnit, id: string | BlockName): SharedCounter {
 	if (unit === "concurrency") return new SharedConcurrency(blocks, unit, id);
+	if (unit === "spend") return new SharedSession(blocks, id);
 	return unit === "usd" ? new SharedBudget(blocks, unit, id) : new SharedWindow(blocks, unit, id);
 }
 
-const isWindow = (kind: number): boolean => kind === KINDS.requests || kind === KINDS.tokens || kind === KINDS.spend;
+export const isSession = (kind: number): boolean => kind === KINDS.spend;
 
-/** Drops counters that count nothing any more, except what the call of this moment has just looked at, and budgets of which threads agree on something. */
-export function sweepCounters(blocks: SharedBlocks, now: number): void {
-	blocks.forEach((block, kind) => {
-		if (kind > LAST_KIND || blocks.numbers[block * BLOCK_NUMBERS + USED_AT] === now) return;
-		if (isWindow(kind)) expireEntries(blocks, block, now);
-		if (isIdle(blocks, block) && !isAgreedOn(blocks, block, kind, now)) blocks.remove(block);
-	});
-}
+/** Whether calls under way have taken of it. */
+export const isHeld = ({ cells }: SharedBlocks, block: number): boolean => cells[block * BLOCK_CELLS + RUNNING]! > 0;
 
-/** Of how many counters the least recently used one makes room. */
-const COMPARED = 8;
-
-/** Drops a counter that has long not been used, and no call under way holds. Whether there was one. */
-export function dropCounter(blocks: SharedBlocks, now: number): boolean {
-	const { cells, numbers } = blocks;
-	const block = blocks.oldest(COMPARED, (each, kind) => {
-		if (kind > LAST_KIND || cells[each * BLOCK_CELLS + RUNNING]! > 0) return undefined;
-		const age = now - numbers[each * BLOCK_NUMBERS + USED_AT]!;
-		// What threads agree on goes last.
-		if (age > 0 && isAgreedOn(blocks, each, kind, now)) return age - AGREEMENT_MS;
-		return age > 0 ? age : undefined;
-	});
-	if (block === 0) return false;
-	blocks.remove(block);
-	return true;
-}
+export const isWindow = (kind: number): boolean =>
+	kind === KINDS.requests || kind === KINDS.tokens || kind === KINDS.spend;
 
 /** Gives back what a thread that has died holds of a counter, and counts anew what it may have left half done. Other kinds stay as they are. */
 export function repairCounter(blocks: SharedBlocks, block: number, kind: number, thread: number): void {
@@ -335,12 +341,7 @@ export function repairCounter(blocks: SharedBlocks, block: number, kind: number,
 	else numbers[from + SUM] = sum;
 }
 
-/** Whether it is a budget, of which threads have agreed on what the process may spend. */
-function isAgreedOn({ numbers }: SharedBlocks, block: number, kind: number, now: number): boolean {
-	const at = block * BLOCK_NUMBERS;
-	return kind === KINDS.usd && numbers[at + AGREED_AT]! > 0 && now - numbers[at + USED_AT]! < AGREEMENT_MS;
-}
-
-function isIdle(blocks: SharedBlocks, block: number): boolean {
+/** Whether it counts nothing any more, as far as it has expired. */
+export function isIdle(blocks: SharedBlocks, block: number): boolean {
 	return blocks.cells[block * BLOCK_CELLS + RUNNING] === 0 && !hasEntries(blocks, block);
 }

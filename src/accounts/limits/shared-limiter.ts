@@ -15,15 +15,9 @@ import type {
 	TakenAt,
 	WindowName,
 } from "./limiter.ts";
-import {
-	dropCounter,
-	OTHER_KIND,
-	repairCounter,
-	type SharedCounter,
-	sharedCounter,
-	sweepCounters,
-} from "./shared-counters.ts";
+import { OTHER_KIND, repairCounter, type SharedCounter, sharedCounter } from "./shared-counters.ts";
 import { handedCounts } from "./shared-handing.ts";
+import { dropCounter, dropSessions, sweepCounters } from "./shared-room.ts";
 import { SharedTrouble } from "./shared-trouble.ts";
 import { numberOf } from "./shared-window.ts";
 import { CountingLimiter, HeldReservation, SlidingWindowLimiter, SWEEP_MS } from "./sliding-window.ts";
@@ -86,6 +80,8 @@ export class SharedLimiter extends CountingLimiter implements HandableLimiter {
 	};
 	#now = 0;
 	#sweptFullAt = Number.NEGATIVE_INFINITY;
+	/** Where there is no room: sessions took most of it when all was last looked through. */
+	#areSessionsMost = false;
 
 	/**
 	 * @param blocks this thread's view of them; all that the limiter does there is bounded by their number
@@ -309,8 +305,14 @@ export class SharedLimiter extends CountingLimiter implements HandableLimiter {
 		if (now - this.#sweptFullAt > FULL_SWEEP_MS) {
 			this.#sweptFullAt = now;
 			this.#sweep(now);
+			this.#areSessionsMost = true;
 		}
-		return dropCounter(this.blocks, now);
+		// Clients choose how many sessions and addresses there are: neither pushes the other out of more than half.
+		if (this.#areSessionsMost) {
+			this.#areSessionsMost = dropSessions(this.blocks, now, false) > 0;
+			if (this.#areSessionsMost) return true;
+		}
+		return dropCounter(this.blocks, now) || dropSessions(this.blocks, now, true) > 0;
 	}
 }
 
