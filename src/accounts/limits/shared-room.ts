@@ -19,7 +19,7 @@ import { expireEntries } from "./shared-window.ts";
 /** What they agree on of a budget is kept from its last use on, ms: who came later would take what was spent by then for spent before that, and add a share again. */
 const AGREEMENT_MS = 86_400_000;
 /** What part of all blocks is made free at once: to look for the sessions costs as much for one as for many. */
-const PART_FREED = 1 / 512;
+const PART_FREED = 1 / 64;
 
 /** Drops counters that count nothing any more, except what the call of this moment has just looked at, and budgets of which threads agree on something. */
 export function sweepCounters(blocks: SharedBlocks, now: number): void {
