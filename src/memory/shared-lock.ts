@@ -60,3 +60,13 @@ export class SharedLock {
 		return Atomics.compareExchange(this.cells, this.at, thread + 1, this.thread + 1) === thread + 1;
 	}
 }
+
+/** Does a step while the lock, or what is under one, is this thread's. Nothing is awaited in it, and it takes no lock twice. */
+export function locked<T>(lock: Pick<SharedLock, "acquire" | "release">, step: () => T): T {
+	lock.acquire();
+	try {
+		return step();
+	} finally {
+		lock.release();
+	}
+}

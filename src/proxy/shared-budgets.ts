@@ -1,6 +1,6 @@
 /** Budgets of retries and hedges that all threads of the process spend together, in memory that they share. */
 import { BLOCK_CELLS, makeBlocks, SharedBlocks } from "../memory/shared-blocks.ts";
-import { MOST_THREADS } from "../memory/shared-lock.ts";
+import { locked, MOST_THREADS } from "../memory/shared-lock.ts";
 import { HEDGE_PARTS, HedgeBudget, MOST_HEDGE_PARTS } from "./hedge-budget.ts";
 import type { CallBudgets, HedgeCount, RetryCount } from "./proxy-state.ts";
 import { hasRetryLeft, RETRY_WINDOW_S } from "./retry.ts";
@@ -78,25 +78,16 @@ class SharedRetryBudget implements RetryCount {
 
 	/** Whether there is room for a retry. */
 	has(now: number): boolean {
-		return this.#locked(() => this.#hasRoom(now));
+		return locked(this.blocks, () => this.#hasRoom(now));
 	}
 
 	/** A retry is made, if there is room: other threads may have made theirs since `has`. */
 	spend(now: number): boolean {
-		return this.#locked(() => {
+		return locked(this.blocks, () => {
 			const hasRoom = this.#hasRoom(now);
 			if (hasRoom) this.#cells[this.#own + RETRIED + this.#slot(now)]! += 1;
 			return hasRoom;
 		});
-	}
-
-	#locked(decide: () => boolean): boolean {
-		this.blocks.acquire();
-		try {
-			return decide();
-		} finally {
-			this.blocks.release();
-		}
 	}
 
 	#hasRoom(now: number): boolean {

@@ -10,6 +10,7 @@ import {
 	PART_NUMBERS,
 	SharedBlocks,
 } from "../../memory/shared-blocks.ts";
+import { locked } from "../../memory/shared-lock.ts";
 import { EnergyAccount, type EnergySums } from "./energy-account.ts";
 import {
 	type EnergyMeter,
@@ -63,9 +64,11 @@ export class SharedEnergyMeters implements EnergyMeters {
 		const blocks = this.#blocks;
 		const { thread } = blocks;
 		const name = blocks.nameOf(ACCOUNT, engine);
-		const mark = this.#locked(() => this.#account(name)?.begin(thread, this.#time()));
+		const mark = locked(this.#blocks, () => this.#account(name)?.begin(thread, this.#time()));
 		if (!mark) return undefined;
-		return { end: (tokens) => this.#locked(() => this.#account(name)?.end(thread, mark, tokens, this.#time())) };
+		return {
+			end: (tokens) => locked(this.#blocks, () => this.#account(name)?.end(thread, mark, tokens, this.#time())),
+		};
 	}
 
 	setGpus(engine: string, gpus: readonly GpuPower[]): void {
@@ -73,9 +76,9 @@ export class SharedEnergyMeters implements EnergyMeters {
 		const known = this.#engines.get(engine);
 		const name = known ?? blocks.nameOf(ACCOUNT, engine);
 		// Each step makes one block: memory grows between.
-		if (!known && !this.#locked(() => this.#make(name, gpus.length > 0))) return;
+		if (!known && !locked(this.#blocks, () => this.#make(name, gpus.length > 0))) return;
 		const itsGpus = gpus.slice(0, MOST_GPUS_OF_ENGINE).flatMap((each) => this.#setPower(each) ?? []);
-		this.#locked(() => {
+		locked(this.#blocks, () => {
 			this.#engines.delete(engine);
 			this.#engines.set(engine, name);
 			const block = blocks.find(ACCOUNT, name);
@@ -94,11 +97,11 @@ export class SharedEnergyMeters implements EnergyMeters {
 
 	setShare(engine: string, share: number): void {
 		const name = this.#engines.get(engine);
-		if (name) this.#locked(() => this.#account(name)?.setShare(share, this.#time()));
+		if (name) locked(this.#blocks, () => this.#account(name)?.setShare(share, this.#time()));
 	}
 
 	sums(): ReadonlyMap<string, EnergySums> {
-		return this.#locked(() => {
+		return locked(this.#blocks, () => {
 			const now = this.#time();
 			const accounts = [...this.#engines].map(([engine, name]) => [engine, this.#account(name)!] as const);
 			return new Map(accounts.flatMap(([engine, each]) => (each.isKnown ? [[engine, each.sums(now)]] : [])));
@@ -110,7 +113,7 @@ export class SharedEnergyMeters implements EnergyMeters {
 		this.#blocks.freed(thread, (block, kind) => {
 			if (kind === ACCOUNT) this.#accountAt(block).freed(thread, this.#time());
 		});
-		this.#locked(() => this.#recount());
+		locked(this.#blocks, () => this.#recount());
 	}
 
 	/** Counts engines with calls anew: the thread may have died half way. */
@@ -131,7 +134,7 @@ export class SharedEnergyMeters implements EnergyMeters {
 		const known = this.#gpus.get(gpu);
 		if (!known && this.#gpus.size >= MOST_GPUS) return undefined;
 		const name = known ?? blocks.nameOf(GPU, gpu);
-		return this.#locked(() => {
+		return locked(this.#blocks, () => {
 			const block = known ? blocks.find(GPU, name) : blocks.make(GPU, name);
 			if (block === 0) return undefined;
 			this.#gpus.set(gpu, name);
@@ -201,14 +204,5 @@ export class SharedEnergyMeters implements EnergyMeters {
 
 	#gpuAt(block: number): GpuEnergy {
 		return new GpuEnergy(this.#blocks.numbers, block * BLOCK_NUMBERS + FIRST_NUMBER);
-	}
-
-	#locked<T>(step: () => T): T {
-		this.#blocks.acquire();
-		try {
-			return step();
-		} finally {
-			this.#blocks.release();
-		}
 	}
 }

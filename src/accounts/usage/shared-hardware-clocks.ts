@@ -1,6 +1,6 @@
 /** The clocks of hardware that has a price by the hour, in memory that the threads of the process share: see `hardware-clocks.ts`. */
 import { BLOCK_CELLS, BLOCK_NUMBERS, makeBlocks, SharedBlocks } from "../../memory/shared-blocks.ts";
-import { MOST_THREADS } from "../../memory/shared-lock.ts";
+import { locked, MOST_THREADS } from "../../memory/shared-lock.ts";
 import { HardwareClocks, type Meter } from "./hardware-clocks.ts";
 
 /** The kind of blocks in memory that is for clocks alone. */
@@ -41,7 +41,7 @@ export class SharedHardwareClocks implements Pick<HardwareClocks, "start"> {
 		const blocks = this.#blocks;
 		const { thread } = blocks;
 		const name = blocks.nameOf(CLOCK, target);
-		const began = this.#locked(() => {
+		const began = locked(this.#blocks, () => {
 			const block = blocks.find(CLOCK, name) || blocks.make(CLOCK, name);
 			if (block === 0) return undefined;
 			const shown = this.#look(block);
@@ -58,9 +58,9 @@ export class SharedHardwareClocks implements Pick<HardwareClocks, "start"> {
 			return shown;
 		};
 		return {
-			ms: () => taken ?? this.#locked(() => this.#look(blocks.find(CLOCK, name))) - began,
+			ms: () => taken ?? locked(this.#blocks, () => this.#look(blocks.find(CLOCK, name))) - began,
 			stop: () => {
-				taken ??= this.#locked(stop) - began;
+				taken ??= locked(this.#blocks, stop) - began;
 			},
 		};
 	}
@@ -93,14 +93,5 @@ export class SharedHardwareClocks implements Pick<HardwareClocks, "start"> {
 		let running = 0;
 		for (let thread = 0; thread < MOST_THREADS; thread++) running += cells[at + thread]!;
 		return running;
-	}
-
-	#locked<T>(step: () => T): T {
-		this.#blocks.acquire();
-		try {
-			return step();
-		} finally {
-			this.#blocks.release();
-		}
 	}
 }
