@@ -316,12 +316,12 @@ export function sharedCounter(blocks: SharedBlocks, unit: LimitUnit, id: string 
 	return unit === "usd" ? new SharedBudget(blocks, unit, id) : new SharedWindow(blocks, unit, id);
 }
 
-export const isSession = (kind: number): boolean => kind === KINDS.spend;
+export const isSessionKind = (kind: number): boolean => kind === KINDS.spend;
 
 /** Whether calls under way have taken of it. */
 export const isHeld = ({ cells }: SharedBlocks, block: number): boolean => cells[block * BLOCK_CELLS + RUNNING]! > 0;
 
-export const isWindow = (kind: number): boolean =>
+export const isWindowKind = (kind: number): boolean =>
 	kind === KINDS.requests || kind === KINDS.tokens || kind === KINDS.spend;
 
 /** Gives back what a thread that has died holds of a counter, and counts anew what it may have left half done. Other kinds stay as they are. */
@@ -337,7 +337,7 @@ export function repairCounter(blocks: SharedBlocks, block: number, kind: number,
 		sum += numbers[from + HELD + each]!;
 	}
 	cells[at + RUNNING] = running;
-	if (isWindow(kind)) repairEntries(blocks, block);
+	if (isWindowKind(kind)) repairEntries(blocks, block);
 	else numbers[from + SUM] = sum;
 }
 

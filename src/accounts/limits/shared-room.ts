@@ -7,8 +7,8 @@ import {
 	AGREED_AT,
 	isHeld,
 	isIdle,
-	isSession,
-	isWindow,
+	isSessionKind,
+	isWindowKind,
 	KINDS,
 	LAST_KIND,
 	SESSION_OWNER,
@@ -25,7 +25,7 @@ const PART_FREED = 1 / 64;
 export function sweepCounters(blocks: SharedBlocks, now: number): void {
 	blocks.forEach((block, kind) => {
 		if (kind > LAST_KIND || blocks.numbers[block * BLOCK_NUMBERS + USED_AT] === now) return;
-		if (isWindow(kind)) expireEntries(blocks, block, now);
+		if (isWindowKind(kind)) expireEntries(blocks, block, now);
 		if (isIdle(blocks, block) && !isAgreedOn(blocks, block, kind, now)) blocks.remove(block);
 	});
 }
@@ -36,7 +36,7 @@ const COMPARED = 8;
 /** Drops a counter that has long not been used, is no session's, and no call under way holds. Whether there was one. */
 export function dropCounter(blocks: SharedBlocks, now: number): boolean {
 	const block = blocks.oldest(COMPARED, (each, kind) => {
-		if (kind > LAST_KIND || isSession(kind) || isHeld(blocks, each)) return undefined;
+		if (kind > LAST_KIND || isSessionKind(kind) || isHeld(blocks, each)) return undefined;
 		const age = now - usedAt(blocks, each);
 		// What threads agree on goes last.
 		if (age > 0 && isAgreedOn(blocks, each, kind, now)) return age - AGREEMENT_MS;
@@ -68,7 +68,7 @@ export function dropSessions(blocks: SharedBlocks, now: number, isNeeded: boolea
 	blocks.forEach((block, kind) => {
 		const size = 1 + partsOf(blocks, block);
 		all += size;
-		if (!isSession(kind)) return;
+		if (!isSessionKind(kind)) return;
 		ofSessions += size;
 		const sessions = sessionsOf(owners, blocks.numbers[block * BLOCK_NUMBERS + SESSION_OWNER]!);
 		sessions.size += size;
