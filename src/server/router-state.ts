@@ -10,6 +10,7 @@ import { type EnergyMeters, LocalEnergyMeters } from "../accounts/usage/energy-m
 import { HardwareClocks } from "../accounts/usage/hardware-clocks.ts";
 import { LearnedUsage, type LearnedView } from "../accounts/usage/learned-usage.ts";
 import { Ledger, type LedgerOptions, type LostRows } from "../accounts/usage/ledger.ts";
+import { type CommonUsers, EndUsers } from "../accounts/usage/ledger-rows.ts";
 import { LocalSpend } from "../accounts/usage/local-spend.ts";
 import type { SharedSpend } from "../accounts/usage/shared-spend.ts";
 import { UsagePublisher } from "../accounts/usage/shared-usage.ts";
@@ -63,6 +64,8 @@ export interface StateParts {
 	readonly runaways?: Runaways;
 	/** What calls have come to. */
 	readonly learned?: LearnedView;
+	/** End users that have sums of their own. */
+	readonly endUsers?: CommonUsers;
 	/** A worker's: where routers count limits together, or another process may take this one's place. @param own counts for this router @param spent what this one has spent, USD */
 	readonly limiter?: (own: SharedLimiter, spent: SpendStore["spent"]) => Limiter;
 }
@@ -177,6 +180,7 @@ export class RouterState {
 			store: this.store.ledger,
 			bounds: config.usage,
 			threads: parts?.threads,
+			users: new EndUsers(undefined, parts?.endUsers),
 			onLost: (lost) => this.#reportLost(lost),
 			...this.#onWritten(),
 		});

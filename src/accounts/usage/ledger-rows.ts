@@ -147,7 +147,7 @@ class UsageCount {
 }
 
 /**
- * End users of one key in one day, and one thread, that have sums of their own. Clients choose their names, and each makes a row that stays for good, on the disk and in
+ * End users of one key in one day that have sums of their own. Clients choose their names, and each makes a row that stays for good, on the disk and in
  * Redis: a client that sends another one with each call would fill both.
  */
 const MOST_END_USERS = 10_000;
@@ -155,13 +155,28 @@ const MOST_END_USERS = 10_000;
 /** What those above that are summed under. Their calls are in the ledger by their own names. */
 export const OTHER_USERS = "(others)";
 
+/** What threads know together of the end users that have sums of their own. */
+export interface CommonUsers {
+	/**
+	 * Adds one, where it is not among them and there are fewer than so many of that key and day. Whether it is among them; undefined where there is no
+	 * room to know it.
+	 */
+	add(day: string, keyId: string, user: string, most: number): boolean | undefined;
+}
+
 /** The end users of a day that have sums of their own. */
 export class EndUsers {
 	#day = "";
 	readonly #seen = new Map<string, Set<string>>();
 
-	/** @param most users of a key with sums of their own */
-	constructor(private readonly most = MOST_END_USERS) {}
+	/**
+	 * @param most users of a key with sums of their own
+	 * @param common those of all threads; undefined where this is the only one
+	 */
+	constructor(
+		private readonly most = MOST_END_USERS,
+		private readonly common?: CommonUsers,
+	) {}
 
 	/** What a user's calls are summed under. @param day `2026-01-31` */
 	nameOf(day: string, keyId: string, user: string): string {
@@ -176,7 +191,8 @@ export class EndUsers {
 			this.#seen.set(keyId, seen);
 		}
 		if (seen.has(user)) return user;
-		if (seen.size >= this.most) return OTHER_USERS;
+		const isCommon = this.common?.add(day, keyId, user, this.most);
+		if (!(isCommon ?? seen.size < this.most)) return OTHER_USERS;
 		seen.add(user);
 		return user;
 	}

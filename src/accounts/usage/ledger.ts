@@ -35,6 +35,8 @@ export interface LedgerOptions {
 	readonly bounds: LedgerBounds;
 	/** How many threads there are whose calls it is told; 1 unless given. */
 	readonly threads?: number | undefined;
+	/** Which end users have sums of their own; this thread's alone unless given. */
+	readonly users?: EndUsers;
 	/** Called with rows that are in no ledger. `refused`: the database takes them neither now nor later. */
 	readonly onLost?: (lost: LostRows) => void;
 	/** Called with the sums that have grown, by how much, and when the first of their calls settled, Unix time, ms; undefined where that is not known. */
@@ -73,7 +75,7 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled" | "sha
 	/** When the batch that is under way was sent. */
 	#sentAt = 0;
 	#timer: ReturnType<typeof setTimeout> | undefined;
-	readonly #users = new EndUsers();
+	readonly #users: EndUsers;
 	/** What worker threads have made. */
 	readonly #made: RowWrites;
 	/** The last batch could not be written, and still waits. */
@@ -92,6 +94,7 @@ export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled" | "sha
 
 	constructor(private readonly options: LedgerOptions) {
 		this.bounds = options.bounds;
+		this.#users = options.users ?? new EndUsers();
 		this.#mostPending = MOST_PENDING * (options.threads ?? 1);
 		this.#wall = options.wall ?? Date.now;
 		this.#time = options.time ?? (() => performance.now());

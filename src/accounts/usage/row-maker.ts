@@ -36,6 +36,8 @@ export interface RowMakerOptions {
 	readonly position: () => number;
 	/** In force now. */
 	readonly bounds: () => LedgerBounds;
+	/** Which end users have sums of their own; one thread's alone unless given. */
+	readonly users?: EndUsers;
 }
 
 /** Makes them. It hears of each call and attempt whose record is written. */
@@ -47,9 +49,11 @@ export class RowMaker implements EventListener {
 	/** Calls that were told of since rows were sent, also those that have none. */
 	#told = 0;
 	#timer: ReturnType<typeof setTimeout> | undefined;
-	readonly #users = new EndUsers();
+	readonly #users: EndUsers;
 
-	constructor(private readonly options: RowMakerOptions) {}
+	constructor(private readonly options: RowMakerOptions) {
+		this.#users = options.users ?? new EndUsers();
+	}
 
 	attemptClosed(attempt: AttemptClosed): void {
 		this.#attempts.push(attempt);

@@ -195,8 +195,8 @@ function tellChanges(threads: WorkerThreads, router: ReloadedRouter): void {
 /** Has limits, spending, clocks and what is known of upstreams be whole again when a worker has ended. */
 function countTogether(threads: WorkerThreads, state: RouterState, memory: SharedMemory): void {
 	const view = { thread: 0, offset: 0, memory };
-	const { clocks, energy, learned } = accountParts(view);
-	const parts = [clocks, energy, learned, ...Object.values(proxyParts(view))];
+	const { clocks, energy, endUsers, learned } = accountParts(view);
+	const parts = [clocks, energy, endUsers, learned, ...Object.values(proxyParts(view))];
 	threads.onEnded((thread) => {
 		state.workerEnded(thread);
 		for (const part of parts) part.freed(thread);

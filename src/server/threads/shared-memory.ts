@@ -5,6 +5,7 @@
  */
 import { type LimitsView, makeLimits, sharedLimits } from "../../accounts/limits/shared-limiter.ts";
 import { makeRunaways, type RunawayMemory, Runaways } from "../../accounts/runaway/runaways.ts";
+import { makeEndUsers, sharedEndUsers } from "../../accounts/usage/shared-end-users.ts";
 import { makeEnergyMeters, SharedEnergyMeters } from "../../accounts/usage/shared-energy-meters.ts";
 import { makeHardwareClocks, SharedHardwareClocks } from "../../accounts/usage/shared-hardware-clocks.ts";
 import { makeLearned, SharedLearnedUsage } from "../../accounts/usage/shared-learned-usage.ts";
@@ -32,6 +33,8 @@ export interface SharedMemory {
 	readonly clocks: SharedArrayBuffer;
 	/** What engines draw, and which calls get it: `accounts/usage/shared-energy-meters.ts`. */
 	readonly energy: SharedArrayBuffer;
+	/** End users that have sums of their own: `accounts/usage/shared-end-users.ts`. */
+	readonly endUsers: SharedArrayBuffer;
 	/** What calls come to: `accounts/usage/shared-learned-usage.ts`. */
 	readonly learned: SharedArrayBuffer;
 	/** How many retries and hedges may be made: `proxy/shared-budgets.ts`. */
@@ -80,6 +83,7 @@ export function createSharedMemory(config: Config, workers: number): SharedMemor
 		runaways: makeRunaways(),
 		clocks: makeHardwareClocks(),
 		energy: makeEnergyMeters(),
+		endUsers: makeEndUsers(),
 		learned: makeLearned(),
 		budgets: makeBudgets(),
 		queues: makeQueues(),
@@ -99,6 +103,7 @@ export function accountParts({ thread, offset, memory }: ThreadMemory) {
 		runaways: new Runaways(memory.runaways, thread, () => performance.now() + offset),
 		clocks: new SharedHardwareClocks(memory.clocks, thread, offset),
 		energy: new SharedEnergyMeters(memory.energy, thread, offset),
+		endUsers: sharedEndUsers(memory.endUsers, thread),
 		learned: new SharedLearnedUsage(memory.learned, thread, () => performance.now() + offset),
 	};
 }

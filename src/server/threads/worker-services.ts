@@ -1,7 +1,9 @@
 /** What a worker has of a process's services: it counts for itself, logs to the main thread, and stops as that says. */
 import type { EventEmitter } from "node:events";
 import type { LedgerBounds } from "../../accounts/usage/ledger-bounds.ts";
+import { EndUsers } from "../../accounts/usage/ledger-rows.ts";
 import { RowMaker } from "../../accounts/usage/row-maker.ts";
+import { sharedEndUsers } from "../../accounts/usage/shared-end-users.ts";
 import { type AnswerCache, createAnswerCache } from "../../cache/cache.ts";
 import type { SharedStore } from "../../cache/shared-store.ts";
 import type { ClaimPort } from "../../cache/thread-store.ts";
@@ -75,7 +77,7 @@ export interface WorkerCalls {
 /** @param bounds of the ledger, in force now */
 export function workerCalls(
 	{ events: memory }: Pick<WorkerStart, "events">,
-	{ offset }: Pick<ThreadMemory, "offset">,
+	{ thread, offset, memory: { endUsers } }: ThreadMemory,
 	metrics: Pick<Metrics, "ledgerLost">,
 	bounds: () => LedgerBounds,
 	send: (message: ToMain, transfer?: ArrayBuffer[]) => void,
@@ -88,6 +90,7 @@ export function workerCalls(
 		},
 		position: () => events.position,
 		bounds,
+		users: new EndUsers(undefined, sharedEndUsers(endUsers, thread)),
 	});
 	const events = new EventQueue({
 		memory: memory.events,
