@@ -2,8 +2,14 @@
 import { describe, expect, test } from "bun:test";
 import { EndUsers, OTHER_USERS } from "../src/accounts/usage/ledger-rows.ts";
 import { makeEndUsers, SharedEndUsers, sharedEndUsers } from "../src/accounts/usage/shared-end-users.ts";
+import { makeRecordQueue } from "../src/memory/record-queue.ts";
 import { makeBlocks, SharedBlocks } from "../src/memory/shared-blocks.ts";
+import { createSharedMemory } from "../src/server/threads/shared-memory.ts";
+import { workerCalls } from "../src/server/threads/worker-services.ts";
+import { makeUnsettledCalls } from "../src/telemetry/unsettled-calls.ts";
 import { Death, dyingBlocks } from "./kit/dying-blocks.ts";
+import { settled } from "./kit/ledger.ts";
+import { configOf } from "./kit/pipeline.ts";
 import { random } from "./kit/random.ts";
 
 const DAY = "2026-01-31";
@@ -69,6 +75,27 @@ describe("end users of several threads", () => {
 			expect(names.filter((name) => name !== OTHER_USERS).length).toBeWithin(8, 14);
 		}
 	});
+});
+
+test("the rows of two workers name 10,000 users of a key", () => {
+	const memory = createSharedMemory(configOf({}), 2);
+	const named = new Set<string>();
+	let calls = 0;
+	const workers = [1, 2].map((thread) => {
+		const events = { events: makeRecordQueue(64 * 1024), unsettled: makeUnsettledCalls() };
+		const bounds = () => ({ keep: 86_400_000, size: 1e9 });
+		return workerCalls({ events }, { thread, offset: 0, memory }, { ledgerLost() {} }, bounds, (message) => {
+			if (message.type !== "rows") return;
+			for (const { user, calls: of } of message.rows.usage) {
+				if (user !== OTHER_USERS) named.add(user);
+				calls += of;
+			}
+		});
+	});
+	for (const [at, user] of users(10_500).entries())
+		workers[at % 2]!.rows.callSettled(settled({ user }), Date.UTC(2026, 0, 31));
+	for (const { rows } of workers) rows.send();
+	expect([named.size, calls]).toEqual([10_000, 10_500]);
 });
 
 test("a thread that dies while it adds one, at whatever write, leaves the others counting", () => {
