@@ -81,6 +81,16 @@ describe("a method that Bun's router has no table for is answered as by one work
 		}
 	});
 
+	test("also where the main thread passes connections on", async () => {
+		const balanced = await startHere(twoWorkers({ admin }), 0, false);
+		try {
+			const answer = await answers(balanced.url, "PROPFIND", "/admin/keys");
+			expect(answer).toEqual(await answers(alone.url, "PROPFIND", "/admin/keys"));
+		} finally {
+			await balanced.stop();
+		}
+	});
+
 	test("with the methods that the path takes", async () => {
 		const [status, allow, code] = await answers(router.url, "PROPFIND", "/admin/keys?a=/v1");
 		expect([status, code]).toEqual(["HTTP/1.1 405", "method_not_allowed"]);
