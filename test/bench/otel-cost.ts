@@ -3,7 +3,7 @@
  *
  * Routers that differ by OpenTelemetry's variables alone are loaded in turn, round by round, so that what else the machine does burdens all of them. One without traces is among them twice:
  * what it differs by from itself is what this machine can tell. The collector takes all at once, in the bench's own process, whose CPU is not counted; of one that is away there is a row, too.
- * BENCH_ROUNDS (10), BENCH_SECONDS (2), BENCH_ONLY (a load of `make bench`) and BENCH_PIN as there. Fails where 10 % of traces cost more than 5 % and more than the machine's own noise on top.
+ * BENCH_ROUNDS (10), BENCH_SECONDS (2), BENCH_ONLY (a load of `make bench`) and BENCH_PIN as there. Fails where 10 % of traces cost more than 5 % by the median of the rounds, and by their lower quartile, too: between the two it is within noise.
  */
 import { parseArgs } from "node:util";
 import { chooseLoads } from "./loads.ts";
@@ -95,14 +95,15 @@ function rowOf(now: Result, before: Result, after: Result, spans: Spans | undefi
 		cpuPerCall: (sample.cpuPerCall + after.samples[round]!.cpuPerCall) / 2,
 	}));
 	const ofRounds = ratios(now.samples, both);
-	const quartiles = [0.25, 0.75].map((share) => quantile(ofRounds, share).toFixed(3)).join(" to ");
+	const [lower, upper] = [quantile(ofRounds, 0.25), quantile(ofRounds, 0.75)];
 	const isJudged = now.name === TEN_PERCENT;
-	const isKept = verdict === "failed" ? "failed" : ratio <= MOST_CPU + spread ? "yes" : "no";
+	const isKept =
+		verdict === "failed" ? "failed" : ratio <= MOST_CPU ? "yes" : lower <= MOST_CPU ? "within noise" : "no";
 	return [
 		now.name,
 		String(now.samples.length),
 		cpu.toFixed(1),
-		...(now === before ? ["1.000", ""] : [ratio.toFixed(3), quartiles]),
+		...(now === before ? ["1.000", ""] : [ratio.toFixed(3), `${lower.toFixed(3)} to ${upper.toFixed(3)}`]),
 		`±${spread.toFixed(3)}`,
 		spans ? String(spans.sent) : "",
 		spans ? String(spans.dropped) : "",
@@ -145,7 +146,7 @@ async function main(): Promise<void> {
 	);
 	const traced = all[1]!.spans();
 	if (!traced || traced.sent === 0) throw new Error("bench: the collector got no span of the router that is traced");
-	if (rows[1]!.at(-2) !== "yes") process.exitCode = 1;
+	if (["no", "failed"].includes(rows[1]!.at(-2)!)) process.exitCode = 1;
 }
 
 if (import.meta.main) await main();
