@@ -119,3 +119,26 @@ test("of one that is not, nothing goes along", () => {
 	const [heard] = heardOf([{ ...call, trace: { traceId: call.trace!.traceId } }]);
 	expect(heard).not.toHaveProperty("trace");
 });
+
+test.each([
+	[undefined, ["attempt", "traced attempt", "call", "traced call"]],
+	["attempts", ["traced attempt", "call", "traced call"]],
+	["all", ["traced attempt", "traced call"]],
+] as const)(
+	"who does without plain records (%s) hears of those that are traced, whatever came before",
+	(omitsPlain, expected) => {
+		const memory = makeRecordQueue(512 * 1024);
+		const queue = new EventQueue({ memory, unsettled: { close() {} }, onMany: () => {}, onLost: () => {} });
+		queue.attemptClosed({ ...tracedAttempt({ callId: "attempt" }), span: undefined });
+		queue.attemptClosed(tracedAttempt({ callId: "traced attempt" }));
+		queue.callSettled({ ...tracedCall({ id: "call" }), trace: undefined });
+		queue.callSettled(tracedCall({ id: "traced call" }));
+		const heard: string[] = [];
+		new CallEventReader().read(new QueueReader(memory).take()!, {
+			attemptClosed: ({ callId }) => void heard.push(callId),
+			callSettled: ({ id }) => void heard.push(id),
+			omitsPlain,
+		});
+		expect(heard).toEqual([...expected]);
+	},
+);

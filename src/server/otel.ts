@@ -33,6 +33,9 @@ export interface OtelExport {
 
 /** Hears of calls, and sends something of them. */
 export interface OtelSink {
+	/** It does nothing with calls that have no span. */
+	readonly onlyTraced?: boolean;
+	/** Need not hear of one that has no span. */
 	attemptClosed?(attempt: AttemptClosed): void;
 	callSettled(call: CallSettled): void;
 }

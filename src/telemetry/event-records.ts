@@ -65,6 +65,8 @@ export interface EventListener {
 	attemptClosed(attempt: AttemptClosed): void;
 	/** @param at when it settled, Unix time, ms */
 	callSettled(call: CallSettled, at: number): void;
+	/** Of which records it hears none without a field that few have, such as a span: no objects are made of those. */
+	readonly omitsPlain?: "attempts" | "all" | undefined;
 }
 
 /** A chunk of records, and what had a number when it began. */
@@ -110,6 +112,7 @@ function readEvents(
 			const text = bytes.toString("utf8", at + 8, at + 8 + cells[cell + 1]!);
 			shared.set(cells[cell]!, JSON.parse(text));
 		} else if (listener && isFrom(position, from) && !(to !== undefined && isFrom(position, to))) {
+			if (!(cells[cell + CELL.FLAGS]! & FLAG.MORE) && omits(listener, kind)) return;
 			const fields = shared.get(cells[cell + CELL.SHARED]!);
 			const record = { bytes, numbers, cells, at, number: at / 8, cell };
 			if (kind === RECORD.CALL) {
@@ -119,6 +122,9 @@ function readEvents(
 	});
 	return shared;
 }
+
+const omits = ({ omitsPlain }: EventListener, kind: number): boolean =>
+	omitsPlain === "all" || (omitsPlain === "attempts" && kind === RECORD.ATTEMPT);
 
 /** A record where it lies: in bytes, in numbers, in cells. */
 interface RecordPlace {

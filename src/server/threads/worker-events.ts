@@ -178,8 +178,9 @@ export class WorkerEvents {
 
 const isBefore = (position: number, other: number): boolean => !isFrom(position, other);
 
-/** Has all of these hear of calls. */
+/** Has all of these hear of calls: of attempts without a span, and of calls that nobody counts, none does anything. */
 const collectorOf = (sinks: readonly OtelSink[]): EventListener => ({
+	omitsPlain: sinks.every(({ onlyTraced }) => onlyTraced) ? "all" : "attempts",
 	attemptClosed(attempt) {
 		for (const sink of sinks) sink.attemptClosed?.(attempt);
 	},

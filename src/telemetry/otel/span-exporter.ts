@@ -46,6 +46,8 @@ const CLOSING_MS = 2_000;
 
 /** Takes settled calls and closed attempts, and sends their spans. */
 export class SpanExporter implements Pick<Sink, "attemptClosed" | "callSettled"> {
+	/** Calls and attempts without a span need not be told to it. */
+	readonly onlyTraced = true;
 	#waiting: Waiting[] = [];
 	/** How many spans they are. */
 	#spans = 0;
