@@ -22,7 +22,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 beforeEach(async () => {
-	await server.client.flushall();
+	await server.empty();
 	main = connectRedis(server.url, { timeoutMs: 5000 });
 	// The name of one begins with that of another.
 	workers = ["r-1", "r-11"].map(() => connectRedis(server.url, { timeoutMs: 5000 }));

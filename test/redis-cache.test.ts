@@ -38,7 +38,7 @@ let routers: Pipeline[];
 /** Lets the upstream go on. */
 let gate: PromiseWithResolvers<void>;
 beforeEach(async () => {
-	await server.client.flushall();
+	await server.empty();
 	gate = Promise.withResolvers();
 	// The deadline is not what is tested here but where it says so, and the machine may be busy.
 	connected = [1, 2, 3].map(() => connectRedis(server.url, { timeoutMs: 2000 }));

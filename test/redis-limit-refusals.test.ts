@@ -23,7 +23,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 beforeEach(async () => {
-	await server.client.flushall();
+	await server.empty();
 	await server.client.config("RESETSTAT");
 	proxy = slowProxy(server.port);
 	connected = connectRedis(`redis://127.0.0.1:${proxy.port}/0`);

@@ -23,7 +23,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 beforeEach(async () => {
-	await server.client.flushall();
+	await server.empty();
 	proxy = slowProxy(server.port);
 	connected = Array.from({ length: ROUTERS }, () => connectRedis(`redis://127.0.0.1:${proxy.port}/0`));
 	limiters = connected.map(({ redis }, at) => {

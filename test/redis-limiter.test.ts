@@ -25,7 +25,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 beforeEach(async () => {
-	await server.client.flushall();
+	await server.empty();
 	// Two routers. The deadline is not what is tested here, and the machine may be busy.
 	connected = [1, 2].map(() => connectRedis(server.url, { timeoutMs: 5000 }));
 	await Promise.all(connected.map((each) => each.up()));

@@ -21,7 +21,7 @@ beforeAll(async () => {
 	server = await startRedis();
 });
 afterAll(() => server.stop());
-beforeEach(() => server.client.flushall());
+beforeEach(() => server.empty());
 const closing: (() => void)[] = [];
 afterEach(() => {
 	for (const close of closing.splice(0)) close();

@@ -45,7 +45,7 @@ export function limitingRouters<Router>(
 	});
 	afterAll(() => server.stop());
 	beforeEach(async () => {
-		await server.client.flushall();
+		await server.empty();
 		// The deadline is not what is tested here, and the machine may be busy.
 		connected = [0, 1].map(() => connectRedis(server.url, { timeoutMs: 5000 }));
 		await Promise.all(connected.map((each) => each.up()));

@@ -29,6 +29,8 @@ export interface RedisServer {
 	kill(): Promise<void>;
 	/** Starts it again on the same port, empty. */
 	restart(): Promise<void>;
+	/** Deletes all, once everybody else has gone: what they sent before they closed their connections, as an answer to keep, is done by then. */
+	empty(): Promise<void>;
 	stop(): Promise<void>;
 }
 
@@ -79,6 +81,14 @@ export async function startRedis({
 		async restart() {
 			child = start();
 			await until(() => client.status === "ready", "redis-server");
+		},
+		async empty() {
+			const isAlone = async () =>
+				String(await client.client("LIST"))
+					.trim()
+					.split("\n").length === 1;
+			await until(isAlone, "the end of the others' connections");
+			await client.flushall();
 		},
 		async stop() {
 			client.disconnect();
